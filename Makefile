@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Everything is built below $(BUILD); the tree itself stays clean. `make help` lists the targets.
+# SAN=1 adds AddressSanitizer and UndefinedBehaviorSanitizer (that is what `make asan` does).
+
+BUILD   ?= build
+PREFIX  ?= /usr
+CC      ?= gcc
+CLANG   ?= clang
+BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
+VERSION := 0.1.0
+
+SAN ?=
+ifeq ($(SAN),1)
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+
+PACKAGES := libuv libbpf libelf zlib libssl libcrypto sqlite3 jansson yaml-0.1 liburcu-cds \
+            liburcu-memb libcurl libsystemd
+
+# Debian 12 ships llhttp as C sources (node-llhttp), Debian 13 as a library.
+LLHTTP_SRC ?= /usr/share/llhttp
+ifneq ($(wildcard $(LLHTTP_SRC)/llhttp.c),)
+LLHTTP_OBJ    := $(patsubst $(LLHTTP_SRC)/%.c,$(BUILD)/llhttp/%.o,$(wildcard $(LLHTTP_SRC)/*.c))
+LLHTTP_CFLAGS := -I/usr/share/include/llhttp
+else
+PACKAGES      += libllhttp
+endif
+
+WARN   := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Werror
+CFLAGS ?= -O2 -g
+ALL_CFLAGS := -std=gnu17 $(CFLAGS) $(SANFLAGS) $(WARN) -fstack-protector-strong -pthread \
+              -D_GNU_SOURCE -DTOLLGATE_VERSION='"$(VERSION)"' -DLLHTTP_STRICT_MODE=1 \
+              -Iuser -Iinclude -I$(BUILD) $(LLHTTP_CFLAGS) $(shell pkg-config --cflags $(PACKAGES))
+ALL_LDFLAGS := $(LDFLAGS) $(SANFLAGS) -pthread -Wl,-z,relro,-z,now
+LDLIBS := $(shell pkg-config --libs $(PACKAGES)) -lm
+
+SRC  := $(filter-out user/main.c,$(sort $(wildcard user/*/*.c)))
+OBJ  := $(SRC:%.c=$(BUILD)/%.o)
+LIB  := $(BUILD)/libtollgate.a
+BIN  := $(BUILD)/tollgate
+
+BPF_SRC  := $(sort $(wildcard bpf/*.bpf.c))
+BPF_OBJ  := $(BPF_SRC:%.c=$(BUILD)/%.o)
+BPF_SKEL := $(BPF_SRC:%.bpf.c=$(BUILD)/%.skel.h)
+
+UNIT_SRC := $(sort $(wildcard tests/unit/*/*_test.c))
+UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
+PACKET_SRC := $(sort $(wildcard tests/bpf/*_test.c))
+PACKET_BIN := $(PACKET_SRC:%.c=$(BUILD)/%)
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_BIN := $(FUZZ_SRC:%.c=$(BUILD)/%)
+FUZZ_SECONDS ?= 60
+BENCH_SRC := $(sort $(wildcard tests/bench/*_bench.c))
+BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
+
+.PHONY: all test test-unit test-packets test-lab lint format fuzz bench asan install clean help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(BIN) ## build the agent and the kernel's programs
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{ printf "  %-14s %s\n", $$1, $$2 }'
+
+$(BIN): $(BUILD)/user/main.o $(LIB) $(LLHTTP_OBJ)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(LIB): $(OBJ)
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/user/%.o: user/%.c | $(BPF_SKEL)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Not our code: our warnings do not apply to it.
+$(BUILD)/llhttp/%.o: $(LLHTTP_SRC)/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 $(CFLAGS) $(SANFLAGS) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
+
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
+	         -Iinclude -Ibpf -I/usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
+
+$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
+
+$(BUILD)/tests/%_test: tests/%_test.c $(LIB) $(LLHTTP_OBJ) | $(BPF_SKEL)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS) -lcmocka
+
+$(BUILD)/tests/bench/%_bench: tests/bench/%_bench.c $(LIB) $(LLHTTP_OBJ) | $(BPF_SKEL)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS)
+
+# Fuzzers compile the sources themselves, with libFuzzer's instrumentation.
+$(BUILD)/tests/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(SRC) | $(BPF_SKEL)
+	@mkdir -p $(@D)
+	$(CLANG) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	         $(filter -D% -I%,$(ALL_CFLAGS)) -Itests -pthread -o $@ $< \
+	         $(SRC) $(wildcard $(LLHTTP_SRC)/*.c) $(LDLIBS)
+
+test: ## every test: unit, packet tables, lab
+	scripts/test
+
+test-unit: $(UNIT_BIN) ## unit tests
+	@set -e; for t in $(UNIT_BIN); do $$t; done
+
+test-packets: $(PACKET_BIN) ## packet tables through BPF_PROG_RUN (root)
+	@set -e; for t in $(PACKET_BIN); do $$t; done
+
+test-lab: $(BIN) ## real clients in network namespaces (root)
+	TOLLGATE=$(abspath $(BIN)) /usr/bin/python3 -m pytest -q tests/lab
+
+lint: ## format, direction of includes, banned functions, shell scripts
+	scripts/lint
+
+format: ## let clang-format rewrite the sources
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+fuzz: $(FUZZ_BIN) ## each fuzzer for FUZZ_SECONDS (60)
+	@set -e; for f in $(FUZZ_BIN); do scripts/fuzz $$f $(FUZZ_SECONDS); done
+
+bench: $(BIN) $(BENCH_BIN) ## CPU and latency against nginx and HAProxy, and nanoseconds per packet
+	scripts/bench
+
+asan: ## the same with AddressSanitizer and UndefinedBehaviorSanitizer, below build/asan
+	$(MAKE) BUILD=build/asan SAN=1 CFLAGS="-O1 -g"
+
+install: all ## into DESTDIR and PREFIX
+	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/tollgate
+	install -D -m 0644 scripts/tollgate.service $(DESTDIR)/lib/systemd/system/tollgate.service
+	install -D -m 0640 scripts/tollgate.yaml $(DESTDIR)/etc/tollgate/tollgate.yaml.sample
+
+clean: ## remove everything that was built
+	rm -rf build
+
+-include $(wildcard $(BUILD)/user/*/*.d $(BUILD)/user/*.d $(BUILD)/bpf/*.d $(BUILD)/tests/*/*.d $(BUILD)/tests/*/*/*.d)

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* clock: the only place that asks the kernel for the time. */
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+#define MS_PER_DAY 86400000ULL
+
+uint64_t clock_mono_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * NS_PER_SECOND + (uint64_t)t.tv_nsec;
+}
+
+uint64_t clock_wall_ms(void)
+{
+	static _Atomic uint64_t latest_ms;
+	struct timespec t;
+	uint64_t now_ms, seen_ms = atomic_load_explicit(&latest_ms, memory_order_relaxed);
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / NS_PER_MS;
+	while (now_ms > seen_ms) {
+		if (atomic_compare_exchange_weak(&latest_ms, &seen_ms, now_ms))
+			return now_ms;
+	}
+	return seen_ms;
+}
+
+int clock_boot_id(uint8_t ret_id[16])
+{
+	char line[36], hex[33];
+	size_t digits = 0;
+	ssize_t got;
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	got = read(fd, line, sizeof(line));
+	close(fd);
+	if (got != (ssize_t)sizeof(line))
+		return -EIO;
+	for (size_t i = 0; i < sizeof(line) && digits < 32; i++) {
+		if (line[i] != '-')
+			hex[digits++] = line[i];
+	}
+	return text_parse_hex((struct text){ hex, digits }, ret_id, 16);
+}
+
+uint32_t clock_day(uint64_t wall_ms)
+{
+	return (uint32_t)(wall_ms / MS_PER_DAY);
+}
+
+/*
+ * The calendar by Euclidean affine functions over a year that begins in March, where months' lengths
+ * follow one line: day of year = (153 * month + 2) / 5.
+ */
+uint32_t clock_month(uint64_t wall_ms)
+{
+	uint64_t day = wall_ms / MS_PER_DAY + 719468; /* since 0000-03-01 */
+	uint64_t era = day / 146097, day_of_era = day % 146097;
+	uint64_t year = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	uint64_t day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+	uint64_t month = (5 * day_of_year + 2) / 153; /* 0: March */
+
+	return (uint32_t)((era * 400 + year) * 12 + month + 2 - 1970 * 12);
+}
+
+uint64_t clock_day_start_ms(uint32_t day)
+{
+	return day * MS_PER_DAY;
+}
+
+uint64_t clock_month_start_ms(uint32_t month)
+{
+	uint64_t since_march = month + 1970ULL * 12 - 2;
+	uint64_t year = since_march / 12, era = year / 400, year_of_era = year % 400;
+	uint64_t day_of_year = (153 * (since_march % 12) + 2) / 5;
+	uint64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+
+	return (era * 146097 + day_of_era - 719468) * MS_PER_DAY;
+}
