@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * config: what an operator wrote, checked as a whole and ready for use.
+ *
+ * config_read() either gives a configuration in which every name resolves and every number is in
+ * range, or a list of messages "file:line:column: ..." and nothing else.
+ */
+#ifndef AGENT_CONFIG_H
+#define AGENT_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "base/cidr.h"
+#include "base/log.h"
+#include "enforce/fastpath.h"
+#include "enforce/tier.h"
+#include "http/server.h"
+#include "proxy/route.h"
+
+struct config_listener {
+	char *name;			 /* owned */
+	struct sockaddr_storage address;
+	char **interfaces;		 /* owned; none: no fast path */
+	unsigned interface_count;
+	char *certificate, *private_key; /* owned; both or neither. Relative to the file's folder */
+};
+
+struct config_upstream {
+	char *name;			 /* owned */
+	struct sockaddr_storage *servers; /* owned; at least one */
+	unsigned server_count;
+	uint64_t connect_ms;		 /* until connected; default 2 s */
+	uint64_t answer_ms;		 /* until the head of the answer; default 60 s */
+	uint64_t body_ms;		 /* between two pieces of it; default 60 s */
+	uint64_t idle_ms;		 /* kept open without a request; default 60 s */
+	unsigned max_idle;		 /* connections kept per worker and server; default 64 */
+	unsigned max_connections;	 /* per worker and server; default 1024 */
+};
+
+struct config {
+	char *store;			    /* owned: URL */
+	struct config_listener *listeners;  /* owned */
+	unsigned listener_count;
+	char *admin_socket;		    /* owned */
+	bool has_admin_address;
+	struct sockaddr_storage admin_address; /* loopback or not: /metrics, /healthz, /readyz only */
+	struct config_upstream *upstreams;  /* owned */
+	unsigned upstream_count;
+	struct tiers tiers;
+	struct routes routes;		    /* sorted */
+	struct cidr *trusted_proxies;	    /* owned */
+	unsigned trusted_proxy_count;
+	struct http_limits limits;
+	unsigned workers;		    /* 0: one per CPU */
+	char *state_dir, *instance;	    /* owned */
+	char *pepper_file;		    /* owned; default <state_dir>/pepper */
+	char *user;			    /* owned; NULL: stay */
+	char *key_prefix;		    /* owned */
+	enum log_level log;
+	uint32_t max_accounts;
+	uint64_t max_stale_ms;
+	bool refuse_when_stale;		    /* on_stale: refuse */
+	uint64_t drain_ms;		    /* how long SIGTERM waits for answers; default 30 s */
+	struct {
+		enum fastpath_mode mode;
+		enum tollgate_action action;
+		bool required;
+		unsigned tolerance;	    /* refusals a second before a penalty */
+		uint64_t stale_after_ms;
+		uint32_t max_flows;
+		uint32_t event_every;
+	} fastpath;
+};
+
+/*
+ * Read and check the file at @path. 0, or a negative errno and then @messages (lines, each ended by a
+ * newline) says all that is wrong: -EINVAL for content, or why the file cannot be read.
+ */
+int config_read(const char *path, struct config **ret_config, struct buf *messages);
+
+/* The same for text in memory; @path is only for the messages and for relative file names. */
+int config_parse(const char *path, struct text yaml, struct config **ret_config,
+		 struct buf *messages);
+
+void config_free(struct config *config); /* accepts NULL and half-built ones */
+
+/*
+ * What of @fresh cannot take effect in a running agent that uses @old (listeners, store, workers,
+ * state_dir, ...): appends the option's names to @ret_names. 0 when nothing is.
+ */
+unsigned config_needs_restart(const struct config *old, const struct config *fresh,
+			      struct buf *ret_names);
+
+#endif
