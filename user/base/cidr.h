@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cidr: blocks of addresses, "10.0.0.0/8" or "2001:db8::/32".
+ *
+ * IPv4 is kept as IPv4-mapped IPv6, so a client that reached an IPv6 socket over IPv4 is found in the
+ * IPv4 block it belongs to.
+ */
+#ifndef BASE_CIDR_H
+#define BASE_CIDR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+
+struct cidr {
+	uint8_t address[16]; /* network byte order; IPv4 as ::ffff:a.b.c.d */
+	uint8_t prefix_bits; /* 0 to 128; an IPv4 block's own plus 96 */
+};
+
+/*
+ * Read a block; an address alone is a block of one. 0, or -EINVAL for what is none, and for a block
+ * whose address has bits behind the prefix, for then it is unclear what was meant.
+ */
+int cidr_parse(struct text t, struct cidr *ret_cidr);
+
+/* Whether @address is in the block. False for what is no IP address. */
+bool cidr_contains(const struct cidr *cidr, const struct sockaddr_storage *address);
+
+#endif
