@@ -20,7 +20,7 @@
  * the window's number & 1, so that the last one is still there when the next one opens.
  */
 struct tollgate_usage {
-	__u64 window;	 /* number of the window plus one; 0: unused; TOLLGATE_USAGE_BUSY: changing */
+	__u64 window; /* number of the window plus one; 0: unused; TOLLGATE_USAGE_BUSY: changing */
 	__u64 requests;	 /* requests answered */
 	__u64 units;	 /* the same, weighed with the cost of their routes */
 	__u64 collected; /* requests that the store is known to have; written by the control loop */
@@ -84,21 +84,21 @@ enum tollgate_period {
 };
 
 #define TOLLGATE_QUOTA_SHIFT 40
-#define TOLLGATE_QUOTA_MAX ((1ULL << TOLLGATE_QUOTA_SHIFT) - 1)
+#define TOLLGATE_QUOTA_MAX   ((1ULL << TOLLGATE_QUOTA_SHIFT) - 1)
 
 /*
  * What the slots' storage says of itself: the head of the slots file, and part of the settings map.
  * Slots are adopted only if store, instance and layout agree; see slot.h.
  */
 struct tollgate_slots_head {
-	__u8 magic[8];		 /* TOLLGATE_SLOTS_MAGIC */
-	__u32 abi;		 /* TOLLGATE_ABI */
-	__u32 max_accounts;	 /* slots in the array */
-	__u8 boot_id[16];	 /* of the boot in which the monotonic words were written */
-	__u8 store_id[16];	 /* of the store whose accounts these are */
-	__u64 epoch;		 /* drawn at random when the storage was made */
-	__u32 window_seconds;	 /* length of a usage window */
-	__u32 next_generation;	 /* the control loop's */
+	__u8 magic[8];	       /* TOLLGATE_SLOTS_MAGIC */
+	__u32 abi;	       /* TOLLGATE_ABI */
+	__u32 max_accounts;    /* slots in the array */
+	__u8 boot_id[16];      /* of the boot in which the monotonic words were written */
+	__u8 store_id[16];     /* of the store whose accounts these are */
+	__u64 epoch;	       /* drawn at random when the storage was made */
+	__u32 window_seconds;  /* length of a usage window */
+	__u32 next_generation; /* the control loop's */
 };
 _Static_assert(sizeof(struct tollgate_slots_head) == 64, "map layout is ABI");
 #define TOLLGATE_SLOTS_MAGIC "tollgate"
@@ -118,7 +118,8 @@ struct tollgate_settings {
 	__u64 fingerprint[2];	/* SipHash key of the fingerprints, random */
 	__u32 action;		/* enum tollgate_action */
 	__u32 event_every;	/* one of so many refusals becomes an event; 0: none */
-	__u64 reserved[10];
+	__u64 sources_until_ns; /* no penalty of a source lasts longer; only ever raised */
+	__u64 reserved[9];
 	__u64 ports[65536 / 64]; /* one bit a TCP port that a listener with interfaces uses */
 };
 _Static_assert(sizeof(struct tollgate_settings) == 64 + 40 + 80 + 8192, "map layout is ABI");
@@ -160,9 +161,9 @@ struct tollgate_conn {
 	__u32 vlan;	       /* in-band VLAN tag that egress recorded, or 0 */
 	__u32 reserved0[3];
 
-	__u64 out_deltas;  /* old << 32 | new: added to the server's sequence numbers */
-	__u64 in_deltas;   /* old << 32 | new: subtracted from the client's */
-	__u32 out_pos;	   /* from this number on the new delta holds */
+	__u64 out_deltas; /* old << 32 | new: added to the server's sequence numbers */
+	__u64 in_deltas;  /* old << 32 | new: subtracted from the client's */
+	__u32 out_pos;	  /* from this number on the new delta holds */
 	__u32 in_pos;
 	__u32 egress_end;  /* end of the last segment that egress saw leave */
 	__u32 request_seq; /* of the last swallowed request */
@@ -211,26 +212,28 @@ _Static_assert(sizeof(struct tollgate_event) == 40, "map layout is ABI");
  * Index of map `counters` (per CPU, one __u64 each). X(name, metric label): what XDP did with a
  * packet, and for packets on our ports that it looked at and passed, why.
  */
-#define TOLLGATE_COUNTERS(X)                                                                       \
-	X(DROP_FLOW, "drop_flow")		  /* segment of a flow in penalty */               \
-	X(DROP_SOURCE, "drop_source")		  /* SYN of a source in penalty */                 \
-	X(OBSERVE_FLOW, "observe_flow")		  /* would have been dropped, action observe */    \
-	X(OBSERVE_SOURCE, "observe_source")                                                        \
-	X(PASS_SYN, "pass_syn")			  /* a new connection */                           \
-	X(PASS_NOT_ENROLLED, "pass_not_enrolled") /* a segment with data on no enrolled flow */    \
-	X(PASS_NOT_BOUND, "pass_not_bound")                                                        \
-	X(PASS_NO_PENALTY, "pass_no_penalty")                                                      \
-	X(PASS_CREDIT, "pass_credit")	/* in penalty, but there is credit again */                \
-	X(PASS_OWED, "pass_owed")	/* the agent owes an answer on this connection */          \
-	X(PASS_STALE, "pass_stale")	/* the agent's heartbeat is stale */                       \
-	X(PASS_ODD, "pass_odd")		/* fragment, IP option, extension header, cut short */     \
-	X(EVENT_LOST, "event_lost")	/* the ring buffer was full */
+#define TOLLGATE_COUNTERS(X)                                                                    \
+	X(DROP_FLOW, "drop_flow")	/* segment of a flow in penalty */                      \
+	X(DROP_SOURCE, "drop_source")	/* SYN of a source in penalty */                        \
+	X(OBSERVE_FLOW, "observe_flow") /* would have been dropped, action observe */           \
+	X(OBSERVE_SOURCE, "observe_source")                                                     \
+	X(PASS_SYN, "pass_syn")			  /* a new connection */                        \
+	X(PASS_NOT_ENROLLED, "pass_not_enrolled") /* a segment with data on no enrolled flow */ \
+	X(PASS_NOT_BOUND, "pass_not_bound")                                                     \
+	X(PASS_NO_PENALTY, "pass_no_penalty")                                                   \
+	X(PASS_CREDIT, "pass_credit") /* in penalty, but there is credit again */               \
+	X(PASS_OWED, "pass_owed")     /* the agent owes an answer on this connection */         \
+	X(PASS_STALE, "pass_stale")   /* the agent's heartbeat is stale */                      \
+	X(PASS_ODD, "pass_odd")	      /* TCP to any port: fragment, option, cut short, tags */  \
+	X(EVENT_LOST, "event_lost")   /* the ring buffer was full */                            \
+	X(PASS_BUSY, "pass_busy")     /* the limits were being written at that moment */        \
+	X(PASS_SOCKET, "pass_socket") /* no established socket, or it has these bytes already */
 
 enum tollgate_counter {
 #define X(name, label) TOLLGATE_COUNTER_##name,
 	TOLLGATE_COUNTERS(X)
 #undef X
-	TOLLGATE_COUNTER_COUNT
+		TOLLGATE_COUNTER_COUNT
 };
 
 #endif

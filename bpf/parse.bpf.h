@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/*
+ * From an Ethernet frame to the TCP header in it.
+ *
+ * Every step moves the cursor past what it has proven to be there. What is plain TCP but hard to read
+ * (fragments, IP options, extension headers, a third VLAN tag) is odd: it is passed, never guessed at.
+ */
+#ifndef PARSE_BPF_H
+#define PARSE_BPF_H
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "tollgate/abi.h"
+
+#define IP4_VERSION_NO_OPTIONS 0x45
+#define IP4_FRAGMENT	       0xbfff /* more fragments, offset, reserved bit: all but DF */
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+enum parsed {
+	PARSED_OTHER, /* no TCP, or nothing that we can tell to be TCP */
+	PARSED_ODD,
+	PARSED_TCP,
+};
+
+struct cursor {
+	void *pos;
+	void *end;
+};
+
+struct vlan_tag {
+	__be16 tci;
+	__be16 proto;
+};
+
+/*
+ * A TCP segment as it lies in the frame. Which of ip4 and ip6 holds says `is_ip6`: the verifier cannot
+ * tell a pointer into the packet from NULL.
+ */
+struct segment {
+	union {
+		struct iphdr *ip4;
+		struct ipv6hdr *ip6;
+	};
+	struct tcphdr *tcp;
+	bool is_ip6;
+};
+
+static __always_inline bool is_vlan(__be16 proto)
+{
+	return proto == bpf_htons(ETH_P_8021Q) || proto == bpf_htons(ETH_P_8021AD);
+}
+
+static __always_inline bool parse_vlan(struct cursor *c, __be16 *proto)
+{
+	struct vlan_tag *tag = c->pos;
+
+	if ((void *)(tag + 1) > c->end)
+		return false;
+	*proto = tag->proto;
+	c->pos = tag + 1;
+	return true;
+}
+
+static __always_inline enum parsed parse_tcp(struct cursor *c, struct segment *s)
+{
+	struct tcphdr *tcp = c->pos;
+
+	if ((void *)(tcp + 1) > c->end)
+		return PARSED_ODD;
+	s->tcp = tcp;
+	return PARSED_TCP;
+}
+
+static __always_inline enum parsed parse_ip4(struct cursor *c, struct segment *s)
+{
+	struct iphdr *ip = c->pos;
+
+	if ((void *)(ip + 1) > c->end || ip->protocol != IPPROTO_TCP)
+		return PARSED_OTHER;
+	if (*(__u8 *)ip != IP4_VERSION_NO_OPTIONS || ip->frag_off & bpf_htons(IP4_FRAGMENT))
+		return PARSED_ODD;
+	s->ip4 = ip;
+	c->pos = ip + 1;
+	return parse_tcp(c, s);
+}
+
+static __always_inline enum parsed parse_ip6(struct cursor *c, struct segment *s)
+{
+	struct ipv6hdr *ip = c->pos;
+
+	if ((void *)(ip + 1) > c->end)
+		return PARSED_OTHER;
+	switch (ip->nexthdr) {
+	case IPPROTO_TCP:
+		break;
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_FRAGMENT:
+	case IPPROTO_DSTOPTS:
+		return PARSED_ODD;
+	default:
+		return PARSED_OTHER;
+	}
+	s->ip6 = ip;
+	s->is_ip6 = true;
+	c->pos = ip + 1;
+	return parse_tcp(c, s);
+}
+
+static __always_inline enum parsed parse_frame(struct cursor *c, struct segment *s)
+{
+	struct ethhdr *eth = c->pos;
+	__be16 proto;
+
+	if ((void *)(eth + 1) > c->end)
+		return PARSED_OTHER;
+	proto = eth->h_proto;
+	c->pos = eth + 1;
+	if (is_vlan(proto) && !parse_vlan(c, &proto))
+		return PARSED_OTHER;
+	if (is_vlan(proto) && !parse_vlan(c, &proto))
+		return PARSED_OTHER;
+
+	if (proto == bpf_htons(ETH_P_IP))
+		return parse_ip4(c, s);
+	if (proto == bpf_htons(ETH_P_IPV6))
+		return parse_ip6(c, s);
+	return is_vlan(proto) ? PARSED_ODD : PARSED_OTHER;
+}
+
+static __always_inline __u8 segment_flags(const struct segment *s)
+{
+	return ((const __u8 *)s->tcp)[13];
+}
+
+static __always_inline int segment_tcp_bytes(const struct segment *s)
+{
+	return s->is_ip6 ? bpf_ntohs(s->ip6->payload_len)
+			 : bpf_ntohs(s->ip4->tot_len) - (int)sizeof(*s->ip4);
+}
+
+/* By the IP header's length, since short frames are padded. Negative where the lengths lie. */
+static __always_inline int segment_payload_bytes(const struct segment *s)
+{
+	int tcp_bytes = s->ip4 ? bpf_ntohs(s->ip4->tot_len) - (int)sizeof(*s->ip4)
+			       : bpf_ntohs(s->ip6->payload_len);
+
+	return tcp_bytes - (((const __u8 *)s->tcp)[12] >> 4) * 4;
+}
+
+/* The frame ends before the IP header says. */
+static __always_inline bool segment_is_cut(const struct segment *s, const struct cursor *c)
+{
+	long tcp_bytes = s->ip4 ? bpf_ntohs(s->ip4->tot_len) - (int)sizeof(*s->ip4)
+				: bpf_ntohs(s->ip6->payload_len);
+
+	return c->end - (void *)s->tcp < tcp_bytes;
+}
+
+static __always_inline void map_ip4(__u32 to_be32[4], __u32 addr_be32)
+{
+	to_be32[0] = 0;
+	to_be32[1] = 0;
+	to_be32[2] = bpf_htonl(0xffff);
+	to_be32[3] = addr_be32;
+}
+
+static __always_inline void segment_flow_key(const struct segment *s, struct tollgate_flow_key *key)
+{
+	if (s->is_ip6) {
+		__builtin_memcpy(key->client_be32, &s->ip6->saddr, 16);
+		__builtin_memcpy(key->local_be32, &s->ip6->daddr, 16);
+	} else {
+		map_ip4(key->client_be32, s->ip4->saddr);
+		map_ip4(key->local_be32, s->ip4->daddr);
+	}
+	key->client_port_be16 = s->tcp->source;
+	key->local_port_be16 = s->tcp->dest;
+	key->pad = 0;
+}
+
+#endif
