@@ -23,7 +23,7 @@ struct tollgate_usage {
 	__u64 window; /* number of the window plus one; 0: unused; TOLLGATE_USAGE_BUSY: changing */
 	__u64 requests;	 /* requests answered */
 	__u64 units;	 /* the same, weighed with the cost of their routes */
-	__u64 collected; /* requests that the store is known to have; written by the control loop */
+	__u64 collected; /* what the store is known to have, see usage.c; control loop */
 };
 #define TOLLGATE_USAGE_BUSY (~0ULL)
 
@@ -61,7 +61,8 @@ struct tollgate_slot {
 	__u64 quota_base;  /* period's number << 40 | of these, units of other epochs and hosts */
 	__u64 concurrency; /* requests under way */
 	__u64 refused;	   /* requests that the agent refused */
-	__u64 reserved_counters[4];
+	__u64 quota_collected; /* quota_word as the store is known to have it; control loop */
+	__u64 reserved_counters[3];
 
 	/* line 3 */
 	struct tollgate_usage usage[2];

@@ -16,17 +16,17 @@
 #define TIER_MAX_FEATURES 64
 
 struct tier {
-	char *name;	       /* owned */
-	char **prices;	       /* owned: Stripe price ids, lookup keys or products */
+	char *name;    /* owned */
+	char **prices; /* owned: Stripe price ids, lookup keys or products */
 	unsigned price_count;
-	uint64_t interval_ns;  /* cost of one unit; 0: no rate limit */
-	uint64_t burst;	       /* units from idle; 1 or more if there is a rate limit */
-	uint64_t limit_ns;     /* burst * interval_ns */
-	uint64_t quota;	       /* units a period; 0: no quota */
+	uint64_t interval_ns; /* cost of one unit; 0: no rate limit */
+	uint64_t burst;	      /* units from idle; 1 or more if there is a rate limit */
+	uint64_t limit_ns;    /* burst * interval_ns */
+	uint64_t quota;	      /* units a period; 0: no quota */
 	enum tollgate_period period;
-	uint32_t concurrency;  /* requests at once; 0: no limit */
-	uint64_t features;     /* one bit a feature */
-	char *meter;	       /* owned; NULL: usage is not reported */
+	uint32_t concurrency; /* requests at once; 0: no limit */
+	uint64_t features;    /* one bit a feature */
+	char *meter;	      /* owned; NULL: usage is not reported */
 };
 
 struct tiers {

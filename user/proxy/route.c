@@ -27,7 +27,8 @@ static bool covers(const struct route *route, struct text path)
 	if (!text_starts(path, (struct text){ route->path, route->path_len }))
 		return false;
 	return tollgate_path_ends_segment(route->path[route->path_len - 1],
-					  path.len > route->path_len ? path.ptr[route->path_len] : 0);
+					  path.len > route->path_len ? path.ptr[route->path_len]
+								     : 0);
 }
 
 const struct route *routes_find(const struct routes *routes, struct text path)

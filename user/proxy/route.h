@@ -13,14 +13,14 @@
 #include "base/text.h"
 
 struct route {
-	char *path;	     /* owned: the prefix; see tollgate/path.h */
+	char *path; /* owned: the prefix; see tollgate/path.h */
 	size_t path_len;
-	unsigned upstream;   /* index into the configuration's upstreams */
-	uint32_t cost;	     /* units a request is charged; 0: checked, but free */
-	int feature;	     /* bit that the tier must have, or -1 */
-	bool is_public;	     /* no key is asked for */
-	bool cors;	     /* preflight requests are answered without a key */
-	char *host;	     /* owned: Host sent upstream; NULL: the client's */
+	unsigned upstream; /* index into the configuration's upstreams */
+	uint32_t cost;	   /* units a request is charged; 0: checked, but free */
+	int feature;	   /* bit that the tier must have, or -1 */
+	bool is_public;	   /* no key is asked for */
+	bool cors;	   /* preflight requests are answered without a key */
+	char *host;	   /* owned: Host sent upstream; NULL: the client's */
 };
 
 struct routes {

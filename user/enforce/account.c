@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* account: one account as the mirror holds it, and whether it is entitled. */
+#include "enforce/account.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/crypto.h"
+
+bool account_is_entitled(const struct store_account *account, uint64_t grace_ms, uint64_t wall_ms)
+{
+	if (account->is_held)
+		return false;
+	switch (account->status) {
+	case STORE_ACTIVE:
+	case STORE_TRIALING:
+		return true;
+	case STORE_PAST_DUE:
+		return wall_ms < account->past_due_ms + grace_ms;
+	default:
+		return false;
+	}
+}
+
+static void format_id(const char *kind, uint64_t id, char ret_text[ACCOUNT_ID_SIZE])
+{
+	snprintf(ret_text, ACCOUNT_ID_SIZE, "%s_%016" PRIx64, kind, id);
+}
+
+static int parse_id(struct text kind, struct text text, uint64_t *ret_id)
+{
+	uint8_t bytes[8];
+	uint64_t id = 0;
+
+	if (!text_starts(text, kind) ||
+	    text_parse_hex((struct text){ text.ptr + kind.len, text.len - kind.len }, bytes,
+			   sizeof(bytes)))
+		return -EINVAL;
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		id = id << 8 | bytes[i];
+	if (!id)
+		return -EINVAL;
+	*ret_id = id;
+	return 0;
+}
+
+void account_format_id(uint64_t id, char ret_text[ACCOUNT_ID_SIZE])
+{
+	format_id("acc", id, ret_text);
+}
+
+int account_parse_id(struct text text, uint64_t *ret_id)
+{
+	return parse_id(TEXT("acc_"), text, ret_id);
+}
+
+void account_format_key_id(uint64_t id, char ret_text[ACCOUNT_ID_SIZE])
+{
+	format_id("key", id, ret_text);
+}
+
+int account_parse_key_id(struct text text, uint64_t *ret_id)
+{
+	return parse_id(TEXT("key_"), text, ret_id);
+}
+
+int account_new_id(uint64_t *ret_id)
+{
+	uint64_t id = 0;
+	int err = 0;
+
+	while (!id && !err) {
+		err = crypto_random(&id, sizeof(id));
+		id >>= 1; /* stores keep signed numbers */
+	}
+	if (!err)
+		*ret_id = id;
+	return err;
+}

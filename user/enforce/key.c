@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* key: what an API key looks like, and the hash under which it is known. */
+#include "enforce/key.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <openssl/crypto.h>
+
+#define SECRET_DIGITS	 43
+#define CHECK_DIGITS	 6
+#define PEPPER_MIN_BYTES 32
+#define PEPPER_MAX_BYTES 4096
+
+static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/* @bytes as a number in base 62, @digits long; @bytes is used up. */
+static void write_base62(uint8_t *bytes, size_t len, char *ret_digits, size_t digits)
+{
+	for (size_t d = digits; d-- > 0;) {
+		unsigned rest = 0;
+
+		for (size_t i = 0; i < len; i++) {
+			unsigned value = rest << 8 | bytes[i];
+
+			bytes[i] = (uint8_t)(value / 62);
+			rest = value % 62;
+		}
+		ret_digits[d] = base62[rest];
+	}
+}
+
+static void write_check(const char *text, size_t len, char *ret_digits)
+{
+	uint32_t crc = (uint32_t)crc32(0, (const Bytef *)text, (uInt)len);
+	uint8_t bytes[4] = { (uint8_t)(crc >> 24), (uint8_t)(crc >> 16), (uint8_t)(crc >> 8),
+			     (uint8_t)crc };
+
+	write_base62(bytes, sizeof(bytes), ret_digits, CHECK_DIGITS);
+}
+
+void key_format(const char *prefix, const uint8_t random[KEY_RANDOM_BYTES],
+		char ret_key[KEY_TEXT_SIZE])
+{
+	uint8_t bytes[KEY_RANDOM_BYTES];
+	size_t len = (size_t)snprintf(ret_key, KEY_TEXT_SIZE, "%.*s_", KEY_PREFIX_MAX, prefix);
+
+	memcpy(bytes, random, sizeof(bytes));
+	write_base62(bytes, sizeof(bytes), ret_key + len, SECRET_DIGITS);
+	len += SECRET_DIGITS;
+	write_check(ret_key, len, ret_key + len);
+	ret_key[len + CHECK_DIGITS] = '\0';
+}
+
+int key_generate(const char *prefix, char ret_key[KEY_TEXT_SIZE])
+{
+	uint8_t random[KEY_RANDOM_BYTES];
+	int err = crypto_random(random, sizeof(random));
+
+	if (err)
+		return err;
+	key_format(prefix, random, ret_key);
+	OPENSSL_cleanse(random, sizeof(random));
+	return 0;
+}
+
+static bool is_base62(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+/* @key begins with our prefix and '_': digits, length and checksum must be right. */
+static bool is_own(struct text key, size_t secret_at)
+{
+	size_t check_at = secret_at + SECRET_DIGITS;
+	char check[CHECK_DIGITS];
+
+	if (key.len != check_at + CHECK_DIGITS)
+		return false;
+	for (size_t i = secret_at; i < key.len; i++) {
+		if (!is_base62(key.ptr[i]))
+			return false;
+	}
+	write_check(key.ptr, check_at, check);
+	return !memcmp(key.ptr + check_at, check, CHECK_DIGITS);
+}
+
+bool key_is_plausible(const char *prefix, struct text key)
+{
+	size_t prefix_len = strlen(prefix);
+
+	if (key.len < KEY_MIN_BYTES || key.len > KEY_MAX_BYTES)
+		return false;
+	for (size_t i = 0; i < key.len; i++) {
+		if (key.ptr[i] <= ' ' || key.ptr[i] >= 0x7f)
+			return false;
+	}
+	if (key.len > prefix_len && !memcmp(key.ptr, prefix, prefix_len) &&
+	    key.ptr[prefix_len] == '_')
+		return is_own(key, prefix_len + 1);
+	return true;
+}
+
+void key_hint(struct text key, char ret_hint[16])
+{
+	size_t shown = 0;
+
+	/* A quarter of a short foreign key at most, so that the hint gives nothing away. */
+	while (shown < 8 && shown < key.len / 4 && key.ptr[shown] != '_')
+		shown++;
+	if (shown < 8 && shown < key.len / 4) {
+		const char *last = memrchr(key.ptr, '_', key.len);
+
+		shown = last && last - key.ptr < 8 ? (size_t)(last - key.ptr) : shown;
+	}
+	snprintf(ret_hint, 16, "%.*s...%.*s", (int)shown, key.ptr, 4, key.ptr + key.len - 4);
+}
+
+static int write_all(int fd, const uint8_t *bytes, size_t len)
+{
+	while (len) {
+		ssize_t wrote = write(fd, bytes, len);
+
+		if (wrote < 0 && errno == EINTR)
+			continue;
+		if (wrote < 0)
+			return -errno;
+		bytes += wrote;
+		len -= (size_t)wrote;
+	}
+	return fsync(fd) ? -errno : 0;
+}
+
+/* The name must be as durable as the content: a lost pepper makes every key unknown. */
+static int sync_folder(const char *path)
+{
+	char folder[4096];
+	const char *slash = strrchr(path, '/');
+	int fd, err = 0;
+
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 1,
+		 slash ? path : ".");
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int pepper_make(const char *path)
+{
+	uint8_t pepper[PEPPER_MIN_BYTES];
+	char fresh[4096];
+	int fd, err = crypto_random(pepper, sizeof(pepper));
+
+	if (err)
+		return err;
+	/* Written aside and linked, so that no reader ever sees a part of it. */
+	if (snprintf(fresh, sizeof(fresh), "%s.%d", path, getpid()) >= (int)sizeof(fresh))
+		return -ENAMETOOLONG;
+	fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	err = write_all(fd, pepper, sizeof(pepper));
+	OPENSSL_cleanse(pepper, sizeof(pepper));
+	close(fd);
+	if (!err && link(fresh, path) && errno != EEXIST)
+		err = -errno;
+	unlink(fresh);
+	return err ? err : sync_folder(path);
+}
+
+static int pepper_read(const char *path, uint8_t *ret_bytes, size_t *ret_len)
+{
+	size_t len = 0;
+	ssize_t got = 0;
+	int err = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	while (len <= PEPPER_MAX_BYTES) {
+		got = read(fd, ret_bytes + len, PEPPER_MAX_BYTES + 1 - len);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			break;
+		len += (size_t)got;
+	}
+	if (got < 0)
+		err = -errno;
+	close(fd);
+	if (!err && (len < PEPPER_MIN_BYTES || len > PEPPER_MAX_BYTES))
+		err = -EINVAL;
+	*ret_len = len;
+	return err;
+}
+
+int key_pepper_load(const char *path, struct crypto_hmac **ret_pepper,
+		    uint8_t ret_check[CRYPTO_HASH_BYTES])
+{
+	static const char known[] = "tollgate pepper check";
+	uint8_t bytes[PEPPER_MAX_BYTES + 1];
+	struct crypto_hmac *pepper;
+	size_t len;
+	int err = pepper_read(path, bytes, &len);
+
+	if (err == -ENOENT) {
+		err = pepper_make(path);
+		if (!err)
+			err = pepper_read(path, bytes, &len);
+	}
+	if (err)
+		return err;
+	pepper = crypto_hmac_new(bytes, len);
+	OPENSSL_cleanse(bytes, sizeof(bytes));
+	if (!pepper)
+		return -ENOMEM;
+	crypto_hmac_sha256(pepper, known, sizeof(known) - 1, ret_check);
+	*ret_pepper = pepper;
+	return 0;
+}

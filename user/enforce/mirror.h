@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * mirror: accounts and keys of the store, in memory, as requests need them.
+ *
+ * One writer: the control loop (or, while the agent starts, the store's thread in its place). Workers
+ * only look keys up, without locks (liburcu); each thread that does so registers itself first. A
+ * change is visible to every worker, and through the slots to XDP, when the writing call returns.
+ */
+#ifndef ENFORCE_MIRROR_H
+#define ENFORCE_MIRROR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "enforce/slot.h"
+#include "enforce/tier.h"
+#include "store/store.h"
+
+struct mirror;
+
+/*
+ * An empty mirror over @slots (borrowed, adopted already). Tiers that are not known are remembered by
+ * name, so their ids stay the same over reloads. NULL when memory is short.
+ */
+struct mirror *mirror_new(struct slots *slots);
+
+/* Free it; no thread may look anything up any more. Slots keep their content. Accepts NULL. */
+void mirror_free(struct mirror *mirror);
+
+/* Before the first and after the last look-up of a thread. */
+void mirror_register_thread(void);
+void mirror_unregister_thread(void);
+
+/*
+ * Ids of tiers: small numbers that never change their meaning while the agent runs, and that slots
+ * carry. mirror_tier_id() makes one on first use (control loop); -ENOMEM.
+ */
+int mirror_tier_id(struct mirror *mirror, const char *name);
+unsigned mirror_tier_count(const struct mirror *mirror);
+const char *mirror_tier_name(const struct mirror *mirror, unsigned tier_id);
+
+/*
+ * Let @tiers (borrowed until the next call) hold from now on, for every account. Call it again
+ * whenever wall time may have ended a grace: see mirror_update_grace().
+ */
+int mirror_set_tiers(struct mirror *mirror, const struct tiers *tiers, uint64_t grace_ms,
+		     uint64_t wall_ms, uint64_t mono_ns);
+
+/* Close the accounts whose grace has ended at @wall_ms. Cheap when none is past due. */
+void mirror_update_grace(struct mirror *mirror, uint64_t wall_ms, uint64_t mono_ns);
+
+/* Enter or change an account. -ENOSPC when all slots are taken, -ENOMEM; then nothing changed. */
+int mirror_put_account(struct mirror *mirror, const struct store_account *account, uint64_t wall_ms,
+		       uint64_t mono_ns);
+
+/* Enter or change a key. -ENOENT for an unknown account, -ENOMEM. */
+int mirror_put_key(struct mirror *mirror, const struct store_key *key);
+
+/* After everything was entered: slots found at the start that belong to no account are given back. */
+void mirror_drop_strays(struct mirror *mirror);
+
+/* What a key stands for. */
+struct mirror_key {
+	uint32_t slot;
+	uint32_t generation;
+	uint64_t revoked_ms; /* 0, or when it ends or ended */
+};
+
+/* Look a key's hash up; false when it is unknown. Registered threads. */
+bool mirror_find(const struct mirror *mirror, const uint8_t hash[STORE_HASH_BYTES],
+		 struct mirror_key *ret_key);
+
+/* For the control loop: accounts by id, in no order, and how many there are of each. */
+bool mirror_account(const struct mirror *mirror, uint64_t id, struct store_account *ret_account,
+		    uint32_t *ret_slot);
+bool mirror_key_by_id(const struct mirror *mirror, uint64_t id, struct store_key *ret_key);
+void mirror_each_account(const struct mirror *mirror,
+			 void (*visit)(void *arg, const struct store_account *account,
+				       uint32_t slot),
+			 void *arg);
+uint64_t mirror_accounts(const struct mirror *mirror);
+uint64_t mirror_keys(const struct mirror *mirror);
+
+/* Take over what the store knows of a quota: see usage.h for the words. */
+void mirror_put_quota(struct mirror *mirror, const struct store_quota *quota);
+
+#endif

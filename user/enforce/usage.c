@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * usage: what each account used, counted in its slot and carried to the store.
+ *
+ * A window's `collected` and a quota's `quota_collected` hold what the store has, tagged like the
+ * quota word: low bits of the window's number << 40 | count. So a confirmation that comes when the
+ * window has moved on never passes for one of the new window.
+ */
+#include "enforce/usage.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define COUNT_MASK   TOLLGATE_QUOTA_MAX
+#define PERIOD_OF(w) ((uint32_t)((w) >> TOLLGATE_QUOTA_SHIFT))
+#define UNITS_OF(w)  ((w)&COUNT_MASK)
+#define WORD(p, u)   ((uint64_t)(p) << TOLLGATE_QUOTA_SHIFT | (u))
+#define ASIDE_MAX    1000000
+
+#define LOAD(p)	    __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define CAS(p, old, v) \
+	__atomic_compare_exchange_n((p), (old), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+
+/* Windows that had to make room before they were collected: only when the store was away for long. */
+static struct {
+	pthread_mutex_t lock;
+	struct store_usage *rows; /* owned */
+	size_t count, size;
+} aside = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static uint64_t tagged(uint64_t window, uint64_t count)
+{
+	return window << TOLLGATE_QUOTA_SHIFT | (count & COUNT_MASK);
+}
+
+static struct store_usage usage_row(const struct slots *slots, uint64_t account, uint64_t window,
+				    uint64_t requests, uint64_t units)
+{
+	uint32_t seconds = slots->head->window_seconds;
+
+	return (struct store_usage){
+		.account = account,
+		.epoch = slots->head->epoch,
+		.window_start_s = (window - 1) * seconds,
+		.window_seconds = seconds,
+		.requests = requests,
+		.units = units,
+	};
+}
+
+static int push(struct store_usage **rows, size_t *count, size_t *size,
+		const struct store_usage *row)
+{
+	if (*count == *size) {
+		size_t more = *size ? *size * 2 : 64;
+		struct store_usage *grown = realloc(*rows, more * sizeof(**rows));
+
+		if (!grown)
+			return -ENOMEM;
+		*rows = grown;
+		*size = more;
+	}
+	(*rows)[(*count)++] = *row;
+	return 0;
+}
+
+static void set_aside(const struct store_usage *row)
+{
+	int err = -ENOSPC;
+
+	pthread_mutex_lock(&aside.lock);
+	if (aside.count < ASIDE_MAX)
+		err = push(&aside.rows, &aside.count, &aside.size, row);
+	pthread_mutex_unlock(&aside.lock);
+	if (err)
+		log_error("usage lost: account acc_%016llx, window %llu, %llu units: %s",
+			  (unsigned long long)row->account, (unsigned long long)row->window_start_s,
+			  (unsigned long long)row->units, strerror(-err));
+}
+
+/* The entry is ours (busy): keep what the store does not have, and open @window. */
+static void open_window(const struct slots *slots, struct tollgate_slot *slot,
+			struct tollgate_usage *usage, uint64_t old, uint64_t window)
+{
+	if (old && usage->collected != tagged(old, usage->requests)) {
+		struct store_usage row =
+			usage_row(slots, slot->account_id, old, usage->requests, usage->units);
+
+		set_aside(&row);
+	}
+	STORE(&usage->requests, 0);
+	STORE(&usage->units, 0);
+	STORE(&usage->window, window);
+}
+
+void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t units,
+		 uint64_t wall_ms)
+{
+	uint64_t window = wall_ms / 1000 / slots->head->window_seconds + 1;
+	struct tollgate_usage *usage = &slot->usage[window & 1];
+	uint64_t seen = LOAD(&usage->window);
+
+	/* A newer window than ours means that wall time went back over a restart: it stays newer. */
+	while (seen < window || seen == TOLLGATE_USAGE_BUSY) {
+		if (seen == TOLLGATE_USAGE_BUSY) {
+			__builtin_ia32_pause();
+			seen = LOAD(&usage->window);
+		} else if (CAS(&usage->window, &seen, TOLLGATE_USAGE_BUSY)) {
+			open_window(slots, slot, usage, seen, window);
+			break;
+		}
+	}
+	/* Units first: whoever sees the request sees its units. */
+	__atomic_fetch_add(&usage->units, units, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&usage->requests, 1, __ATOMIC_RELEASE);
+}
+
+uint32_t usage_period(uint32_t period_kind, uint64_t wall_ms)
+{
+	switch (period_kind) {
+	case TOLLGATE_PERIOD_DAY:
+		return clock_day(wall_ms);
+	case TOLLGATE_PERIOD_MONTH:
+		return clock_month(wall_ms);
+	default:
+		return 0;
+	}
+}
+
+uint64_t usage_period_end_ms(uint32_t period_kind, uint32_t period)
+{
+	return period_kind == TOLLGATE_PERIOD_DAY ? clock_day_start_ms(period + 1)
+						  : clock_month_start_ms(period + 1);
+}
+
+uint64_t usage_quota_used(uint64_t word, uint32_t period)
+{
+	return PERIOD_OF(word) >= period ? UNITS_OF(word) : 0;
+}
+
+bool usage_quota_charge(struct tollgate_slot *slot, uint32_t period, uint64_t units, uint64_t limit)
+{
+	uint64_t word = LOAD(&slot->quota_word), used, fresh;
+
+	do {
+		used = usage_quota_used(word, period) + units;
+		if (used > limit)
+			return false;
+		fresh = WORD(PERIOD_OF(word) > period ? PERIOD_OF(word) : period, used);
+	} while (!CAS(&slot->quota_word, &word, fresh));
+	return true;
+}
+
+/*
+ * Days and months are numbered differently, and a tier may change from one to the other: the numbers
+ * of days are larger, so a day's count gives way to a month's only when its slot is entered anew.
+ */
+void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *quota,
+			 uint64_t epoch)
+{
+	uint64_t word = slot->quota_word, base = slot->quota_base,
+		 units = quota->units & COUNT_MASK;
+
+	if (quota->period_kind != slot->quota_period)
+		return;
+	if (PERIOD_OF(word) != quota->period)
+		word = WORD(quota->period, 0);
+	if (PERIOD_OF(base) != quota->period)
+		base = WORD(quota->period, 0);
+	if (quota->epoch != epoch) {
+		word += units;
+		base += units;
+	} else if (UNITS_OF(word) - UNITS_OF(base) < units) {
+		word = base + units;
+	}
+	STORE(&slot->quota_base, base);
+	STORE(&slot->quota_word, word);
+}
+
+static bool is_full(const struct usage_batch *batch, size_t max_rows)
+{
+	return batch->usage_count >= max_rows || batch->quota_count >= max_rows;
+}
+
+static int collect_window(const struct slots *slots, const struct tollgate_slot *slot, unsigned i,
+			  struct usage_batch *batch)
+{
+	const struct tollgate_usage *usage = &slot->usage[i];
+	uint64_t window = LOAD(&usage->window), requests = LOAD(&usage->requests);
+	uint64_t units = LOAD(&usage->units);
+	struct store_usage row;
+
+	if (!window || window == TOLLGATE_USAGE_BUSY || LOAD(&usage->window) != window ||
+	    usage->collected == tagged(window, requests))
+		return 0;
+	row = usage_row(slots, slot->account_id, window, requests, units);
+	return push(&batch->usage, &batch->usage_count, &batch->usage_size, &row);
+}
+
+static int collect_quota(const struct slots *slots, const struct tollgate_slot *slot,
+			 struct usage_batch *batch)
+{
+	uint64_t word = LOAD(&slot->quota_word), base = LOAD(&slot->quota_base);
+	struct store_quota *grown;
+
+	if (word == slot->quota_collected || !slot->quota_period)
+		return 0;
+	if (batch->quota_count == batch->quota_size) {
+		size_t more = batch->quota_size ? batch->quota_size * 2 : 64;
+
+		grown = realloc(batch->quotas, more * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		batch->quotas = grown;
+		batch->quota_size = more;
+	}
+	batch->quotas[batch->quota_count++] = (struct store_quota){
+		.account = slot->account_id,
+		.epoch = slots->head->epoch,
+		.period_kind = slot->quota_period,
+		.period = PERIOD_OF(word),
+		.units = UNITS_OF(word) - (PERIOD_OF(base) == PERIOD_OF(word) ? UNITS_OF(base) : 0),
+	};
+	return 0;
+}
+
+static int collect_aside(size_t max_rows, struct usage_batch *batch)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&aside.lock);
+	for (size_t i = 0; i < aside.count && batch->usage_count < max_rows && !err; i++)
+		err = push(&batch->usage, &batch->usage_count, &batch->usage_size, &aside.rows[i]);
+	pthread_mutex_unlock(&aside.lock);
+	return err;
+}
+
+int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batch)
+{
+	int err;
+
+	*batch = (struct usage_batch){ 0 };
+	err = collect_aside(max_rows, batch);
+	for (uint32_t done = 0; done < slots->used && !err && !is_full(batch, max_rows); done++) {
+		const struct tollgate_slot *slot = &slots->list[slots->collect_at % slots->used];
+
+		slots->collect_at = (slots->collect_at + 1) % slots->used;
+		if (!slot->account_id)
+			continue;
+		err = collect_window(slots, slot, 0, batch);
+		if (!err)
+			err = collect_window(slots, slot, 1, batch);
+		if (!err)
+			err = collect_quota(slots, slot, batch);
+	}
+	if (err)
+		usage_batch_done(batch);
+	return err;
+}
+
+static void confirm_aside(const struct store_usage *row)
+{
+	pthread_mutex_lock(&aside.lock);
+	for (size_t i = 0; i < aside.count; i++) {
+		if (memcmp(&aside.rows[i], row, sizeof(*row)))
+			continue;
+		aside.rows[i] = aside.rows[--aside.count];
+		break;
+	}
+	pthread_mutex_unlock(&aside.lock);
+}
+
+/* Rows come in the order of slots, so each search goes on where the last one ended. */
+static struct tollgate_slot *next_slot(const struct slots *slots, uint64_t account, uint32_t *at)
+{
+	for (uint32_t done = 0; done < slots->used; done++, *at = (*at + 1) % slots->used) {
+		if (slots->list[*at].account_id == account)
+			return &slots->list[*at];
+	}
+	return NULL;
+}
+
+void usage_confirm(const struct slots *slots, const struct usage_batch *batch)
+{
+	uint32_t at = 0;
+
+	for (size_t i = 0; i < batch->usage_count; i++) {
+		const struct store_usage *row = &batch->usage[i];
+		uint64_t window = row->window_start_s / row->window_seconds + 1;
+		struct tollgate_slot *slot = next_slot(slots, row->account, &at);
+
+		if (aside.count)
+			confirm_aside(row);
+		if (slot && LOAD(&slot->usage[window & 1].window) == window)
+			STORE(&slot->usage[window & 1].collected, tagged(window, row->requests));
+	}
+	at = 0;
+	for (size_t i = 0; i < batch->quota_count; i++) {
+		const struct store_quota *row = &batch->quotas[i];
+		struct tollgate_slot *slot = next_slot(slots, row->account, &at);
+
+		if (slot)
+			STORE(&slot->quota_collected,
+			      WORD(row->period,
+				   row->units + (PERIOD_OF(slot->quota_base) == row->period
+							 ? UNITS_OF(slot->quota_base)
+							 : 0)));
+	}
+}
+
+void usage_batch_done(struct usage_batch *batch)
+{
+	free(batch->usage);
+	free(batch->quotas);
+	*batch = (struct usage_batch){ 0 };
+}

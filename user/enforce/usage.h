@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * usage: what each account used, counted in its slot and carried to the store.
+ *
+ * Two kinds of count live in a slot. Windows of fixed length hold what was answered; two of them, so
+ * that the last one can still be read while the next one fills. A quota's word holds what was charged
+ * in the period, over all epochs; its base is the part that other epochs charged, and the store gets
+ * the difference. Workers count; the control loop collects.
+ */
+#ifndef ENFORCE_USAGE_H
+#define ENFORCE_USAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "enforce/slot.h"
+#include "store/store.h"
+
+#define USAGE_WINDOW_SECONDS 3600
+
+/*
+ * Count one answered request of @units in the window that holds @wall_ms. Any worker. A window that
+ * must make room before the control loop has collected it is set aside, never lost.
+ */
+void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t units,
+		 uint64_t wall_ms);
+
+/* The number of the quota's period at @wall_ms; 0 when there is no quota. */
+uint32_t usage_period(uint32_t period_kind, uint64_t wall_ms);
+
+/* Unix milliseconds at which that period ends. */
+uint64_t usage_period_end_ms(uint32_t period_kind, uint32_t period);
+
+/* Units charged in period @period, as a quota's word has them; 0 in a newer period. */
+uint64_t usage_quota_used(uint64_t word, uint32_t period);
+
+/*
+ * Charge @units if the quota @limit allows: true, or false and nothing is charged. A period that is
+ * over never comes back: an older @period counts in the word's own.
+ */
+bool usage_quota_charge(struct tollgate_slot *slot, uint32_t period, uint64_t units,
+			uint64_t limit);
+
+/* Enter a row of the store: another epoch's is added to the base, this epoch's fills an empty slot. */
+void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *quota,
+			 uint64_t epoch);
+
+/* What is to be written to the store now. */
+struct usage_batch {
+	struct store_usage *usage; /* owned */
+	size_t usage_count, usage_size;
+	struct store_quota *quotas; /* owned */
+	size_t quota_count, quota_size;
+};
+
+/*
+ * Collect what changed since the last usage_confirm(), at most @max_rows of each kind, beginning where
+ * the last batch ended. Control loop only. 0 or -ENOMEM; @batch is the caller's to free.
+ */
+int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batch);
+
+/* The store has @batch: its rows need not be written again. */
+void usage_confirm(const struct slots *slots, const struct usage_batch *batch);
+void usage_batch_done(struct usage_batch *batch);
+
+#endif
