@@ -120,22 +120,29 @@ void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t
 	__atomic_fetch_add(&usage->requests, 1, __ATOMIC_RELEASE);
 }
 
+/*
+ * Periods of both kinds are numbered by the day on which they begin, so that the numbers only grow,
+ * also for an account whose tier changes from one kind to the other.
+ */
 uint32_t usage_period(uint32_t period_kind, uint64_t wall_ms)
 {
-	switch (period_kind) {
-	case TOLLGATE_PERIOD_DAY:
-		return clock_day(wall_ms);
-	case TOLLGATE_PERIOD_MONTH:
-		return clock_month(wall_ms);
-	default:
-		return 0;
+	static _Thread_local uint32_t cached_day, cached_month_start;
+	uint32_t day = clock_day(wall_ms);
+
+	if (period_kind != TOLLGATE_PERIOD_MONTH)
+		return period_kind == TOLLGATE_PERIOD_DAY ? day : 0;
+	if (cached_day != day) {
+		cached_month_start = clock_day(clock_month_start_ms(clock_month(wall_ms)));
+		cached_day = day;
 	}
+	return cached_month_start;
 }
 
 uint64_t usage_period_end_ms(uint32_t period_kind, uint32_t period)
 {
-	return period_kind == TOLLGATE_PERIOD_DAY ? clock_day_start_ms(period + 1)
-						  : clock_month_start_ms(period + 1);
+	if (period_kind == TOLLGATE_PERIOD_DAY)
+		return clock_day_start_ms(period + 1);
+	return clock_month_start_ms(clock_month(clock_day_start_ms(period)) + 1);
 }
 
 uint64_t usage_quota_used(uint64_t word, uint32_t period)
@@ -156,10 +163,6 @@ bool usage_quota_charge(struct tollgate_slot *slot, uint32_t period, uint64_t un
 	return true;
 }
 
-/*
- * Days and months are numbered differently, and a tier may change from one to the other: the numbers
- * of days are larger, so a day's count gives way to a month's only when its slot is entered anew.
- */
 void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *quota,
 			 uint64_t epoch)
 {

@@ -26,7 +26,7 @@
 void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t units,
 		 uint64_t wall_ms);
 
-/* The number of the quota's period at @wall_ms; 0 when there is no quota. */
+/* The quota's period at @wall_ms: the number of the day on which it began; 0 without a quota. */
 uint32_t usage_period(uint32_t period_kind, uint64_t wall_ms);
 
 /* Unix milliseconds at which that period ends. */

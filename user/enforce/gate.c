@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* gate: the verdict on one request, from memory alone. */
+#include "enforce/gate.h"
+
+#include "base/clock.h"
+#include "enforce/key.h"
+#include "enforce/usage.h"
+#include "tollgate/bucket.h"
+
+#define LOAD(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+
+uint64_t gate_bucket_charge(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t charge_ns,
+			    uint64_t now_ns)
+{
+	uint64_t tat_ns = LOAD(&slot->tat_ns), wait_ns;
+
+	do {
+		wait_ns = tollgate_bucket_wait(tat_ns, limit_ns, charge_ns, now_ns);
+		if (wait_ns)
+			return wait_ns;
+	} while (!__atomic_compare_exchange_n(&slot->tat_ns, &tat_ns,
+					      tollgate_bucket_charged(tat_ns, charge_ns, now_ns),
+					      false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	return 0;
+}
+
+uint32_t gate_note_refusal(struct tollgate_slot *slot, uint64_t now_ns)
+{
+	uint64_t second = now_ns / NS_PER_SECOND, word = LOAD(&slot->refused_window), fresh;
+
+	do {
+		fresh = (word >> 32) == (second & 0xffffffff) ? word + 1 : second << 32 | 1;
+	} while (!__atomic_compare_exchange_n(&slot->refused_window, &word, fresh, false,
+					      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	return (uint32_t)fresh;
+}
+
+static bool concurrency_take(struct tollgate_slot *slot, uint32_t limit)
+{
+	uint64_t held = LOAD(&slot->concurrency);
+
+	do {
+		if (limit && held >= limit)
+			return false;
+	} while (!__atomic_compare_exchange_n(&slot->concurrency, &held, held + 1, false,
+					      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	return true;
+}
+
+static void concurrency_give_back(struct tollgate_slot *slot)
+{
+	__atomic_fetch_sub(&slot->concurrency, 1, __ATOMIC_ACQ_REL);
+}
+
+/* Who sends this? ALLOW with slot and generation, or why not. */
+static enum tollgate_verdict find_account(const struct gate *gate,
+					  const struct gate_request *request,
+					  struct gate_result *result)
+{
+	uint8_t hash[CRYPTO_HASH_BYTES];
+	struct mirror_key key;
+
+	if (!request->key.ptr)
+		return TOLLGATE_NO_KEY;
+	if (!key_is_plausible(gate->key_prefix, request->key))
+		return TOLLGATE_BAD_KEY;
+	if (!__atomic_load_n(&gate->is_loaded, __ATOMIC_ACQUIRE))
+		return TOLLGATE_UNAVAILABLE;
+	crypto_hmac_sha256(gate->pepper, request->key.ptr, request->key.len, hash);
+	if (!mirror_find(gate->mirror, hash, &key))
+		return __atomic_load_n(&gate->is_current, __ATOMIC_RELAXED) ? TOLLGATE_UNKNOWN_KEY
+									    : TOLLGATE_UNAVAILABLE;
+	if (key.revoked_ms && key.revoked_ms <= request->wall_ms)
+		return TOLLGATE_REVOKED_KEY;
+	if (__atomic_load_n(&gate->is_refusing, __ATOMIC_RELAXED))
+		return TOLLGATE_UNAVAILABLE;
+	result->slot = key.slot;
+	result->generation = key.generation;
+	result->has_account = true;
+	return TOLLGATE_ALLOW;
+}
+
+static struct tollgate_slot *slot_of(const struct gate *gate, const struct gate_result *result)
+{
+	return &gate->slots->list[result->slot];
+}
+
+/* What is left of the quota, and whether @cost fits in it. */
+static bool quota_fits(const struct tollgate_slot *slot, const struct gate_request *request,
+		       struct gate_result *result, uint32_t period)
+{
+	const struct slot_limits *limits = &result->limits;
+	uint64_t used, end_ms;
+
+	if (!limits->quota_limit)
+		return true;
+	used = usage_quota_used(LOAD(&slot->quota_word), period);
+	end_ms = usage_period_end_ms(limits->quota_period, period);
+	result->quota_left = used < limits->quota_limit ? limits->quota_limit - used : 0;
+	result->quota_more_ms = end_ms > request->wall_ms ? end_ms - request->wall_ms : 0;
+	return request->cost <= result->quota_left;
+}
+
+/* What is left in the bucket, for the answer's headers. */
+static void describe_rate(struct gate_result *result, uint64_t tat_ns, uint64_t now_ns)
+{
+	const struct slot_limits *limits = &result->limits;
+	uint64_t debt_ns, free_ns;
+
+	if (!limits->interval_ns)
+		return;
+	debt_ns = tollgate_bucket_debt(tat_ns, now_ns);
+	free_ns = debt_ns < limits->limit_ns ? limits->limit_ns - debt_ns : 0;
+	result->rate_left = free_ns / limits->interval_ns;
+	result->rate_more_ns =
+		debt_ns ? (result->rate_left + 1) * limits->interval_ns - free_ns : 0;
+	if (debt_ns > limits->limit_ns)
+		result->rate_more_ns += debt_ns - limits->limit_ns;
+}
+
+/*
+ * Charge bucket and quota. Another worker may have taken the last credit since we looked; a bucket
+ * that was charged for a quota that then refused gets its credit back.
+ */
+static enum tollgate_verdict charge(struct tollgate_slot *slot, const struct gate_request *request,
+				    struct gate_result *result, uint32_t period)
+{
+	const struct slot_limits *limits = &result->limits;
+	uint64_t charge_ns = request->cost * limits->interval_ns;
+
+	result->wait_ns = gate_bucket_charge(slot, limits->limit_ns, charge_ns, request->now_ns);
+	if (result->wait_ns)
+		return TOLLGATE_OVER_RATE;
+	if (!limits->quota_limit)
+		return TOLLGATE_ALLOW;
+	if (usage_quota_charge(slot, period, request->cost, limits->quota_limit)) {
+		result->quota_left -= request->cost;
+		return TOLLGATE_ALLOW;
+	}
+	__atomic_fetch_sub(&slot->tat_ns, charge_ns, __ATOMIC_ACQ_REL);
+	result->quota_left = 0;
+	result->wait_ns = result->quota_more_ms * NS_PER_MS;
+	return TOLLGATE_OVER_QUOTA;
+}
+
+static enum tollgate_verdict check_limits(struct tollgate_slot *slot,
+					  const struct gate_request *request,
+					  struct gate_result *result)
+{
+	const struct slot_limits *limits = &result->limits;
+	uint32_t period = usage_period(limits->quota_period, request->wall_ms);
+	uint64_t charge_ns = request->cost * limits->interval_ns, tat_ns = LOAD(&slot->tat_ns);
+	enum tollgate_verdict verdict;
+
+	if (limits->state != TOLLGATE_SLOT_OPEN)
+		return TOLLGATE_INACTIVE;
+	describe_rate(result, tat_ns, request->now_ns);
+	if (!quota_fits(slot, request, result, period)) {
+		result->wait_ns = result->quota_more_ms * NS_PER_MS;
+		return TOLLGATE_OVER_QUOTA;
+	}
+	result->wait_ns =
+		tollgate_bucket_wait(tat_ns, limits->limit_ns, charge_ns, request->now_ns);
+	if (result->wait_ns)
+		return TOLLGATE_OVER_RATE;
+	if (request->feature >= 0 && !(limits->features & 1ULL << request->feature))
+		return TOLLGATE_NO_FEATURE;
+	if (!concurrency_take(slot, limits->concurrency_limit))
+		return TOLLGATE_OVER_CONCURRENCY;
+	verdict = charge(slot, request, result, period);
+	if (verdict != TOLLGATE_ALLOW)
+		concurrency_give_back(slot);
+	/* Others may have charged meanwhile: what is told is never more than what there is. */
+	describe_rate(result, LOAD(&slot->tat_ns), request->now_ns);
+	return verdict;
+}
+
+void gate_check(const struct gate *gate, const struct gate_request *request,
+		struct gate_result *ret_result)
+{
+	struct tollgate_slot *slot;
+
+	*ret_result = (struct gate_result){ .slot = TOLLGATE_NO_SLOT, .cost = request->cost };
+	ret_result->verdict = find_account(gate, request, ret_result);
+	if (ret_result->verdict != TOLLGATE_ALLOW)
+		return;
+	slot = slot_of(gate, ret_result);
+	ret_result->account_id = LOAD(&slot->account_id);
+	slot_read_limits(slot, &ret_result->limits);
+	ret_result->verdict = check_limits(slot, request, ret_result);
+	if (ret_result->verdict != TOLLGATE_ALLOW)
+		__atomic_fetch_add(&slot->refused, 1, __ATOMIC_RELAXED);
+}
+
+void gate_release(const struct gate *gate, const struct gate_result *result)
+{
+	struct tollgate_slot *slot = slot_of(gate, result);
+
+	if (LOAD(&slot->generation) == result->generation)
+		concurrency_give_back(slot);
+}
+
+void gate_count(const struct gate *gate, const struct gate_result *result, uint64_t wall_ms)
+{
+	struct tollgate_slot *slot = slot_of(gate, result);
+
+	if (LOAD(&slot->generation) == result->generation)
+		usage_count(gate->slots, slot, result->cost, wall_ms);
+}
