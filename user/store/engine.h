@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * engine: what a store is behind its front. Private to user/store.
+ *
+ * The front (store.c) owns the thread, the queue and the callbacks; an engine is plain synchronous
+ * code that is only ever called on the store's thread, one call at a time. The meaning of each call
+ * and its errors are those of the function in store.h with the same name.
+ */
+#ifndef STORE_ENGINE_H
+#define STORE_ENGINE_H
+
+#include "store/store.h"
+
+#define STORE_ERROR_MAX 256 /* bytes of an engine's words for an error, with the NUL */
+
+/* Embedded in each engine's own record as its first member. */
+struct store_engine {
+	const struct store_engine_ops *ops; /* borrowed: static */
+	char error[STORE_ERROR_MAX];	    /* about the last call that failed */
+};
+
+struct store_engine_ops {
+	const char *scheme; /* what a URL begins with, with the colon */
+
+	/* An engine for what follows the scheme; no I/O. -EINVAL, -ENOMEM. The loop's thread. */
+	int (*new)(const char *location, struct store_engine **ret_engine);
+	void (*free)(struct store_engine *engine); /* closes too */
+
+	int (*open)(struct store_engine *engine, const uint8_t pepper_check[STORE_HASH_BYTES],
+		    uint8_t ret_id[STORE_ID_BYTES]);
+	int (*load)(struct store_engine *engine, const struct store_visitor *visitor,
+		    void *visitor_arg, uint32_t day, uint32_t month);
+	int (*account_add)(struct store_engine *engine, const struct store_account *account);
+	int (*account_set)(struct store_engine *engine, const struct store_account *account);
+	int (*keys_add)(struct store_engine *engine, const struct store_key *keys, size_t count);
+	int (*key_rotate)(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
+			  const struct store_key *fresh);
+	int (*key_revoke)(struct store_engine *engine, uint64_t key, uint64_t revoked_ms);
+	/* The lists are malloc'd; the caller frees them. NULL for no rows. */
+	int (*keys_list)(struct store_engine *engine, uint64_t account, uint64_t after_id,
+			 size_t limit, struct store_key **ret_keys, size_t *ret_count);
+	int (*usage_put)(struct store_engine *engine, const struct store_usage *usage,
+			 size_t usage_count, const struct store_quota *quotas, size_t quota_count);
+	int (*usage_list)(struct store_engine *engine, uint64_t account, uint64_t since_s,
+			  size_t limit, struct store_usage **ret_rows, size_t *ret_count);
+};
+
+extern const struct store_engine_ops store_sqlite_ops;
+
+#endif

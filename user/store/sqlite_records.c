@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sqlite_records: how the embedded engine reads and writes accounts, keys, usage and quotas.
+ *
+ * What is bound to a statement is only borrowed: every statement is bound anew before each use.
+ */
+#include "store/sqlite.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tollgate/abi.h"
+
+#define BATCH 512 /* records a visitor is handed at once */
+
+static sqlite3_stmt *statement(struct sqlite *s, enum sqlite_statement which)
+{
+	return s->statements[which];
+}
+#define STATEMENT(s, name) statement(s, SQLITE_##name##_STATEMENT)
+
+static void bind_u64(sqlite3_stmt *stmt, int column, uint64_t value)
+{
+	sqlite3_bind_int64(stmt, column, (sqlite3_int64)value);
+}
+
+static void bind_text(sqlite3_stmt *stmt, int column, const char *text)
+{
+	sqlite3_bind_text(stmt, column, text, -1, SQLITE_STATIC);
+}
+
+static uint64_t column_u64(sqlite3_stmt *stmt, int column)
+{
+	return (uint64_t)sqlite3_column_int64(stmt, column);
+}
+
+static void column_text(sqlite3_stmt *stmt, int column, char *ret_text, size_t size)
+{
+	const void *text = sqlite3_column_text(stmt, column);
+	size_t len = (size_t)sqlite3_column_bytes(stmt, column);
+
+	if (len > size - 1)
+		len = size - 1;
+	if (text)
+		memcpy(ret_text, text, len);
+	ret_text[text ? len : 0] = '\0';
+}
+
+/* Step a statement that gives no rows, and make it ready for its next use. */
+static int run(struct sqlite *s, sqlite3_stmt *stmt)
+{
+	int err = sqlite_fail(s, sqlite3_step(stmt));
+
+	sqlite3_reset(stmt);
+	return err;
+}
+
+/* The same for a change of one row that must be there. */
+static int run_on_one(struct sqlite *s, sqlite3_stmt *stmt)
+{
+	int err = run(s, stmt);
+
+	return err || sqlite3_changes(s->db) ? err : -ENOENT;
+}
+
+static void bind_account(sqlite3_stmt *stmt, const struct store_account *account)
+{
+	bind_text(stmt, 1, store_status_word(account->status));
+	bind_u64(stmt, 2, account->is_held);
+	bind_u64(stmt, 3, account->created_ms);
+	bind_u64(stmt, 4, account->past_due_ms);
+	bind_text(stmt, 5, account->tier);
+	bind_text(stmt, 6, account->customer);
+	bind_text(stmt, 7, account->subscription);
+	bind_text(stmt, 8, account->label);
+	bind_u64(stmt, 9, account->id);
+}
+
+static int write_account(struct sqlite *s, enum sqlite_statement which,
+			 const struct store_account *account)
+{
+	int err = sqlite_begin(s);
+
+	if (err)
+		return err;
+	bind_account(statement(s, which), account);
+	return sqlite_end(s, run_on_one(s, statement(s, which)));
+}
+
+int sqlite_account_add(struct store_engine *engine, const struct store_account *account)
+{
+	return write_account((struct sqlite *)engine, SQLITE_ACCOUNT_ADD_STATEMENT, account);
+}
+
+int sqlite_account_set(struct store_engine *engine, const struct store_account *account)
+{
+	return write_account((struct sqlite *)engine, SQLITE_ACCOUNT_SET_STATEMENT, account);
+}
+
+static int add_key(struct sqlite *s, const struct store_key *key)
+{
+	sqlite3_stmt *stmt = STATEMENT(s, KEY_ADD);
+
+	bind_u64(stmt, 1, key->id);
+	bind_u64(stmt, 2, key->account);
+	sqlite3_bind_blob(stmt, 3, key->hash, sizeof(key->hash), SQLITE_STATIC);
+	bind_u64(stmt, 4, key->created_ms);
+	bind_u64(stmt, 5, key->revoked_ms);
+	bind_text(stmt, 6, key->hint);
+	bind_text(stmt, 7, key->label);
+	return run(s, stmt);
+}
+
+int sqlite_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count)
+{
+	struct sqlite *s = (struct sqlite *)engine;
+	int err = sqlite_begin(s);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < count && !err; i++)
+		err = add_key(s, &keys[i]);
+	return sqlite_end(s, err);
+}
+
+static int end_key(struct sqlite *s, sqlite3_stmt *stmt, uint64_t key, uint64_t revoked_ms)
+{
+	bind_u64(stmt, 1, revoked_ms);
+	bind_u64(stmt, 2, key);
+	return run_on_one(s, stmt);
+}
+
+int sqlite_key_rotate(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
+		      const struct store_key *fresh)
+{
+	struct sqlite *s = (struct sqlite *)engine;
+	int err = sqlite_begin(s);
+
+	if (err)
+		return err;
+	err = end_key(s, STATEMENT(s, KEY_END), old, old_revoked_ms);
+	if (!err)
+		err = add_key(s, fresh);
+	return sqlite_end(s, err);
+}
+
+int sqlite_key_revoke(struct store_engine *engine, uint64_t key, uint64_t revoked_ms)
+{
+	struct sqlite *s = (struct sqlite *)engine;
+	int err = sqlite_begin(s);
+
+	if (err)
+		return err;
+	return sqlite_end(s, end_key(s, STATEMENT(s, KEY_REVOKE), key, revoked_ms));
+}
+
+static int put_usage(struct sqlite *s, const struct store_usage *usage)
+{
+	sqlite3_stmt *stmt = STATEMENT(s, USAGE_PUT);
+
+	bind_u64(stmt, 1, usage->account);
+	bind_u64(stmt, 2, usage->epoch);
+	bind_u64(stmt, 3, usage->window_start_s);
+	bind_u64(stmt, 4, usage->window_seconds);
+	bind_u64(stmt, 5, usage->requests);
+	bind_u64(stmt, 6, usage->units);
+	return run(s, stmt);
+}
+
+static int put_quota(struct sqlite *s, const struct store_quota *quota)
+{
+	sqlite3_stmt *stmt = STATEMENT(s, QUOTA_PUT);
+
+	bind_u64(stmt, 1, quota->account);
+	bind_u64(stmt, 2, quota->epoch);
+	bind_u64(stmt, 3, quota->period_kind);
+	bind_u64(stmt, 4, quota->period);
+	bind_u64(stmt, 5, quota->units);
+	return run(s, stmt);
+}
+
+int sqlite_usage_put(struct store_engine *engine, const struct store_usage *usage,
+		     size_t usage_count, const struct store_quota *quotas, size_t quota_count)
+{
+	struct sqlite *s = (struct sqlite *)engine;
+	int err = sqlite_begin(s);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < usage_count && !err; i++)
+		err = put_usage(s, &usage[i]);
+	for (size_t i = 0; i < quota_count && !err; i++)
+		err = put_quota(s, &quotas[i]);
+	return sqlite_end(s, err);
+}
+
+/*
+ * Reading. A record comes out of a row by one of these; 0 or an error. Errors in the content are
+ * -EUCLEAN.
+ */
+static int read_account(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
+{
+	struct store_account *account = ret_record;
+	const char *status = (const char *)sqlite3_column_text(stmt, 1);
+
+	account->id = column_u64(stmt, 0);
+	if (!status || store_status_parse(status, &account->status)) {
+		snprintf(s->engine.error, sizeof(s->engine.error),
+			 "%s: account %016llx has an unknown status", s->path,
+			 (unsigned long long)account->id);
+		return -EUCLEAN;
+	}
+	account->is_held = sqlite3_column_int(stmt, 2);
+	account->created_ms = column_u64(stmt, 3);
+	account->past_due_ms = column_u64(stmt, 4);
+	column_text(stmt, 5, account->tier, sizeof(account->tier));
+	column_text(stmt, 6, account->customer, sizeof(account->customer));
+	column_text(stmt, 7, account->subscription, sizeof(account->subscription));
+	column_text(stmt, 8, account->label, sizeof(account->label));
+	return 0;
+}
+
+static int read_key(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
+{
+	struct store_key *key = ret_record;
+	const void *hash = sqlite3_column_blob(stmt, 2);
+
+	key->id = column_u64(stmt, 0);
+	if (!hash || sqlite3_column_bytes(stmt, 2) != STORE_HASH_BYTES) {
+		snprintf(s->engine.error, sizeof(s->engine.error), "%s: key %016llx has no hash",
+			 s->path, (unsigned long long)key->id);
+		return -EUCLEAN;
+	}
+	key->account = column_u64(stmt, 1);
+	memcpy(key->hash, hash, sizeof(key->hash));
+	key->created_ms = column_u64(stmt, 3);
+	key->revoked_ms = column_u64(stmt, 4);
+	column_text(stmt, 5, key->hint, sizeof(key->hint));
+	column_text(stmt, 6, key->label, sizeof(key->label));
+	return 0;
+}
+
+static int read_quota(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
+{
+	struct store_quota *quota = ret_record;
+
+	(void)s;
+	quota->account = column_u64(stmt, 0);
+	quota->epoch = column_u64(stmt, 1);
+	quota->period_kind = (uint32_t)column_u64(stmt, 2);
+	quota->period = (uint32_t)column_u64(stmt, 3);
+	quota->units = column_u64(stmt, 4);
+	return 0;
+}
+
+static int read_usage(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
+{
+	struct store_usage *usage = ret_record;
+
+	(void)s;
+	usage->account = column_u64(stmt, 0);
+	usage->epoch = 0;
+	usage->window_start_s = column_u64(stmt, 1);
+	usage->window_seconds = (uint32_t)column_u64(stmt, 2);
+	usage->requests = column_u64(stmt, 3);
+	usage->units = column_u64(stmt, 4);
+	return 0;
+}
+
+/* The kinds of record that a visitor is handed, and how. */
+struct reader {
+	int (*read)(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record);
+	size_t size;
+	int (*visit)(const struct store_visitor *visitor, void *arg, const void *records,
+		     size_t count);
+};
+
+static int visit_accounts(const struct store_visitor *visitor, void *arg, const void *records,
+			  size_t count)
+{
+	return visitor->on_accounts ? visitor->on_accounts(arg, records, count) : 0;
+}
+
+static int visit_keys(const struct store_visitor *visitor, void *arg, const void *records,
+		      size_t count)
+{
+	return visitor->on_keys ? visitor->on_keys(arg, records, count) : 0;
+}
+
+static int visit_quotas(const struct store_visitor *visitor, void *arg, const void *records,
+			size_t count)
+{
+	return visitor->on_quotas ? visitor->on_quotas(arg, records, count) : 0;
+}
+
+static const struct reader account_reader = { read_account, sizeof(struct store_account),
+					      visit_accounts };
+static const struct reader key_reader = { read_key, sizeof(struct store_key), visit_keys };
+static const struct reader quota_reader = { read_quota, sizeof(struct store_quota), visit_quotas };
+
+/* Hand all rows of @stmt to @visitor. */
+static int visit_rows(struct sqlite *s, sqlite3_stmt *stmt, const struct reader *reader,
+		      const struct store_visitor *visitor, void *arg)
+{
+	char *batch = malloc(BATCH * reader->size);
+	size_t count = 0;
+	int code, err = batch ? 0 : -ENOMEM;
+
+	while (!err && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+		err = reader->read(s, stmt, batch + count * reader->size);
+		if (!err && ++count == BATCH) {
+			err = reader->visit(visitor, arg, batch, count);
+			count = 0;
+		}
+	}
+	if (!err)
+		err = sqlite_fail(s, code);
+	if (!err && count)
+		err = reader->visit(visitor, arg, batch, count);
+	sqlite3_reset(stmt);
+	free(batch);
+	return err;
+}
+
+int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor, void *visitor_arg,
+		uint32_t day, uint32_t month)
+{
+	const struct {
+		uint32_t kind, period;
+	} periods[] = { { TOLLGATE_PERIOD_DAY, day }, { TOLLGATE_PERIOD_MONTH, month } };
+	struct sqlite *s = (struct sqlite *)engine;
+	int err;
+
+	err = sqlite_check_open(s);
+	if (err)
+		return err;
+	err = sqlite_exec(s, "BEGIN"); /* one state of the store, whoever writes meanwhile */
+	if (err)
+		return err;
+	err = visit_rows(s, STATEMENT(s, ACCOUNTS), &account_reader, visitor, visitor_arg);
+	bind_u64(STATEMENT(s, KEYS), 1, 0);
+	sqlite3_bind_int64(STATEMENT(s, KEYS), 2, -1); /* no limit */
+	if (!err)
+		err = visit_rows(s, STATEMENT(s, KEYS), &key_reader, visitor, visitor_arg);
+	for (size_t i = 0; i < sizeof(periods) / sizeof(periods[0]) && !err; i++) {
+		bind_u64(STATEMENT(s, QUOTAS), 1, periods[i].kind);
+		bind_u64(STATEMENT(s, QUOTAS), 2, periods[i].period);
+		err = visit_rows(s, STATEMENT(s, QUOTAS), &quota_reader, visitor, visitor_arg);
+	}
+	return sqlite_end(s, err);
+}
+
+/* All rows of @stmt as one malloc'd array. */
+static int list_rows(struct sqlite *s, sqlite3_stmt *stmt,
+		     int (*read)(struct sqlite *, sqlite3_stmt *, void *), size_t size,
+		     void **ret_rows, size_t *ret_count)
+{
+	size_t count = 0, room = 0;
+	char *rows = NULL;
+	int code, err = 0;
+
+	while (!err && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+		if (count == room) {
+			char *larger;
+
+			room = room ? 2 * room : 64;
+			larger = realloc(rows, room * size);
+			if (!larger) {
+				err = -ENOMEM;
+				break;
+			}
+			rows = larger;
+		}
+		err = read(s, stmt, rows + count++ * size);
+	}
+	if (!err)
+		err = sqlite_fail(s, code);
+	sqlite3_reset(stmt);
+	if (err) {
+		free(rows);
+		return err;
+	}
+	*ret_rows = rows;
+	*ret_count = count;
+	return 0;
+}
+
+static int64_t limit_of(size_t limit)
+{
+	return limit > INT64_MAX ? INT64_MAX : (int64_t)limit;
+}
+
+static int key_place(struct sqlite *s, uint64_t id, int64_t *ret_seq)
+{
+	sqlite3_stmt *stmt = STATEMENT(s, KEY_PLACE);
+	int code, err;
+
+	bind_u64(stmt, 1, id);
+	code = sqlite3_step(stmt);
+	err = code == SQLITE_DONE ? -ENOENT : sqlite_fail(s, code);
+	if (!err)
+		*ret_seq = sqlite3_column_int64(stmt, 0);
+	sqlite3_reset(stmt);
+	return err;
+}
+
+int sqlite_keys_list(struct store_engine *engine, uint64_t account, uint64_t after_id, size_t limit,
+		     struct store_key **ret_keys, size_t *ret_count)
+{
+	struct sqlite *s = (struct sqlite *)engine;
+	sqlite3_stmt *stmt;
+	int64_t seq = 0;
+	void *rows;
+	int err;
+
+	err = sqlite_check_open(s);
+	if (err)
+		return err;
+	err = after_id ? key_place(s, after_id, &seq) : 0;
+	if (err)
+		return err;
+	stmt = account ? STATEMENT(s, KEYS_OF) : STATEMENT(s, KEYS);
+	sqlite3_bind_int64(stmt, 1, seq);
+	sqlite3_bind_int64(stmt, 2, limit_of(limit));
+	if (account)
+		bind_u64(stmt, 3, account);
+	err = list_rows(s, stmt, read_key, sizeof(**ret_keys), &rows, ret_count);
+	if (!err)
+		*ret_keys = rows;
+	return err;
+}
+
+int sqlite_usage_list(struct store_engine *engine, uint64_t account, uint64_t since_s, size_t limit,
+		      struct store_usage **ret_rows, size_t *ret_count)
+{
+	struct sqlite *s = (struct sqlite *)engine;
+	sqlite3_stmt *stmt;
+	void *rows;
+	int err;
+
+	err = sqlite_check_open(s);
+	if (err)
+		return err;
+	stmt = account ? STATEMENT(s, USAGE_OF) : STATEMENT(s, USAGE);
+	bind_u64(stmt, 1, since_s);
+	sqlite3_bind_int64(stmt, 2, limit_of(limit));
+	if (account)
+		bind_u64(stmt, 3, account);
+	err = list_rows(s, stmt, read_usage, sizeof(**ret_rows), &rows, ret_count);
+	if (!err)
+		*ret_rows = rows;
+	return err;
+}

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * store: the front of every engine: one thread, a queue of jobs, and callbacks on the loop.
+ *
+ * A job goes through two lists: `waiting`, which the thread takes from, and `finished`, which the loop
+ * takes from when the async handle wakes it. Both are first in, first out, so calls complete in the
+ * order they were made.
+ */
+#include "store/store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "store/engine.h"
+
+#define MAX_JOBS 10000 /* more under way is a caller that has run away */
+
+static const char *const status_words[] = {
+#define X(name, word) word,
+	STORE_STATUSES(X)
+#undef X
+};
+
+static const struct store_engine_ops *const engines[] = {
+	&store_sqlite_ops,
+};
+
+/* One call: what is to be done, with copies of its arguments, and then what came of it. */
+struct job {
+	struct job *next;
+	int (*run)(struct store_engine *engine, struct job *job); /* the store's thread */
+	void (*deliver)(struct store *store, struct job *job);	  /* the loop's */
+	union {
+		store_done done;
+		store_keys_done keys_done;
+		store_usage_done usage_done;
+	};
+	void *arg;
+	int err;
+	char error[STORE_ERROR_MAX];
+
+	void *records; /* owned: given or found, as the call has it */
+	void *more;    /* owned: quotas of store_usage_put() */
+	size_t count, more_count, limit;
+	uint64_t id, number; /* as the call has them */
+	uint8_t bytes[STORE_HASH_BYTES];
+	struct store_visitor visitor;
+	void *visitor_arg;
+	uint32_t day, month;
+};
+
+struct queue {
+	struct job *first, **last;
+};
+
+struct store {
+	struct store_engine *engine; /* owned; the thread's while it runs */
+	pthread_t thread;
+	bool has_thread;
+	uv_async_t wake;
+	pthread_mutex_t lock; /* of the four below */
+	pthread_cond_t changed;
+	struct queue waiting, finished;
+	bool is_closing;
+
+	unsigned under_way; /* the loop's: jobs not yet delivered */
+	uint8_t id[STORE_ID_BYTES];
+	char error[STORE_ERROR_MAX];
+};
+
+const char *store_status_word(enum store_status status)
+{
+	return status_words[status];
+}
+
+int store_status_parse(const char *word, enum store_status *ret_status)
+{
+	for (size_t i = 0; i < STORE_STATUS_COUNT; i++) {
+		if (!strcmp(status_words[i], word)) {
+			*ret_status = (enum store_status)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static void queue_put(struct queue *queue, struct job *job)
+{
+	job->next = NULL;
+	*queue->last = job;
+	queue->last = &job->next;
+}
+
+static struct job *queue_take(struct queue *queue)
+{
+	struct job *job = queue->first;
+
+	if (!job)
+		return NULL;
+	queue->first = job->next;
+	if (!queue->first)
+		queue->last = &queue->first;
+	return job;
+}
+
+static void job_free(struct job *job)
+{
+	if (!job)
+		return;
+	free(job->records);
+	free(job->more);
+	free(job);
+}
+
+static void *run_jobs(void *arg)
+{
+	struct store *store = arg;
+	struct job *job;
+
+	pthread_mutex_lock(&store->lock);
+	for (;;) {
+		while (!(job = queue_take(&store->waiting)) && !store->is_closing)
+			pthread_cond_wait(&store->changed, &store->lock);
+		if (!job)
+			break;
+		pthread_mutex_unlock(&store->lock);
+		if (!job->err) {
+			store->engine->error[0] = '\0';
+			job->err = job->run(store->engine, job);
+			memcpy(job->error, store->engine->error, sizeof(job->error));
+		}
+		pthread_mutex_lock(&store->lock);
+		queue_put(&store->finished, job);
+		uv_async_send(&store->wake);
+	}
+	pthread_mutex_unlock(&store->lock);
+	return NULL;
+}
+
+static struct job *take_finished(struct store *store)
+{
+	struct job *job;
+
+	pthread_mutex_lock(&store->lock);
+	job = queue_take(&store->finished);
+	pthread_mutex_unlock(&store->lock);
+	return job;
+}
+
+/* A callback may call store_free(): the store's memory stays until the handle is closed. */
+static void on_wake(uv_async_t *wake)
+{
+	struct store *store = wake->data;
+	struct job *job;
+
+	while ((job = take_finished(store))) {
+		if (--store->under_way == 0)
+			uv_unref((uv_handle_t *)wake);
+		if (job->err)
+			memcpy(store->error, job->error, sizeof(store->error));
+		job->deliver(store, job);
+		job_free(job);
+	}
+}
+
+static void deliver_done(struct store *store, struct job *job)
+{
+	(void)store;
+	job->done(job->arg, job->err);
+}
+
+static void deliver_open(struct store *store, struct job *job)
+{
+	if (!job->err)
+		memcpy(store->id, job->bytes, sizeof(store->id));
+	job->done(job->arg, job->err);
+}
+
+static void deliver_keys(struct store *store, struct job *job)
+{
+	(void)store;
+	job->keys_done(job->arg, job->err, job->records, job->count);
+}
+
+static void deliver_usage(struct store *store, struct job *job)
+{
+	(void)store;
+	job->usage_done(job->arg, job->err, job->records, job->count);
+}
+
+static int run_open(struct store_engine *engine, struct job *job)
+{
+	uint8_t id[STORE_ID_BYTES];
+	int err = engine->ops->open(engine, job->bytes, id);
+
+	if (!err)
+		memcpy(job->bytes, id, sizeof(id));
+	return err;
+}
+
+static int run_load(struct store_engine *engine, struct job *job)
+{
+	return engine->ops->load(engine, &job->visitor, job->visitor_arg, job->day, job->month);
+}
+
+static int run_account_add(struct store_engine *engine, struct job *job)
+{
+	return engine->ops->account_add(engine, job->records);
+}
+
+static int run_account_set(struct store_engine *engine, struct job *job)
+{
+	return engine->ops->account_set(engine, job->records);
+}
+
+static int run_keys_add(struct store_engine *engine, struct job *job)
+{
+	return engine->ops->keys_add(engine, job->records, job->count);
+}
+
+static int run_key_rotate(struct store_engine *engine, struct job *job)
+{
+	return engine->ops->key_rotate(engine, job->id, job->number, job->records);
+}
+
+static int run_key_revoke(struct store_engine *engine, struct job *job)
+{
+	return engine->ops->key_revoke(engine, job->id, job->number);
+}
+
+static int run_keys_list(struct store_engine *engine, struct job *job)
+{
+	struct store_key *keys;
+	int err = engine->ops->keys_list(engine, job->id, job->number, job->limit, &keys,
+					 &job->count);
+
+	if (!err)
+		job->records = keys;
+	return err;
+}
+
+static int run_usage_put(struct store_engine *engine, struct job *job)
+{
+	return engine->ops->usage_put(engine, job->records, job->count, job->more, job->more_count);
+}
+
+static int run_usage_list(struct store_engine *engine, struct job *job)
+{
+	struct store_usage *rows;
+	int err = engine->ops->usage_list(engine, job->id, job->number, job->limit, &rows,
+					  &job->count);
+
+	if (!err)
+		job->records = rows;
+	return err;
+}
+
+/* Let the thread finish what waits, and end it. */
+static void stop_thread(struct store *store)
+{
+	if (!store->has_thread)
+		return;
+	pthread_mutex_lock(&store->lock);
+	store->is_closing = true;
+	pthread_cond_signal(&store->changed);
+	pthread_mutex_unlock(&store->lock);
+	pthread_join(store->thread, NULL);
+	store->has_thread = false;
+}
+
+int store_new(uv_loop_t *loop, const char *url, struct store **ret_store)
+{
+	const struct store_engine_ops *ops = NULL;
+	struct store *store;
+	int err;
+
+	for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
+		if (text_starts(text_of(url), text_of(engines[i]->scheme)))
+			ops = engines[i];
+	}
+	if (!ops)
+		return -EINVAL;
+	store = calloc(1, sizeof(*store));
+	if (!store)
+		return -ENOMEM;
+	store->waiting.last = &store->waiting.first;
+	store->finished.last = &store->finished.first;
+	store->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	store->changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	store->wake.data = store;
+	err = ops->new (url + strlen(ops->scheme), &store->engine);
+	if (err)
+		goto fail;
+	err = -pthread_create(&store->thread, NULL, run_jobs, store);
+	if (err)
+		goto fail;
+	store->has_thread = true;
+	err = uv_async_init(loop, &store->wake, on_wake);
+	if (err)
+		goto fail;
+	uv_unref((uv_handle_t *)&store->wake);
+	*ret_store = store;
+	return 0;
+fail:
+	stop_thread(store);
+	if (store->engine)
+		ops->free(store->engine);
+	free(store);
+	return err;
+}
+
+static void on_closed(uv_handle_t *wake)
+{
+	free(wake->data);
+}
+
+void store_free(struct store *store)
+{
+	struct job *job;
+
+	if (!store)
+		return;
+	stop_thread(store);
+	while ((job = queue_take(&store->finished)))
+		job_free(job);
+	store->engine->ops->free(store->engine);
+	store->engine = NULL;
+	uv_close((uv_handle_t *)&store->wake, on_closed);
+}
+
+/* A job with copies of @count records of @size bytes at @records; NULL when memory is short. */
+static struct job *job_new(int (*run)(struct store_engine *, struct job *), const void *records,
+			   size_t count, size_t size)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->run = run;
+	job->deliver = deliver_done;
+	job->count = count;
+	if (!count)
+		return job;
+	job->records = malloc(count * size);
+	if (!job->records) {
+		job_free(job);
+		return NULL;
+	}
+	memcpy(job->records, records, count * size);
+	return job;
+}
+
+static void submit(struct store *store, struct job *job)
+{
+	if (store->under_way++ == 0)
+		uv_ref((uv_handle_t *)&store->wake);
+	if (store->under_way > MAX_JOBS) {
+		job->err = -ENOBUFS;
+		strcpy(job->error, "too many calls are under way");
+	}
+	pthread_mutex_lock(&store->lock);
+	queue_put(&store->waiting, job);
+	pthread_cond_signal(&store->changed);
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* Submit what job_new() gave, be it NULL. */
+static void submit_done(struct store *store, struct job *job, store_done done, void *arg)
+{
+	if (!job) {
+		done(arg, -ENOMEM);
+		return;
+	}
+	job->done = done;
+	job->arg = arg;
+	submit(store, job);
+}
+
+void store_open(struct store *store, const uint8_t pepper_check[STORE_HASH_BYTES], store_done done,
+		void *arg)
+{
+	struct job *job = job_new(run_open, NULL, 0, 0);
+
+	if (job) {
+		job->deliver = deliver_open;
+		memcpy(job->bytes, pepper_check, sizeof(job->bytes));
+	}
+	submit_done(store, job, done, arg);
+}
+
+const uint8_t *store_id(const struct store *store)
+{
+	return store->id;
+}
+
+const char *store_error(const struct store *store)
+{
+	return store->error;
+}
+
+void store_load(struct store *store, const struct store_visitor *visitor, void *visitor_arg,
+		uint32_t day, uint32_t month, store_done done, void *arg)
+{
+	struct job *job = job_new(run_load, NULL, 0, 0);
+
+	if (job) {
+		job->visitor = *visitor;
+		job->visitor_arg = visitor_arg;
+		job->day = day;
+		job->month = month;
+	}
+	submit_done(store, job, done, arg);
+}
+
+void store_account_add(struct store *store, const struct store_account *account, store_done done,
+		       void *arg)
+{
+	submit_done(store, job_new(run_account_add, account, 1, sizeof(*account)), done, arg);
+}
+
+void store_account_set(struct store *store, const struct store_account *account, store_done done,
+		       void *arg)
+{
+	submit_done(store, job_new(run_account_set, account, 1, sizeof(*account)), done, arg);
+}
+
+void store_keys_add(struct store *store, const struct store_key *keys, size_t count,
+		    store_done done, void *arg)
+{
+	submit_done(store, job_new(run_keys_add, keys, count, sizeof(*keys)), done, arg);
+}
+
+void store_key_rotate(struct store *store, uint64_t old, uint64_t old_revoked_ms,
+		      const struct store_key *fresh, store_done done, void *arg)
+{
+	struct job *job = job_new(run_key_rotate, fresh, 1, sizeof(*fresh));
+
+	if (job) {
+		job->id = old;
+		job->number = old_revoked_ms;
+	}
+	submit_done(store, job, done, arg);
+}
+
+void store_key_revoke(struct store *store, uint64_t key, uint64_t revoked_ms, store_done done,
+		      void *arg)
+{
+	struct job *job = job_new(run_key_revoke, NULL, 0, 0);
+
+	if (job) {
+		job->id = key;
+		job->number = revoked_ms;
+	}
+	submit_done(store, job, done, arg);
+}
+
+void store_keys_list(struct store *store, uint64_t account, uint64_t after_id, size_t limit,
+		     store_keys_done done, void *arg)
+{
+	struct job *job = job_new(run_keys_list, NULL, 0, 0);
+
+	if (!job) {
+		done(arg, -ENOMEM, NULL, 0);
+		return;
+	}
+	job->deliver = deliver_keys;
+	job->id = account;
+	job->number = after_id;
+	job->limit = limit;
+	job->keys_done = done;
+	job->arg = arg;
+	submit(store, job);
+}
+
+void store_usage_put(struct store *store, const struct store_usage *usage, size_t usage_count,
+		     const struct store_quota *quotas, size_t quota_count, store_done done,
+		     void *arg)
+{
+	struct job *job = job_new(run_usage_put, usage, usage_count, sizeof(*usage));
+
+	if (job && quota_count) {
+		job->more = malloc(quota_count * sizeof(*quotas));
+		job->more_count = quota_count;
+		if (job->more) {
+			memcpy(job->more, quotas, quota_count * sizeof(*quotas));
+		} else {
+			job_free(job);
+			job = NULL;
+		}
+	}
+	submit_done(store, job, done, arg);
+}
+
+void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, size_t limit,
+		      store_usage_done done, void *arg)
+{
+	struct job *job = job_new(run_usage_list, NULL, 0, 0);
+
+	if (!job) {
+		done(arg, -ENOMEM, NULL, 0);
+		return;
+	}
+	job->deliver = deliver_usage;
+	job->id = account;
+	job->number = since_s;
+	job->limit = limit;
+	job->usage_done = done;
+	job->arg = arg;
+	submit(store, job);
+}
