@@ -20,8 +20,8 @@
 struct fastpath;
 
 enum fastpath_mode {
-	FASTPATH_NONE,	  /* no BPF at all */
-	FASTPATH_AUTO,	  /* native, else generic */
+	FASTPATH_NONE, /* no BPF at all */
+	FASTPATH_AUTO, /* native, else generic */
 	FASTPATH_NATIVE,
 	FASTPATH_GENERIC,
 };
@@ -51,8 +51,8 @@ struct fastpath_config {
  * negative errno, and @ret_why says in one sentence what is missing and what would help: no
  * permission, no bpffs, kernel too old, maps pinned with another max_accounts (-EEXIST).
  */
-int fastpath_open(const struct fastpath_config *config, struct fastpath **ret_fastpath, char *ret_why,
-		  size_t why_size);
+int fastpath_open(const struct fastpath_config *config, struct fastpath **ret_fastpath,
+		  char *ret_why, size_t why_size);
 
 /*
  * The slots and settings as mapped memory, valid until fastpath_close(). Whether the pinned maps were
@@ -112,7 +112,8 @@ int fastpath_read_counters(struct fastpath *fp, uint64_t ret_counters[TOLLGATE_C
 
 /* Hand each waiting event to @on_event; never waits. Returns how many, or a negative errno. */
 int fastpath_poll_events(struct fastpath *fp,
-			 void (*on_event)(void *arg, const struct tollgate_event *event), void *arg);
+			 void (*on_event)(void *arg, const struct tollgate_event *event),
+			 void *arg);
 
 /*
  * Let go. With @detach the links and pins are removed (an orderly stop); without, everything stays
