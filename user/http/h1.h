@@ -51,8 +51,14 @@ int h1_parser_feed(struct h1_parser *p, const char *data, size_t len, size_t *re
 /* The stream ended. H1_END if that ends a body until close, -EBADMSG inside a message, else 0. */
 int h1_parser_eof(struct h1_parser *p);
 
-/* The message whose head was found last; valid until the feed after its H1_END. */
+/*
+ * The message whose head was found last; valid until the feed after its H1_END or h1_parser_rest().
+ * After H1_HEAD of a message without a body one more feed, if need be of no bytes, gives its H1_END.
+ */
 const struct http_message *h1_parser_message(const struct h1_parser *p);
+
+/* Between messages: give back the memory of the last one, for as long as nothing comes. */
+void h1_parser_rest(struct h1_parser *p);
 
 /* True between messages: not a byte of the next one has been seen. */
 bool h1_parser_is_idle(const struct h1_parser *p);

@@ -16,35 +16,35 @@
 #define HTTP_MAX_HEADERS 100
 
 /* X(enum name, spelling): the fields that tollgate itself reads, removes or sets. */
-#define HTTP_NAMES(X)                                                                              \
-	X(HOST, "Host")                                                                            \
-	X(CONTENT_LENGTH, "Content-Length")                                                        \
-	X(TRANSFER_ENCODING, "Transfer-Encoding")                                                  \
-	X(CONNECTION, "Connection")                                                                \
-	X(KEEP_ALIVE, "Keep-Alive")                                                                \
-	X(PROXY_CONNECTION, "Proxy-Connection")                                                    \
-	X(PROXY_AUTHORIZATION, "Proxy-Authorization")                                              \
-	X(PROXY_AUTHENTICATE, "Proxy-Authenticate")                                                \
-	X(TE, "TE")                                                                                \
-	X(TRAILER, "Trailer")                                                                      \
-	X(UPGRADE, "Upgrade")                                                                      \
-	X(EXPECT, "Expect")                                                                        \
-	X(DATE, "Date")                                                                            \
-	X(SERVER, "Server")                                                                        \
-	X(ORIGIN, "Origin")                                                                        \
-	X(CONTENT_TYPE, "Content-Type")                                                            \
-	X(AUTHORIZATION, "Authorization")                                                          \
-	X(X_API_KEY, "X-API-Key")                                                                  \
-	X(X_REQUEST_ID, "X-Request-Id")                                                            \
-	X(X_TOLLGATE_ACCOUNT, "X-Tollgate-Account")                                                \
-	X(X_TOLLGATE_TIER, "X-Tollgate-Tier")                                                      \
-	X(FORWARDED, "Forwarded")                                                                  \
-	X(X_FORWARDED_FOR, "X-Forwarded-For")                                                      \
-	X(X_FORWARDED_PROTO, "X-Forwarded-Proto")                                                  \
-	X(X_FORWARDED_HOST, "X-Forwarded-Host")                                                    \
-	X(RATELIMIT, "RateLimit")                                                                  \
-	X(RATELIMIT_POLICY, "RateLimit-Policy")                                                    \
-	X(ACCESS_CONTROL_REQUEST_METHOD, "Access-Control-Request-Method")                          \
+#define HTTP_NAMES(X)                                                     \
+	X(HOST, "Host")                                                   \
+	X(CONTENT_LENGTH, "Content-Length")                               \
+	X(TRANSFER_ENCODING, "Transfer-Encoding")                         \
+	X(CONNECTION, "Connection")                                       \
+	X(KEEP_ALIVE, "Keep-Alive")                                       \
+	X(PROXY_CONNECTION, "Proxy-Connection")                           \
+	X(PROXY_AUTHORIZATION, "Proxy-Authorization")                     \
+	X(PROXY_AUTHENTICATE, "Proxy-Authenticate")                       \
+	X(TE, "TE")                                                       \
+	X(TRAILER, "Trailer")                                             \
+	X(UPGRADE, "Upgrade")                                             \
+	X(EXPECT, "Expect")                                               \
+	X(DATE, "Date")                                                   \
+	X(SERVER, "Server")                                               \
+	X(ORIGIN, "Origin")                                               \
+	X(CONTENT_TYPE, "Content-Type")                                   \
+	X(AUTHORIZATION, "Authorization")                                 \
+	X(X_API_KEY, "X-API-Key")                                         \
+	X(X_REQUEST_ID, "X-Request-Id")                                   \
+	X(X_TOLLGATE_ACCOUNT, "X-Tollgate-Account")                       \
+	X(X_TOLLGATE_TIER, "X-Tollgate-Tier")                             \
+	X(FORWARDED, "Forwarded")                                         \
+	X(X_FORWARDED_FOR, "X-Forwarded-For")                             \
+	X(X_FORWARDED_PROTO, "X-Forwarded-Proto")                         \
+	X(X_FORWARDED_HOST, "X-Forwarded-Host")                           \
+	X(RATELIMIT, "RateLimit")                                         \
+	X(RATELIMIT_POLICY, "RateLimit-Policy")                           \
+	X(ACCESS_CONTROL_REQUEST_METHOD, "Access-Control-Request-Method") \
 	X(ACCESS_CONTROL_REQUEST_HEADERS, "Access-Control-Request-Headers")
 
 enum http_name {
@@ -52,7 +52,7 @@ enum http_name {
 #define X(name, spelling) HTTP_##name,
 	HTTP_NAMES(X)
 #undef X
-	HTTP_NAME_COUNT
+		HTTP_NAME_COUNT
 };
 
 struct http_header {
@@ -63,7 +63,7 @@ struct http_header {
 
 enum http_body {
 	HTTP_BODY_NONE,
-	HTTP_BODY_LENGTH,      /* content_length bytes */
+	HTTP_BODY_LENGTH, /* content_length bytes */
 	HTTP_BODY_CHUNKED,
 	HTTP_BODY_UNTIL_CLOSE, /* responses only */
 };
@@ -72,20 +72,22 @@ struct http_message {
 	struct text method;    /* requests */
 	struct text target;    /* requests: origin-form, "*" or absolute-form, as sent */
 	struct text authority; /* requests: Host, or the authority of an absolute-form target */
-	struct text path;      /* requests: the target's path, without the query; "*" for OPTIONS * */
-	unsigned status;       /* responses */
-	unsigned minor;	       /* HTTP/1.<minor> */
-	bool is_head;	       /* the method is HEAD, or the response answers one */
-	bool keep_alive;       /* what version and Connection say of the connection */
+	struct text path; /* requests: the target's path, without the query; "*" for OPTIONS * */
+	unsigned status;  /* responses */
+	unsigned minor;	  /* HTTP/1.<minor> */
+	bool is_head;	  /* the method is HEAD, or the response answers one */
+	bool keep_alive;  /* what version and Connection say of the connection */
 	bool expects_continue; /* requests: Expect: 100-continue */
+	bool expects_unknown;  /* requests: Expect holds something else (417) */
 	enum http_body body;
-	uint64_t content_length; /* for HTTP_BODY_LENGTH; for HEAD's responses what the field said */
-	uint32_t known;		 /* one bit an http_name that occurs at least once */
+	uint64_t
+		content_length; /* for HTTP_BODY_LENGTH; for HEAD's responses what the field said */
+	uint32_t known;		/* one bit an http_name that occurs at least once */
 	unsigned header_count;
 	struct http_header headers[HTTP_MAX_HEADERS];
 };
 
-#define http_for_each_header(h, m)                                                                 \
+#define http_for_each_header(h, m) \
 	for (const struct http_header *h = (m)->headers; h < (m)->headers + (m)->header_count; h++)
 
 static inline bool http_has(const struct http_message *m, enum http_name id)
@@ -109,6 +111,12 @@ unsigned http_count(const struct http_message *m, enum http_name id);
  */
 bool http_connection_lists(const struct http_message *m, struct text name);
 bool http_is_hop_by_hop(enum http_name id);
+
+/*
+ * Take the next element, without blanks around it, from a comma-separated @list, which shrinks. False
+ * when none is left. Empty elements are returned as such; a comma at the very end makes none.
+ */
+bool http_list_next(struct text *list, struct text *ret_element);
 
 /* The standard reason phrase, or "Unknown". */
 const char *http_reason(unsigned status);

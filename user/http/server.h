@@ -21,14 +21,15 @@ struct http_server;
 struct http_stream;
 
 struct http_limits {
-	uint64_t head_bytes;	 /* 431 above; default 16 KiB */
-	uint64_t body_bytes;	 /* 413 above; default 1 GiB */
-	uint64_t head_ms;	 /* from the first byte of a head to its last; 408; default 10 s */
-	uint64_t body_ms;	 /* between two pieces of a body; default 30 s */
-	uint64_t idle_ms;	 /* without a request; default 75 s */
-	uint64_t write_ms;	 /* without progress in sending; default 30 s */
-	unsigned max_requests;	 /* on one connection; 0: no limit */
-	unsigned max_connections; /* of this server; accepting more closes them at once; 0: no limit */
+	uint64_t head_bytes;   /* 431 above; default 16 KiB */
+	uint64_t body_bytes;   /* 413 above; default 1 GiB */
+	uint64_t head_ms;      /* from the first byte of a head to its last; 408; default 10 s */
+	uint64_t body_ms;      /* between two pieces of a body; default 30 s */
+	uint64_t idle_ms;      /* without a request; default 75 s */
+	uint64_t write_ms;     /* without progress in sending; default 30 s */
+	unsigned max_requests; /* on one connection; 0: no limit */
+	unsigned
+		max_connections; /* of this server; accepting more closes them at once; 0: no limit */
 };
 
 /* The defaults above. */
@@ -64,8 +65,8 @@ struct http_handler {
  * A server that answers on @loop with @handler. @now_ms tells Unix milliseconds for Date (default
  * clock_wall_ms). All borrowed until http_server_free(). NULL when memory is short.
  */
-struct http_server *http_server_new(uv_loop_t *loop, const struct http_handler *handler, void *owner,
-				    const struct http_limits *limits);
+struct http_server *http_server_new(uv_loop_t *loop, const struct http_handler *handler,
+				    void *owner, const struct http_limits *limits);
 void *http_server_owner(const struct http_server *server);
 
 /* Take the connection that waits at @stream; @tls as in conn_accept(). 0 or a negative errno. */
@@ -109,8 +110,8 @@ struct http_answer {
 	uint64_t length;
 	struct text first_piece;
 	bool add_date;
-	bool is_last;	 /* first_piece is the whole body: the stream ends with this call */
-	bool close;	 /* close the connection after this answer */
+	bool is_last; /* first_piece is the whole body: the stream ends with this call */
+	bool close;   /* close the connection after this answer */
 };
 int http_stream_answer(struct http_stream *s, const struct http_answer *answer);
 

@@ -6,6 +6,8 @@
  * must be ready for conn_close() inside any of them; calling an event is the last thing that conn
  * does in a turn. Writes never block and are never partial: what the kernel does not take at once is
  * queued, and the owner watches conn_queued() to stop producing (back-pressure).
+ *
+ * The process must ignore SIGPIPE: libuv writes without MSG_NOSIGNAL.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H
@@ -26,7 +28,7 @@ struct conn_events {
 	void (*on_data)(struct conn *c, const char *data, size_t len);
 	/* The peer will send no more (FIN, close_notify). Writing may go on. */
 	void (*on_eof)(struct conn *c);
-	/* The write queue, which had been above CONN_HIGH_BYTES, is empty again. */
+	/* The write queue, which had bytes in it, is empty again. */
 	void (*on_drain)(struct conn *c);
 	/* The stream broke: -ECONNRESET, -EPIPE, -EPROTO (TLS). Only conn_close() is useful now. */
 	void (*on_error)(struct conn *c, int err);
@@ -39,6 +41,7 @@ struct conn_events {
 /*
  * Accept the next connection of @server (a listening stream whose connection callback runs).
  * @tls, borrowed until the conn is closed, makes it TLS: events begin after the handshake.
+ * @events NULL: nobody listens, for a connection that is to be closed at once.
  * 0, or a negative errno and then nothing was made.
  */
 int conn_accept(uv_stream_t *server, struct tls_context *tls, const struct conn_events *events,
@@ -47,6 +50,7 @@ int conn_accept(uv_stream_t *server, struct tls_context *tls, const struct conn_
 /*
  * Open a TCP connection to @address. on_connected always follows, later, unless conn_close() comes
  * first. @tls NULL: plain. @server_name (borrowed for the call) is the TLS name to check, or NULL.
+ * 0, or a negative errno at once (no route, no descriptors), and then no event follows.
  */
 int conn_connect(uv_loop_t *loop, const struct sockaddr *address, struct tls_context *tls,
 		 const char *server_name, const struct conn_events *events, void *owner,
@@ -60,6 +64,9 @@ int conn_write(struct conn *c, const uv_buf_t *parts, unsigned count);
 
 /* Bytes that wait for the kernel to take them (as ciphertext, for TLS). */
 size_t conn_queued(const struct conn *c);
+
+/* Bytes that the kernel has taken since the beginning; tells a slow peer from a stuck one. */
+uint64_t conn_sent(const struct conn *c);
 
 /* Stop and restart on_data. Restarting never calls on_data from within. Idempotent. */
 void conn_pause(struct conn *c);
@@ -82,6 +89,9 @@ void conn_set_owner(struct conn *c, const struct conn_events *events, void *owne
 const struct sockaddr_storage *conn_peer(const struct conn *c);
 const struct sockaddr_storage *conn_local(const struct conn *c);
 bool conn_is_tls(const struct conn *c);
+
+/* Connected, and the TLS handshake, if any, is over. */
+bool conn_is_up(const struct conn *c);
 
 /*
  * Bytes received from the kernel (ciphertext, for TLS) since the beginning, low 32 bits as in

@@ -3,9 +3,9 @@
  * listener: a listening socket of one worker.
  *
  * Every worker binds its own socket to the same address with SO_REUSEPORT, so the kernel spreads new
- * connections; a Unix socket has one listener only. When the process runs out of file descriptors the
- * listener drops the waiting connection by means of a spare descriptor, says so once a second, and
- * goes on.
+ * connections; a Unix socket has one listener only. When the process is about to run out of file
+ * descriptors the listener drops waiting connections, so that the last few stay for the store and for
+ * files, says so at most once a second, and goes on.
  */
 #ifndef NET_LISTENER_H
 #define NET_LISTENER_H
@@ -20,7 +20,7 @@ struct conn;
 struct conn_events;
 struct tls_context;
 
-/* "127.0.0.1:80", "[::1]:80", "0.0.0.0:80". 0 or -EINVAL. No names: see resolve.h for those. */
+/* "127.0.0.1:80", "[::1]:80", "0.0.0.0:80". 0 or -EINVAL. No names. */
 int listener_parse_address(const char *text, struct sockaddr_storage *ret_address);
 
 /* "address:port" as people write it, for logs. @size of 64 always suffices. */
@@ -36,9 +36,8 @@ int listener_open_tcp(uv_loop_t *loop, const struct sockaddr_storage *address,
 		      struct listener **ret_listener);
 
 /* The same on a Unix socket, mode 0600. A stale socket file is replaced, a live one is -EADDRINUSE. */
-int listener_open_unix(uv_loop_t *loop, const char *path,
-		       void (*on_connection)(struct listener *l), void *owner,
-		       struct listener **ret_listener);
+int listener_open_unix(uv_loop_t *loop, const char *path, void (*on_connection)(struct listener *l),
+		       void *owner, struct listener **ret_listener);
 
 uv_stream_t *listener_stream(struct listener *l);
 void *listener_owner(const struct listener *l);

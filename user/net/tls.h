@@ -15,6 +15,14 @@ struct tls_context;
  */
 int tls_context_new_server(const char *certificate_file, const char *private_key_file,
 			   struct tls_context **ret_context, char *ret_why, size_t why_size);
+
+/*
+ * A context for outgoing connections, which checks the peer's certificate against @ca_file (PEM), or
+ * against the system's authorities if that is NULL. Otherwise as above.
+ */
+int tls_context_new_client(const char *ca_file, struct tls_context **ret_context, char *ret_why,
+			   size_t why_size);
+
 struct tls_context *tls_context_ref(struct tls_context *context);
 void tls_context_unref(struct tls_context *context); /* accepts NULL */
 

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * h1_check: the strict pass over a head.
+ *
+ * It accepts what the grammars of RFC 9110 and 9112 produce and nothing else, also not what they let
+ * a recipient tolerate (bare LF, folded lines, blanks before the colon, ...), because where two
+ * parsers in a row tolerate differently requests are smuggled.
+ */
+#include "http/h1_check.h"
+
+#include <errno.h>
+
+#include "http/h1_chars.h"
+
+struct cursor {
+	const char *at;
+	const char *end;
+	struct h1_facts *facts;
+	const char *rule; /* that was broken */
+	struct text host;
+	bool is_close;
+	bool is_persistent; /* Connection: keep-alive */
+};
+
+static int broken(struct cursor *c, const char *rule)
+{
+	c->rule = rule;
+	return -EBADMSG;
+}
+
+/* The bytes up to CRLF; the cursor goes behind it. */
+static int take_line(struct cursor *c, struct text *ret_line)
+{
+	const char *lf = memchr(c->at, '\n', c->end - c->at);
+
+	if (!lf)
+		return broken(c, "line without an end");
+	if (lf == c->at || lf[-1] != '\r')
+		return broken(c, "bare LF");
+	*ret_line = (struct text){ c->at, (size_t)(lf - 1 - c->at) };
+	c->at = lf + 1;
+	return 0;
+}
+
+/* The part of @line up to the next SP, which goes too. False where there is none. */
+static bool take_word(struct text *line, struct text *ret_word)
+{
+	const char *space = line->len ? memchr(line->ptr, ' ', line->len) : NULL;
+
+	if (!space)
+		return false;
+	*ret_word = (struct text){ line->ptr, (size_t)(space - line->ptr) };
+	line->ptr += ret_word->len + 1;
+	line->len -= ret_word->len + 1;
+	return true;
+}
+
+static int take_version(struct cursor *c, struct text version)
+{
+	const char *v = version.ptr;
+
+	if (version.len != 8 || memcmp(v, "HTTP/", 5) || !h1_is(v[5], H1_DIGIT) || v[6] != '.' ||
+	    !h1_is(v[7], H1_DIGIT))
+		return broken(c, "malformed HTTP version");
+	if (v[5] != '1' || v[7] > '1') {
+		c->rule = "HTTP version other than 1.0 and 1.1";
+		return -EPROTONOSUPPORT;
+	}
+	c->facts->minor = v[7] - '0';
+	return 0;
+}
+
+static int take_request_line(struct cursor *c)
+{
+	struct h1_facts *f = c->facts;
+	struct text line;
+	int err = take_line(c, &line);
+
+	if (err)
+		return err;
+	if (!take_word(&line, &f->method) || !take_word(&line, &f->target))
+		return broken(c, "request line is not three words");
+	if (!h1_is_token(f->method))
+		return broken(c, "method is no token");
+	if (!f->target.len)
+		return broken(c, "request line has an empty target");
+	err = take_version(c, line);
+	if (err)
+		return err;
+	c->rule = h1_examine_target(f);
+	return c->rule ? -EBADMSG : 0;
+}
+
+static int take_status_line(struct cursor *c)
+{
+	struct text line, word;
+	const char *s;
+	int err = take_line(c, &line);
+
+	if (err)
+		return err;
+	if (!take_word(&line, &word))
+		return broken(c, "malformed status line");
+	err = take_version(c, word);
+	if (err)
+		return err;
+	/* The blank after the code belongs to the line even where the reason is empty. */
+	if (!take_word(&line, &word) || word.len != 3 || !h1_is_all(word, H1_DIGIT))
+		return broken(c, "malformed status code");
+	s = word.ptr;
+	c->facts->status = (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0');
+	if (c->facts->status < 100 || c->facts->status > 599)
+		return broken(c, "status code out of range");
+	if (!h1_is_all(line, H1_VALUE))
+		return broken(c, "control byte in the reason phrase");
+	return 0;
+}
+
+static int note_length(struct cursor *c, struct text value)
+{
+	if (c->facts->has_length)
+		return broken(c, "Content-Length twice");
+	c->facts->has_length = true;
+	/* INT64_MAX: llhttp and others count in signed numbers. */
+	if (text_parse_u64(value, INT64_MAX, &c->facts->content_length))
+		return broken(c, "Content-Length is no number");
+	return 0;
+}
+
+static int note_coding(struct cursor *c, struct text value)
+{
+	if (c->facts->is_chunked)
+		return broken(c, "Transfer-Encoding twice");
+	if (!text_equal_nocase(value, TEXT("chunked")))
+		return broken(c, "Transfer-Encoding other than chunked");
+	c->facts->is_chunked = true;
+	return 0;
+}
+
+static int note_host(struct cursor *c, struct text value)
+{
+	if (c->host.ptr)
+		return broken(c, "Host twice");
+	if (!h1_is_authority(value))
+		return broken(c, "malformed Host");
+	c->host = value;
+	return 0;
+}
+
+static int note_connection(struct cursor *c, struct text list)
+{
+	struct text option;
+
+	if (list.len && list.ptr[list.len - 1] == ',')
+		return broken(c, "Connection is no list of tokens");
+	while (http_list_next(&list, &option)) {
+		if (!h1_is_token(option))
+			return broken(c, "Connection is no list of tokens");
+		c->is_close |= text_equal_nocase(option, TEXT("close"));
+		c->is_persistent |= text_equal_nocase(option, TEXT("keep-alive"));
+	}
+	return 0;
+}
+
+static int note_field(struct cursor *c, enum http_name id, struct text value)
+{
+	switch (id) {
+	case HTTP_HOST:
+		return note_host(c, value);
+	case HTTP_CONTENT_LENGTH:
+		return note_length(c, value);
+	case HTTP_TRANSFER_ENCODING:
+		return note_coding(c, value);
+	case HTTP_CONNECTION:
+		return note_connection(c, value);
+	case HTTP_EXPECT:
+		if (!text_equal_nocase(value, TEXT("100-continue")) || c->facts->expects_continue)
+			c->facts->expects_unknown = true;
+		c->facts->expects_continue = true;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+/* One field line; the cursor stands at its first byte. */
+static int take_field(struct cursor *c)
+{
+	struct h1_facts *f = c->facts;
+	const char *p = c->at;
+	struct text name, value;
+	enum http_name id;
+
+	while (p < c->end && h1_is(*p, H1_TOKEN))
+		p++;
+	name = (struct text){ c->at, (size_t)(p - c->at) };
+	if (!name.len)
+		return broken(c, *p == ' ' || *p == '\t' ? "folded line" : "field without a name");
+	if (p == c->end || *p != ':')
+		return broken(c, "field name is no token");
+	value.ptr = ++p;
+	while (p < c->end && h1_is(*p, H1_VALUE))
+		p++;
+	value.len = p - value.ptr;
+	if (c->end - p < 2 || p[0] != '\r' || p[1] != '\n')
+		return broken(c, "control byte in a field value");
+	c->at = p + 2;
+	if (f->header_count == HTTP_MAX_HEADERS) {
+		c->rule = "too many fields";
+		return -EMSGSIZE;
+	}
+	id = http_name_find(name);
+	f->ids[f->header_count++] = id;
+	if (id == HTTP_OTHER)
+		return 0;
+	f->known |= 1u << id;
+	return note_field(c, id, text_trim(value));
+}
+
+static int take_fields(struct cursor *c)
+{
+	while (c->at < c->end && *c->at != '\r') {
+		int err = take_field(c);
+
+		if (err)
+			return err;
+	}
+	if (c->end - c->at != 2 || c->at[0] != '\r' || c->at[1] != '\n')
+		return broken(c, "head does not end with an empty line");
+	return 0;
+}
+
+/* What no field alone can tell. */
+static int conclude(struct cursor *c, enum h1_side side)
+{
+	struct h1_facts *f = c->facts;
+
+	if (f->is_chunked && f->has_length)
+		return broken(c, "both Content-Length and Transfer-Encoding");
+	if (f->is_chunked && f->minor == 0)
+		return broken(c, "Transfer-Encoding in HTTP/1.0");
+	f->keep_alive = !c->is_close && (f->minor == 1 || c->is_persistent);
+	if (side == H1_RESPONSES)
+		return 0;
+	if (f->minor == 0) /* RFC 9110, 10.1.1: ignored there */
+		f->expects_continue = f->expects_unknown = false;
+	if (f->expects_unknown)
+		f->expects_continue = false;
+	if (!c->host.ptr && f->minor == 1)
+		return broken(c, "Host is missing");
+	if (f->authority.ptr && c->host.ptr && !text_equal_nocase(f->authority, c->host))
+		return broken(c, "Host is not the target's authority");
+	if (!f->authority.ptr)
+		f->authority = c->host;
+	return 0;
+}
+
+int h1_examine(enum h1_side side, struct text head, struct h1_facts *ret_facts,
+	       const char **ret_rule)
+{
+	struct cursor c = { .at = head.ptr, .end = head.ptr + head.len, .facts = ret_facts };
+	int err;
+
+	memset(ret_facts, 0, offsetof(struct h1_facts, ids));
+	if (!head.len)
+		err = broken(&c, "line without an end");
+	else
+		err = side == H1_REQUESTS ? take_request_line(&c) : take_status_line(&c);
+	if (!err)
+		err = take_fields(&c);
+	if (!err)
+		err = conclude(&c, side);
+	if (err)
+		*ret_rule = c.rule;
+	return err;
+}
+
+int h1_check_head(enum h1_side side, struct text head, const char **ret_rule)
+{
+	struct h1_facts facts;
+
+	return h1_examine(side, head, &facts, ret_rule);
+}

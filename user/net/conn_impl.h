@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* conn_impl: what conn.c and conn_tls.c share of a conn; for nobody else. */
+#ifndef NET_CONN_IMPL_H
+#define NET_CONN_IMPL_H
+
+#include <openssl/ssl.h>
+
+#include "net/conn.h"
+
+struct conn_tls;
+
+struct conn {
+	union {
+		uv_handle_t handle;
+		uv_stream_t stream;
+		uv_tcp_t tcp;
+		uv_pipe_t pipe;
+	} io;
+	union {
+		uv_connect_t connect;
+		uv_shutdown_t shutdown; /* begins only after connect has ended */
+	} request;
+	const struct conn_events *events; /* borrowed; NULL: nobody listens */
+	void *owner;			  /* borrowed */
+	struct conn_tls *tls;		  /* owned; NULL for plain */
+	uint64_t taken;			  /* bytes given to conn_raw_write(), queued ones too */
+	uint32_t received;
+	bool is_up;	 /* connected, and the handshake is over */
+	bool is_paused;	 /* the owner wants no data */
+	bool is_reading; /* libuv reads */
+	bool is_ended;	 /* the peer has ended the stream, or it broke: nothing more to read */
+	bool is_shut;	 /* conn_shutdown() was called */
+	bool is_broken;	 /* a write failed */
+	bool is_closing;
+	struct sockaddr_storage peer;
+	struct sockaddr_storage local;
+};
+
+/* Send bytes as they are. 0, -EPIPE, -ENOMEM. */
+int conn_raw_write(struct conn *c, const uv_buf_t *parts, unsigned count);
+
+/* Read again if that is wanted and libuv had been told to stop. */
+void conn_update_reading(struct conn *c);
+
+/* Events; nothing happens once the conn is closing. */
+void conn_report_connected(struct conn *c, int err);
+void conn_report_eof(struct conn *c);
+void conn_report_error(struct conn *c, int err);
+
+/* conn_tls.c. @server_name NULL: the accepting side, or a peer whose name does not matter. */
+int conn_tls_new(struct conn *c, struct tls_context *context, const char *server_name,
+		 struct conn_tls **ret_tls);
+void conn_tls_free(struct conn_tls *t); /* accepts NULL */
+void conn_tls_start(struct conn_tls *t);
+void conn_tls_receive(struct conn_tls *t, const char *data, size_t len);
+void conn_tls_receive_eof(struct conn_tls *t);
+void conn_tls_resume(struct conn_tls *t);
+int conn_tls_write(struct conn_tls *t, const uv_buf_t *parts, unsigned count);
+void conn_tls_shutdown(struct conn_tls *t);
+bool conn_tls_is_settled(const struct conn_tls *t);
+
+/* Close the libuv handle that @t has; @on_closed when that is done. */
+void conn_tls_close(struct conn_tls *t, void (*on_closed)(struct conn *c));
+
+/* tls.c */
+SSL *tls_context_new_ssl(struct tls_context *context);
+
+#endif
