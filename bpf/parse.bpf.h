@@ -102,7 +102,7 @@ static __always_inline enum parsed parse_ip6(struct cursor *c, struct segment *s
 {
 	struct ipv6hdr *ip = c->pos;
 
-	if ((void *)(ip + 1) > c->end)
+	if ((void *)(ip + 1) > c->end || *(__u8 *)ip >> 4 != 6)
 		return PARSED_OTHER;
 	switch (ip->nexthdr) {
 	case IPPROTO_TCP:
@@ -156,19 +156,13 @@ static __always_inline int segment_tcp_bytes(const struct segment *s)
 /* By the IP header's length, since short frames are padded. Negative where the lengths lie. */
 static __always_inline int segment_payload_bytes(const struct segment *s)
 {
-	int tcp_bytes = s->ip4 ? bpf_ntohs(s->ip4->tot_len) - (int)sizeof(*s->ip4)
-			       : bpf_ntohs(s->ip6->payload_len);
-
-	return tcp_bytes - (((const __u8 *)s->tcp)[12] >> 4) * 4;
+	return segment_tcp_bytes(s) - (((const __u8 *)s->tcp)[12] >> 4) * 4;
 }
 
 /* The frame ends before the IP header says. */
 static __always_inline bool segment_is_cut(const struct segment *s, const struct cursor *c)
 {
-	long tcp_bytes = s->ip4 ? bpf_ntohs(s->ip4->tot_len) - (int)sizeof(*s->ip4)
-				: bpf_ntohs(s->ip6->payload_len);
-
-	return c->end - (void *)s->tcp < tcp_bytes;
+	return c->end - (void *)s->tcp < segment_tcp_bytes(s);
 }
 
 static __always_inline void map_ip4(__u32 to_be32[4], __u32 addr_be32)
