@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * penalty: who goes on although refused, and is therefore dropped by XDP for a while.
+ *
+ * What is known of sources is a table of fixed size, a few places a bucket; the place that was used
+ * longest ago makes room. Forgetting an offender only means that it is counted anew.
+ */
+#include "enforce/penalty.h"
+
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "enforce/gate.h"
+#include "tollgate/siphash.h"
+
+#define ACCOUNT_MIN_NS	(50 * NS_PER_MS)
+#define ACCOUNT_MAX_NS	(5 * NS_PER_SECOND)
+#define SOURCE_FIRST_NS NS_PER_SECOND
+#define SOURCE_MAX_NS	(60 * NS_PER_SECOND)
+#define ENTITLED_NS	(600 * NS_PER_SECOND)
+#define BUCKETS		8192
+#define PLACES		8
+#define LOCKS		64
+
+struct source {
+	uint64_t address[2]; /* IPv6 cut to its /64, IPv4 mapped */
+	uint64_t used_ns;    /* 0: free */
+	uint64_t entitled_until_ns;
+	uint64_t second; /* of the offences counted */
+	uint32_t offences;
+	uint32_t penalties; /* in a row: the next one is 2^penalties seconds */
+	uint64_t penalty_until_ns;
+};
+
+struct penalty {
+	struct fastpath *fastpath; /* borrowed */
+	uint64_t secret[2];	   /* so that nobody can aim at a bucket */
+	pthread_mutex_t locks[LOCKS];
+	struct source buckets[BUCKETS][PLACES];
+};
+
+struct penalty *penalty_new(struct fastpath *fastpath)
+{
+	struct penalty *penalty = calloc(1, sizeof(*penalty));
+
+	if (!penalty)
+		return NULL;
+	penalty->fastpath = fastpath;
+	if (crypto_random(penalty->secret, sizeof(penalty->secret))) {
+		free(penalty);
+		return NULL;
+	}
+	for (unsigned i = 0; i < LOCKS; i++)
+		pthread_mutex_init(&penalty->locks[i], NULL);
+	return penalty;
+}
+
+void penalty_free(struct penalty *penalty)
+{
+	if (!penalty)
+		return;
+	for (unsigned i = 0; i < LOCKS; i++)
+		pthread_mutex_destroy(&penalty->locks[i]);
+	free(penalty);
+}
+
+bool penalty_account_refused(struct tollgate_slot *slot, unsigned tolerance, uint64_t wait_ns,
+			     uint64_t now_ns)
+{
+	uint64_t until_ns = __atomic_load_n(&slot->drop_until_ns, __ATOMIC_RELAXED);
+
+	if (gate_note_refusal(slot, now_ns) > tolerance) {
+		if (wait_ns < ACCOUNT_MIN_NS)
+			wait_ns = ACCOUNT_MIN_NS;
+		if (wait_ns > ACCOUNT_MAX_NS)
+			wait_ns = ACCOUNT_MAX_NS;
+		if (until_ns < now_ns + wait_ns)
+			until_ns = now_ns + wait_ns;
+		__atomic_store_n(&slot->drop_until_ns, until_ns, __ATOMIC_RELEASE);
+	}
+	return until_ns > now_ns;
+}
+
+static bool address_of(const struct sockaddr_storage *source, uint64_t ret_address[2])
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)source;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)source;
+	uint8_t mapped[16] = { [10] = 0xff, [11] = 0xff };
+
+	if (source->ss_family == AF_INET)
+		memcpy(mapped + 12, &in->sin_addr, 4);
+	else if (source->ss_family == AF_INET6)
+		memcpy(mapped, &in6->sin6_addr, IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? 16 : 8);
+	else
+		return false;
+	if (source->ss_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+		memset(mapped + 8, 0, 8);
+	memcpy(ret_address, mapped, sizeof(mapped));
+	return true;
+}
+
+/* The place of @address, made if need be; the bucket's lock is held by the caller. */
+static struct source *place_of(struct source *bucket, const uint64_t address[2], uint64_t now_ns)
+{
+	struct source *oldest = bucket;
+
+	for (unsigned i = 0; i < PLACES; i++) {
+		struct source *s = &bucket[i];
+
+		if (s->used_ns && !memcmp(s->address, address, sizeof(s->address))) {
+			s->used_ns = now_ns;
+			return s;
+		}
+		if (s->used_ns < oldest->used_ns)
+			oldest = s;
+	}
+	*oldest = (struct source){ .used_ns = now_ns };
+	memcpy(oldest->address, address, sizeof(oldest->address));
+	return oldest;
+}
+
+static struct source *lock_source(struct penalty *penalty, const struct sockaddr_storage *source,
+				  uint64_t now_ns, pthread_mutex_t **ret_lock)
+{
+	uint64_t address[2], hash[2];
+
+	if (!penalty->fastpath || !address_of(source, address))
+		return NULL;
+	tollgate_siphash128(penalty->secret, address, sizeof(address), hash);
+	*ret_lock = &penalty->locks[hash[0] % LOCKS];
+	pthread_mutex_lock(*ret_lock);
+	return place_of(penalty->buckets[hash[0] % BUCKETS], address, now_ns);
+}
+
+void penalty_source_entitled(struct penalty *penalty, const struct sockaddr_storage *source,
+			     uint64_t now_ns)
+{
+	pthread_mutex_t *lock;
+	struct source *s = lock_source(penalty, source, now_ns, &lock);
+	bool forgive;
+
+	if (!s)
+		return;
+	forgive = s->penalty_until_ns > now_ns;
+	s->entitled_until_ns = now_ns + ENTITLED_NS;
+	s->penalty_until_ns = 0;
+	s->penalties = 0;
+	if (forgive)
+		fastpath_forgive_source(penalty->fastpath, source);
+	pthread_mutex_unlock(lock);
+}
+
+void penalty_source_offended(struct penalty *penalty, const struct sockaddr_storage *source,
+			     unsigned tolerance, uint64_t now_ns)
+{
+	pthread_mutex_t *lock;
+	struct source *s = lock_source(penalty, source, now_ns, &lock);
+	uint64_t length_ns;
+
+	if (!s)
+		return;
+	if (s->second != now_ns / NS_PER_SECOND) {
+		s->second = now_ns / NS_PER_SECOND;
+		s->offences = 0;
+	}
+	s->offences++;
+	if (s->offences > tolerance && s->entitled_until_ns <= now_ns &&
+	    s->penalty_until_ns <= now_ns) {
+		/* A minute without an offence after a penalty starts over. */
+		if (s->penalty_until_ns + SOURCE_MAX_NS < now_ns)
+			s->penalties = 0;
+		length_ns = SOURCE_FIRST_NS << (s->penalties < 6 ? s->penalties++ : 6);
+		if (length_ns > SOURCE_MAX_NS)
+			length_ns = SOURCE_MAX_NS;
+		if (!fastpath_penalize_source(penalty->fastpath, source, now_ns + length_ns))
+			s->penalty_until_ns = now_ns + length_ns;
+	}
+	pthread_mutex_unlock(lock);
+}

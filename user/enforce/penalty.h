@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * penalty: who goes on although refused, and is therefore dropped by XDP for a while.
+ *
+ * An account that is refused more than `tolerance` times in a second gets a penalty until there is
+ * credit again, at least 50 ms, at most 5 s; XDP then drops what its bound connections send. A source
+ * that keeps opening connections for accounts in penalty, or sprays keys that nobody has, gets its
+ * SYNs dropped, for a second at first, twice as long each time, at most 60 s. A source from which an
+ * entitled key was used lately is never dropped: others may share the address.
+ *
+ * Any worker.
+ */
+#ifndef ENFORCE_PENALTY_H
+#define ENFORCE_PENALTY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "enforce/fastpath.h"
+#include "enforce/slot.h"
+
+struct penalty;
+
+/* @fastpath, borrowed, may be NULL: then sources are not followed. NULL when memory is short. */
+struct penalty *penalty_new(struct fastpath *fastpath);
+void penalty_free(struct penalty *penalty);
+
+/*
+ * An account was refused for its rate or quota, with @wait_ns until it could pass. Sets the penalty
+ * if that was once too often; returns whether the account is in penalty now.
+ */
+bool penalty_account_refused(struct tollgate_slot *slot, unsigned tolerance, uint64_t wait_ns,
+			     uint64_t now_ns);
+
+/* An entitled key was used from @source: for ten minutes it is not dropped, and forgiven at once. */
+void penalty_source_entitled(struct penalty *penalty, const struct sockaddr_storage *source,
+			     uint64_t now_ns);
+
+/*
+ * @source opened a connection for an account in penalty, or sent a key that nobody has. More than
+ * @tolerance of these in a second make a penalty.
+ */
+void penalty_source_offended(struct penalty *penalty, const struct sockaddr_storage *source,
+			     unsigned tolerance, uint64_t now_ns);
+
+#endif

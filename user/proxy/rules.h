@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * rules: what of a configuration decides over requests, as one immutable whole.
+ *
+ * A reload makes new rules and hands them to every worker; the old ones live until the last request
+ * that began under them has ended.
+ */
+#ifndef PROXY_RULES_H
+#define PROXY_RULES_H
+
+#include "base/cidr.h"
+#include "proxy/route.h"
+#include "proxy/upstream.h"
+
+struct rules {
+	const struct routes *routes; /* borrowed from the configuration, as all here */
+	const struct upstream_config *upstreams;
+	unsigned upstream_count;
+	const struct cidr *trusted_proxies;
+	unsigned trusted_proxy_count;
+	unsigned tolerance; /* refusals a second before a penalty */
+	unsigned users;	    /* atomic: workers and whoever else holds on to the rules */
+	void (*release)(struct rules *rules); /* called when the last user lets go */
+};
+
+static inline struct rules *rules_ref(struct rules *rules)
+{
+	__atomic_fetch_add(&rules->users, 1, __ATOMIC_RELAXED);
+	return rules;
+}
+
+static inline void rules_unref(struct rules *rules)
+{
+	if (__atomic_sub_fetch(&rules->users, 1, __ATOMIC_ACQ_REL) == 0)
+		rules->release(rules);
+}
+
+#endif
