@@ -92,7 +92,7 @@ $(BUILD)/tests/%_test: tests/%_test.c $(LIB) $(LLHTTP_OBJ) | $(BPF_SKEL)
 
 $(BUILD)/tests/bench/%_bench: tests/bench/%_bench.c $(LIB) $(LLHTTP_OBJ) | $(BPF_SKEL)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS)
+	$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS) -lcmocka
 
 # Fuzzers compile the sources themselves, with libFuzzer's instrumentation.
 $(BUILD)/tests/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(SRC) | $(BPF_SKEL)

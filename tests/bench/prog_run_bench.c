@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Nanoseconds a packet, by path, through BPF_PROG_RUN, as differences to an empty program measured on
+ * the same machine in the same rounds.
+ *
+ * Rounds of all paths alternate and the median is taken, so that a noisy neighbour hits all alike.
+ * Needs root; makes a network namespace and a bpffs of its own.
+ */
+#include "bpf/pair.h"
+
+#include <bpf/libbpf.h>
+
+#include "bpf/pass.skel.h"
+
+#define ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
+#define ROUNDS	    15
+#define REPEAT	    500000
+
+enum program { EDGE, EMPTY };
+enum flow { OTHER, ENROLLED, CONNECTED };
+
+static struct path {
+	const char *name;
+	enum program program;
+	enum flow flow; /* which one the packet belongs to */
+	struct packet_spec spec;
+	int verdict;
+	struct packet packet;
+	unsigned rounds_ns[ROUNDS];
+} paths[] = {
+	{ "empty program", EMPTY, OTHER, { .payload = "x" }, XDP_PASS, { .len = 0 }, { 0 } },
+#define EDGE_PATH(name, flow, verdict, ...)                               \
+	{                                                                 \
+		name, EDGE, flow, { __VA_ARGS__ }, verdict, { .len = 0 }, \
+		{                                                         \
+			0                                                 \
+		}                                                         \
+	}
+	EDGE_PATH("not our port", OTHER, XDP_PASS, .local_port = 9, .payload = "x"),
+	EDGE_PATH("not our port, IPv6", OTHER, XDP_PASS, .family = AF_INET6, .local_port = 9),
+	EDGE_PATH("ACK on our port", OTHER, XDP_PASS, .seq = 0),
+	EDGE_PATH("SYN, no source in penalty", OTHER, XDP_PASS, .flags = PACKET_SYN),
+	EDGE_PATH("data, not enrolled", OTHER, XDP_PASS, .payload = "x"),
+	EDGE_PATH("data, enrolled, no penalty", ENROLLED, XDP_PASS, .payload = "x"),
+	EDGE_PATH("data, in penalty, dropped", CONNECTED, XDP_DROP, .payload = "x"),
+};
+
+static struct pair pair;
+
+/* Slot 0 is in penalty and what the socket pair belongs to; slot 1 is not. */
+static void prepare(struct fastpath *fp)
+{
+	struct sockaddr_storage client = fixture_address(AF_INET, PACKET_CLIENT4, 1);
+	struct sockaddr_storage local = fixture_address(AF_INET, PACKET_LOCAL4, PACKET_LOCAL_PORT);
+	struct tollgate_settings *set = fastpath_settings(fp);
+	struct tollgate_conn *conn;
+
+	set->ports[PACKET_LOCAL_PORT / 64] |= 1ULL << PACKET_LOCAL_PORT % 64;
+	set->stale_after_ns = set->event_every = 0; /* see keep_alive() */
+	set->action = TOLLGATE_ACTION_DROP;
+	conn = fastpath_conn(fp, fixture_enrol(fp, &client, &local));
+	conn->slot = 1;
+	fastpath_slots(fp)[1].generation = conn->slot_generation;
+
+	pair_open(&pair, AF_INET, AF_INET);
+	conn = fastpath_conn(fp, fixture_enrol(fp, &pair.client_address, &pair.local_address));
+	conn->answered = pair.bytes_received;
+	for (size_t i = 0; i < ELEMENTS(paths); i++) {
+		struct path *path = &paths[i];
+
+		if (path->flow == ENROLLED)
+			path->spec.client_port = 1;
+		path->packet = path->flow == CONNECTED ? pair_packet(&pair, AF_INET, 0, 0)
+						       : packet_build(&path->spec);
+	}
+}
+
+/* A penalty, an empty bucket and a heartbeat that no run of this bench outlives. */
+static void keep_alive(struct fastpath *fp)
+{
+	uint64_t far_ns = clock_mono_ns() + 3600 * NS_PER_SECOND;
+
+	fastpath_slots(fp)[0].tat_ns = far_ns;
+	fastpath_slots(fp)[0].drop_until_ns = far_ns;
+	fastpath_beat(fp, far_ns);
+}
+
+static unsigned measure(int program_fd, const struct path *path)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = path->packet.data,
+		    .data_size_in = path->packet.len, .repeat = REPEAT);
+	int err = bpf_prog_test_run_opts(program_fd, &opts);
+
+	if (err || (int)opts.retval != path->verdict)
+		fail_msg("%s: error %d, verdict %u", path->name, err, opts.retval);
+	return opts.duration;
+}
+
+static int compare_ns(const void *a, const void *b)
+{
+	unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int median(struct path *path)
+{
+	qsort(path->rounds_ns, ROUNDS, sizeof(path->rounds_ns[0]), compare_ns);
+	return path->rounds_ns[ROUNDS / 2];
+}
+
+int main(void)
+{
+	struct fastpath_config config;
+	struct pass_bpf *pass;
+	struct fastpath *fp;
+	int empty_ns;
+
+	fixture_enter(NULL);
+	config = fixture_config();
+	fp = fixture_open(&config);
+	pass = pass_bpf__open_and_load();
+	assert_non_null(pass);
+	prepare(fp);
+	keep_alive(fp);
+	for (unsigned round = 0; round < ROUNDS; round++)
+		for (size_t i = 0; i < ELEMENTS(paths); i++)
+			paths[i].rounds_ns[round] = measure(
+				paths[i].program == EMPTY ? bpf_program__fd(pass->progs.pass)
+							  : fastpath_program_fd(fp),
+				&paths[i]);
+	empty_ns = median(&paths[0]);
+	printf("%-28s %6s %12s\n", "path", "ns", "above empty");
+	for (size_t i = 0; i < ELEMENTS(paths); i++)
+		printf("%-28s %6d %12d\n", paths[i].name, median(&paths[i]),
+		       median(&paths[i]) - empty_ns);
+
+	pair_close(&pair);
+	pass_bpf__destroy(pass);
+	fastpath_close(fp, true);
+	return fixture_leave(NULL);
+}

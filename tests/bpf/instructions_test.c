@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * How much the verifier had to look at, compared with the table in instructions.txt, so that growth
+ * is seen when it happens and not when an older kernel refuses to load.
+ */
+#include "bpf/fixture.h"
+
+#include <bpf/libbpf.h>
+
+#include "bpf/pass.skel.h"
+
+#define TABLE		"tests/bpf/instructions.txt"
+#define GROWTH_PERCENT	10
+#define TRANSLATED_SIZE 8 /* bytes an instruction */
+
+struct size {
+	unsigned verified;
+	unsigned translated;
+};
+
+static struct size measure(int program_fd)
+{
+	struct bpf_prog_info info = { 0 };
+	unsigned size = sizeof(info);
+
+	assert_int_equal(bpf_obj_get_info_by_fd(program_fd, &info, &size), 0);
+	return (struct size){ info.verified_insns, info.xlated_prog_len / TRANSLATED_SIZE };
+}
+
+static struct size look_up(const char *program)
+{
+	FILE *table = fopen(TABLE, "r");
+	struct size size = { 0 };
+	char line[128], name[32];
+	bool found = false;
+
+	if (!table)
+		fail_msg("%s: %s (run this from the top of the tree)", TABLE, strerror(errno));
+	while (!found && fgets(line, sizeof(line), table))
+		found = sscanf(line, "%31s %u %u", name, &size.verified, &size.translated) == 3 &&
+			!strcmp(name, program);
+	fclose(table);
+	if (!found)
+		fail_msg("%s has no row for %s", TABLE, program);
+	return size;
+}
+
+static bool has_grown(unsigned now, unsigned then)
+{
+	return now * 100ULL > then * (100ULL + GROWTH_PERCENT);
+}
+
+static void compare(const char *program, int program_fd)
+{
+	struct size now = measure(program_fd), then = look_up(program);
+
+	print_message("%s: %u verified, %u translated\n", program, now.verified, now.translated);
+	if (has_grown(now.verified, then.verified) || has_grown(now.translated, then.translated))
+		fail_msg("%s has grown by more than %d%%. If that is worth it, put this row into "
+			 "%s:\n%s %u %u",
+			 program, GROWTH_PERCENT, TABLE, program, now.verified, now.translated);
+}
+
+static void programs_are_as_large_as_the_table_says(void **state)
+{
+	struct fastpath_config config = fixture_config();
+	struct fastpath *fp = fixture_open(&config);
+	struct pass_bpf *pass = pass_bpf__open_and_load();
+
+	(void)state;
+	assert_non_null(pass);
+	compare("edge", fastpath_program_fd(fp));
+	compare("pass", bpf_program__fd(pass->progs.pass));
+	pass_bpf__destroy(pass);
+	fastpath_close(fp, true);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(programs_are_as_large_as_the_table_says),
+	};
+
+	return cmocka_run_group_tests(tests, fixture_enter, fixture_leave);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A TCP connection over the loopback, and segments that its server's socket would take.
+ *
+ * The client sends some bytes first, so that sequence numbers and received bytes are not trivial.
+ */
+#ifndef TESTS_BPF_PAIR_H
+#define TESTS_BPF_PAIR_H
+
+#include "bpf/fixture.h"
+
+#include <linux/tcp.h>
+
+#define SENT "GET / HTTP/1.1\r\n"
+
+struct pair {
+	int listener;
+	int client;
+	int server;
+	struct sockaddr_storage client_address;
+	struct sockaddr_storage local_address;
+	uint32_t rcv_nxt;	 /* of the server's socket */
+	uint32_t bytes_received; /* likewise */
+};
+
+static inline uint32_t read_rcv_nxt(int fd)
+{
+	int receive_queue = 1, on = 1, off = TCP_REPAIR_OFF_NO_WP;
+	socklen_t len = sizeof(uint32_t);
+	uint32_t seq = 0;
+
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &receive_queue,
+				    sizeof(receive_queue)),
+			 0);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, &seq, &len), 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)), 0);
+	return seq;
+}
+
+static inline uint32_t read_bytes_received(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	return info.tcpi_bytes_received;
+}
+
+/* @listen_family AF_INET6 with an IPv4 @family: a dual-stack listener. */
+static inline void pair_open(struct pair *pair, int listen_family, int family)
+{
+	struct sockaddr_storage any = fixture_address(
+		listen_family, listen_family == AF_INET6 ? "::" : "0.0.0.0", PACKET_LOCAL_PORT);
+	struct sockaddr_storage to = fixture_address(
+		family, family == AF_INET6 ? "::1" : "127.0.0.1", PACKET_LOCAL_PORT);
+	socklen_t len = sizeof(any);
+	char bytes[sizeof(SENT)];
+	int on = 1;
+
+	pair->listener = socket(listen_family, SOCK_STREAM, 0);
+	setsockopt(pair->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	assert_int_equal(bind(pair->listener, (struct sockaddr *)&any, len), 0);
+	assert_int_equal(listen(pair->listener, 1), 0);
+	pair->client = socket(family, SOCK_STREAM, 0);
+	assert_int_equal(connect(pair->client, (struct sockaddr *)&to, sizeof(to)), 0);
+	len = sizeof(pair->client_address);
+	pair->server = accept(pair->listener, (struct sockaddr *)&pair->client_address, &len);
+	assert_true(pair->server >= 0);
+	len = sizeof(pair->local_address);
+	getsockname(pair->server, (struct sockaddr *)&pair->local_address, &len);
+
+	assert_int_equal(write(pair->client, SENT, strlen(SENT)), strlen(SENT));
+	assert_int_equal(read(pair->server, bytes, sizeof(bytes)), strlen(SENT));
+	pair->rcv_nxt = read_rcv_nxt(pair->server);
+	pair->bytes_received = read_bytes_received(pair->server);
+	assert_int_equal(pair->bytes_received, strlen(SENT));
+}
+
+static inline void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static inline void pair_close(struct pair *pair)
+{
+	close_fd(&pair->client);
+	close_fd(&pair->server);
+	close_fd(&pair->listener);
+}
+
+static inline struct packet pair_packet(const struct pair *pair, int family, int32_t seq_offset,
+					uint8_t flags)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&pair->client_address;
+	const char *address = family == AF_INET6 ? "::1" : "127.0.0.1";
+
+	/* sockaddr_in6 has its port at the same place */
+	return packet_build(&(struct packet_spec){ .family = family,
+						   .client = address,
+						   .local = address,
+						   .client_port = ntohs(in->sin_port),
+						   .seq = pair->rcv_nxt + seq_offset,
+						   .flags = flags,
+						   .payload = "Host: a\r\n" });
+}
+
+#endif
