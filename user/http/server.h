@@ -52,6 +52,8 @@ struct http_handler {
 	 * stream must not be used any more.
 	 */
 	void (*on_abort)(struct http_stream *s, int err);
+	/* The server has answered a head with 400, 408, 413, 417 or 431 itself; for metrics. May be NULL. */
+	void (*on_refused)(struct http_server *server, unsigned status, const char *why);
 	/* A connection was closed; its context is the handler's to free. May be NULL. */
 	void (*on_connection_closed)(void *connection_context);
 	/*
@@ -62,8 +64,8 @@ struct http_handler {
 };
 
 /*
- * A server that answers on @loop with @handler. @now_ms tells Unix milliseconds for Date (default
- * clock_wall_ms). All borrowed until http_server_free(). NULL when memory is short.
+ * A server that answers on @loop with @handler, both borrowed until http_server_free(). @limits NULL:
+ * the defaults; they are copied, and a time of 0 is no limit. NULL when memory is short.
  */
 struct http_server *http_server_new(uv_loop_t *loop, const struct http_handler *handler,
 				    void *owner, const struct http_limits *limits);
@@ -103,6 +105,9 @@ void *http_stream_connection_context(const struct http_stream *s);
  * Begin the answer: status line, @fields (complete lines "Name: value\r\n", already checked, none of
  * Content-Length, Transfer-Encoding, Connection), then the framing for @length, then @first_piece of
  * the body if any, in one write. The server adds Date when @fields has none and @add_date.
+ *
+ * 0; -EINVAL (a second answer, a status below 200), -EMSGSIZE (more than @length, or a head above 64
+ * KiB), -ENOMEM, and then nothing was sent; -EPIPE: the client is gone, and on_abort follows.
  */
 struct http_answer {
 	unsigned status;
@@ -117,6 +122,14 @@ int http_stream_answer(struct http_stream *s, const struct http_answer *answer);
 
 /* An interim answer (100, 103) with these field lines, sent before http_stream_answer(). */
 int http_stream_inform(struct http_stream *s, unsigned status, struct text fields);
+
+/*
+ * Answer 101 with these field lines (Upgrade and Connection among them), to a request without a body.
+ * From then on the stream is a tunnel: on_body has what the client sends, http_stream_write() sends
+ * bytes as they are, on_body_end says that the client has ended, http_stream_end() ends the tunnel.
+ * Errors as in http_stream_answer().
+ */
+int http_stream_tunnel(struct http_stream *s, struct text fields);
 
 /* A further piece of the body. 0 or the errors of conn_write(); more than announced is -EMSGSIZE. */
 int http_stream_write(struct http_stream *s, const char *data, size_t len);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * server: its life and its connections as a whole. What happens on one connection is told in
+ * server_connection.c, what a handler does with a stream in server_stream.c.
+ */
+#include "http/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "http/server_impl.h"
+
+const struct http_limits http_default_limits = {
+	.head_bytes = 16 * 1024,
+	.body_bytes = 1024 * 1024 * 1024,
+	.head_ms = 10 * 1000,
+	.body_ms = 30 * 1000,
+	.idle_ms = 75 * 1000,
+	.write_ms = 30 * 1000,
+};
+
+struct http_server *http_server_new(uv_loop_t *loop, const struct http_handler *handler,
+				    void *owner, const struct http_limits *limits)
+{
+	struct http_server *server = calloc(1, sizeof(*server));
+
+	if (!server)
+		return NULL;
+	server->loop = loop;
+	server->handler = handler;
+	server->owner = owner;
+	server->limits = limits ? *limits : http_default_limits;
+	buf_init(&server->head, 64 * 1024);
+	return server;
+}
+
+void *http_server_owner(const struct http_server *server)
+{
+	return server->owner;
+}
+
+int http_server_accept(struct http_server *server, uv_stream_t *stream, struct tls_context *tls)
+{
+	unsigned most = server->limits.max_connections;
+	struct conn *unwanted;
+	int err;
+
+	if (!server->is_draining && (!most || server->connection_count < most))
+		return connection_accept(server, stream, tls);
+	err = conn_accept(stream, NULL, NULL, NULL, &unwanted);
+	if (!err)
+		conn_close(unwanted, true);
+	return err;
+}
+
+void http_server_drain(struct http_server *server, void (*on_drained)(void *arg), void *arg)
+{
+	server->is_draining = true;
+	server->on_drained = on_drained;
+	server->drained_arg = arg;
+	for (struct http_connection *c = server->connections; c; c = c->next)
+		connection_drain(c);
+	if (!server->connections && on_drained) {
+		server->on_drained = NULL;
+		on_drained(arg);
+	}
+}
+
+void http_server_close(struct http_server *server)
+{
+	/* Connections leave the list later, from the loop, so it holds still here. */
+	for (struct http_connection *c = server->connections; c; c = c->next) {
+		connection_close(c, false);
+		if (c->stream.is_active)
+			connection_abort(c, -ECANCELED, 0);
+	}
+}
+
+unsigned http_server_connections(const struct http_server *server)
+{
+	return server->connection_count;
+}
+
+void http_server_free(struct http_server *server)
+{
+	if (!server)
+		return;
+	buf_done(&server->head);
+	free(server);
+}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* server_stream: what a handler does with a stream: the answer's head, its body, its end. */
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "http/problem.h"
+#include "http/server_impl.h"
+
+/* What of an answer depends on the request and the connection. */
+struct framing {
+	unsigned minor;
+	uint64_t length;
+	bool is_chunked;
+	bool has_length;
+	bool close;
+};
+
+/* ---- heads ---- */
+
+static struct text date_of(struct http_server *server)
+{
+	static const char *const days[] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+	static const char *const months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	uint64_t now_s = clock_wall_ms() / 1000;
+	time_t seconds = (time_t)now_s;
+	char text[64];
+	struct tm tm;
+
+	if (server->date_s != now_s && gmtime_r(&seconds, &tm)) {
+		snprintf(text, sizeof(text), "%s, %02d %s %04d %02d:%02d:%02d GMT",
+			 days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900,
+			 tm.tm_hour, tm.tm_min, tm.tm_sec);
+		memcpy(server->date, text, sizeof(server->date));
+		server->date_s = now_s;
+	}
+	return (struct text){ server->date, HTTP_DATE_BYTES };
+}
+
+/* Whether one of these field lines is Date. */
+static bool has_date(struct text fields)
+{
+	while (fields.len) {
+		const char *lf = memchr(fields.ptr, '\n', fields.len);
+		size_t line = lf ? (size_t)(lf - fields.ptr) + 1 : fields.len;
+
+		if (line >= 5 && text_equal_nocase((struct text){ fields.ptr, 5 }, TEXT("Date:")))
+			return true;
+		fields.ptr += line;
+		fields.len -= line;
+	}
+	return false;
+}
+
+static int build_head(struct http_server *server, const struct http_answer *a,
+		      const struct framing *f)
+{
+	struct buf *b = &server->head;
+	int err;
+
+	buf_clear(b);
+	err = h1_write_status_line(b, a->status);
+	if (!err)
+		err = buf_append_text(b, a->fields);
+	if (!err && a->add_date && !has_date(a->fields))
+		err = h1_write_header(b, TEXT("Date"), date_of(server));
+	if (!err && f->is_chunked)
+		err = buf_append_str(b, "Transfer-Encoding: chunked\r\n");
+	else if (!err && f->has_length)
+		err = h1_write_header_u64(b, TEXT("Content-Length"), f->length);
+	if (!err && f->close)
+		err = buf_append_str(b, "Connection: close\r\n");
+	else if (!err && f->minor == 0)
+		err = buf_append_str(b, "Connection: keep-alive\r\n");
+	return err ? err : h1_write_end_of_head(b);
+}
+
+/* ---- writing ---- */
+
+static int send_parts(struct http_connection *c, const uv_buf_t *parts, unsigned count)
+{
+	int err = conn_write(c->conn, parts, count);
+
+	if (err) {
+		c->is_broken = true;
+		connection_kick(c); /* to tell the handler by on_abort, but not from within */
+		return err;
+	}
+	connection_watch_writing(c);
+	c->stream.is_high = conn_queued(c->conn) > CONN_HIGH_BYTES;
+	return 0;
+}
+
+/* The server's head buffer, if @has_head, then @piece framed as the stream says. */
+static int send_piece(struct http_connection *c, bool has_head, struct text piece, bool is_last)
+{
+	struct http_stream *s = &c->stream;
+	char chunk_head[H1_CHUNK_HEAD_MAX];
+	uv_buf_t parts[4];
+	unsigned count = 0;
+
+	if (has_head)
+		parts[count++] = uv_buf_init(buf_head(&c->server->head), buf_len(&c->server->head));
+	if (!s->is_bodiless && piece.len) {
+		if (s->is_chunked)
+			parts[count++] = uv_buf_init(chunk_head,
+						     h1_format_chunk_head(chunk_head, piece.len));
+		parts[count++] = uv_buf_init((char *)piece.ptr, piece.len);
+	}
+	if (!s->is_bodiless && s->is_chunked) {
+		if (piece.len)
+			parts[count++] =
+				is_last ? uv_buf_init("\r\n0\r\n\r\n", 7) : uv_buf_init("\r\n", 2);
+		else if (is_last)
+			parts[count++] = uv_buf_init("0\r\n\r\n", 5);
+	}
+	return count ? send_parts(c, parts, count) : 0;
+}
+
+uint64_t stream_body_left(const struct http_connection *c)
+{
+	const struct http_message *m = h1_parser_message(c->parser);
+
+	if (!c->is_receiving || m->body != HTTP_BODY_LENGTH)
+		return 0;
+	return m->content_length - c->stream.body_seen;
+}
+
+static bool must_close(const struct http_connection *c, const struct http_message *m,
+		       const struct http_answer *a)
+{
+	const struct http_stream *s = &c->stream;
+	unsigned most = c->server->limits.max_requests;
+
+	if (a->close || !m->keep_alive || c->server->is_draining ||
+	    (most && c->request_count >= most))
+		return true;
+	if (c->is_ended && !buf_len(&c->pending))
+		return true;
+	if (!c->is_receiving || !a->is_last)
+		return false;
+	return (m->expects_continue && !s->has_continued && !s->body_seen) ||
+	       stream_body_left(c) > HTTP_DRAIN_BYTES;
+}
+
+int http_stream_answer(struct http_stream *s, const struct http_answer *a)
+{
+	struct http_connection *c = connection_of(s);
+	const struct http_message *m = h1_parser_message(c->parser);
+	struct framing f = { .minor = m->minor, .length = a->length };
+	bool has_no_body = a->status == 204 || a->status == 304;
+	int err;
+
+	if (!s->is_active || s->is_begun || a->status < 200)
+		return -EINVAL;
+	if (a->is_last && a->length == HTTP_UNKNOWN_LENGTH && !m->is_head)
+		f.length = a->first_piece.len;
+	if (!has_no_body && !m->is_head && a->first_piece.len > f.length)
+		return -EMSGSIZE;
+	f.has_length = !has_no_body && f.length != HTTP_UNKNOWN_LENGTH;
+	f.is_chunked = !has_no_body && !f.has_length && m->minor == 1;
+	f.close = must_close(c, m, a) ||
+		  (!has_no_body && !f.has_length && !f.is_chunked && !m->is_head);
+	err = build_head(c->server, a, &f);
+	if (err)
+		return err;
+	s->is_begun = true;
+	s->is_bodiless = has_no_body || m->is_head;
+	s->is_chunked = f.is_chunked;
+	s->must_close = f.close;
+	s->left = f.length;
+	if (f.has_length && !s->is_bodiless)
+		s->left -= a->first_piece.len;
+	err = send_piece(c, true, a->first_piece, a->is_last);
+	if (!err && a->is_last) {
+		s->is_chunked = false; /* its end is out */
+		http_stream_end(s);
+	}
+	return err;
+}
+
+int http_stream_inform(struct http_stream *s, unsigned status, struct text fields)
+{
+	struct http_connection *c = connection_of(s);
+	struct buf *b = &c->server->head;
+	uv_buf_t part;
+	int err;
+
+	if (!s->is_active || s->is_begun || status < 100 || status > 199 || status == 101)
+		return -EINVAL;
+	if (h1_parser_message(c->parser)->minor == 0) /* RFC 9110, 15.2: not to be sent there */
+		return 0;
+	buf_clear(b);
+	err = h1_write_status_line(b, status);
+	if (!err)
+		err = buf_append_text(b, fields);
+	if (!err)
+		err = h1_write_end_of_head(b);
+	if (err)
+		return err;
+	if (status == 100)
+		s->has_continued = true;
+	if (status == 100 && c->is_receiving && !s->is_paused)
+		connection_expect(c, c->server->limits.body_ms);
+	part = uv_buf_init(buf_head(b), buf_len(b));
+	return send_parts(c, &part, 1);
+}
+
+int http_stream_tunnel(struct http_stream *s, struct text fields)
+{
+	struct http_connection *c = connection_of(s);
+	struct buf *b = &c->server->head;
+	uv_buf_t part;
+	int err;
+
+	if (!s->is_active || s->is_begun || c->is_receiving)
+		return -EINVAL;
+	buf_clear(b);
+	err = h1_write_status_line(b, 101);
+	if (!err)
+		err = buf_append_text(b, fields);
+	if (!err)
+		err = h1_write_end_of_head(b);
+	if (err)
+		return err;
+	s->is_begun = s->is_tunnel = s->must_close = true;
+	s->left = HTTP_UNKNOWN_LENGTH;
+	connection_kick(c); /* what has come already */
+	part = uv_buf_init(buf_head(b), buf_len(b));
+	return send_parts(c, &part, 1);
+}
+
+int http_stream_write(struct http_stream *s, const char *data, size_t len)
+{
+	if (!s->is_active || !s->is_begun)
+		return -EINVAL;
+	if (s->is_bodiless || !len)
+		return 0;
+	if (s->left != HTTP_UNKNOWN_LENGTH) {
+		if (len > s->left)
+			return -EMSGSIZE;
+		s->left -= len;
+	}
+	return send_piece(connection_of(s), false, (struct text){ data, len }, false);
+}
+
+void http_stream_end(struct http_stream *s)
+{
+	struct http_connection *c = connection_of(s);
+	bool is_short = !s->is_bodiless && s->left != HTTP_UNKNOWN_LENGTH && s->left;
+
+	if (!s->is_active)
+		return;
+	if (!s->is_begun || is_short) {
+		http_stream_break(s);
+		return;
+	}
+	send_piece(c, false, (struct text){ NULL, 0 }, true);
+	connection_finish_stream(c);
+}
+
+void http_stream_break(struct http_stream *s)
+{
+	s->is_active = false;
+	connection_close(connection_of(s), true);
+}
+
+void http_stream_pause(struct http_stream *s)
+{
+	struct http_connection *c = connection_of(s);
+
+	s->is_paused = true;
+	if (c->is_receiving)
+		c->read_deadline_ms = 0; /* it is not the client that is slow */
+	conn_pause(c->conn);
+}
+
+void http_stream_resume(struct http_stream *s)
+{
+	if (!s->is_paused)
+		return;
+	s->is_paused = false;
+	connection_kick(connection_of(s)); /* which also reads again */
+}
+
+size_t http_stream_queued(const struct http_stream *s)
+{
+	return conn_queued(connection_of(s)->conn);
+}
+
+/* ---- the server's own answers ---- */
+
+static const char *detail_of(unsigned status)
+{
+	switch (status) {
+	case 408:
+		return "Request timeout";
+	case 413:
+		return "Request body too large";
+	case 417:
+		return "Expectation failed";
+	case 431:
+		return "Request header fields too large";
+	default:
+		return "Bad request";
+	}
+}
+
+int stream_refuse(struct http_connection *c, unsigned status)
+{
+	struct http_answer a = {
+		.status = status,
+		.fields = TEXT(PROBLEM_FIELD),
+		.add_date = true,
+	};
+	struct framing f = { .minor = 1, .has_length = true, .close = true };
+	struct buf body;
+	int err;
+
+	buf_init(&body, 256);
+	err = problem_write_body(&body, status, detail_of(status), NULL);
+	f.length = buf_len(&body);
+	if (!err)
+		err = build_head(c->server, &a, &f);
+	c->stream.is_chunked = false;
+	c->stream.is_begun = true;
+	if (!err)
+		err = send_piece(c, true, buf_text(&body), true);
+	buf_done(&body);
+	return err;
+}
+
+/* ---- the rest ---- */
+
+const struct http_message *http_stream_request(const struct http_stream *s)
+{
+	return h1_parser_message(connection_of(s)->parser);
+}
+
+struct http_server *http_stream_server(const struct http_stream *s)
+{
+	return connection_of(s)->server;
+}
+
+struct conn *http_stream_conn(const struct http_stream *s)
+{
+	return connection_of(s)->conn;
+}
+
+void http_stream_set_context(struct http_stream *s, void *context)
+{
+	s->context = context;
+}
+
+void *http_stream_context(const struct http_stream *s)
+{
+	return s->context;
+}
+
+void http_stream_set_connection_context(struct http_stream *s, void *context)
+{
+	connection_of(s)->context = context;
+}
+
+void *http_stream_connection_context(const struct http_stream *s)
+{
+	return connection_of(s)->context;
+}
