@@ -21,54 +21,55 @@
 #include "proxy/route.h"
 
 struct config_listener {
-	char *name;			 /* owned */
+	char *name; /* owned */
 	struct sockaddr_storage address;
-	char **interfaces;		 /* owned; none: no fast path */
+	char **interfaces; /* owned; none: no fast path */
 	unsigned interface_count;
 	char *certificate, *private_key; /* owned; both or neither. Relative to the file's folder */
 };
 
 struct config_upstream {
-	char *name;			 /* owned */
-	struct sockaddr_storage *servers; /* owned; at least one */
+	char *name;			  /* owned */
+	struct sockaddr_storage *servers; /* owned; at least one. All addresses of a name */
 	unsigned server_count;
-	uint64_t connect_ms;		 /* until connected; default 2 s */
-	uint64_t answer_ms;		 /* until the head of the answer; default 60 s */
-	uint64_t body_ms;		 /* between two pieces of it; default 60 s */
-	uint64_t idle_ms;		 /* kept open without a request; default 60 s */
-	unsigned max_idle;		 /* connections kept per worker and server; default 64 */
-	unsigned max_connections;	 /* per worker and server; default 1024 */
+	uint64_t connect_ms;	  /* until connected; default 2 s */
+	uint64_t answer_ms;	  /* until the head of the answer; default 60 s */
+	uint64_t body_ms;	  /* between two pieces of it; default 60 s */
+	uint64_t idle_ms;	  /* kept open without a request; default 60 s */
+	unsigned max_idle;	  /* connections kept per worker and server; default 64 */
+	unsigned max_connections; /* per worker and server; default 1024 */
 };
 
 struct config {
-	char *store;			    /* owned: URL */
-	struct config_listener *listeners;  /* owned */
+	char *store;			   /* owned: URL */
+	struct config_listener *listeners; /* owned */
 	unsigned listener_count;
-	char *admin_socket;		    /* owned */
+	char *admin_socket; /* owned */
 	bool has_admin_address;
-	struct sockaddr_storage admin_address; /* loopback or not: /metrics, /healthz, /readyz only */
-	struct config_upstream *upstreams;  /* owned */
+	struct sockaddr_storage
+		admin_address;		   /* loopback or not: /metrics, /healthz, /readyz only */
+	struct config_upstream *upstreams; /* owned */
 	unsigned upstream_count;
 	struct tiers tiers;
-	struct routes routes;		    /* sorted */
-	struct cidr *trusted_proxies;	    /* owned */
+	struct routes routes;	      /* sorted */
+	struct cidr *trusted_proxies; /* owned */
 	unsigned trusted_proxy_count;
 	struct http_limits limits;
-	unsigned workers;		    /* 0: one per CPU */
-	char *state_dir, *instance;	    /* owned */
-	char *pepper_file;		    /* owned; default <state_dir>/pepper */
-	char *user;			    /* owned; NULL: stay */
-	char *key_prefix;		    /* owned */
+	unsigned workers;	    /* 0: one per CPU */
+	char *state_dir, *instance; /* owned */
+	char *pepper_file;	    /* owned; default <state_dir>/pepper */
+	char *user;		    /* owned; NULL: stay */
+	char *key_prefix;	    /* owned */
 	enum log_level log;
 	uint32_t max_accounts;
 	uint64_t max_stale_ms;
-	bool refuse_when_stale;		    /* on_stale: refuse */
-	uint64_t drain_ms;		    /* how long SIGTERM waits for answers; default 30 s */
+	bool refuse_when_stale; /* on_stale: refuse */
+	uint64_t drain_ms;	/* how long SIGTERM waits for answers; default 30 s */
 	struct {
 		enum fastpath_mode mode;
 		enum tollgate_action action;
 		bool required;
-		unsigned tolerance;	    /* refusals a second before a penalty */
+		unsigned tolerance; /* refusals a second before a penalty */
 		uint64_t stale_after_ms;
 		uint32_t max_flows;
 		uint32_t event_every;
@@ -84,6 +85,12 @@ int config_read(const char *path, struct config **ret_config, struct buf *messag
 /* The same for text in memory; @path is only for the messages and for relative file names. */
 int config_parse(const char *path, struct text yaml, struct config **ret_config,
 		 struct buf *messages);
+
+/*
+ * Whether names of upstream servers are resolved while reading (true). For programs that read what
+ * others wrote, such as fuzzers: set it once, at the start; then a name is an error.
+ */
+extern bool config_resolves_names;
 
 void config_free(struct config *config); /* accepts NULL and half-built ones */
 

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * config_tier: tiers and routes in the configuration, held against each other.
+ *
+ * Tiers and upstreams are read before routes (the order of the tables), so a route's names can be
+ * looked up where they stand.
+ */
+#include "agent/config_parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "tollgate/bucket.h"
+
+#define MAX_COST	1000000
+#define MAX_BURST	1000000000
+#define MAX_CONCURRENCY 1000000
+
+/* What a rate gives in a second, rounded up: "90/m" is 2. The text is known to be a rate. */
+static uint64_t units_a_second(struct text rate)
+{
+	const char *slash = memchr(rate.ptr, '/', rate.len);
+	uint64_t units = 0, seconds = 1;
+
+	text_parse_u64((struct text){ rate.ptr, (size_t)(slash - rate.ptr) }, UINT64_MAX, &units);
+	if (slash[1] == 'm')
+		seconds = 60;
+	else if (slash[1] == 'h')
+		seconds = 3600;
+	return units / seconds + !!(units % seconds);
+}
+
+static void set_rate(struct conf *conf, const struct conf_node *node,
+		     const struct conf_option *option, void *record)
+{
+	struct tier *tier = record;
+	struct text t;
+
+	(void)option;
+	if (!conf_text(conf, node, &t))
+		return;
+	if (text_parse_rate(t, &tier->interval_ns))
+		conf_error(conf, node, "'%.*s' is no rate, such as 10/s, 600/m or 3600/h",
+			   CONF_SHOWN(t));
+	else
+		tier->burst =
+			units_a_second(t); /* unless the option, which is read next, says more */
+}
+
+/* "10000/month" */
+static void set_quota(struct conf *conf, const struct conf_node *node,
+		      const struct conf_option *option, void *record)
+{
+	struct tier *tier = record;
+	struct text t, units, period;
+	const char *slash;
+
+	(void)option;
+	if (!conf_text(conf, node, &t))
+		return;
+	slash = t.len ? memchr(t.ptr, '/', t.len) : NULL;
+	units = (struct text){ t.ptr, slash ? (size_t)(slash - t.ptr) : 0 };
+	period = slash ? (struct text){ slash + 1, t.len - units.len - 1 } : TEXT("");
+	if (text_parse_u64(units, TOLLGATE_QUOTA_MAX, &tier->quota) || !tier->quota ||
+	    (!text_is(period, "day") && !text_is(period, "month"))) {
+		conf_error(conf, node,
+			   "'%.*s' is no quota from 1 to %llu, such as 1000/day or 10000/month",
+			   CONF_SHOWN(t), TOLLGATE_QUOTA_MAX);
+		return;
+	}
+	tier->period = text_is(period, "day") ? TOLLGATE_PERIOD_DAY : TOLLGATE_PERIOD_MONTH;
+}
+
+static void set_features(struct conf *conf, const struct conf_node *node,
+			 const struct conf_option *option, void *record)
+{
+	struct config *config = conf_owner(conf);
+	int items = conf_list(conf, node);
+	struct tier *tier = record;
+
+	(void)option;
+	for (int i = 0; i < items; i++) {
+		const struct conf_node *item = conf_item(conf, node, i);
+		struct text name;
+		int bit;
+
+		if (!conf_name(conf, item, &name))
+			continue;
+		bit = tiers_feature(&config->tiers, name);
+		if (bit >= 0)
+			tier->features |= 1ULL << bit;
+		else if (bit == -ENOSPC)
+			conf_error(conf, item,
+				   "'%.*s' is one too many: there are at most %d features",
+				   CONF_SHOWN(name), TIER_MAX_FEATURES);
+		else
+			conf_no_memory(conf);
+	}
+}
+
+/* The tier before @tier, or itself before its price @last, that has this price. */
+static const struct tier *find_price(const struct tiers *tiers, const struct tier *tier,
+				     unsigned last)
+{
+	for (const struct tier *t = tiers->list; t <= tier; t++) {
+		for (unsigned i = 0; i < (t == tier ? last : t->price_count); i++) {
+			if (!strcmp(t->prices[i], tier->prices[last]))
+				return t;
+		}
+	}
+	return NULL;
+}
+
+static void finish_tier(struct conf *conf, const struct conf_node *mapping, void *record)
+{
+	const struct config *config = conf_owner(conf);
+	const struct conf_node *burst = conf_find(conf, mapping, "burst");
+	struct tier *tier = record;
+
+	if (burst && !tier->interval_ns)
+		conf_error(conf, burst, "a burst needs a 'rate'");
+	else if (tier->interval_ns &&
+		 tier->burst > (TOLLGATE_BUCKET_MAX_NS - 1) / tier->interval_ns)
+		conf_error(conf, burst ? burst : mapping,
+			   "a burst of %llu takes too long at this rate",
+			   (unsigned long long)tier->burst);
+	else
+		tier->limit_ns = tier->burst * tier->interval_ns;
+	for (unsigned i = 0; i < tier->price_count; i++) {
+		const struct tier *other = find_price(&config->tiers, tier, i);
+
+		if (other)
+			conf_error(conf,
+				   conf_item(conf, conf_find(conf, mapping, "prices"), (int)i),
+				   "price '%s' is already that of tier '%s'", tier->prices[i],
+				   other->name ? other->name : "");
+	}
+}
+
+static const struct conf_option tier_options[] = {
+	{ .name = "name",
+	  .set = conf_set_name,
+	  .offset = offsetof(struct tier, name),
+	  .is_required = true,
+	  .is_unique = true },
+	{ .name = "prices",
+	  .set = conf_set_texts,
+	  .offset = offsetof(struct tier, prices),
+	  .count_offset = offsetof(struct tier, price_count) },
+	{ .name = "rate", .set = set_rate },
+	{ .name = "burst",
+	  .set = conf_set_u64,
+	  .offset = offsetof(struct tier, burst),
+	  .min = 1,
+	  .max = MAX_BURST },
+	{ .name = "quota", .set = set_quota },
+	{ .name = "concurrency",
+	  .set = conf_set_u32,
+	  .offset = offsetof(struct tier, concurrency),
+	  .min = 1,
+	  .max = MAX_CONCURRENCY },
+	{ .name = "features", .set = set_features },
+	{ .name = "meter", .set = conf_set_name, .offset = offsetof(struct tier, meter) },
+};
+
+const struct conf_schema tier_schema = {
+	CONF_SCHEMA(tier_options),
+	.noun = "a tier",
+	.record_size = sizeof(struct tier),
+	.finish = finish_tier,
+};
+
+static void set_route_path(struct conf *conf, const struct conf_node *node,
+			   const struct conf_option *option, void *record)
+{
+	struct route *route = record;
+	struct text t;
+
+	if (!conf_text(conf, node, &t))
+		return;
+	if (!t.len || t.ptr[0] != '/') {
+		conf_error(conf, node, "a path begins with '/'");
+	} else if (memchr(t.ptr, '?', t.len) || memchr(t.ptr, '#', t.len) ||
+		   memchr(t.ptr, ' ', t.len) || !route_path_is_plain(t)) {
+		conf_error(conf, node, "'%.*s' is no plain path: no request could have it",
+			   CONF_SHOWN(t));
+	} else {
+		conf_set_text(conf, node, option, record);
+		route->path_len = t.len;
+	}
+}
+
+static void set_route_upstream(struct conf *conf, const struct conf_node *node,
+			       const struct conf_option *option, void *record)
+{
+	const struct config *config = conf_owner(conf);
+	const char *names[CONF_MAX_ITEMS];
+	struct route *route = record;
+	size_t count = 0;
+	struct text t;
+
+	(void)option;
+	if (!conf_text(conf, node, &t))
+		return;
+	for (unsigned i = 0; i < config->upstream_count; i++) {
+		if (!config->upstreams[i].name)
+			continue;
+		if (text_is(t, config->upstreams[i].name)) {
+			route->upstream = i;
+			return;
+		}
+		names[count++] = config->upstreams[i].name;
+	}
+	conf_error_unknown(conf, node, "upstream", t, names, count);
+}
+
+static void set_route_feature(struct conf *conf, const struct conf_node *node,
+			      const struct conf_option *option, void *record)
+{
+	const struct config *config = conf_owner(conf);
+	const struct tiers *tiers = &config->tiers;
+	struct route *route = record;
+	struct text t;
+
+	(void)option;
+	if (!conf_text(conf, node, &t))
+		return;
+	for (unsigned i = 0; i < tiers->feature_count; i++) {
+		if (text_is(t, tiers->features[i])) {
+			route->feature = (int)i;
+			return;
+		}
+	}
+	conf_error_unknown(conf, node, "feature (no tier has it)", t,
+			   (const char *const *)tiers->features, tiers->feature_count);
+}
+
+/* A value that is sent in a header as it stands: "api.internal" or "api.internal:8080". */
+static void set_route_host(struct conf *conf, const struct conf_node *node,
+			   const struct conf_option *option, void *record)
+{
+	struct text t;
+
+	if (!conf_text(conf, node, &t))
+		return;
+	for (size_t i = 0; i < t.len; i++) {
+		if ((unsigned char)t.ptr[i] <= ' ' || (unsigned char)t.ptr[i] > '~' ||
+		    strchr("/?#@,\\", t.ptr[i])) {
+			conf_error(conf, node, "'%.*s' is no host", CONF_SHOWN(t));
+			return;
+		}
+	}
+	conf_set_text(conf, node, option, record);
+}
+
+/* A cost above what a tier can ever have at once would be refused for ever. */
+static void check_cost(struct conf *conf, const struct conf_node *cost, const struct route *route,
+		       const struct tier *tier)
+{
+	if (route->feature >= 0 && !(tier->features & 1ULL << route->feature))
+		return;
+	if (tier->interval_ns && route->cost > tier->burst)
+		conf_error(
+			conf, cost,
+			"the cost %u of route '%s' is above the burst %llu of tier '%s': no such "
+			"request could ever pass",
+			route->cost, route->path, (unsigned long long)tier->burst, tier->name);
+	else if (tier->quota && route->cost > tier->quota)
+		conf_error(
+			conf, cost,
+			"the cost %u of route '%s' is above the quota %llu of tier '%s': no such "
+			"request could ever pass",
+			route->cost, route->path, (unsigned long long)tier->quota, tier->name);
+}
+
+static void finish_route(struct conf *conf, const struct conf_node *mapping, void *record)
+{
+	const struct conf_node *feature = conf_find(conf, mapping, "feature");
+	const struct conf_node *cost = conf_find(conf, mapping, "cost");
+	const struct config *config = conf_owner(conf);
+	const struct route *route = record;
+
+	if (route->is_public) {
+		if (feature)
+			conf_error(conf, feature,
+				   "a public route asks for no key, so it needs no feature");
+		if (cost)
+			conf_error(conf, cost, "a public route asks for no key, so it has no cost");
+		return;
+	}
+	for (unsigned i = 0; i < config->tiers.count && cost; i++) {
+		if (config->tiers.list[i].name)
+			check_cost(conf, cost, route, &config->tiers.list[i]);
+	}
+}
+
+static const struct conf_option route_options[] = {
+	{ .name = "path",
+	  .set = set_route_path,
+	  .offset = offsetof(struct route, path),
+	  .is_required = true,
+	  .is_unique = true },
+	{ .name = "upstream", .set = set_route_upstream, .is_required = true },
+	{ .name = "feature", .set = set_route_feature },
+	{ .name = "cost",
+	  .set = conf_set_u32,
+	  .offset = offsetof(struct route, cost),
+	  .max = MAX_COST },
+	{ .name = "public", .set = conf_set_bool, .offset = offsetof(struct route, is_public) },
+	{ .name = "cors", .set = conf_set_bool, .offset = offsetof(struct route, cors) },
+	{ .name = "host", .set = set_route_host, .offset = offsetof(struct route, host) },
+};
+
+static const struct route default_route = { .cost = 1, .feature = -1 };
+
+const struct conf_schema route_schema = {
+	CONF_SCHEMA(route_options), .noun = "a route",	    .record_size = sizeof(struct route),
+	.defaults = &default_route, .finish = finish_route,
+};

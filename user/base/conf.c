@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * conf: YAML by tables. This file parses the document, finds places in it and words the messages; the
+ * setters of values are in conf_set.c.
+ *
+ * libyaml's events are read once before its document is loaded, because only they show what is not
+ * wanted where it stands: aliases (with which a document could contain itself), tags, depth.
+ */
+#include "base/conf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <yaml.h>
+
+#define MAX_MESSAGES 50
+
+struct conf {
+	const char *path;     /* borrowed */
+	struct buf *messages; /* borrowed */
+	void *owner;	      /* borrowed */
+	yaml_document_t document;
+	char **expanded; /* owned: scalars that were not as they stood */
+	size_t expanded_count;
+	unsigned message_count;
+	bool no_memory;
+};
+
+static const yaml_node_t *yaml_of(const struct conf_node *node)
+{
+	return (const yaml_node_t *)node;
+}
+
+static const struct conf_node *node_of(struct conf *conf, int index)
+{
+	return (const struct conf_node *)yaml_document_get_node(&conf->document, index);
+}
+
+/* What people wrote is shown back to them; it must not forge lines or move the cursor. */
+static void clean(char *at, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if ((unsigned char)at[i] < 0x20 || at[i] == 0x7f)
+			at[i] = '?';
+	}
+}
+
+static void add_message(struct conf *conf, yaml_mark_t at, const char *format, va_list args)
+{
+	struct buf *m = conf->messages;
+	size_t before = buf_len(m);
+
+	conf->message_count++;
+	if (conf->message_count > MAX_MESSAGES)
+		return;
+	if (conf->message_count == MAX_MESSAGES) {
+		buf_printf(m, "%s: more is wrong than is shown here\n", conf->path);
+		return;
+	}
+	buf_printf(m, "%s:%zu:%zu: ", conf->path, at.line + 1, at.column + 1);
+	buf_vprintf(m, format, args);
+	clean(buf_head(m) + before, buf_len(m) - before);
+	buf_append_str(m, "\n");
+}
+
+static void error_at(struct conf *conf, yaml_mark_t at, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	add_message(conf, at, format, args);
+	va_end(args);
+}
+
+void conf_error(struct conf *conf, const struct conf_node *node, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	add_message(conf, yaml_of(node)->start_mark, format, args);
+	va_end(args);
+}
+
+void conf_error_unknown(struct conf *conf, const struct conf_node *node, const char *what,
+			struct text name, const char *const *words, size_t count)
+{
+	const char *nearest = text_nearest(name, words, count);
+
+	if (nearest)
+		conf_error(conf, node, "unknown %s '%.*s', did you mean '%s'?", what,
+			   CONF_SHOWN(name), nearest);
+	else
+		conf_error(conf, node, "unknown %s '%.*s'", what, CONF_SHOWN(name));
+}
+
+void conf_no_memory(struct conf *conf)
+{
+	conf->no_memory = true;
+}
+
+void *conf_owner(const struct conf *conf)
+{
+	return conf->owner;
+}
+
+const char *conf_path(const struct conf *conf)
+{
+	return conf->path;
+}
+
+int conf_read_file(const char *path, struct buf *content, struct buf *messages)
+{
+	struct stat st;
+	int err = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || fstat(fd, &st))
+		err = -errno;
+	else if (S_ISDIR(st.st_mode))
+		err = -EISDIR;
+	while (!err) {
+		char *at = buf_reserve(content, 4096);
+		ssize_t got = at ? read(fd, at, 4096) : -1;
+
+		if (got <= 0) {
+			err = got ? -errno : 0;
+			break;
+		}
+		buf_commit(content, (size_t)got);
+	}
+	if (fd >= 0)
+		close(fd);
+	if (err == -EMSGSIZE)
+		buf_printf(messages, "%s: is larger than %zu bytes\n", path, content->max);
+	else if (err)
+		buf_printf(messages, "%s: %s\n", path, strerror(-err));
+	return err;
+}
+
+/* What is wrong with an event, or NULL. */
+static const char *refuse_event(const yaml_event_t *event, unsigned depth, unsigned documents)
+{
+	const yaml_char_t *anchor = NULL, *tag = NULL;
+
+	switch (event->type) {
+	case YAML_ALIAS_EVENT:
+		return "aliases are not supported";
+	case YAML_DOCUMENT_START_EVENT:
+		return documents ? "only one document is allowed in a file" : NULL;
+	case YAML_SCALAR_EVENT:
+		anchor = event->data.scalar.anchor;
+		tag = event->data.scalar.tag;
+		break;
+	case YAML_SEQUENCE_START_EVENT:
+		anchor = event->data.sequence_start.anchor;
+		tag = event->data.sequence_start.tag;
+		break;
+	case YAML_MAPPING_START_EVENT:
+		anchor = event->data.mapping_start.anchor;
+		tag = event->data.mapping_start.tag;
+		break;
+	default:
+		return NULL;
+	}
+	if (anchor)
+		return "anchors are not supported";
+	if (tag)
+		return "tags are not supported";
+	return depth > CONF_MAX_DEPTH ? "is nested too deeply" : NULL;
+}
+
+static void parser_error(struct conf *conf, const yaml_parser_t *parser)
+{
+	yaml_mark_t at = parser->problem_mark;
+
+	if (parser->error == YAML_MEMORY_ERROR)
+		conf_no_memory(conf);
+	if (parser->error == YAML_READER_ERROR)
+		at = parser->mark; /* bytes that are no UTF-8: where the scanner has come to */
+	error_at(conf, at, "%s", parser->problem ? parser->problem : "out of memory");
+}
+
+/* Read all events. False after saying what is wrong. */
+static bool check_events(struct conf *conf, yaml_parser_t *parser)
+{
+	unsigned depth = 0, documents = 0;
+	bool is_end = false;
+
+	while (!is_end) {
+		yaml_event_t event;
+		const char *why;
+
+		if (!yaml_parser_parse(parser, &event)) {
+			parser_error(conf, parser);
+			return false;
+		}
+		if (event.type == YAML_SEQUENCE_START_EVENT ||
+		    event.type == YAML_MAPPING_START_EVENT)
+			depth++;
+		else if (event.type == YAML_SEQUENCE_END_EVENT ||
+			 event.type == YAML_MAPPING_END_EVENT)
+			depth--;
+		why = refuse_event(&event, depth, documents);
+		if (why)
+			error_at(conf, event.start_mark, "%s", why);
+		if (event.type == YAML_DOCUMENT_START_EVENT)
+			documents++;
+		is_end = event.type == YAML_STREAM_END_EVENT;
+		yaml_event_delete(&event);
+		if (why)
+			return false;
+	}
+	return true;
+}
+
+/* One pass over @yaml: of the events, or to load the document. */
+static bool pass(struct conf *conf, struct text yaml, bool load)
+{
+	yaml_parser_t parser;
+	bool ok;
+
+	if (!yaml_parser_initialize(&parser)) {
+		conf_no_memory(conf);
+		return false;
+	}
+	yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+	yaml_parser_set_input_string(&parser, (const unsigned char *)yaml.ptr, yaml.len);
+	if (load) {
+		ok = yaml_parser_load(&parser, &conf->document);
+		if (!ok)
+			parser_error(conf, &parser);
+	} else {
+		ok = check_events(conf, &parser);
+	}
+	yaml_parser_delete(&parser);
+	return ok;
+}
+
+int conf_parse(const char *path, struct text yaml, struct buf *messages, struct conf **ret_conf)
+{
+	struct conf *conf = calloc(1, sizeof(*conf));
+	int err;
+
+	if (!conf)
+		return -ENOMEM;
+	conf->path = path;
+	conf->messages = messages;
+	if (!yaml.ptr)
+		yaml = TEXT("");
+	if (yaml.len > CONF_MAX_BYTES)
+		error_at(conf, (yaml_mark_t){ 0 }, "is larger than %d bytes", CONF_MAX_BYTES);
+	else if (pass(conf, yaml, false) && pass(conf, yaml, true) &&
+		 !yaml_document_get_root_node(&conf->document))
+		error_at(conf, (yaml_mark_t){ 0 }, "the file is empty");
+	err = conf->no_memory ? -ENOMEM : conf->message_count ? -EINVAL : 0;
+	if (err) {
+		conf_free(conf);
+		return err;
+	}
+	*ret_conf = conf;
+	return 0;
+}
+
+void conf_free(struct conf *conf)
+{
+	if (!conf)
+		return;
+	for (size_t i = 0; i < conf->expanded_count; i++)
+		free(conf->expanded[i]);
+	free(conf->expanded);
+	yaml_document_delete(
+		&conf->document); /* knows a document that was never loaded: all zeros */
+	free(conf);
+}
+
+static const char *kind_of(const struct conf_node *node)
+{
+	switch (yaml_of(node)->type) {
+	case YAML_SEQUENCE_NODE:
+		return "a list";
+	case YAML_MAPPING_NODE:
+		return "a mapping";
+	default:
+		return yaml_of(node)->data.scalar.length ? "a single value" : "nothing";
+	}
+}
+
+static struct text scalar_of(const struct conf_node *node)
+{
+	return (struct text){ (const char *)yaml_of(node)->data.scalar.value,
+			      yaml_of(node)->data.scalar.length };
+}
+
+static bool is_name_byte(char c, bool is_first)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+	       (!is_first && c >= '0' && c <= '9');
+}
+
+static size_t too_long(struct conf *conf, const struct conf_node *node)
+{
+	conf_error(conf, node, "is too long");
+	return 0;
+}
+
+/*
+ * Append the value of the reference that @rest begins with ("${...}") and return its length; 0 after
+ * saying what is wrong.
+ */
+static size_t expand_one(struct conf *conf, const struct conf_node *node, struct text rest,
+			 struct buf *out)
+{
+	const char *end = memchr(rest.ptr, '}', rest.len), *value;
+	struct text inner, fallback = { 0 };
+	size_t name_len = 0;
+	char name[128];
+
+	inner = (struct text){ rest.ptr + 2, end ? (size_t)(end - rest.ptr) - 2 : 0 };
+	while (name_len < inner.len && is_name_byte(inner.ptr[name_len], !name_len))
+		name_len++;
+	if (name_len + 2 <= inner.len && inner.ptr[name_len] == ':' &&
+	    inner.ptr[name_len + 1] == '-')
+		fallback = (struct text){ inner.ptr + name_len + 2, inner.len - name_len - 2 };
+	if (!name_len || name_len >= sizeof(name) || (!fallback.ptr && name_len < inner.len)) {
+		conf_error(conf, node, "'${' is not followed by NAME} or NAME:-text}");
+		return 0;
+	}
+	snprintf(name, sizeof(name), "%.*s", (int)name_len, inner.ptr);
+	value = getenv(name);
+	if (!value && !fallback.ptr) {
+		conf_error(conf, node, "the environment has no '%s'", name);
+		return 0;
+	}
+	if (buf_append_text(out, fallback.ptr && (!value || !*value) ? fallback : text_of(value)))
+		return too_long(conf, node);
+	return inner.len + 3;
+}
+
+/* Let @conf own @text. NULL when memory is short. */
+static char *keep(struct conf *conf, struct text text)
+{
+	char **larger =
+		realloc(conf->expanded, (conf->expanded_count + 1) * sizeof(*conf->expanded));
+	char *copy = larger ? text_dup(text) : NULL;
+
+	if (larger)
+		conf->expanded = larger;
+	if (copy)
+		conf->expanded[conf->expanded_count++] = copy;
+	return copy;
+}
+
+static bool expand(struct conf *conf, const struct conf_node *node, struct text raw,
+		   struct text *ret_text)
+{
+	bool ok = true;
+	struct buf out;
+
+	buf_init(&out, CONF_MAX_BYTES);
+	for (size_t at = 0; at < raw.len && ok;) {
+		struct text rest = { raw.ptr + at, raw.len - at };
+		size_t used = 1;
+
+		if (text_starts(rest, TEXT("${")))
+			used = expand_one(conf, node, rest, &out);
+		else if (buf_append(&out, rest.ptr, 1))
+			used = too_long(conf, node);
+		ok = used;
+		at += used;
+	}
+	if (ok) {
+		ret_text->len = buf_len(&out);
+		ret_text->ptr = keep(conf, buf_text(&out));
+		ok = ret_text->ptr;
+		conf->no_memory |= !ok;
+	}
+	buf_done(&out);
+	return ok;
+}
+
+bool conf_text(struct conf *conf, const struct conf_node *node, struct text *ret_text)
+{
+	struct text raw;
+
+	if (yaml_of(node)->type != YAML_SCALAR_NODE) {
+		conf_error(conf, node, "expected a single value, found %s", kind_of(node));
+		return false;
+	}
+	raw = scalar_of(node);
+	if (memmem(raw.ptr, raw.len, "${", 2) && !expand(conf, node, raw, &raw))
+		return false;
+	for (size_t i = 0; i < raw.len; i++) {
+		if ((unsigned char)raw.ptr[i] < 0x20 || raw.ptr[i] == 0x7f) {
+			conf_error(conf, node, "contains a control character");
+			return false;
+		}
+	}
+	*ret_text = raw;
+	return true;
+}
+
+int conf_list(struct conf *conf, const struct conf_node *node)
+{
+	long count;
+
+	if (yaml_of(node)->type != YAML_SEQUENCE_NODE) {
+		conf_error(conf, node, "expected a list, found %s", kind_of(node));
+		return -1;
+	}
+	count = yaml_of(node)->data.sequence.items.top - yaml_of(node)->data.sequence.items.start;
+	if (count <= CONF_MAX_ITEMS)
+		return (int)count;
+	conf_error(conf, node, "a list has at most %d items", CONF_MAX_ITEMS);
+	return -1;
+}
+
+const struct conf_node *conf_item(struct conf *conf, const struct conf_node *list, int i)
+{
+	return node_of(conf, yaml_of(list)->data.sequence.items.start[i]);
+}
+
+/* The key of @pair if it is a scalar. */
+static bool key_of(struct conf *conf, const yaml_node_pair_t *pair, struct text *ret_key)
+{
+	const struct conf_node *key = node_of(conf, pair->key);
+
+	if (yaml_of(key)->type != YAML_SCALAR_NODE)
+		return false;
+	*ret_key = scalar_of(key);
+	return true;
+}
+
+static const yaml_node_pair_t *find_pair(struct conf *conf, const struct conf_node *mapping,
+					 const char *name)
+{
+	const yaml_node_t *yaml = yaml_of(mapping);
+	struct text key;
+
+	if (yaml->type != YAML_MAPPING_NODE)
+		return NULL;
+	for (const yaml_node_pair_t *pair = yaml->data.mapping.pairs.start;
+	     pair < yaml->data.mapping.pairs.top; pair++) {
+		if (key_of(conf, pair, &key) && text_is(key, name))
+			return pair;
+	}
+	return NULL;
+}
+
+const struct conf_node *conf_find(struct conf *conf, const struct conf_node *mapping,
+				  const char *name)
+{
+	const yaml_node_pair_t *pair = find_pair(conf, mapping, name);
+
+	return pair ? node_of(conf, pair->value) : NULL;
+}
+
+static void unknown_option(struct conf *conf, const struct conf_schema *schema,
+			   const struct conf_node *key)
+{
+	const char *names[64];
+	size_t count = 0;
+
+	while (count < schema->option_count && count < sizeof(names) / sizeof(names[0])) {
+		names[count] = schema->options[count].name;
+		count++;
+	}
+	conf_error_unknown(conf, key, "option", scalar_of(key), names, count);
+}
+
+/* Say which names of @mapping are not in the table, or there twice. */
+static void check_names(struct conf *conf, const struct conf_schema *schema,
+			const struct conf_node *mapping)
+{
+	const yaml_node_t *yaml = yaml_of(mapping);
+	struct text key;
+
+	for (const yaml_node_pair_t *pair = yaml->data.mapping.pairs.start;
+	     pair < yaml->data.mapping.pairs.top && conf->message_count < MAX_MESSAGES; pair++) {
+		const struct conf_node *at = node_of(conf, pair->key);
+		size_t i = 0;
+
+		if (!key_of(conf, pair, &key)) {
+			conf_error(conf, at, "expected the name of an option, found %s",
+				   kind_of(at));
+			continue;
+		}
+		while (i < schema->option_count && !text_is(key, schema->options[i].name))
+			i++;
+		if (i == schema->option_count)
+			unknown_option(conf, schema, at);
+		else if (find_pair(conf, mapping, schema->options[i].name) != pair)
+			conf_error(conf, at, "option '%.*s' is given twice", CONF_SHOWN(key));
+	}
+}
+
+/* Read @mapping into @record, which holds the defaults. */
+static void read_mapping(struct conf *conf, const struct conf_node *mapping,
+			 const struct conf_schema *schema, void *record)
+{
+	unsigned messages = conf->message_count;
+
+	if (yaml_of(mapping)->type != YAML_MAPPING_NODE) {
+		conf_error(conf, mapping, "expected %s, which is a mapping of options, found %s",
+			   schema->noun, kind_of(mapping));
+		return;
+	}
+	check_names(conf, schema, mapping);
+	for (size_t i = 0; i < schema->option_count && conf->message_count < MAX_MESSAGES; i++) {
+		const struct conf_option *option = &schema->options[i];
+		const struct conf_node *value = conf_find(conf, mapping, option->name);
+
+		if (value)
+			option->set(conf, value, option, record);
+		else if (option->is_required)
+			conf_error(conf, mapping, "%s needs the option '%s'", schema->noun,
+				   option->name);
+	}
+	/* What is held against each other must itself be right. */
+	if (schema->finish && conf->message_count == messages)
+		schema->finish(conf, mapping, record);
+}
+
+void conf_set_mapping(struct conf *conf, const struct conf_node *node,
+		      const struct conf_option *option, void *record)
+{
+	read_mapping(conf, node, option->schema, (char *)record + option->offset);
+}
+
+/* Of the options that must differ, say which are the same as in an earlier record. */
+static void check_unique(struct conf *conf, const struct conf_node *list,
+			 const struct conf_schema *schema, const char *records, int last)
+{
+	for (size_t o = 0; o < schema->option_count; o++) {
+		const struct conf_option *option = &schema->options[o];
+		const char *const *mine, *const *other;
+
+		if (!option->is_unique)
+			continue;
+		mine = (const void *)(records + (size_t)last * schema->record_size +
+				      option->offset);
+		for (int i = 0; i < last && *mine; i++) {
+			other = (const void *)(records + (size_t)i * schema->record_size +
+					       option->offset);
+			if (!*other || strcmp(*other, *mine))
+				continue;
+			conf_error(conf, conf_find(conf, conf_item(conf, list, last), option->name),
+				   "there is %s with the %s '%s' already", schema->noun,
+				   option->name, *mine);
+			break;
+		}
+	}
+}
+
+void conf_set_records(struct conf *conf, const struct conf_node *node,
+		      const struct conf_option *option, void *record)
+{
+	const struct conf_schema *schema = option->schema;
+	unsigned *count = (void *)((char *)record + option->count_offset);
+	char **list = (void *)((char *)record + option->offset);
+	int items = conf_list(conf, node);
+
+	if (items <= 0)
+		return;
+	*list = calloc((size_t)items, schema->record_size);
+	if (!*list) {
+		conf_no_memory(conf);
+		return;
+	}
+	for (int i = 0; i < items; i++) {
+		char *item = *list + (size_t)i * schema->record_size;
+
+		if (schema->defaults)
+			memcpy(item, schema->defaults, schema->record_size);
+		*count = (unsigned)i + 1;
+		read_mapping(conf, conf_item(conf, node, i), schema, item);
+		check_unique(conf, node, schema, *list, i);
+	}
+}
+
+int conf_read(struct conf *conf, const struct conf_schema *schema, void *record, void *owner)
+{
+	conf->owner = owner;
+	read_mapping(conf, (const struct conf_node *)yaml_document_get_root_node(&conf->document),
+		     schema, record);
+	if (conf->no_memory)
+		return -ENOMEM;
+	return conf->message_count ? -EINVAL : 0;
+}
