@@ -76,14 +76,17 @@ static void a_successor_finds_the_slots_as_they_were(void **state)
 	assert_int_equal(fastpath_enrol(fp, &client, &client, &index), 0);
 	fastpath_close(fp, false);
 
-	config.max_flows *= 2; /* what dies with the agent may have another size */
 	fp = fixture_open(&config);
 	assert_true(fastpath_was_pinned(fp));
 	assert_int_equal(fastpath_slots(fp)[7].account_id, 77);
 	assert_int_equal(fastpath_settings(fp)->slots.epoch, 99);
 	assert_int_equal(fastpath_conn(fp, index)->generation, 0);
-	fastpath_close(fp, true);
+	fastpath_close(fp, false);
 
+	config.max_flows *= 2; /* flows die with their agent, so their number may change */
+	fp = fixture_open(&config);
+	assert_true(fastpath_was_pinned(fp));
+	fastpath_close(fp, true);
 	fp = fixture_open(&config);
 	assert_false(fastpath_was_pinned(fp));
 	assert_int_equal(fastpath_slots(fp)[7].account_id, 0);
@@ -336,6 +339,27 @@ static void an_interface_made_anew_is_attached_anew(void **state)
 	fastpath_close(fp, true);
 }
 
+static void a_renamed_interface_does_not_keep_the_link(void **state)
+{
+	struct fastpath_config config = fixture_config();
+	struct fastpath_listener listener = listener_on(edge0, 1);
+	struct fastpath *fp;
+
+	(void)state;
+	config.listeners = &listener;
+	config.listener_count = 1;
+	fp = fixture_open(&config);
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
+	fastpath_close(fp, false);
+	assert_int_equal(system("ip link set edge0 name other0 && ip link set edge1 name edge0"),
+			 0);
+	fp = fixture_open(&config);
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
+	assert_int_not_equal(program_on("edge0"), 0);
+	assert_int_equal(program_on("other0"), 0);
+	fastpath_close(fp, true);
+}
+
 static void generic_mode_is_had_when_asked_for(void **state)
 {
 	struct fastpath_config config = fixture_config();
@@ -417,6 +441,7 @@ int main(void)
 		WITH_VETH(listeners_and_ports_follow_the_configuration),
 		WITH_VETH(a_restart_replaces_the_program_without_detaching),
 		WITH_VETH(an_interface_made_anew_is_attached_anew),
+		WITH_VETH(a_renamed_interface_does_not_keep_the_link),
 		WITH_VETH(generic_mode_is_had_when_asked_for),
 		WITH_VETH(a_foreign_program_is_named_and_left_alone),
 		WITH_VETH(a_missing_interface_leaves_the_others_attached),
