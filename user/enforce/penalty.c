@@ -29,16 +29,20 @@
 struct source {
 	uint64_t address[2]; /* IPv6 cut to its /64, IPv4 mapped */
 	uint64_t used_ns;    /* 0: free */
-	uint64_t entitled_until_ns;
+	struct {
+		uint64_t until_ns;
+		uint32_t slot;
+	} entitled[2];	 /* two, so that one of them is always another account than the offender */
 	uint64_t second; /* of the offences counted */
 	uint32_t offences;
-	uint32_t penalties; /* in a row: the next one is 2^penalties seconds */
+	uint32_t penalties;    /* in a row: the next one is 2^penalties seconds */
+	uint32_t penalty_slot; /* whose offences brought the penalty about */
 	uint64_t penalty_until_ns;
 };
 
 struct penalty {
 	struct fastpath *fastpath; /* borrowed */
-	uint64_t secret[2];	   /* so that nobody can aim at a bucket */
+	__u64 secret[2];	   /* so that nobody can aim at a bucket */
 	pthread_mutex_t locks[LOCKS];
 	struct source buckets[BUCKETS][PLACES];
 };
@@ -126,7 +130,8 @@ static struct source *place_of(struct source *bucket, const uint64_t address[2],
 static struct source *lock_source(struct penalty *penalty, const struct sockaddr_storage *source,
 				  uint64_t now_ns, pthread_mutex_t **ret_lock)
 {
-	uint64_t address[2], hash[2];
+	uint64_t address[2];
+	__u64 hash[2];
 
 	if (!penalty->fastpath || !address_of(source, address))
 		return NULL;
@@ -136,30 +141,64 @@ static struct source *lock_source(struct penalty *penalty, const struct sockaddr
 	return place_of(penalty->buckets[hash[0] % BUCKETS], address, now_ns);
 }
 
+static void mark_entitled(struct source *s, uint32_t slot, uint64_t until_ns)
+{
+	unsigned at = s->entitled[0].until_ns <= s->entitled[1].until_ns ? 0 : 1;
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (s->entitled[i].until_ns && s->entitled[i].slot == slot)
+			at = i;
+	}
+	s->entitled[at].slot = slot;
+	s->entitled[at].until_ns = until_ns;
+}
+
+static bool is_shared(const struct source *s, uint32_t slot, uint64_t now_ns)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (s->entitled[i].until_ns > now_ns && s->entitled[i].slot != slot)
+			return true;
+	}
+	return false;
+}
+
 void penalty_source_entitled(struct penalty *penalty, const struct sockaddr_storage *source,
-			     uint64_t now_ns)
+			     uint32_t slot, uint64_t now_ns)
 {
 	pthread_mutex_t *lock;
 	struct source *s = lock_source(penalty, source, now_ns, &lock);
-	bool forgive;
 
 	if (!s)
 		return;
-	forgive = s->penalty_until_ns > now_ns;
-	s->entitled_until_ns = now_ns + ENTITLED_NS;
-	s->penalty_until_ns = 0;
-	s->penalties = 0;
-	if (forgive)
+	mark_entitled(s, slot, now_ns + ENTITLED_NS);
+	if (s->penalty_until_ns > now_ns && s->penalty_slot != slot) {
+		s->penalty_until_ns = 0;
+		s->penalties = 0;
 		fastpath_forgive_source(penalty->fastpath, source);
+	}
 	pthread_mutex_unlock(lock);
 }
 
+/* Twice as long each time; a minute without an offence after a penalty starts over. */
+static uint64_t next_penalty_ns(struct source *s, uint64_t now_ns)
+{
+	uint64_t length_ns;
+
+	if (s->penalty_until_ns + SOURCE_MAX_NS < now_ns)
+		s->penalties = 0;
+	length_ns = SOURCE_FIRST_NS << s->penalties;
+	if (length_ns >= SOURCE_MAX_NS)
+		return SOURCE_MAX_NS;
+	s->penalties++;
+	return length_ns;
+}
+
 void penalty_source_offended(struct penalty *penalty, const struct sockaddr_storage *source,
-			     unsigned tolerance, uint64_t now_ns)
+			     uint32_t slot, unsigned tolerance, uint64_t now_ns)
 {
 	pthread_mutex_t *lock;
 	struct source *s = lock_source(penalty, source, now_ns, &lock);
-	uint64_t length_ns;
+	uint64_t until_ns;
 
 	if (!s)
 		return;
@@ -168,16 +207,13 @@ void penalty_source_offended(struct penalty *penalty, const struct sockaddr_stor
 		s->offences = 0;
 	}
 	s->offences++;
-	if (s->offences > tolerance && s->entitled_until_ns <= now_ns &&
+	if (s->offences > tolerance && !is_shared(s, slot, now_ns) &&
 	    s->penalty_until_ns <= now_ns) {
-		/* A minute without an offence after a penalty starts over. */
-		if (s->penalty_until_ns + SOURCE_MAX_NS < now_ns)
-			s->penalties = 0;
-		length_ns = SOURCE_FIRST_NS << (s->penalties < 6 ? s->penalties++ : 6);
-		if (length_ns > SOURCE_MAX_NS)
-			length_ns = SOURCE_MAX_NS;
-		if (!fastpath_penalize_source(penalty->fastpath, source, now_ns + length_ns))
-			s->penalty_until_ns = now_ns + length_ns;
+		until_ns = now_ns + next_penalty_ns(s, now_ns);
+		if (!fastpath_penalize_source(penalty->fastpath, source, until_ns)) {
+			s->penalty_until_ns = until_ns;
+			s->penalty_slot = slot;
+		}
 	}
 	pthread_mutex_unlock(lock);
 }

@@ -5,8 +5,8 @@
  * An account that is refused more than `tolerance` times in a second gets a penalty until there is
  * credit again, at least 50 ms, at most 5 s; XDP then drops what its bound connections send. A source
  * that keeps opening connections for accounts in penalty, or sprays keys that nobody has, gets its
- * SYNs dropped, for a second at first, twice as long each time, at most 60 s. A source from which an
- * entitled key was used lately is never dropped: others may share the address.
+ * SYNs dropped, for a second at first, twice as long each time, at most 60 s. A source from which
+ * another account's entitled key was used lately is never dropped: others share the address.
  *
  * Any worker.
  */
@@ -33,15 +33,18 @@ void penalty_free(struct penalty *penalty);
 bool penalty_account_refused(struct tollgate_slot *slot, unsigned tolerance, uint64_t wait_ns,
 			     uint64_t now_ns);
 
-/* An entitled key was used from @source: for ten minutes it is not dropped, and forgiven at once. */
+/*
+ * An entitled key of the account in @slot was used from @source: for ten minutes nobody else's
+ * offences make a penalty, and one that others brought about is forgiven.
+ */
 void penalty_source_entitled(struct penalty *penalty, const struct sockaddr_storage *source,
-			     uint64_t now_ns);
+			     uint32_t slot, uint64_t now_ns);
 
 /*
- * @source opened a connection for an account in penalty, or sent a key that nobody has. More than
- * @tolerance of these in a second make a penalty.
+ * @source opened a connection for the account in @slot, which is in penalty, or sent a key that nobody
+ * has (TOLLGATE_NO_SLOT). More than @tolerance of these in a second make a penalty.
  */
 void penalty_source_offended(struct penalty *penalty, const struct sockaddr_storage *source,
-			     unsigned tolerance, uint64_t now_ns);
+			     uint32_t slot, unsigned tolerance, uint64_t now_ns);
 
 #endif

@@ -13,6 +13,7 @@
 #include "proxy/upstream.h"
 
 struct rules {
+	uint64_t serial;	     /* another one for each set of rules, from 1 */
 	const struct routes *routes; /* borrowed from the configuration, as all here */
 	const struct upstream_config *upstreams;
 	unsigned upstream_count;

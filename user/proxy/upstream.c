@@ -47,6 +47,8 @@ struct upstreams {
 	unsigned link_count; /* all that are not closed yet */
 	bool is_closing;
 	bool is_timer_closed;
+	void (*on_gone)(void *arg);
+	void *gone_arg;
 	uv_timer_t sweep;
 };
 
@@ -90,12 +92,17 @@ static uint64_t now_ms(const struct upstreams *set)
 
 static void set_free_if_done(struct upstreams *set)
 {
+	void (*on_gone)(void *arg) = set->on_gone;
+	void *arg = set->gone_arg;
+
 	if (!set->is_closing || set->link_count || !set->is_timer_closed)
 		return;
 	for (unsigned i = 0; i < set->count; i++)
 		free(set->list[i].servers);
 	free(set->list);
 	free(set);
+	if (on_gone)
+		on_gone(arg);
 }
 
 static void server_failed(struct upstream_link *l, int err)
@@ -404,11 +411,13 @@ fail:
 	return NULL;
 }
 
-void upstreams_free(struct upstreams *set)
+void upstreams_free(struct upstreams *set, void (*on_gone)(void *arg), void *arg)
 {
 	if (!set)
 		return;
 	set->is_closing = true;
+	set->on_gone = on_gone;
+	set->gone_arg = arg;
 	sweep_idle(set, true);
 	uv_close((uv_handle_t *)&set->sweep, on_timer_closed);
 }

@@ -55,8 +55,11 @@ struct upstream_events {
 struct upstreams *upstreams_new(uv_loop_t *loop, const struct upstream_config *configs,
 				unsigned count);
 
-/* Close idle connections now and the others when their request has ended, then free. Accepts NULL. */
-void upstreams_free(struct upstreams *set);
+/*
+ * Close idle connections now and the others when their request has ended, then free; @on_gone is
+ * called last, when the configurations are not needed any more. Accepts NULL.
+ */
+void upstreams_free(struct upstreams *set, void (*on_gone)(void *arg), void *arg);
 
 /*
  * A link to a server of the upstream with index @index that is not among the @tried (bit mask, by

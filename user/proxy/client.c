@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* client: what is known of a client's connection, and what the fast path is told of it. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "base/cidr.h"
+#include "base/clock.h"
+#include "net/conn.h"
+#include "proxy/proxy_private.h"
+
+#define ENTITLED_EVERY_NS (10 * NS_PER_SECOND)
+
+static void format_address(const struct sockaddr_storage *peer, char *ret_text, size_t size)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
+
+	ret_text[0] = '\0';
+	if (peer->ss_family == AF_INET)
+		inet_ntop(AF_INET, &in->sin_addr, ret_text, (socklen_t)size);
+	else if (peer->ss_family == AF_INET6)
+		inet_ntop(AF_INET6, &in6->sin6_addr, ret_text, (socklen_t)size);
+}
+
+static void look_up_trust(struct client *client, const struct rules *rules)
+{
+	client->trusted_serial = rules->serial;
+	client->is_trusted = false;
+	for (unsigned i = 0; i < rules->trusted_proxy_count; i++)
+		client->is_trusted |= cidr_contains(&rules->trusted_proxies[i], &client->peer);
+}
+
+struct client *client_of(struct http_stream *s, const struct proxy_port *port,
+			 const struct rules *rules)
+{
+	struct client *client = http_stream_connection_context(s);
+
+	if (!client) {
+		client = calloc(1, sizeof(*client));
+		if (!client)
+			return NULL;
+		client->peer = *conn_peer(http_stream_conn(s));
+		client->port = port;
+		client->conn_index = CLIENT_NOT_ENROLLED;
+		format_address(&client->peer, client->address, sizeof(client->address));
+		http_stream_set_connection_context(s, client);
+	}
+	if (client->trusted_serial != rules->serial)
+		look_up_trust(client, rules);
+	return client;
+}
+
+static struct fastpath *fastpath_of(const struct client *client)
+{
+	return client->port->has_fastpath ? client->port->proxy->shared.fastpath : NULL;
+}
+
+void client_closed(void *context)
+{
+	struct client *client = context;
+
+	if (!client)
+		return;
+	if (client->conn_index != CLIENT_NOT_ENROLLED)
+		fastpath_forget(fastpath_of(client), client->conn_index);
+	free(client);
+}
+
+void client_settled(void *context, uint32_t received)
+{
+	struct client *client = context;
+
+	/* Never before the kernel took the last byte of the answer: XDP believes this word. */
+	if (client && client->conn_index != CLIENT_NOT_ENROLLED)
+		__atomic_store_n(&fastpath_conn(fastpath_of(client), client->conn_index)->answered,
+				 received, __ATOMIC_RELEASE);
+}
+
+/* The flow stays bound as long as every key on it was one account's. */
+static void bind_account(struct client *client, const struct gate_result *result)
+{
+	struct tollgate_conn *record = NULL;
+	bool same = result->has_account;
+
+	if (client->is_first_seen)
+		same = same && client->is_bound && client->slot == result->slot &&
+		       client->generation == result->generation;
+	client->is_first_seen = true;
+	client->is_bound = same;
+	client->slot = result->slot;
+	client->generation = result->generation;
+	if (client->conn_index != CLIENT_NOT_ENROLLED)
+		record = fastpath_conn(fastpath_of(client), client->conn_index);
+	if (record && !same)
+		__atomic_fetch_and(&record->flags, ~TOLLGATE_CONN_BOUND, __ATOMIC_ACQ_REL);
+}
+
+static void enrol(struct client *client, struct http_stream *s)
+{
+	struct proxy_counters *counters = &client->port->proxy->counters;
+	struct fastpath *fastpath = fastpath_of(client);
+	struct tollgate_conn *record;
+
+	if (!fastpath || client->conn_index != CLIENT_NOT_ENROLLED)
+		return;
+	/* Bytes are still owed while this request is unanswered: `answered` is set by client_settled. */
+	if (fastpath_enrol(fastpath, &client->peer, conn_local(http_stream_conn(s)),
+			   &client->conn_index)) {
+		client->conn_index = CLIENT_NOT_ENROLLED;
+		count(&counters->enrol_failures);
+		return;
+	}
+	count(&counters->enrolled);
+	record = fastpath_conn(fastpath, client->conn_index);
+	__atomic_store_n(&record->slot, client->slot, __ATOMIC_RELAXED);
+	__atomic_store_n(&record->slot_generation, client->generation, __ATOMIC_RELAXED);
+	__atomic_store_n(&record->answered, conn_received(http_stream_conn(s)) - 1,
+			 __ATOMIC_RELAXED);
+	__atomic_store_n(&record->flags,
+			 (client->is_bound ? TOLLGATE_CONN_BOUND : 0) |
+				 (client->port->is_tls ? TOLLGATE_CONN_POISONED : 0),
+			 __ATOMIC_RELEASE);
+}
+
+static void offended(struct client *client, const struct rules *rules, uint32_t slot,
+		     uint64_t now_ns)
+{
+	if (!client->is_trusted)
+		penalty_source_offended(client->port->proxy->shared.penalty, &client->peer, slot,
+					rules->tolerance, now_ns);
+}
+
+static void entitled(struct client *client, uint64_t now_ns)
+{
+	if (client->entitled_ns && now_ns - client->entitled_ns < ENTITLED_EVERY_NS)
+		return;
+	client->entitled_ns = now_ns;
+	penalty_source_entitled(client->port->proxy->shared.penalty, &client->peer, client->slot,
+				now_ns);
+}
+
+void client_note_verdict(struct client *client, struct http_stream *s, const struct rules *rules,
+			 const struct gate_result *result, uint64_t now_ns)
+{
+	struct proxy *proxy = client->port->proxy;
+	bool is_first = !client->is_first_seen, in_penalty;
+
+	if (!fastpath_of(client))
+		return;
+	bind_account(client, result);
+	switch (result->verdict) {
+	case TOLLGATE_ALLOW:
+		entitled(client, now_ns);
+		break;
+	case TOLLGATE_OVER_RATE:
+	case TOLLGATE_OVER_QUOTA:
+		in_penalty = penalty_account_refused(&proxy->shared.gate->slots->list[result->slot],
+						     rules->tolerance, result->wait_ns, now_ns);
+		enrol(client, s);
+		if (in_penalty && is_first)
+			offended(client, rules, result->slot, now_ns);
+		break;
+	case TOLLGATE_BAD_KEY:
+	case TOLLGATE_UNKNOWN_KEY:
+		offended(client, rules, TOLLGATE_NO_SLOT, now_ns);
+		break;
+	default:
+		break;
+	}
+}
