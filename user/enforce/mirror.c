@@ -198,17 +198,19 @@ int mirror_tier_id(struct mirror *mirror, const char *name)
 	if (!mirror->tier_names[mirror->tier_count])
 		return -ENOMEM;
 	by_id[mirror->tier_count] = mirror->tiers ? tiers_find(mirror->tiers, name) : NULL;
-	return (int)mirror->tier_count++;
+	/* Workers read names of ids that they found in slots. */
+	__atomic_store_n(&mirror->tier_count, mirror->tier_count + 1, __ATOMIC_RELEASE);
+	return (int)mirror->tier_count - 1;
 }
 
 unsigned mirror_tier_count(const struct mirror *mirror)
 {
-	return mirror->tier_count;
+	return __atomic_load_n(&mirror->tier_count, __ATOMIC_ACQUIRE);
 }
 
 const char *mirror_tier_name(const struct mirror *mirror, unsigned tier_id)
 {
-	return tier_id < mirror->tier_count ? mirror->tier_names[tier_id] : "";
+	return tier_id < mirror_tier_count(mirror) ? mirror->tier_names[tier_id] : "";
 }
 
 static void unpack(const struct mirror *mirror, const struct account_entry *entry,
@@ -364,6 +366,13 @@ int mirror_put_account(struct mirror *mirror, const struct store_account *accoun
 	entry->past_due_ms = account->past_due_ms;
 	apply(mirror, entry, wall_ms, mono_ns);
 	return 0;
+}
+
+int mirror_can_add(const struct mirror *mirror)
+{
+	const struct slots *slots = mirror->slots;
+
+	return slots->free_count || slots->used < slots->count ? 0 : -ENOSPC;
 }
 
 static int match_key_id(struct cds_lfht_node *node, const void *id)

@@ -53,6 +53,9 @@ void mirror_update_grace(struct mirror *mirror, uint64_t wall_ms, uint64_t mono_
 int mirror_put_account(struct mirror *mirror, const struct store_account *account, uint64_t wall_ms,
 		       uint64_t mono_ns);
 
+/* Whether another account would find a slot: 0 or -ENOSPC. */
+int mirror_can_add(const struct mirror *mirror);
+
 /* Enter or change a key. -ENOENT for an unknown account, -ENOMEM. */
 int mirror_put_key(struct mirror *mirror, const struct store_key *key);
 

@@ -139,6 +139,18 @@ static void close_link(struct upstream_link *l)
 	conn_close(l->conn, false);
 }
 
+static void leave_idle(struct upstream_link *l)
+{
+	list_del(l);
+	l->server->idle_count--;
+}
+
+static void close_idle(struct upstream_link *l)
+{
+	leave_idle(l);
+	close_link(l);
+}
+
 /* The link is lost for its owner, who is told last. */
 static void fail_link(struct upstream_link *l, int err)
 {
@@ -146,6 +158,9 @@ static void fail_link(struct upstream_link *l, int err)
 	void *owner = l->owner;
 	bool was_ready = l->is_ready;
 
+	/* If one that had been idle is dead its neighbours are: the server was restarted. */
+	while (l->is_reused && !l->has_answered && err != -ETIMEDOUT && l->server->idle.first)
+		close_idle(l->server->idle.first);
 	close_link(l);
 	if (!owner)
 		return;
@@ -198,18 +213,6 @@ static void retire(struct upstream_link *l)
 	l->deadline_ms = now_ms(l->set) + config->idle_ms;
 	l->server->idle_count++;
 	list_add(&l->server->idle, l);
-}
-
-static void leave_idle(struct upstream_link *l)
-{
-	list_del(l);
-	l->server->idle_count--;
-}
-
-static void close_idle(struct upstream_link *l)
-{
-	leave_idle(l);
-	close_link(l);
 }
 
 static void end_answer(struct upstream_link *l)
