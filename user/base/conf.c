@@ -547,7 +547,7 @@ static void check_unique(struct conf *conf, const struct conf_node *list,
 			if (!*other || strcmp(*other, *mine))
 				continue;
 			conf_error(conf, conf_find(conf, conf_item(conf, list, last), option->name),
-				   "there is %s with the %s '%s' already", schema->noun,
+				   "there is already %s with the %s '%s'", schema->noun,
 				   option->name, *mine);
 			break;
 		}
