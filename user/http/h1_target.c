@@ -96,8 +96,12 @@ static const char *examine_absolute(struct h1_facts *f)
 		return "target's authority is malformed";
 	if (!is_path_and_query(after(rest, len), &f->path))
 		return "byte in the target that its grammar does not allow";
-	if (!f->path.len)
-		f->path = TEXT("/");
+	if (f->path.len)
+		return NULL;
+	/* The grammar has it, but then there is no origin-form within it that could be passed on. */
+	if (rest.len > len)
+		return "target has a query without a path";
+	f->path = TEXT("/");
 	return NULL;
 }
 
