@@ -21,6 +21,7 @@
 struct job {
 	struct job *next;
 	struct registry *registry; /* borrowed: it owns the job */
+	bool is_begun;
 	void (*begin)(struct job *job);
 	void (*finish)(struct job *job);
 	registry_done done;
@@ -42,6 +43,7 @@ struct registry {
 	const char *key_prefix;		  /* borrowed */
 	struct job *first, **last;	  /* owned; the first is under way */
 	unsigned waiting;
+	bool is_pumping;
 };
 
 struct registry *registry_new(struct store *store, struct mirror *mirror,
@@ -79,7 +81,20 @@ void registry_free(struct registry *registry)
 	free(registry);
 }
 
-/* The job under way is over: the next one begins before anyone is told, and may add more. */
+/* Begin the first job; again for each one that ends at once, without going deeper. */
+static void pump(struct registry *registry)
+{
+	if (registry->is_pumping)
+		return;
+	registry->is_pumping = true;
+	while (registry->first && !registry->first->is_begun) {
+		registry->first->is_begun = true;
+		registry->first->begin(registry->first);
+	}
+	registry->is_pumping = false;
+}
+
+/* The job under way is over. */
 static void end_job(struct job *job, int err)
 {
 	struct registry *registry = job->registry;
@@ -96,16 +111,11 @@ static void end_job(struct job *job, int err)
 	registry->waiting--;
 	if (!registry->first)
 		registry->last = &registry->first;
-	else
-		registry->first->begin(registry->first);
 	job->done(job->arg, &result);
 	job_free(job);
+	pump(registry);
 }
 
-/*
- * Ends jobs from their begin() too, which the one before has called: depth is bounded because such a
- * job fails before it reached the store, and MAX_WAITING of those fit on the stack.
- */
 static void on_stored(void *arg, int err)
 {
 	struct job *job = arg;
@@ -143,7 +153,6 @@ static struct job *job_new(struct registry *registry, void (*begin)(struct job *
 static void submit(struct job *job)
 {
 	struct registry *registry = job->registry;
-	bool is_first = !registry->first;
 
 	if (registry->waiting >= MAX_WAITING) {
 		refuse_job(job, -ENOBUFS);
@@ -152,8 +161,7 @@ static void submit(struct job *job)
 	registry->waiting++;
 	*registry->last = job;
 	registry->last = &job->next;
-	if (is_first)
-		job->begin(job);
+	pump(registry);
 }
 
 /* Accounts. */

@@ -153,6 +153,17 @@ static bool is_limited(const struct exchange *x)
 	return x->gate.has_account;
 }
 
+/* The stream's last call is next: nothing that it leads to may find the exchange any more. */
+static struct http_stream *leave_stream(struct exchange *x)
+{
+	struct http_stream *stream = x->stream;
+
+	give_back(x);
+	http_stream_set_context(stream, NULL);
+	x->stream = NULL;
+	return stream;
+}
+
 /* Give the client a whole answer of ours, and end. */
 static enum step answer_whole(struct exchange *x, unsigned status, bool close)
 {
@@ -164,13 +175,14 @@ static enum step answer_whole(struct exchange *x, unsigned status, bool close)
 		.is_last = true,
 		.close = close,
 	};
-	struct http_stream *stream = x->stream;
+	struct http_stream *stream = leave_stream(x);
+	int err;
 
-	give_back(x);
 	x->is_answered = true;
-	x->stream = NULL;
 	count(&x->proxy->counters.answers[status / 100 < 6 ? status / 100 : 0]);
-	http_stream_answer(stream, &answer);
+	err = http_stream_answer(stream, &answer);
+	if (err && err != -EPIPE)
+		http_stream_break(stream);
 	return STEP_DONE;
 }
 
@@ -298,7 +310,7 @@ static int write_head(struct exchange *x)
 	if (is_limited(x)) {
 		account_format_id(x->gate.account_id, account);
 		request.account = account;
-		request.tier = mirror_tier_name(x->proxy->shared.mirror, x->gate.limits.tier);
+		request.tier = mirror_tier_name(x->proxy->shared.gate->mirror, x->gate.limits.tier);
 	}
 	x->is_chunked = request.message->body == HTTP_BODY_CHUNKED;
 	x->is_body_complete = request.message->body == HTTP_BODY_NONE;
@@ -397,16 +409,13 @@ static unsigned failure_status(int err, const char **ret_detail)
 
 static enum step step_fail(struct exchange *x)
 {
-	struct http_stream *stream = x->stream;
 	const char *detail;
 	unsigned status;
 
-	if (!stream)
+	if (!x->stream)
 		return STEP_DONE;
 	if (x->is_answered) {
-		give_back(x);
-		x->stream = NULL;
-		http_stream_break(stream);
+		http_stream_break(leave_stream(x));
 		return STEP_DONE;
 	}
 	status = failure_status(x->err, &detail);
@@ -521,10 +530,8 @@ static int send_head(struct exchange *x, struct text piece, bool is_last)
 	if (is_limited(x) && x->status < 500)
 		gate_count(x->proxy->shared.gate, &x->gate, clock_wall_ms());
 	count(&x->proxy->counters.answers[x->status / 100]);
-	if (is_last) {
-		give_back(x);
-		x->stream = NULL;
-	}
+	if (is_last)
+		leave_stream(x);
 	return http_stream_answer(stream, &answer);
 }
 
@@ -565,17 +572,12 @@ static void on_pause(void *owner)
 static void on_end(void *owner)
 {
 	struct exchange *x = owner;
-	struct http_stream *stream;
 
 	x->link = NULL;
 	if (x->is_head_pending)
 		send_head(x, (struct text){ NULL, 0 }, true);
-	stream = x->stream;
-	x->stream = NULL;
-	if (stream) {
-		give_back(x);
-		http_stream_end(stream);
-	}
+	if (x->stream)
+		http_stream_end(leave_stream(x));
 	exchange_run(x, STEP_DONE);
 }
 

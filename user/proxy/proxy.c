@@ -6,8 +6,19 @@
 #include <stdlib.h>
 
 #include "base/crypto.h"
+#include "base/log.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_private.h"
+
+/* The server refused a head itself: to the outside that is the verdict on a malformed request. */
+static void on_refused(struct http_server *server, unsigned status, const char *why)
+{
+	struct proxy_port *port = http_server_owner(server);
+
+	count(&port->proxy->counters.verdicts[TOLLGATE_MALFORMED]);
+	count(&port->proxy->counters.answers[status / 100]);
+	log_debug("refused with %u: %s", status, why);
+}
 
 const struct http_handler proxy_handler = {
 	.on_request = exchange_start,
@@ -17,6 +28,7 @@ const struct http_handler proxy_handler = {
 	.on_abort = exchange_abort,
 	.on_connection_closed = client_closed,
 	.on_settled = client_settled,
+	.on_refused = on_refused,
 };
 
 static struct rules_hold *rules_hold_new(uv_loop_t *loop, struct rules *rules)

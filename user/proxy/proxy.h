@@ -33,7 +33,6 @@ struct proxy;
 /* What all workers share; all borrowed. @fastpath may be NULL. */
 struct proxy_shared {
 	const struct gate *gate;
-	const struct mirror *mirror;
 	struct fastpath *fastpath;
 	struct penalty *penalty;
 };

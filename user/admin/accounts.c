@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* admin: calls about accounts, tiers and usage. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "admin/admin_private.h"
+#include "base/clock.h"
+#include "enforce/account.h"
+#include "enforce/usage.h"
+#include "tollgate/bucket.h"
+
+#define LIST_MAX 100000
+
+static json_t *json_account(const struct admin_request *r, const struct store_account *account,
+			    uint32_t slot_index)
+{
+	const struct tollgate_slot *slot = &r->agent->slots(r->agent->arg)->list[slot_index];
+	uint64_t now_ns = clock_mono_ns(), used;
+	struct slot_limits limits;
+	char id[ACCOUNT_ID_SIZE];
+
+	account_format_id(account->id, id);
+	slot_read_limits(slot, &limits);
+	used = usage_quota_used(slot->quota_word,
+				usage_period(limits.quota_period, clock_wall_ms()));
+	return json_pack(
+		"{s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "id",
+		id, "tier", account->tier, "status", store_status_word(account->status), "held",
+		account->is_held, "entitled", limits.state == TOLLGATE_SLOT_OPEN, "customer",
+		account->customer, "subscription", account->subscription, "label", account->label,
+		"created", admin_time(account->created_ms), "quota", (json_int_t)limits.quota_limit,
+		"quota_used", (json_int_t)used, "concurrent", (json_int_t)slot->concurrency,
+		"refused_agent", (json_int_t)slot->refused, "dropped_xdp",
+		(json_int_t)slot->xdp_dropped, "penalty", slot->drop_until_ns > now_ns);
+}
+
+struct list {
+	const struct admin_request *r;
+	json_t *array;
+};
+
+static void add_account(void *arg, const struct store_account *account, uint32_t slot)
+{
+	struct list *list = arg;
+
+	if (json_array_size(list->array) < LIST_MAX)
+		json_array_append_new(list->array, json_account(list->r, account, slot));
+}
+
+void admin_accounts_list(struct admin_request *r, const char *id)
+{
+	struct list list = { r, json_array() };
+
+	(void)id;
+	mirror_each_account(r->agent->mirror(r->agent->arg), add_account, &list);
+	admin_answer_json(r, 200, list.array);
+}
+
+/* The account named in the path, or the answer that says why not. */
+static bool find_account(struct admin_request *r, const char *id, struct store_account *ret_account,
+			 uint32_t *ret_slot)
+{
+	uint64_t number;
+
+	if (account_parse_id(text_of(id), &number)) {
+		admin_fail(r, 400, "'%s' is no account id: acc_ and 16 hex digits", id);
+		return false;
+	}
+	if (!mirror_account(r->agent->mirror(r->agent->arg), number, ret_account, ret_slot)) {
+		admin_fail(r, 404, "no account %s", id);
+		return false;
+	}
+	return true;
+}
+
+void admin_account_show(struct admin_request *r, const char *id)
+{
+	struct store_account account;
+	uint32_t slot;
+
+	if (find_account(r, id, &account, &slot))
+		admin_answer_json(r, 200, json_account(r, &account, slot));
+}
+
+static void on_account(void *arg, const struct registry_result *result)
+{
+	struct admin_request *r = arg;
+	struct store_account account;
+	uint32_t slot;
+
+	if (result->err)
+		admin_fail_errno(r, result->err, "account");
+	else if (!mirror_account(r->agent->mirror(r->agent->arg), result->account->id, &account,
+				 &slot))
+		admin_fail(r, 500, "out of memory: the change is in the store, restart to load it");
+	else
+		admin_answer_json(r, 200, json_account(r, &account, slot));
+}
+
+static const char *nearest_tier(const struct tiers *tiers, const char *name)
+{
+	const char *names[256];
+	size_t count = 0;
+
+	while (count < tiers->count && count < 256) {
+		names[count] = tiers->list[count].name;
+		count++;
+	}
+	return text_nearest(text_of(name), names, count);
+}
+
+static bool check_tier(struct admin_request *r, const char *tier)
+{
+	const struct tiers *tiers = r->agent->tiers(r->agent->arg);
+	const char *nearest;
+
+	if (!tier || tiers_find(tiers, tier))
+		return true;
+	nearest = nearest_tier(tiers, tier);
+	if (nearest)
+		admin_fail(r, 400, "unknown tier '%s', did you mean '%s'?", tier, nearest);
+	else
+		admin_fail(r, 400, "unknown tier '%s'", tier);
+	return false;
+}
+
+static bool read_change(struct admin_request *r, struct registry_change *ret_change)
+{
+	const json_t *held = json_object_get(r->json, "held");
+	enum store_status status;
+	const char *word;
+	bool bad = false;
+
+	*ret_change = (struct registry_change){
+		.tier = admin_string(r, "tier", STORE_NAME_MAX, &bad),
+		.customer = admin_string(r, "customer", STORE_NAME_MAX, &bad),
+		.subscription = admin_string(r, "subscription", STORE_NAME_MAX, &bad),
+		.label = admin_string(r, "label", STORE_LABEL_MAX, &bad),
+		.status = -1,
+		.is_held = json_is_boolean(held) ? json_is_true(held) : -1,
+	};
+	word = admin_string(r, "status", STORE_NAME_MAX, &bad);
+	if (bad || (held && !json_is_boolean(held))) {
+		admin_fail(r, 400, "a member of the body has the wrong type or is too long");
+		return false;
+	}
+	if (word && store_status_parse(word, &status)) {
+		admin_fail(r, 400, "unknown status '%s'", word);
+		return false;
+	}
+	if (word)
+		ret_change->status = (int)status;
+	return check_tier(r, ret_change->tier);
+}
+
+static void copy_name(char *to, const char *from)
+{
+	if (from)
+		strcpy(to, from); /* admin_string() has measured it */
+}
+
+void admin_account_create(struct admin_request *r, const char *id)
+{
+	struct store_account account = { .status = STORE_ACTIVE };
+	struct registry_change change;
+
+	(void)id;
+	if (!read_change(r, &change))
+		return;
+	if (!change.tier) {
+		admin_fail(r, 400, "an account needs a tier");
+		return;
+	}
+	copy_name(account.tier, change.tier);
+	copy_name(account.customer, change.customer);
+	copy_name(account.subscription, change.subscription);
+	copy_name(account.label, change.label);
+	if (change.status >= 0)
+		account.status = (enum store_status)change.status;
+	if (account.status == STORE_PAST_DUE)
+		account.past_due_ms = clock_wall_ms();
+	registry_account_create(r->agent->registry(r->agent->arg), &account, on_account, r);
+}
+
+void admin_account_set(struct admin_request *r, const char *id)
+{
+	struct registry_change change;
+	struct store_account account;
+	uint32_t slot;
+
+	if (!find_account(r, id, &account, &slot) || !read_change(r, &change))
+		return;
+	registry_account_set(r->agent->registry(r->agent->arg), account.id, &change, on_account, r);
+}
+
+void admin_tiers_list(struct admin_request *r, const char *id)
+{
+	const struct tiers *tiers = r->agent->tiers(r->agent->arg);
+	json_t *array = json_array();
+
+	(void)id;
+	for (unsigned i = 0; i < tiers->count; i++) {
+		const struct tier *tier = &tiers->list[i];
+		json_t *features = json_array();
+
+		for (unsigned bit = 0; bit < tiers->feature_count; bit++) {
+			if (tier->features & 1ULL << bit)
+				json_array_append_new(features, json_string(tiers->features[bit]));
+		}
+		json_array_append_new(
+			array, json_pack("{s:s, s:I, s:I, s:I, s:s, s:I, s:o}", "name", tier->name,
+					 "interval_ns", (json_int_t)tier->interval_ns, "burst",
+					 (json_int_t)tier->burst, "quota", (json_int_t)tier->quota,
+					 "period",
+					 tier->period == TOLLGATE_PERIOD_DAY	 ? "day"
+					 : tier->period == TOLLGATE_PERIOD_MONTH ? "month"
+										 : "none",
+					 "concurrency", (json_int_t)tier->concurrency, "features",
+					 features));
+	}
+	admin_answer_json(r, 200, array);
+}
+
+static void on_usage(void *arg, int err, const struct store_usage *rows, size_t count)
+{
+	struct admin_request *r = arg;
+	json_t *array;
+
+	if (err) {
+		admin_fail_errno(r, err, "usage");
+		return;
+	}
+	array = json_array();
+	for (size_t i = 0; i < count; i++) {
+		char id[ACCOUNT_ID_SIZE];
+
+		account_format_id(rows[i].account, id);
+		json_array_append_new(array,
+				      json_pack("{s:s, s:o, s:I, s:I, s:I}", "account", id,
+						"window", admin_time(rows[i].window_start_s * 1000),
+						"seconds", (json_int_t)rows[i].window_seconds,
+						"requests", (json_int_t)rows[i].requests, "units",
+						(json_int_t)rows[i].units));
+	}
+	admin_answer_json(r, 200, array);
+}
+
+void admin_usage_list(struct admin_request *r, const char *id)
+{
+	char account[64], since[32];
+	uint64_t number = 0, since_s = 0;
+
+	(void)id;
+	if (admin_query(r, "account", account, sizeof(account)) &&
+	    account_parse_id(text_of(account), &number)) {
+		admin_fail(r, 400, "'%s' is no account id", account);
+		return;
+	}
+	if (admin_query(r, "since", since, sizeof(since)) &&
+	    text_parse_u64(text_of(since), UINT32_MAX, &since_s)) {
+		admin_fail(r, 400, "'%s' is no Unix time", since);
+		return;
+	}
+	store_usage_list(r->agent->store(r->agent->arg), number, since_s, LIST_MAX, on_usage, r);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * admin: the operator's way in: JSON over HTTP on a Unix socket, and metrics.
+ *
+ * The socket is mode 0600, so whoever can open it may do everything. A TCP address, if configured,
+ * serves /metrics, /healthz and /readyz and nothing else. Control loop only.
+ */
+#ifndef ADMIN_ADMIN_H
+#define ADMIN_ADMIN_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "enforce/registry.h"
+#include "enforce/slot.h"
+#include "http/server.h"
+
+/* What the agent lends to the admin interface; all borrowed until admin_free(). */
+struct admin_agent {
+	void *arg;
+	struct registry *(*registry)(void *arg); /* NULL while the store is not loaded */
+	struct mirror *(*mirror)(void *arg);	 /* likewise */
+	struct slots *(*slots)(void *arg);
+	struct store *(*store)(void *arg);
+	const struct tiers *(*tiers)(void *arg);
+	const char *(*key_prefix)(void *arg);
+	/* Whether requests get real verdicts now; if not, a sentence that says why. */
+	bool (*is_ready)(void *arg, const char **ret_why);
+	/* A new object for `status`; the caller frees it. */
+	json_t *(*status)(void *arg);
+	/* Prometheus text of everything that is counted. 0 or the error of buf_append(). */
+	int (*write_metrics)(void *arg, struct buf *out);
+	/* Read the configuration again; 0, or a negative errno and @messages says what is wrong. */
+	int (*reload)(void *arg, struct buf *messages);
+};
+
+struct admin;
+
+/* NULL when memory is short. */
+struct admin *admin_new(uv_loop_t *loop, const struct admin_agent *agent);
+
+/* Listen on the Unix socket at @path, and on @address if it is not NULL. 0 or a negative errno. */
+int admin_listen_unix(struct admin *admin, const char *path);
+int admin_listen_tcp(struct admin *admin, const struct sockaddr_storage *address);
+
+/* Close listeners and connections; the loop must run on until they are closed. Accepts NULL. */
+void admin_stop(struct admin *admin);
+
+/* After admin_stop(), when the loop has nothing left to do. Accepts NULL. */
+void admin_free(struct admin *admin);
+
+#endif

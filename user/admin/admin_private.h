@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of admin/ know of each other. */
+#ifndef ADMIN_PRIVATE_H
+#define ADMIN_PRIVATE_H
+
+#include "admin/admin.h"
+#include "base/text.h"
+
+/* One request: gathered, dispatched, answered; it lives until it is answered or given up. */
+struct admin_request {
+	struct admin *admin; /* borrowed */
+	const struct admin_agent *agent;
+	struct http_stream *stream; /* NULL: the client is gone, and the answer goes nowhere */
+	struct buf body;
+	char method[8];
+	char path[256];
+	char query[512];
+	json_t *json; /* owned: the body, if it is JSON; an empty object without one */
+	void *work;   /* owned: what a call keeps until its callback */
+};
+
+/* Answer and free @r. @json is taken over. */
+void admin_answer_json(struct admin_request *r, unsigned status, json_t *json);
+void admin_answer_text(struct admin_request *r, unsigned status, const char *type,
+		       struct text body);
+
+/* {"status":...,"detail":...} as problem+json, and free @r. */
+void admin_fail(struct admin_request *r, unsigned status, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* The same for an errno of the registry or the store, about @what. */
+void admin_fail_errno(struct admin_request *r, int err, const char *what);
+
+/* The decoded value of a query parameter in @ret (NUL-terminated); false when it is not there. */
+bool admin_query(const struct admin_request *r, const char *name, char *ret, size_t size);
+
+/* A member of the body: NULL if absent; sets *ret_bad if it is there but no string or too long. */
+const char *admin_string(const struct admin_request *r, const char *name, size_t size,
+			 bool *ret_bad);
+
+/* An RFC 3339 time, or null for 0. */
+json_t *admin_time(uint64_t ms);
+
+typedef void (*admin_call)(struct admin_request *r, const char *id);
+
+/* accounts.c and keys.c: one function a call; @id is the path's, or "". */
+void admin_accounts_list(struct admin_request *r, const char *id);
+void admin_account_create(struct admin_request *r, const char *id);
+void admin_account_show(struct admin_request *r, const char *id);
+void admin_account_set(struct admin_request *r, const char *id);
+void admin_usage_list(struct admin_request *r, const char *id);
+void admin_tiers_list(struct admin_request *r, const char *id);
+void admin_keys_list(struct admin_request *r, const char *id);
+void admin_key_create(struct admin_request *r, const char *id);
+void admin_key_revoke(struct admin_request *r, const char *id);
+void admin_key_rotate(struct admin_request *r, const char *id);
+void admin_keys_import(struct admin_request *r, const char *id);
+
+#endif
