@@ -186,7 +186,7 @@ static int check_file(struct sqlite *s)
 {
 	unsigned char header[HEADER_BYTES];
 	struct stat st;
-	ssize_t got;
+	ssize_t got = 0;
 	uint32_t id;
 	int fd, err = 0;
 
@@ -195,11 +195,12 @@ static int check_file(struct sqlite *s)
 		return refuse(s, -errno,
 			      errno == ELOOP ? "is a symbolic link; name the file itself"
 					     : strerror(errno));
-	got = fstat(fd, &st) ? -1 : pread(fd, header, sizeof(header), 0);
-	if (got < 0)
+	if (fstat(fd, &st))
 		err = refuse(s, -errno, strerror(errno));
 	else if (!S_ISREG(st.st_mode))
 		err = refuse(s, -EUCLEAN, "is no regular file");
+	else if ((got = pread(fd, header, sizeof(header), 0)) < 0)
+		err = refuse(s, -errno, strerror(errno));
 	close(fd);
 	if (err || !got)
 		return err;

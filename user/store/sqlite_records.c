@@ -197,8 +197,8 @@ int sqlite_usage_put(struct store_engine *engine, const struct store_usage *usag
 }
 
 /*
- * Reading. A record comes out of a row by one of these; 0 or an error. Errors in the content are
- * -EUCLEAN.
+ * Reading. A record, which is all zeros before, comes out of a row by one of these. 0 or an error;
+ * errors in the content are -EUCLEAN.
  */
 static int read_account(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 {
@@ -309,6 +309,7 @@ static int visit_rows(struct sqlite *s, sqlite3_stmt *stmt, const struct reader 
 	int code, err = batch ? 0 : -ENOMEM;
 
 	while (!err && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+		memset(batch + count * reader->size, 0, reader->size);
 		err = reader->read(s, stmt, batch + count * reader->size);
 		if (!err && ++count == BATCH) {
 			err = reader->visit(visitor, arg, batch, count);
@@ -373,6 +374,7 @@ static int list_rows(struct sqlite *s, sqlite3_stmt *stmt,
 			}
 			rows = larger;
 		}
+		memset(rows + count * size, 0, size);
 		err = read(s, stmt, rows + count++ * size);
 	}
 	if (!err)

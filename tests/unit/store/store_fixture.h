@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * store_fixture: a store in a folder of its own, and each call of store.h as one that waits.
+ */
+#ifndef STORE_FIXTURE_H
+#define STORE_FIXTURE_H
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "store/store.h"
+
+#define FIXTURE_MAX   2000
+#define FIXTURE_DAY   20000
+#define FIXTURE_MONTH 650
+
+struct fixture {
+	uv_loop_t loop;
+	struct store *store;
+	char folder[64], path[96];
+	uint8_t pepper[STORE_HASH_BYTES];
+	int err; /* of the last call */
+	unsigned done_count;
+
+	/* what the last load or list gave */
+	char order[64]; /* a letter for each batch: a(ccounts) k(eys) q(uotas) */
+	struct store_account accounts[FIXTURE_MAX];
+	struct store_key keys[FIXTURE_MAX];
+	struct store_quota quotas[FIXTURE_MAX];
+	struct store_usage usage[FIXTURE_MAX];
+	size_t account_count, key_count, quota_count, usage_count;
+	int visitor_err;
+};
+
+static inline void fixture_new_store(struct fixture *f)
+{
+	char url[128];
+
+	snprintf(url, sizeof(url), "sqlite:%s", f->path);
+	assert_int_equal(store_new(&f->loop, url, &f->store), 0);
+}
+
+static inline int fixture_setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	strcpy(f->folder, "/tmp/tollgate-store-XXXXXX");
+	if (!mkdtemp(f->folder) || uv_loop_init(&f->loop))
+		return -1;
+	snprintf(f->path, sizeof(f->path), "%s/s.db", f->folder);
+	f->pepper[0] = 1;
+	fixture_new_store(f);
+	*state = f;
+	return 0;
+}
+
+static inline void fixture_free_store(struct fixture *f)
+{
+	store_free(f->store);
+	f->store = NULL;
+	uv_run(&f->loop, UV_RUN_DEFAULT);
+}
+
+static inline int fixture_teardown(void **state)
+{
+	static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
+	struct fixture *f = *state;
+	char path[128];
+
+	fixture_free_store(f);
+	assert_int_equal(uv_loop_close(&f->loop), 0);
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		snprintf(path, sizeof(path), "%s%s", f->path, suffixes[i]);
+		unlink(path);
+	}
+	rmdir(f->path);
+	rmdir(f->folder);
+	free(f);
+	return 0;
+}
+
+static inline void fixture_done(void *arg, int err)
+{
+	struct fixture *f = arg;
+
+	f->err = err;
+	f->done_count++;
+}
+
+/* Run the loop until the call that was just made is answered. */
+static inline int fixture_wait(struct fixture *f)
+{
+	unsigned before = f->done_count;
+
+	uv_run(&f->loop, UV_RUN_DEFAULT);
+	assert_int_equal(f->done_count, before + 1);
+	return f->err;
+}
+
+static inline int fixture_try_open(struct fixture *f)
+{
+	store_open(f->store, f->pepper, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline void fixture_open(struct fixture *f)
+{
+	if (fixture_try_open(f))
+		fail_msg("%s", store_error(f->store));
+}
+
+static inline void fixture_reopen(struct fixture *f)
+{
+	fixture_free_store(f);
+	fixture_new_store(f);
+	fixture_open(f);
+}
+
+static inline int fixture_on_accounts(void *arg, const struct store_account *accounts, size_t count)
+{
+	struct fixture *f = arg;
+
+	strcat(f->order, "a");
+	memcpy(f->accounts + f->account_count, accounts, count * sizeof(*accounts));
+	f->account_count += count;
+	return f->visitor_err;
+}
+
+static inline int fixture_on_keys(void *arg, const struct store_key *keys, size_t count)
+{
+	struct fixture *f = arg;
+
+	strcat(f->order, "k");
+	memcpy(f->keys + f->key_count, keys, count * sizeof(*keys));
+	f->key_count += count;
+	return 0;
+}
+
+static inline int fixture_on_quotas(void *arg, const struct store_quota *quotas, size_t count)
+{
+	struct fixture *f = arg;
+
+	strcat(f->order, "q");
+	memcpy(f->quotas + f->quota_count, quotas, count * sizeof(*quotas));
+	f->quota_count += count;
+	return 0;
+}
+
+static inline int load(struct fixture *f)
+{
+	static const struct store_visitor visitor = { fixture_on_accounts, fixture_on_keys,
+						      fixture_on_quotas };
+
+	f->account_count = f->key_count = f->quota_count = 0;
+	f->order[0] = '\0';
+	memset(f->accounts, 0, sizeof(f->accounts));
+	memset(f->keys, 0, sizeof(f->keys));
+	store_load(f->store, &visitor, f, FIXTURE_DAY, FIXTURE_MONTH, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline void fixture_load(struct fixture *f)
+{
+	if (load(f))
+		fail_msg("%s", store_error(f->store));
+}
+
+static inline int account_add(struct fixture *f, const struct store_account *account)
+{
+	store_account_add(f->store, account, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline int account_set(struct fixture *f, const struct store_account *account)
+{
+	store_account_set(f->store, account, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline void add_account(struct fixture *f, uint64_t id)
+{
+	struct store_account account = { .id = id };
+
+	assert_int_equal(account_add(f, &account), 0);
+}
+
+static inline int keys_add(struct fixture *f, const struct store_key *keys, size_t count)
+{
+	store_keys_add(f->store, keys, count, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline int key_rotate(struct fixture *f, uint64_t old, uint64_t old_revoked_ms,
+			     const struct store_key *fresh)
+{
+	store_key_rotate(f->store, old, old_revoked_ms, fresh, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline int key_revoke(struct fixture *f, uint64_t key, uint64_t revoked_ms)
+{
+	store_key_revoke(f->store, key, revoked_ms, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline void fixture_keys(void *arg, int err, const struct store_key *keys, size_t count)
+{
+	struct fixture *f = arg;
+
+	f->key_count = count;
+	for (size_t i = 0; i < count; i++)
+		f->keys[i] = keys[i];
+	fixture_done(arg, err);
+}
+
+static inline int keys_list(struct fixture *f, uint64_t account, uint64_t after_id, size_t limit)
+{
+	store_keys_list(f->store, account, after_id, limit, fixture_keys, f);
+	return fixture_wait(f);
+}
+
+static inline int usage_put(struct fixture *f, const struct store_usage *usage, size_t usage_count,
+			    const struct store_quota *quotas, size_t quota_count)
+{
+	store_usage_put(f->store, usage, usage_count, quotas, quota_count, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline void fixture_usage(void *arg, int err, const struct store_usage *rows, size_t count)
+{
+	struct fixture *f = arg;
+
+	f->usage_count = count;
+	for (size_t i = 0; i < count; i++)
+		f->usage[i] = rows[i];
+	fixture_done(arg, err);
+}
+
+static inline int usage_list(struct fixture *f, uint64_t account, uint64_t since_s, size_t limit)
+{
+	store_usage_list(f->store, account, since_s, limit, fixture_usage, f);
+	return fixture_wait(f);
+}
+
+static inline struct store_key make_key(uint64_t id, uint64_t account)
+{
+	struct store_key key;
+
+	memset(&key, 0, sizeof(key));
+	key.id = id;
+	key.account = account;
+	key.created_ms = 1000;
+	memcpy(key.hash, &id, sizeof(id));
+	strcpy(key.hint, "tg_live_abcd");
+	strcpy(key.label, "a key");
+	return key;
+}
+
+#endif
