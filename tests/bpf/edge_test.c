@@ -234,7 +234,8 @@ static void listen_elsewhere(void)
 
 static void miss_heartbeats(void)
 {
-	fastpath_beat(fp, clock_mono_ns() - 61 * NS_PER_SECOND);
+	fastpath_settings(fp)->stale_after_ns = NS_PER_MS;
+	fastpath_beat(fp, clock_mono_ns() - 2 * NS_PER_MS);
 }
 
 static void beat_ahead_of_the_clock(void)

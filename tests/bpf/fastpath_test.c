@@ -351,7 +351,8 @@ static void a_renamed_interface_does_not_keep_the_link(void **state)
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	fastpath_close(fp, false);
-	assert_int_equal(system("ip link set edge0 name other0 && ip link set edge1 name edge0"),
+	assert_int_equal(system("ip link set edge0 down && ip link set edge0 name other0 && "
+				"ip link set edge1 down && ip link set edge1 name edge0"),
 			 0);
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
