@@ -22,17 +22,12 @@ struct queued_write {
 
 static _Thread_local char read_buffer[64 * 1024];
 
-static bool wants_data(const struct conn *c)
-{
-	/* A TLS peer must not make us queue answers (alerts, key updates) that it does not read. */
-	return !c->is_paused && !(c->tls && conn_queued(c) > CONN_HIGH_BYTES);
-}
-
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	(void)suggested;
-	*buf = wants_data(handle->data) ? uv_buf_init(read_buffer, sizeof(read_buffer))
-					: uv_buf_init(NULL, 0);
+	*buf = ((struct conn *)handle->data)->is_paused
+		       ? uv_buf_init(NULL, 0)
+		       : uv_buf_init(read_buffer, sizeof(read_buffer));
 }
 
 static void stop_reading(struct conn *c)
@@ -65,9 +60,9 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 	}
 }
 
-void conn_update_reading(struct conn *c)
+static void update_reading(struct conn *c)
 {
-	if (c->is_reading || c->is_ended || c->is_closing || !wants_data(c))
+	if (c->is_reading || c->is_ended || c->is_closing || c->is_paused)
 		return;
 	if (!uv_is_readable(&c->io.stream)) /* not connected yet */
 		return;
@@ -174,7 +169,7 @@ int conn_accept(uv_stream_t *server, struct tls_context *tls, const struct conn_
 	}
 	learn_addresses(c);
 	c->is_up = !tls;
-	conn_update_reading(c);
+	update_reading(c);
 	*ret_conn = c;
 	return 0;
 }
@@ -190,7 +185,7 @@ static void on_connected(uv_connect_t *request, int err)
 		return;
 	}
 	learn_addresses(c);
-	conn_update_reading(c);
+	update_reading(c);
 	if (c->tls)
 		conn_tls_start(c->tls);
 	else
@@ -230,7 +225,6 @@ static void on_written(uv_write_t *request, int err)
 		conn_report_error(c, err);
 		return;
 	}
-	conn_update_reading(c);
 	if (!conn_queued(c) && c->events && c->events->on_drain)
 		c->events->on_drain(c);
 }
@@ -316,7 +310,7 @@ void conn_resume(struct conn *c)
 	if (!c->is_paused)
 		return;
 	c->is_paused = false;
-	conn_update_reading(c);
+	update_reading(c);
 	if (c->tls && !c->is_closing)
 		conn_tls_resume(c->tls);
 }

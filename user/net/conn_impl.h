@@ -39,9 +39,6 @@ struct conn {
 /* Send bytes as they are. 0, -EPIPE, -ENOMEM. */
 int conn_raw_write(struct conn *c, const uv_buf_t *parts, unsigned count);
 
-/* Read again if that is wanted and libuv had been told to stop. */
-void conn_update_reading(struct conn *c);
-
 /* Events; nothing happens once the conn is closing. */
 void conn_report_connected(struct conn *c, int err);
 void conn_report_eof(struct conn *c);

@@ -19,6 +19,7 @@
 #include "net/tls.h"
 
 #define RECORD_BYTES (16 * 1024)
+#define REPLY_BYTES  (64 * 1024) /* most that a peer may make us queue by key updates and the like */
 
 struct conn_tls {
 	struct conn *conn;	     /* borrowed: it owns us */
@@ -27,6 +28,7 @@ struct conn_tls {
 	uv_idle_t wake;		     /* carries on, after a pause, with what is kept */
 	struct text in;		     /* borrowed: ciphertext that OpenSSL has not taken yet */
 	struct buf kept;	     /* ciphertext that came before a pause */
+	size_t reply_bytes;	     /* queued because of what we read, not of what we write */
 	bool is_client;
 	bool is_handshaken;
 	bool has_failed;
@@ -191,6 +193,14 @@ static bool shake_hands(struct conn_tls *t)
 	return true;
 }
 
+/* Send what reading made OpenSSL write. False when a peer that does not read asks for ever more. */
+static bool flush_replies(struct conn_tls *t)
+{
+	t->reply_bytes = conn_queued(t->conn) ? t->reply_bytes + outgoing_len : 0;
+	flush(t);
+	return t->reply_bytes <= REPLY_BYTES;
+}
+
 static bool may_deliver(const struct conn_tls *t)
 {
 	const struct conn *c = t->conn;
@@ -208,7 +218,8 @@ static void deliver(struct conn_tls *t)
 		int len = SSL_read(t->ssl, plain, sizeof(plain));
 		int why = len > 0 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, len);
 
-		flush(t); /* key updates are answered by reading */
+		if (!flush_replies(t))
+			why = SSL_ERROR_SSL;
 		if (why == SSL_ERROR_NONE && t->conn->events)
 			t->conn->events->on_data(t->conn, plain, len);
 		else if (why == SSL_ERROR_ZERO_RETURN)

@@ -342,11 +342,14 @@ static void a_reset_is_an_error(void **state)
 
 static void a_tls_stream_that_is_cut_is_an_error(void **state)
 {
+	char byte[4] = "abc";
 	struct fixture f;
 
 	(void)state;
 	start(&f, true);
 	connect_both(&f);
+	send_all(f.server.conn, byte, sizeof(byte)); /* behind the tickets: unread they cause RST */
+	WAIT_UNTIL(&f, f.client.received == sizeof(byte));
 	conn_close(f.client.conn, false); /* FIN without close_notify */
 	WAIT_UNTIL(&f, f.server.err);
 	assert_int_equal(f.server.err, -EPROTO);
