@@ -137,6 +137,6 @@ int main(void)
 
 	pair_close(&pair);
 	pass_bpf__destroy(pass);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 	return fixture_leave(NULL);
 }

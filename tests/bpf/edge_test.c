@@ -73,7 +73,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 	return 0;
 }
 

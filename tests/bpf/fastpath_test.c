@@ -74,23 +74,23 @@ static void a_successor_finds_the_slots_as_they_were(void **state)
 	fastpath_slots(fp)[7].account_id = 77;
 	fastpath_settings(fp)->slots.epoch = 99;
 	assert_int_equal(fastpath_enrol(fp, &client, &client, &index), 0);
-	fastpath_close(fp, false);
+	fastpath_close(fp, FASTPATH_LEAVE);
 
 	fp = fixture_open(&config);
 	assert_true(fastpath_was_pinned(fp));
 	assert_int_equal(fastpath_slots(fp)[7].account_id, 77);
 	assert_int_equal(fastpath_settings(fp)->slots.epoch, 99);
 	assert_int_equal(fastpath_conn(fp, index)->generation, 0);
-	fastpath_close(fp, false);
+	fastpath_close(fp, FASTPATH_LEAVE);
 
 	config.max_flows *= 2; /* flows die with their agent, so their number may change */
 	fp = fixture_open(&config);
 	assert_true(fastpath_was_pinned(fp));
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 	fp = fixture_open(&config);
 	assert_false(fastpath_was_pinned(fp));
 	assert_int_equal(fastpath_slots(fp)[7].account_id, 0);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 	assert_int_equal(rmdir(fixture_bpffs), -1);
 	assert_int_equal(errno, EBUSY); /* not ENOTEMPTY: nothing but the mount is left */
 }
@@ -101,7 +101,7 @@ static void another_number_of_accounts_is_refused_in_words(void **state)
 	struct fastpath *fp = fixture_open(&config), *other = NULL;
 
 	(void)state;
-	fastpath_close(fp, false);
+	fastpath_close(fp, FASTPATH_LEAVE);
 	config.max_accounts = 16;
 	assert_int_equal(fastpath_open(&config, &other, why, sizeof(why)), -EEXIST);
 	assert_null(other);
@@ -110,11 +110,11 @@ static void another_number_of_accounts_is_refused_in_words(void **state)
 	config.instance = "two.0";
 	other = fixture_open(&config);
 	assert_false(fastpath_was_pinned(other));
-	fastpath_close(other, true);
+	fastpath_close(other, FASTPATH_REMOVE);
 	config = fixture_config();
 	fp = fixture_open(&config);
 	assert_true(fastpath_was_pinned(fp));
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
 static void what_is_missing_is_named(void **state)
@@ -156,7 +156,7 @@ static void a_record_is_odd_while_it_is_in_use(void **state)
 	assert_int_equal(second, first);
 	assert_int_equal(conn->generation, 3);
 	assert_int_equal(conn->answered, 0);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
 /* A client may reuse its port before its old connection is forgotten. */
@@ -183,7 +183,7 @@ static void a_late_forget_leaves_the_successor_enrolled(void **state)
 	fastpath_forget(fp, second);
 	assert_int_equal(bpf_map_get_next_key(flows, NULL, &key), -ENOENT);
 	close(flows);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
 static void full_tables_are_no_space(void **state)
@@ -205,7 +205,7 @@ static void full_tables_are_no_space(void **state)
 	fastpath_forget(fp, last);
 	assert_int_equal(fastpath_enrol(fp, &client, &local, &index), 0);
 	assert_int_equal(index, last);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
 struct worker {
@@ -252,7 +252,7 @@ static void workers_never_share_a_record(void **state)
 		pthread_join(threads[i], NULL);
 		assert_int_equal(workers[i].failures, 0);
 	}
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
 static void listeners_and_ports_follow_the_configuration(void **state)
@@ -285,7 +285,7 @@ static void listeners_and_ports_follow_the_configuration(void **state)
 	assert_int_equal(bpf_map_get_next_key(map, &key, &key), -ENOENT);
 	assert_int_equal(program_on("edge1"), 0);
 	close(map);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
 static void a_restart_replaces_the_program_without_detaching(void **state)
@@ -305,7 +305,7 @@ static void a_restart_replaces_the_program_without_detaching(void **state)
 	assert_null(fastpath_interface(fp, 2)->name);
 	link = link_id(fp, "link-edge0");
 	program = program_on("edge0");
-	fastpath_close(fp, false);
+	fastpath_close(fp, FASTPATH_LEAVE);
 	assert_int_equal(program_on("edge0"), program);
 
 	listener.interface_count = 1;
@@ -315,7 +315,7 @@ static void a_restart_replaces_the_program_without_detaching(void **state)
 	assert_int_not_equal(program_on("edge0"), program);
 	assert_int_not_equal(program_on("edge0"), 0);
 	assert_int_equal(program_on("edge1"), 0); /* no longer configured */
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 	assert_int_equal(program_on("edge0"), 0);
 }
 
@@ -330,13 +330,13 @@ static void an_interface_made_anew_is_attached_anew(void **state)
 	config.listener_count = 1;
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
-	fastpath_close(fp, false);
+	fastpath_close(fp, FASTPATH_LEAVE);
 	assert_int_equal(remove_veth(NULL), 0);
 	assert_int_equal(make_veth(NULL), 0);
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	assert_int_not_equal(program_on("edge0"), 0);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
 static void a_renamed_interface_does_not_keep_the_link(void **state)
@@ -350,7 +350,7 @@ static void a_renamed_interface_does_not_keep_the_link(void **state)
 	config.listener_count = 1;
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
-	fastpath_close(fp, false);
+	fastpath_close(fp, FASTPATH_LEAVE);
 	assert_int_equal(system("ip link set edge0 down && ip link set edge0 name other0 && "
 				"ip link set edge1 down && ip link set edge1 name edge0"),
 			 0);
@@ -358,7 +358,7 @@ static void a_renamed_interface_does_not_keep_the_link(void **state)
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	assert_int_not_equal(program_on("edge0"), 0);
 	assert_int_equal(program_on("other0"), 0);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
 static void generic_mode_is_had_when_asked_for(void **state)
@@ -379,7 +379,7 @@ static void generic_mode_is_had_when_asked_for(void **state)
 		assert_int_equal(bpf_xdp_query(if_nametoindex("edge0"), 0, &query), 0);
 		assert_int_equal(query.attach_mode,
 				 mode == FASTPATH_NATIVE ? XDP_ATTACHED_DRV : XDP_ATTACHED_SKB);
-		fastpath_close(fp, mode == FASTPATH_GENERIC);
+		fastpath_close(fp, mode == FASTPATH_GENERIC ? FASTPATH_REMOVE : FASTPATH_LEAVE);
 	}
 }
 
@@ -406,7 +406,7 @@ static void a_foreign_program_is_named_and_left_alone(void **state)
 	assert_non_null(strstr(why, "'pass'"));
 	assert_int_equal(fastpath_interface(fp, 0)->mode, FASTPATH_NONE);
 	assert_int_equal(fastpath_interface(fp, 1)->mode, FASTPATH_NATIVE);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 	assert_int_equal(program_on("edge0"), program);
 	assert_int_equal(bpf_xdp_detach(ifindex, XDP_FLAGS_DRV_MODE, NULL), 0);
 	pass_bpf__destroy(foreign);
@@ -425,7 +425,7 @@ static void a_missing_interface_leaves_the_others_attached(void **state)
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), -ENODEV);
 	assert_non_null(strstr(why, "nosuch0"));
 	assert_int_not_equal(program_on("edge0"), 0);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
 int main(void)

@@ -72,7 +72,7 @@ static void programs_are_as_large_as_the_table_says(void **state)
 	compare("edge", fastpath_program_fd(fp));
 	compare("pass", bpf_program__fd(pass->progs.pass));
 	pass_bpf__destroy(pass);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
 int main(void)

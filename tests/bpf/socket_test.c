@@ -101,7 +101,7 @@ static void run_row(const struct row *row)
 		fail_msg("%s: records count %d and %d drops", row->why, (int)conn->dropped,
 			 (int)fastpath_slots(fp)->xdp_dropped);
 	pair_close(&pair);
-	fastpath_close(fp, true);
+	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
 static void a_segment_is_dropped_only_while_nothing_is_owed(void **state)

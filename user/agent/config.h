@@ -19,6 +19,7 @@
 #include "enforce/tier.h"
 #include "http/server.h"
 #include "proxy/route.h"
+#include "proxy/upstream.h"
 
 struct config_listener {
 	char *name; /* owned */
@@ -26,18 +27,6 @@ struct config_listener {
 	char **interfaces; /* owned; none: no fast path */
 	unsigned interface_count;
 	char *certificate, *private_key; /* owned; both or neither. Relative to the file's folder */
-};
-
-struct config_upstream {
-	char *name;			  /* owned */
-	struct sockaddr_storage *servers; /* owned; at least one. All addresses of a name */
-	unsigned server_count;
-	uint64_t connect_ms;	  /* until connected; default 2 s */
-	uint64_t answer_ms;	  /* until the head of the answer; default 60 s */
-	uint64_t body_ms;	  /* between two pieces of it; default 60 s */
-	uint64_t idle_ms;	  /* kept open without a request; default 60 s */
-	unsigned max_idle;	  /* connections kept per worker and server; default 64 */
-	unsigned max_connections; /* per worker and server; default 1024 */
 };
 
 struct config {
@@ -48,7 +37,7 @@ struct config {
 	bool has_admin_address;
 	struct sockaddr_storage
 		admin_address;		   /* loopback or not: /metrics, /healthz, /readyz only */
-	struct config_upstream *upstreams; /* owned */
+	struct upstream_config *upstreams; /* owned */
 	unsigned upstream_count;
 	struct tiers tiers;
 	struct routes routes;	      /* sorted */

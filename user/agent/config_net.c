@@ -154,7 +154,7 @@ const struct conf_schema listener_schema = {
 };
 
 /* Add a server unless it is there already. */
-static void add_server(struct conf *conf, struct config_upstream *upstream,
+static void add_server(struct conf *conf, struct upstream_config *upstream,
 		       const struct sockaddr_storage *address)
 {
 	struct sockaddr_storage *larger;
@@ -177,7 +177,7 @@ static void add_server(struct conf *conf, struct config_upstream *upstream,
  * a server seldom listens on both.
  */
 static void add_resolved(struct conf *conf, const struct conf_node *node, const char *host,
-			 const char *port, struct config_upstream *upstream)
+			 const char *port, struct upstream_config *upstream)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 	struct addrinfo *list;
@@ -220,7 +220,7 @@ static bool is_host_name(struct text host)
 }
 
 static void read_server(struct conf *conf, const struct conf_node *node,
-			struct config_upstream *upstream)
+			struct upstream_config *upstream)
 {
 	struct sockaddr_storage address;
 	char host[MAX_HOST + 1], port[8];
@@ -267,13 +267,13 @@ static void set_servers(struct conf *conf, const struct conf_node *node,
 #define TIMEOUT(text, member)                                                               \
 	{                                                                                   \
 		.name = text, .set = conf_set_duration,                                     \
-		.offset = offsetof(struct config_upstream, member), .min = 1, .max = DAY_MS \
+		.offset = offsetof(struct upstream_config, member), .min = 1, .max = DAY_MS \
 	}
 
 static const struct conf_option upstream_options[] = {
 	{ .name = "name",
 	  .set = conf_set_name,
-	  .offset = offsetof(struct config_upstream, name),
+	  .offset = offsetof(struct upstream_config, name),
 	  .is_required = true,
 	  .is_unique = true },
 	{ .name = "servers", .set = set_servers, .is_required = true },
@@ -283,16 +283,16 @@ static const struct conf_option upstream_options[] = {
 	TIMEOUT("idle_timeout", idle_ms),
 	{ .name = "max_idle",
 	  .set = conf_set_u32,
-	  .offset = offsetof(struct config_upstream, max_idle),
+	  .offset = offsetof(struct upstream_config, max_idle),
 	  .max = 65536 },
 	{ .name = "max_connections",
 	  .set = conf_set_u32,
-	  .offset = offsetof(struct config_upstream, max_connections),
+	  .offset = offsetof(struct upstream_config, max_connections),
 	  .min = 1,
 	  .max = 1000000 },
 };
 
-static const struct config_upstream default_upstream = {
+static const struct upstream_config default_upstream = {
 	.connect_ms = 2 * SECOND_MS,
 	.answer_ms = MINUTE_MS,
 	.body_ms = MINUTE_MS,
@@ -304,6 +304,6 @@ static const struct config_upstream default_upstream = {
 const struct conf_schema upstream_schema = {
 	CONF_SCHEMA(upstream_options),
 	.noun = "an upstream",
-	.record_size = sizeof(struct config_upstream),
+	.record_size = sizeof(struct upstream_config),
 	.defaults = &default_upstream,
 };

@@ -69,7 +69,8 @@ uint32_t clock_month(uint64_t wall_ms)
 {
 	uint64_t day = wall_ms / MS_PER_DAY + 719468; /* since 0000-03-01 */
 	uint64_t era = day / 146097, day_of_era = day % 146097;
-	uint64_t year = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	uint64_t year =
+		(day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
 	uint64_t day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
 	uint64_t month = (5 * day_of_year + 2) / 153; /* 0: March */
 

@@ -92,7 +92,8 @@ int text_parse_hex(struct text t, void *ret_bytes, size_t len)
 			return -EINVAL;
 	}
 	for (size_t i = 0; i < len; i++)
-		out[i] = (unsigned char)(hex_digit(t.ptr[2 * i]) << 4 | hex_digit(t.ptr[2 * i + 1]));
+		out[i] =
+			(unsigned char)(hex_digit(t.ptr[2 * i]) << 4 | hex_digit(t.ptr[2 * i + 1]));
 	return 0;
 }
 
@@ -125,8 +126,8 @@ static int parse_with_unit(struct text t, const struct unit *units, uint64_t *re
 
 int text_parse_duration_ms(struct text t, uint64_t *ret_ms)
 {
-	static const struct unit units[] = { { "ms", 1 },	{ "s", 1000 },	     { "m", 60000 },
-					     { "h", 3600000 },	{ "d", 86400000 },   { NULL, 0 } };
+	static const struct unit units[] = { { "ms", 1 },      { "s", 1000 },	  { "m", 60000 },
+					     { "h", 3600000 }, { "d", 86400000 }, { NULL, 0 } };
 	uint64_t ms;
 	int err = parse_with_unit(t, units, &ms);
 
@@ -153,7 +154,9 @@ int text_parse_size(struct text t, uint64_t *ret_bytes)
 
 int text_parse_rate(struct text t, uint64_t *ret_interval_ns)
 {
-	static const struct unit units[] = { { "/s", 1 }, { "/m", 60 }, { "/h", 3600 }, { NULL, 0 } };
+	static const struct unit units[] = {
+		{ "/s", 1 }, { "/m", 60 }, { "/h", 3600 }, { NULL, 0 }
+	};
 	uint64_t period_ns = 1000000000ULL, count;
 	const struct unit *unit = units;
 	const char *slash = t.len ? memchr(t.ptr, '/', t.len) : NULL;

@@ -258,7 +258,7 @@ int fastpath_open(const struct fastpath_config *config, struct fastpath **ret_fa
 	libbpf_set_print(on_libbpf_print);
 	err = set_up(fp, config, ret_why, why_size);
 	if (err) {
-		fastpath_close(fp, false);
+		fastpath_close(fp, FASTPATH_LEAVE);
 		return err;
 	}
 	*ret_fastpath = fp;
@@ -342,12 +342,12 @@ static void remove_dirs(const struct fastpath *fp)
 		*strrchr(path, '/') = '\0';
 }
 
-void fastpath_close(struct fastpath *fp, bool detach)
+void fastpath_close(struct fastpath *fp, enum fastpath_end end)
 {
 	if (!fp)
 		return;
-	fastpath_ports_done(fp, detach);
-	if (detach) {
+	fastpath_ports_done(fp, end != FASTPATH_LEAVE);
+	if (end == FASTPATH_REMOVE) {
 		fastpath_maps_unpin(fp);
 		remove_dirs(fp);
 	}

@@ -115,10 +115,12 @@ int fastpath_poll_events(struct fastpath *fp,
 			 void (*on_event)(void *arg, const struct tollgate_event *event),
 			 void *arg);
 
-/*
- * Let go. With @detach the links and pins are removed (an orderly stop); without, everything stays
- * pinned and attached for the next agent. Accepts NULL.
- */
-void fastpath_close(struct fastpath *fp, bool detach);
+/* What stays behind when the agent lets go. */
+enum fastpath_end {
+	FASTPATH_LEAVE,	 /* everything, attached: the next agent takes over */
+	FASTPATH_DETACH, /* slots and settings, pinned: buckets and usage survive, nothing is attached */
+	FASTPATH_REMOVE, /* nothing */
+};
+void fastpath_close(struct fastpath *fp, enum fastpath_end end); /* accepts NULL */
 
 #endif

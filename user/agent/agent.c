@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * agent: the whole of a running tollgate, built in order, run, and taken down in the reverse order.
+ *
+ * What needs privileges comes before they are dropped: folders, pins, listeners, interfaces. What may
+ * have to wait, the store, comes after the workers have started, so that requests get their 503.
+ */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "agent/agent_private.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define TICK_MS	 1000
+#define BPFFS	 "/sys/fs/bpf"
+#define WHY_SIZE 512
+
+void agent_loaded(struct agent *agent)
+{
+	static bool is_told;
+
+	if (!is_told)
+		sd_notify(0, "READY=1");
+	is_told = true;
+	sd_notifyf(0, "STATUS=%s", agent->not_ready[0] ? agent->not_ready : "Serving requests");
+}
+
+/* Going down. */
+
+static void on_worker_stopped(void *arg, int err)
+{
+	struct agent *agent = arg;
+
+	(void)err;
+	if (--agent->acks_awaited == 0)
+		flush_finally(agent);
+}
+
+static void stop_workers(struct agent *agent)
+{
+	if (agent->phase == AGENT_STOPPING)
+		return;
+	agent->phase = AGENT_STOPPING;
+	uv_timer_stop(&agent->drain_end);
+	agent->acks_awaited = agent->workers_started;
+	if (!agent->workers_started)
+		flush_finally(agent);
+	for (unsigned i = 0; i < agent->workers_started; i++)
+		worker_stop(agent->workers[i], on_worker_stopped, agent);
+}
+
+static void on_drain_end(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	if (agent->phase == AGENT_DRAINING)
+		log_warn("requests are still running after the time given to drain; they are cut "
+			 "off");
+	stop_workers(agent);
+}
+
+void agent_fail(struct agent *agent, const char *format, ...)
+{
+	char why[WHY_SIZE];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, sizeof(why), format, args);
+	va_end(args);
+	log_error("%s", why);
+	agent->exit_code = 1;
+	/* Not from here: whoever calls is in the middle of something. */
+	uv_timer_start(&agent->drain_end, on_drain_end, 0, 0);
+}
+
+static void on_worker_drained(void *arg, int err)
+{
+	struct agent *agent = arg;
+
+	(void)err;
+	if (--agent->acks_awaited == 0 && agent->phase == AGENT_DRAINING)
+		stop_workers(agent);
+}
+
+static void drain(struct agent *agent)
+{
+	uint64_t drain_ms = agent->rules->config->drain_ms;
+
+	if (agent->phase >= AGENT_DRAINING) {
+		log_info("asked again to stop: not waiting any longer");
+		stop_workers(agent);
+		return;
+	}
+	log_info("draining: no new connections; running requests have %llu ms",
+		 (unsigned long long)drain_ms);
+	agent->phase = AGENT_DRAINING;
+	snprintf(agent->not_ready, sizeof(agent->not_ready), "draining");
+	sd_notify(0, "STOPPING=1");
+	agent->acks_awaited = agent->workers_started;
+	uv_timer_start(&agent->drain_end, on_drain_end, drain_ms, 0);
+	for (unsigned i = 0; i < agent->workers_started; i++)
+		worker_drain(agent->workers[i], on_worker_drained, agent);
+}
+
+/* The last thing on the loop: it ends when all that is closed here is gone. */
+void agent_close(struct agent *agent)
+{
+	for (unsigned i = 0; i < agent->worker_count; i++)
+		worker_free(agent->workers[i]);
+	agent->workers_started = agent->worker_count = 0;
+	admin_stop(agent->admin);
+	registry_free(agent->registry);
+	agent->registry = NULL;
+	store_free(agent->store);
+	agent->store = NULL;
+	for (unsigned i = 0; i < sizeof(agent->signals) / sizeof(agent->signals[0]); i++)
+		uv_close((uv_handle_t *)&agent->signals[i], NULL);
+	uv_close((uv_handle_t *)&agent->tick, NULL);
+	uv_close((uv_handle_t *)&agent->retry, NULL);
+	uv_close((uv_handle_t *)&agent->drain_end, NULL);
+}
+
+static void free_all(struct agent *agent)
+{
+	uv_run(&agent->loop, UV_RUN_DEFAULT);
+	admin_free(agent->admin);
+	mirror_free(agent->mirror);
+	penalty_free(agent->penalty);
+	slots_done(&agent->slots);
+	fastpath_close(agent->fastpath, FASTPATH_DETACH);
+	crypto_hmac_free(agent->pepper);
+	ruleset_unref(agent->rules);
+	free(agent->workers);
+	uv_loop_close(&agent->loop);
+	if (agent->lock_fd >= 0)
+		close(agent->lock_fd);
+	mirror_unregister_thread();
+}
+
+/* Running. */
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+	struct agent *agent = signal->data;
+	struct buf messages;
+
+	if (number != SIGHUP) {
+		drain(agent);
+		return;
+	}
+	buf_init(&messages, 65536);
+	sd_notify(0, "RELOADING=1");
+	if (reload(agent, &messages))
+		log_error("the configuration stays as it was");
+	for (struct text rest = buf_text(&messages); rest.len;) {
+		const char *end = memchr(rest.ptr, '\n', rest.len);
+		size_t len = end ? (size_t)(end - rest.ptr) : rest.len;
+
+		log_warn("%.*s", (int)len, rest.ptr);
+		rest = (struct text){ rest.ptr + len + (end != NULL),
+				      rest.len - len - (end != NULL) };
+	}
+	sd_notify(0, "READY=1");
+	buf_done(&messages);
+}
+
+static void on_event(void *arg, const struct tollgate_event *event)
+{
+	(void)arg;
+	log_debug("xdp: verdict %u, slot %u, port %u", event->verdict, event->slot,
+		  (unsigned)__builtin_bswap16(event->local_port_be16));
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	if (agent->fastpath) {
+		fastpath_beat(agent->fastpath, clock_mono_ns());
+		fastpath_poll_events(agent->fastpath, on_event, agent);
+	}
+	if (agent->phase == AGENT_RUNNING)
+		mirror_update_grace(agent->mirror, clock_wall_ms(), clock_mono_ns());
+	flush_usage(agent);
+	sd_notify(0, "WATCHDOG=1");
+}
+
+/* What is lent to the admin interface. */
+
+static struct registry *lend_registry(void *arg)
+{
+	return ((struct agent *)arg)->registry;
+}
+
+static struct mirror *lend_mirror(void *arg)
+{
+	return ((struct agent *)arg)->mirror;
+}
+
+static struct slots *lend_slots(void *arg)
+{
+	return &((struct agent *)arg)->slots;
+}
+
+static struct store *lend_store(void *arg)
+{
+	return ((struct agent *)arg)->store;
+}
+
+static const struct tiers *lend_tiers(void *arg)
+{
+	return ((struct agent *)arg)->tiers;
+}
+
+static const char *lend_key_prefix(void *arg)
+{
+	return ((struct agent *)arg)->rules->config->key_prefix;
+}
+
+static bool is_ready(void *arg, const char **ret_why)
+{
+	struct agent *agent = arg;
+
+	*ret_why = agent->not_ready;
+	return agent->phase == AGENT_RUNNING && !agent->not_ready[0];
+}
+
+static int lend_reload(void *arg, struct buf *messages)
+{
+	return reload(arg, messages);
+}
+
+/* Coming up: each step says itself what is wrong. */
+
+static int read_config(struct agent *agent)
+{
+	struct config *config;
+	struct buf messages;
+	int err;
+
+	buf_init(&messages, 65536);
+	err = config_read(agent->config_path, &config, &messages);
+	if (!err) {
+		log_set_level(config->log);
+		err = ruleset_new(config, &agent->rules, &messages);
+	}
+	if (err)
+		fwrite(buf_head(&messages), 1, buf_len(&messages), stderr);
+	else
+		agent->tiers = &agent->rules->config->tiers;
+	buf_done(&messages);
+	return err;
+}
+
+static int load_pepper(struct agent *agent)
+{
+	const char *path = agent->rules->config->pepper_file;
+	int err = key_pepper_load(path, &agent->pepper, agent->pepper_check);
+
+	if (err == -EINVAL)
+		log_error("pepper_file %s: must have 32 to 4096 bytes", path);
+	else if (err)
+		log_error("pepper_file %s: %s", path, strerror(-err));
+	return err;
+}
+
+static bool wants_fastpath(const struct config *config)
+{
+	if (config->fastpath.mode == FASTPATH_NONE)
+		return false;
+	for (unsigned i = 0; i < config->listener_count; i++) {
+		if (config->listeners[i].interface_count)
+			return true;
+	}
+	return false;
+}
+
+static void describe_fastpath(const struct config *config, struct fastpath_listener *ret_listeners,
+			      struct fastpath_config *ret_fastpath)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < config->listener_count; i++) {
+		const struct config_listener *l = &config->listeners[i];
+
+		if (!l->interface_count)
+			continue;
+		ret_listeners[count++] = (struct fastpath_listener){
+			.address = l->address,
+			.interfaces = (const char *const *)l->interfaces,
+			.interface_count = l->interface_count,
+		};
+	}
+	*ret_fastpath = (struct fastpath_config){
+		.mode = config->fastpath.mode,
+		.action = TOLLGATE_ACTION_OFF, /* until the slots are known to be this store's */
+		.stale_after_ns = config->fastpath.stale_after_ms * NS_PER_MS,
+		.max_accounts = config->max_accounts,
+		.max_flows = config->fastpath.max_flows,
+		.event_every = config->fastpath.event_every,
+		.instance = config->instance,
+		.bpffs = BPFFS,
+		.listeners = ret_listeners,
+		.listener_count = count,
+	};
+}
+
+/* 0 with or without the fast path; an error only if it is required. */
+static int open_fastpath(struct agent *agent)
+{
+	const struct config *config = agent->rules->config;
+	struct fastpath_listener *listeners;
+	struct fastpath_config wanted;
+	int err;
+
+	if (!wants_fastpath(config)) {
+		snprintf(agent->fastpath_why, sizeof(agent->fastpath_why), "%s",
+			 config->fastpath.mode == FASTPATH_NONE ? "fastpath.mode is none"
+								: "no listener names interfaces");
+		log_info("no fast path: %s", agent->fastpath_why);
+		return 0;
+	}
+	listeners = calloc(config->listener_count, sizeof(*listeners));
+	if (!listeners)
+		return -ENOMEM;
+	describe_fastpath(config, listeners, &wanted);
+	err = fastpath_open(&wanted, &agent->fastpath, agent->fastpath_why,
+			    sizeof(agent->fastpath_why));
+	if (!err)
+		err = fastpath_attach(agent->fastpath, &wanted, agent->fastpath_why,
+				      sizeof(agent->fastpath_why));
+	free(listeners);
+	if (!err)
+		return 0;
+	if (config->fastpath.required) {
+		log_error("the fast path is required: %s", agent->fastpath_why);
+		return err;
+	}
+	log_warn("fast path: %s", agent->fastpath_why);
+	return 0;
+}
+
+static int open_slots(struct agent *agent)
+{
+	const struct config *config = agent->rules->config;
+	char path[4096];
+	int err;
+
+	if (agent->fastpath)
+		return slots_use_map(&agent->slots, fastpath_slots(agent->fastpath),
+				     &fastpath_settings(agent->fastpath)->slots,
+				     config->max_accounts);
+	snprintf(path, sizeof(path), "%s/slots", config->state_dir);
+	err = slots_use_file(&agent->slots, path, config->max_accounts);
+	if (err)
+		log_error("%s: %s", path, strerror(-err));
+	return err;
+}
+
+static int open_workers(struct agent *agent)
+{
+	const struct config *config = agent->rules->config;
+	const struct proxy_shared shared = {
+		.gate = &agent->gate,
+		.fastpath = agent->fastpath,
+		.penalty = agent->penalty,
+	};
+	unsigned count = config->workers ? config->workers : uv_available_parallelism();
+	char why[WHY_SIZE];
+
+	agent->workers = calloc(count, sizeof(*agent->workers));
+	if (!agent->workers)
+		return -ENOMEM;
+	while (agent->worker_count < count) {
+		int err = worker_new(&agent->loop, config, &shared, agent->rules,
+				     &agent->workers[agent->worker_count], why, sizeof(why));
+
+		if (err) {
+			log_error("%s", why);
+			return err;
+		}
+		agent->worker_count++;
+	}
+	return 0;
+}
+
+static int open_admin(struct agent *agent)
+{
+	const struct config *config = agent->rules->config;
+	const struct admin_agent lent = {
+		.arg = agent,
+		.registry = lend_registry,
+		.mirror = lend_mirror,
+		.slots = lend_slots,
+		.store = lend_store,
+		.tiers = lend_tiers,
+		.key_prefix = lend_key_prefix,
+		.is_ready = is_ready,
+		.status = status_json,
+		.write_metrics = status_metrics,
+		.reload = lend_reload,
+	};
+	int err;
+
+	agent->admin = admin_new(&agent->loop, &lent);
+	if (!agent->admin)
+		return -ENOMEM;
+	err = admin_listen_unix(agent->admin, config->admin_socket);
+	if (err) {
+		log_error("admin socket %s: %s", config->admin_socket, strerror(-err));
+		return err;
+	}
+	if (!config->has_admin_address)
+		return 0;
+	err = admin_listen_tcp(agent->admin, &config->admin_address);
+	if (err)
+		log_error("admin address: %s", strerror(-err));
+	return err;
+}
+
+static int lock_state(struct agent *agent)
+{
+	char why[WHY_SIZE] = "";
+	int err = state_lock(agent->rules->config, &agent->lock_fd, why, sizeof(why));
+
+	if (err)
+		log_error("%s", why);
+	return err;
+}
+
+static int drop_privileges(struct agent *agent)
+{
+	char why[WHY_SIZE] = "", pins[512];
+	int err;
+
+	snprintf(pins, sizeof(pins), BPFFS "/tollgate/%s", agent->rules->config->instance);
+	err = state_drop_privileges(agent->rules->config, agent->fastpath ? pins : NULL, why,
+				    sizeof(why));
+	if (err)
+		log_error("%s", why);
+	return err;
+}
+
+static int make_penalty(struct agent *agent)
+{
+	agent->gate = (struct gate){
+		.slots = &agent->slots,
+		.pepper = agent->pepper,
+		.key_prefix = agent->rules->config->key_prefix,
+	};
+	agent->penalty = penalty_new(agent->fastpath);
+	return agent->penalty ? 0 : -ENOMEM;
+}
+
+static int start_workers(struct agent *agent)
+{
+	int err = 0;
+
+	while (agent->workers_started < agent->worker_count && !err) {
+		err = worker_start(agent->workers[agent->workers_started]);
+		agent->workers_started += !err;
+	}
+	if (err)
+		log_error("a worker cannot be started: %s", strerror(-err));
+	return err;
+}
+
+static int come_up(struct agent *agent)
+{
+	static int (*const steps[])(struct agent *) = {
+		lock_state,   load_pepper, open_fastpath,   open_slots,	   make_penalty,
+		open_workers, open_admin,  drop_privileges, start_workers, load_begin,
+	};
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		int err = steps[i](agent);
+
+		if (err == -ENOMEM)
+			log_error("out of memory");
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static void open_handles(struct agent *agent)
+{
+	static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+
+	uv_loop_init(&agent->loop);
+	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		uv_signal_init(&agent->loop, &agent->signals[i]);
+		agent->signals[i].data = agent;
+		uv_signal_start(&agent->signals[i], on_signal, numbers[i]);
+	}
+	uv_timer_init(&agent->loop, &agent->tick);
+	uv_timer_init(&agent->loop, &agent->retry);
+	uv_timer_init(&agent->loop, &agent->drain_end);
+	agent->tick.data = agent->retry.data = agent->drain_end.data = agent;
+	uv_timer_start(&agent->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+/* As many descriptors as we may have: each connection is one, and its upstream's another. */
+static void raise_limits(void)
+{
+	struct rlimit files;
+
+	signal(SIGPIPE, SIG_IGN);
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
+int agent_run(const char *config_path)
+{
+	static struct agent agent;
+
+	agent = (struct agent){ .config_path = config_path,
+				.lock_fd = -1,
+				.started_ns = clock_mono_ns() };
+	snprintf(agent.not_ready, sizeof(agent.not_ready), "the store is being loaded");
+	raise_limits();
+	if (read_config(&agent))
+		return 1;
+	mirror_register_thread();
+	open_handles(&agent);
+	log_info("tollgate %s, configuration %s", TOLLGATE_VERSION, config_path);
+	if (come_up(&agent)) {
+		agent.exit_code = 1;
+		stop_workers(&agent);
+	}
+	uv_run(&agent.loop, UV_RUN_DEFAULT);
+	free_all(&agent);
+	log_info("stopped");
+	return agent.exit_code;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of agent/ know of each other. */
+#ifndef AGENT_PRIVATE_H
+#define AGENT_PRIVATE_H
+
+#include <jansson.h>
+#include <uv.h>
+
+#include "admin/admin.h"
+#include "agent/ruleset.h"
+#include "agent/worker.h"
+#include "enforce/penalty.h"
+#include "enforce/registry.h"
+#include "enforce/usage.h"
+
+/* What the agent is about, in the order of its life. */
+enum agent_phase {
+	AGENT_STARTING, /* the store is not loaded: requests get 503 */
+	AGENT_RUNNING,
+	AGENT_DRAINING, /* no new connections; running requests end */
+	AGENT_STOPPING, /* workers end, the last usage is written */
+};
+
+struct agent {
+	uv_loop_t loop;		 /* the control loop */
+	const char *config_path; /* borrowed */
+	enum agent_phase phase;
+	int exit_code;
+	char not_ready[256]; /* why requests get no real verdicts; empty: they do */
+	uint64_t started_ns;
+
+	struct ruleset *rules;	   /* one reference: current */
+	const struct tiers *tiers; /* borrowed from `rules` */
+	int lock_fd;
+
+	struct crypto_hmac *pepper;
+	uint8_t pepper_check[CRYPTO_HASH_BYTES];
+	struct store *store;
+	struct slots slots;
+	struct fastpath *fastpath; /* NULL: the agent alone */
+	char fastpath_why[256];	   /* why it is alone, or not attached everywhere */
+	struct penalty *penalty;
+	struct mirror *mirror;	   /* NULL until the store was opened */
+	struct registry *registry; /* NULL until everything is loaded */
+	struct gate gate;
+	struct admin *admin;
+
+	struct worker **workers;
+	unsigned worker_count, workers_started, acks_awaited;
+
+	uv_signal_t signals[3];
+	uv_timer_t tick;  /* once a second */
+	uv_timer_t retry; /* the store is to be opened again */
+	uv_timer_t drain_end;
+	struct usage_batch batch; /* on its way to the store */
+	bool is_writing_usage, was_usage_error, is_final_flush;
+	unsigned final_failures;
+};
+
+#define AGENT_GRACE_MS (7ULL * 24 * 3600 * 1000)
+
+/* state.c: the state folder and who we are. All say in @ret_why what is wrong. */
+int state_lock(const struct config *config, int *ret_lock_fd, char *ret_why, size_t why_size);
+int state_drop_privileges(const struct config *config, const char *pins, char *ret_why,
+			  size_t why_size);
+
+/* load.c: from a store that may not be there to a mirror that is complete. */
+int load_begin(struct agent *agent);
+void load_retry(uv_timer_t *timer);
+
+/* flush.c: usage to the store. */
+void flush_usage(struct agent *agent);
+void flush_finally(struct agent *agent); /* then agent_close() */
+
+/* reload.c */
+int reload(struct agent *agent, struct buf *messages);
+
+/* status.c */
+json_t *status_json(void *agent);
+int status_metrics(void *agent, struct buf *out);
+
+/* agent.c */
+void agent_fail(struct agent *agent, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void agent_loaded(struct agent *agent);
+void agent_close(struct agent *agent);
+
+#endif

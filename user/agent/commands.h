@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* commands: the subcommands that are an agent, or look at what one would be told. */
+#ifndef AGENT_COMMANDS_H
+#define AGENT_COMMANDS_H
+
+/* argv[0] is the subcommand's name. Return the exit code: 0 ok, 1 failed, 2 wrong usage. */
+int agent_command_run(int argc, char **argv);
+int agent_command_check(int argc, char **argv);
+
+#endif

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * load: from a store that may not be there to a mirror that is complete.
+ *
+ * A store that is locked is tried again every second, and requests get 503 meanwhile. One that is
+ * corrupt, newer than us, or made with another pepper ends the agent: nothing has been written to it.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/agent_private.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define RETRY_MS 1000
+
+static void wait_for_store(struct agent *agent, int err)
+{
+	snprintf(agent->not_ready, sizeof(agent->not_ready), "the store cannot be used: %s (%s)",
+		 store_error(agent->store), strerror(-err));
+	log_warn("%s; trying again", agent->not_ready);
+	uv_timer_start(&agent->retry, load_retry, RETRY_MS, 0);
+	agent_loaded(agent); /* up, though not ready: systemd need not wait for the store */
+}
+
+static bool is_hopeless(int err)
+{
+	return err == -EUCLEAN || err == -ENOTSUP || err == -EKEYREJECTED || err == -EACCES ||
+	       err == -ENOENT || err == -ENOTDIR || err == -EROFS || err == -EPERM ||
+	       err == -EISDIR;
+}
+
+/* The visitor runs on the store's thread, while nobody else touches the mirror. */
+
+struct visit {
+	struct agent *agent;
+	uint64_t wall_ms, mono_ns;
+	bool is_registered;
+};
+static struct visit visit;
+
+static void begin_visit(struct visit *v)
+{
+	if (!v->is_registered)
+		mirror_register_thread();
+	v->is_registered = true;
+}
+
+static int on_accounts(void *arg, const struct store_account *accounts, size_t count)
+{
+	struct visit *v = arg;
+	int err = 0;
+
+	begin_visit(v);
+	for (size_t i = 0; i < count && !err; i++)
+		err = mirror_put_account(v->agent->mirror, &accounts[i], v->wall_ms, v->mono_ns);
+	return err;
+}
+
+static int on_keys(void *arg, const struct store_key *keys, size_t count)
+{
+	struct visit *v = arg;
+	int err = 0;
+
+	begin_visit(v);
+	for (size_t i = 0; i < count && !err; i++)
+		err = mirror_put_key(v->agent->mirror, &keys[i]);
+	return err;
+}
+
+static int on_quotas(void *arg, const struct store_quota *quotas, size_t count)
+{
+	struct visit *v = arg;
+
+	begin_visit(v);
+	for (size_t i = 0; i < count; i++)
+		mirror_put_quota(v->agent->mirror, &quotas[i]);
+	return 0;
+}
+
+static const struct store_visitor visitor = {
+	.on_accounts = on_accounts,
+	.on_keys = on_keys,
+	.on_quotas = on_quotas,
+};
+
+static void on_loaded(void *arg, int err)
+{
+	struct agent *agent = arg;
+
+	if (agent->phase > AGENT_RUNNING)
+		return;
+	if (err == -ENOSPC) {
+		agent_fail(agent, "the store holds more accounts than max_accounts (%u) allows",
+			   agent->slots.count);
+		return;
+	}
+	if (err) {
+		/* What was entered is entered again: harmless. */
+		wait_for_store(agent, err);
+		return;
+	}
+	mirror_drop_strays(agent->mirror);
+	agent->registry = registry_new(agent->store, agent->mirror, agent->pepper,
+				       agent->rules->config->key_prefix);
+	if (!agent->registry) {
+		agent_fail(agent, "out of memory");
+		return;
+	}
+	agent->not_ready[0] = '\0';
+	agent->phase = AGENT_RUNNING;
+	agent->gate.mirror = agent->mirror;
+	__atomic_store_n(&agent->gate.is_current, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&agent->gate.is_loaded, true, __ATOMIC_RELEASE);
+	if (agent->fastpath)
+		fastpath_set_action(agent->fastpath, agent->rules->config->fastpath.action);
+	log_info("loaded %" PRIu64 " keys of %" PRIu64 " accounts in %" PRIu64 " ms",
+		 mirror_keys(agent->mirror), mirror_accounts(agent->mirror),
+		 (uint64_t)((clock_mono_ns() - visit.mono_ns) / NS_PER_MS));
+	agent_loaded(agent);
+}
+
+static const char *const origins[] = {
+	[SLOTS_NEW] = "new",
+	[SLOTS_SAME_BOOT] = "taken over",
+	[SLOTS_OTHER_BOOT] = "taken over from another boot: usage only",
+	[SLOTS_OTHER_STORE] = "belonged to another store: made new",
+};
+
+/* Slots belong to this store's accounts from here on. */
+static int adopt_slots(struct agent *agent)
+{
+	uint8_t boot_id[16];
+	int origin, err = clock_boot_id(boot_id);
+
+	if (err)
+		return err;
+	origin = slots_adopt(&agent->slots, boot_id, store_id(agent->store), USAGE_WINDOW_SECONDS);
+	if (origin < 0)
+		return origin;
+	log_info("slots: %s", origins[origin]);
+	agent->mirror = mirror_new(&agent->slots);
+	if (!agent->mirror)
+		return -ENOMEM;
+	return mirror_set_tiers(agent->mirror, agent->tiers, AGENT_GRACE_MS, clock_wall_ms(),
+				clock_mono_ns());
+}
+
+static void on_opened(void *arg, int err)
+{
+	struct agent *agent = arg;
+
+	if (agent->phase > AGENT_RUNNING)
+		return;
+	if (is_hopeless(err)) {
+		agent_fail(agent, "the store cannot be used: %s", store_error(agent->store));
+		return;
+	}
+	if (err) {
+		wait_for_store(agent, err);
+		return;
+	}
+	if (!agent->mirror) {
+		err = adopt_slots(agent);
+		if (err) {
+			agent_fail(agent, "slots: %s", strerror(-err));
+			return;
+		}
+	}
+	visit = (struct visit){ agent, clock_wall_ms(), clock_mono_ns(), visit.is_registered };
+	store_load(agent->store, &visitor, &visit, usage_period(TOLLGATE_PERIOD_DAY, visit.wall_ms),
+		   usage_period(TOLLGATE_PERIOD_MONTH, visit.wall_ms), on_loaded, agent);
+}
+
+void load_retry(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	store_open(agent->store, agent->pepper_check, on_opened, agent);
+}
+
+int load_begin(struct agent *agent)
+{
+	int err = store_new(&agent->loop, agent->rules->config->store, &agent->store);
+
+	if (!err)
+		store_open(agent->store, agent->pepper_check, on_opened, agent);
+	return err;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * reload: another configuration for a running agent, whole or not at all.
+ *
+ * Everything that can fail comes first. Then the workers get the rules, and the accounts their tiers.
+ * What needs a restart is named and stays as it was.
+ */
+#include <errno.h>
+
+#include "agent/agent_private.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+static void on_rules_set(void *arg, int err)
+{
+	(void)arg;
+	if (err)
+		log_error("reload: a worker is short of memory and keeps the old rules");
+}
+
+/* A worker indexes TLS contexts by listener: the listeners must be the same ones. */
+static bool same_listeners(const struct config *a, const struct config *b)
+{
+	if (a->listener_count != b->listener_count)
+		return false;
+	for (unsigned i = 0; i < a->listener_count; i++) {
+		if (!a->listeners[i].certificate != !b->listeners[i].certificate)
+			return false;
+	}
+	return true;
+}
+
+int reload(struct agent *agent, struct buf *messages)
+{
+	struct ruleset *old = agent->rules, *fresh;
+	struct config *config;
+	struct buf names;
+	int err = config_read(agent->config_path, &config, messages);
+
+	if (err)
+		return err;
+	if (!same_listeners(old->config, config)) {
+		buf_append_str(messages, "listeners cannot change without a restart\n");
+		config_free(config);
+		return -EINVAL;
+	}
+	err = ruleset_new(config, &fresh, messages);
+	if (err)
+		return err;
+	if (agent->mirror) {
+		err = mirror_set_tiers(agent->mirror, &fresh->config->tiers, AGENT_GRACE_MS,
+				       clock_wall_ms(), clock_mono_ns());
+		if (err) {
+			ruleset_unref(fresh);
+			return err;
+		}
+	}
+	buf_init(&names, 4096);
+	if (config_needs_restart(old->config, fresh->config, &names))
+		buf_printf(messages, "these need a restart to change: %.*s\n",
+			   TEXT_ARG(buf_text(&names)));
+	buf_done(&names);
+	agent->rules = fresh;
+	agent->tiers = &fresh->config->tiers;
+	for (unsigned i = 0; i < agent->workers_started; i++)
+		worker_set_rules(agent->workers[i], fresh, on_rules_set, agent);
+	if (agent->fastpath && agent->phase == AGENT_RUNNING)
+		fastpath_set_action(agent->fastpath, fresh->config->fastpath.action);
+	log_set_level(fresh->config->log);
+	ruleset_unref(old);
+	log_info("configuration reloaded from %s", agent->config_path);
+	return 0;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ruleset: a configuration with what is made of it. */
+#include "agent/ruleset.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static void release(struct rules *rules)
+{
+	struct ruleset *ruleset = (struct ruleset *)rules;
+
+	for (unsigned i = 0; ruleset->tls && i < ruleset->config->listener_count; i++)
+		tls_context_unref(ruleset->tls[i]);
+	free(ruleset->tls);
+	config_free(ruleset->config);
+	free(ruleset);
+}
+
+static int load_tls(struct ruleset *ruleset, struct buf *messages)
+{
+	struct config *config = ruleset->config;
+	char why[512];
+
+	for (unsigned i = 0; i < config->listener_count; i++) {
+		const struct config_listener *listener = &config->listeners[i];
+		int err;
+
+		if (!listener->certificate)
+			continue;
+		err = tls_context_new_server(listener->certificate, listener->private_key,
+					     &ruleset->tls[i], why, sizeof(why));
+		if (!err)
+			continue;
+		buf_printf(messages, "listener %s: %s\n", listener->name, why);
+		return err;
+	}
+	return 0;
+}
+
+int ruleset_new(struct config *config, struct ruleset **ret_ruleset, struct buf *messages)
+{
+	static uint64_t serial; /* the control loop's alone */
+	struct ruleset *ruleset = calloc(1, sizeof(*ruleset));
+	int err;
+
+	if (!ruleset) {
+		config_free(config);
+		return -ENOMEM;
+	}
+	ruleset->config = config;
+	ruleset->rules = (struct rules){
+		.serial = ++serial,
+		.routes = &config->routes,
+		.upstreams = config->upstreams,
+		.upstream_count = config->upstream_count,
+		.trusted_proxies = config->trusted_proxies,
+		.trusted_proxy_count = config->trusted_proxy_count,
+		.tolerance = config->fastpath.tolerance,
+		.users = 1,
+		.release = release,
+	};
+	ruleset->tls = calloc(config->listener_count, sizeof(*ruleset->tls));
+	err = ruleset->tls ? load_tls(ruleset, messages) : -ENOMEM;
+	if (err) {
+		ruleset_unref(ruleset);
+		return err;
+	}
+	*ret_ruleset = ruleset;
+	return 0;
+}
