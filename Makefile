@@ -10,6 +10,12 @@ CLANG   ?= clang
 BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
 VERSION := 0.1.0
 
+# V=1 shows each command.
+ifneq ($(V),1)
+Q := @
+say = @echo "  $(1) $(@:$(BUILD)/%=%)"
+endif
+
 SAN ?=
 ifeq ($(SAN),1)
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -64,40 +70,47 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
 $(BIN): $(BUILD)/user/main.o $(LIB) $(LLHTTP_OBJ)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(LIB): $(OBJ)
-	rm -f $@ && $(AR) rcs $@ $^
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/user/%.o: user/%.c | $(BPF_SKEL)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Not our code: our warnings do not apply to it.
 $(BUILD)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 $(CFLAGS) $(SANFLAGS) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) -std=gnu17 $(CFLAGS) $(SANFLAGS) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
 
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
-	$(CLANG) -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
+	$(call say,BPF)
+	$(Q)$(CLANG) -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
 	         -Iinclude -Ibpf -I/usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
-	$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
 
 $(BUILD)/tests/%_test: tests/%_test.c $(LIB) $(LLHTTP_OBJ) | $(BPF_SKEL)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS) -lcmocka
+	$(call say,TEST)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS) -lcmocka
 
 $(BUILD)/tests/bench/%_bench: tests/bench/%_bench.c $(LIB) $(LLHTTP_OBJ) | $(BPF_SKEL)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS) -lcmocka
+	$(call say,TEST)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS) -lcmocka
 
 # Fuzzers compile the sources themselves, with libFuzzer's instrumentation.
 $(BUILD)/tests/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(SRC) | $(BPF_SKEL)
 	@mkdir -p $(@D)
-	$(CLANG) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	$(call say,FUZZ)
+	$(Q)$(CLANG) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	         $(filter -D% -I%,$(ALL_CFLAGS)) -Itests -pthread -o $@ $< \
 	         $(SRC) $(wildcard $(LLHTTP_SRC)/*.c) $(LDLIBS)
 
@@ -111,7 +124,7 @@ test-packets: $(PACKET_BIN) ## packet tables through BPF_PROG_RUN (root)
 	@set -e; for t in $(PACKET_BIN); do $$t; done
 
 test-lab: $(BIN) ## real clients in network namespaces (root)
-	TOLLGATE=$(abspath $(BIN)) /usr/bin/python3 -m pytest -q tests/lab
+	TOLLGATE=$(abspath $(BIN)) /usr/bin/python3 -m pytest -q tests/lab $(LAB_ARGS)
 
 lint: ## format, direction of includes, banned functions, shell scripts
 	scripts/lint

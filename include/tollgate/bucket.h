@@ -26,7 +26,8 @@ static inline __u64 tollgate_bucket_debt(__u64 tat_ns, __u64 now_ns)
  * How long until a charge of @charge_ns would be allowed: 0 if it is now. A charge larger than the
  * limit can never pass; the configuration refuses such a cost.
  */
-static inline __u64 tollgate_bucket_wait(__u64 tat_ns, __u64 limit_ns, __u64 charge_ns, __u64 now_ns)
+static inline __u64 tollgate_bucket_wait(__u64 tat_ns, __u64 limit_ns, __u64 charge_ns,
+					 __u64 now_ns)
 {
 	__u64 debt = tollgate_bucket_debt(tat_ns, now_ns) + charge_ns;
 

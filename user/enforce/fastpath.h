@@ -117,7 +117,7 @@ int fastpath_poll_events(struct fastpath *fp,
 
 /* What stays behind when the agent lets go. */
 enum fastpath_end {
-	FASTPATH_LEAVE,	 /* everything, attached: the next agent takes over */
+	FASTPATH_LEAVE, /* everything, attached: the next agent takes over */
 	FASTPATH_DETACH, /* slots and settings, pinned: buckets and usage survive, nothing is attached */
 	FASTPATH_REMOVE, /* nothing */
 };
