@@ -22,6 +22,9 @@
 #define BUSY_MS	       250	  /* two agents overlap in an upgrade; their writes are shorter */
 #define APPLICATION_ID 0x746f6c6c /* "toll" */
 
+#define AHEAD_BYTES (1LL << 30)
+#define AHEAD_STEP  (1 << 20)
+
 /* Where SQLite's file format keeps the application's id: https://sqlite.org/fileformat.html, 1.3 */
 #define HEADER_BYTES	      100
 #define HEADER_MAGIC	      "SQLite format 3" /* and its NUL */
@@ -178,6 +181,21 @@ int sqlite_end(struct sqlite *s, int err)
 }
 
 /*
+ * Have the kernel cache the file in one sweep: all of it is wanted at once, and reading trees page by
+ * page from a cold disk takes ten times as long. (posix_fadvise(WILLNEED) was no help.)
+ */
+static void read_ahead(int fd)
+{
+	char *step = malloc(AHEAD_STEP);
+
+	for (off_t at = 0; step && at < AHEAD_BYTES; at += AHEAD_STEP) {
+		if (pread(fd, step, AHEAD_STEP, at) <= 0)
+			break;
+	}
+	free(step);
+}
+
+/*
  * Make the file if there is none, so that it is ours alone from its first moment (SQLite gives its
  * -wal and -shm the same mode), and look at its head without SQLite, which would begin with the
  * recovery of someone else's file.
@@ -201,6 +219,8 @@ static int check_file(struct sqlite *s)
 		err = refuse(s, -EUCLEAN, "is no regular file");
 	else if ((got = pread(fd, header, sizeof(header), 0)) < 0)
 		err = refuse(s, -errno, strerror(errno));
+	else
+		read_ahead(fd);
 	close(fd);
 	if (err || !got)
 		return err;
