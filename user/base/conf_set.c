@@ -183,26 +183,29 @@ void conf_set_size(struct conf *conf, const struct conf_node *node,
 		*(uint64_t *)place(option, record) = bytes;
 }
 
-/* "is not one of a, b and c", or the one that is near. */
+/* "is not a, b or c", and the one that is near. */
 static void unknown_word(struct conf *conf, const struct conf_node *node, struct text t,
 			 const struct conf_word *words)
 {
 	const char *names[MAX_WORDS], *nearest;
-	char list[256] = "";
+	struct buf list;
 	size_t count = 0;
 
+	buf_init(&list, MAX_TEXT);
 	for (; words[count].word && count < MAX_WORDS; count++) {
 		names[count] = words[count].word;
 		if (count)
-			strcat(list, words[count + 1].word ? ", " : " or ");
-		strcat(list, words[count].word);
+			buf_append_str(&list, words[count + 1].word ? ", " : " or ");
+		buf_append_str(&list, words[count].word);
 	}
 	nearest = text_nearest(t, names, count);
 	if (nearest)
-		conf_error(conf, node, "'%.*s' is not %s, did you mean '%s'?", CONF_SHOWN(t), list,
-			   nearest);
+		conf_error(conf, node, "'%.*s' is not %.*s, did you mean '%s'?", CONF_SHOWN(t),
+			   TEXT_ARG(buf_text(&list)), nearest);
 	else
-		conf_error(conf, node, "'%.*s' is not %s", CONF_SHOWN(t), list);
+		conf_error(conf, node, "'%.*s' is not %.*s", CONF_SHOWN(t),
+			   TEXT_ARG(buf_text(&list)));
+	buf_done(&list);
 }
 
 void conf_set_word(struct conf *conf, const struct conf_node *node,
