@@ -57,7 +57,7 @@ static void defaults_are_as_the_sample_says(void **state)
 
 static void servers_and_listeners_go_where_they_belong(void **state)
 {
-	const struct config_upstream *u;
+	const struct upstream_config *u;
 	const struct config_listener *l;
 	struct config *c =
 		parse_ok("listeners: [{ name: a, address: \"1.2.3.4:80\",\n"
