@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* account: create, list, show, set, suspend and resume accounts. */
+#include <inttypes.h>
+
+#include "cli/cli_private.h"
+
+static const char help[] =
+	"usage: tollgate account create --tier T [--label L] [--customer ID] [--subscription ID]\n"
+	"       tollgate account list\n"
+	"       tollgate account show ID\n"
+	"       tollgate account set ID [--tier T] [--status S] [--label L] [--customer ID]\n"
+	"                               [--subscription ID]\n"
+	"       tollgate account suspend ID\n"
+	"       tollgate account resume ID\n"
+	"\n"
+	"With --json each prints what the agent answers. `create` prints the new account's id\n"
+	"alone on a line.\n";
+
+static const struct table_column list_columns[] = {
+	{ "ID", "id", TABLE_TEXT },
+	{ "TIER", "tier", TABLE_TEXT },
+	{ "STATUS", "status", TABLE_TEXT },
+	{ "HELD", "held", TABLE_TEXT },
+	{ "ENTITLED", "entitled", TABLE_TEXT },
+	{ "USED", "quota_used", TABLE_NUMBER },
+	{ "QUOTA", "quota", TABLE_LIMIT },
+	{ "REFUSED", "refused_agent", TABLE_NUMBER },
+	{ "DROPPED", "dropped_xdp", TABLE_NUMBER },
+	{ "LABEL", "label", TABLE_TEXT },
+	{ 0 },
+};
+
+static const struct table_column show_columns[] = {
+	{ "id", "id", TABLE_TEXT },
+	{ "tier", "tier", TABLE_TEXT },
+	{ "status", "status", TABLE_TEXT },
+	{ "held by the operator", "held", TABLE_TEXT },
+	{ "entitled", "entitled", TABLE_TEXT },
+	{ "customer", "customer", TABLE_TEXT },
+	{ "subscription", "subscription", TABLE_TEXT },
+	{ "label", "label", TABLE_TEXT },
+	{ "created", "created", TABLE_TEXT },
+	{ "quota", "quota", TABLE_LIMIT },
+	{ "quota used", "quota_used", TABLE_NUMBER },
+	{ "requests in flight", "concurrent", TABLE_NUMBER },
+	{ "refused by the agent", "refused_agent", TABLE_NUMBER },
+	{ "dropped by XDP", "dropped_xdp", TABLE_NUMBER },
+	{ "in penalty", "penalty", TABLE_TEXT },
+	{ 0 },
+};
+
+/* Make the call, which takes @body over, and print the account that comes back. */
+static int call_and_show(const struct cli_options *options, const char *method, const char *id,
+			 json_t *body, bool json)
+{
+	char path[CLI_PATH_MAX];
+	json_t *answer;
+
+	snprintf(path, sizeof(path), "/api/v1/accounts/%s", id);
+	answer = cli_call(options, method, path, body);
+	if (!answer)
+		return 1;
+	if (json)
+		output_json(answer);
+	else
+		table_print_object(output_stdout(), show_columns, answer);
+	json_decref(answer);
+	return output_finish(0);
+}
+
+struct members {
+	const char *tier, *status, *label, *customer, *subscription;
+};
+
+/* The body that says so; NULL, after a message, if a value cannot be said in JSON. */
+static json_t *body_of(const struct members *m)
+{
+	json_t *body = json_object();
+
+	if (cli_body_add(body, "tier", m->tier) && cli_body_add(body, "status", m->status) &&
+	    cli_body_add(body, "label", m->label) && cli_body_add(body, "customer", m->customer) &&
+	    cli_body_add(body, "subscription", m->subscription))
+		return body;
+	json_decref(body);
+	return NULL;
+}
+
+static int create(int argc, char **argv, const struct cli_options *options)
+{
+	struct members m = { 0 };
+	bool json = false;
+	const struct args args = {
+		.usage = "account create --tier T [--label L] [--customer ID] [--subscription ID] "
+			 "[--json]",
+		.help = "Make an account and print its id alone on a line.\n\n"
+			"  --tier T           a tier of the configuration\n"
+			"  --label L          a name for people\n"
+			"  --customer ID      the customer of Stripe (cus_...)\n"
+			"  --subscription ID  the subscription of Stripe (sub_...)\n"
+			"  --json             the account as an object\n",
+		.options = (const struct args_option[]){ { "tier", &m.tier, NULL },
+							 { "label", &m.label, NULL },
+							 { "customer", &m.customer, NULL },
+							 { "subscription", &m.subscription, NULL },
+							 { "json", NULL, &json },
+							 { 0 } },
+	};
+	json_t *body, *answer;
+	int code;
+
+	if (!args_parse(argc, argv, &args, &code))
+		return code;
+	if (!m.tier) {
+		output_error("--tier is missing");
+		return 2;
+	}
+	body = body_of(&m);
+	if (!body)
+		return 2;
+	answer = cli_call(options, "POST", "/api/v1/accounts", body);
+	if (!answer)
+		return 1;
+	if (json)
+		output_json(answer);
+	else
+		fprintf(output_stdout(), "%s\n", json_string_value(json_object_get(answer, "id")));
+	json_decref(answer);
+	return output_finish(0);
+}
+
+static int list(int argc, char **argv, const struct cli_options *options)
+{
+	bool json = false;
+	const struct args args = {
+		.usage = "account list [--json]",
+		.help = "Print all accounts. USED counts against QUOTA in the period that runs.\n",
+		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+	};
+	json_t *answer;
+	int code;
+
+	if (!args_parse(argc, argv, &args, &code))
+		return code;
+	answer = cli_call(options, "GET", "/api/v1/accounts", NULL);
+	if (!answer)
+		return 1;
+	if (json)
+		output_json(answer);
+	else
+		table_print(output_stdout(), list_columns, answer);
+	json_decref(answer);
+	return output_finish(0);
+}
+
+/* Those that take an id and nothing else. @body is taken over. */
+static int run_on_id(int argc, char **argv, const struct cli_options *options, json_t *body,
+		     const char *usage)
+{
+	const char *id;
+	bool json = false;
+	const struct args args = {
+		.usage = usage,
+		.help = "Print the account. `suspend` is the operator's own hold, which nothing "
+			"but\n"
+			"`resume` lifts.\n",
+		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+		.ret_operands = &id,
+		.operand_min = 1,
+		.operand_max = 1,
+	};
+	int code;
+
+	if (!args_parse(argc, argv, &args, &code)) {
+		json_decref(body);
+		return code;
+	}
+	if (!args_check_id(id, "acc_")) {
+		json_decref(body);
+		return 2;
+	}
+	return call_and_show(options, body ? "PATCH" : "GET", id, body, json);
+}
+
+static int show(int argc, char **argv, const struct cli_options *options)
+{
+	return run_on_id(argc, argv, options, NULL, "account show ID [--json]");
+}
+
+static int suspend(int argc, char **argv, const struct cli_options *options)
+{
+	return run_on_id(argc, argv, options, json_pack("{s:b}", "held", 1),
+			 "account suspend ID [--json]");
+}
+
+static int resume(int argc, char **argv, const struct cli_options *options)
+{
+	return run_on_id(argc, argv, options, json_pack("{s:b}", "held", 0),
+			 "account resume ID [--json]");
+}
+
+static int set(int argc, char **argv, const struct cli_options *options)
+{
+	struct members m = { 0 };
+	const char *id;
+	bool json = false;
+	const struct args args = {
+		.usage = "account set ID [--tier T] [--status S] [--label L] [--customer ID] "
+			 "[--subscription ID] [--json]",
+		.help = "Change what is given and print the account. An empty value clears a "
+			"label,\n"
+			"a customer or a subscription. Statuses are Stripe's words: active, "
+			"trialing,\n"
+			"past_due, canceled, unpaid, incomplete, incomplete_expired, paused.\n",
+		.options = (const struct args_option[]){ { "tier", &m.tier, NULL },
+							 { "status", &m.status, NULL },
+							 { "label", &m.label, NULL },
+							 { "customer", &m.customer, NULL },
+							 { "subscription", &m.subscription, NULL },
+							 { "json", NULL, &json },
+							 { 0 } },
+		.ret_operands = &id,
+		.operand_min = 1,
+		.operand_max = 1,
+	};
+	json_t *body;
+	int code;
+
+	if (!args_parse(argc, argv, &args, &code))
+		return code;
+	if (!args_check_id(id, "acc_"))
+		return 2;
+	body = body_of(&m);
+	if (!body)
+		return 2;
+	if (!json_object_size(body)) {
+		output_error("nothing to change was given");
+		json_decref(body);
+		return 2;
+	}
+	return call_and_show(options, "PATCH", id, body, json);
+}
+
+static const struct cli_command actions[] = {
+	{ "create", "", create }, { "list", "", list },	      { "show", "", show },
+	{ "set", "", set },	  { "suspend", "", suspend }, { "resume", "", resume },
+	{ NULL, NULL, NULL },
+};
+
+int cli_account(int argc, char **argv, const struct cli_options *options)
+{
+	return args_dispatch(argc, argv, actions, help, options);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cli: the subcommands that talk to a running agent through its admin socket.
+ *
+ * Exit codes of all of them: 0 done, 1 failed, 2 wrong usage.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+struct cli_options {
+	const char *socket; /* admin socket; default /run/tollgate/admin.sock */
+};
+
+struct cli_command {
+	const char *name;
+	const char *summary;
+	/* argv[0] is the subcommand's name; returns the exit code */
+	int (*run)(int argc, char **argv, const struct cli_options *options);
+};
+
+extern const struct cli_command cli_commands[]; /* ends with a NULL name */
+
+#endif

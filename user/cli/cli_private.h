@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of cli/ know of each other: the subcommands, and what they share. */
+#ifndef CLI_PRIVATE_H
+#define CLI_PRIVATE_H
+
+#include "cli/args.h"
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/output.h"
+#include "cli/table.h"
+
+#define CLI_PATH_MAX 192 /* bytes of the longest path of the admin API with an id, with the NUL */
+
+int cli_account(int argc, char **argv, const struct cli_options *options);
+int cli_key(int argc, char **argv, const struct cli_options *options);
+int cli_reload(int argc, char **argv, const struct cli_options *options);
+int cli_status(int argc, char **argv, const struct cli_options *options);
+int cli_usage(int argc, char **argv, const struct cli_options *options);
+int cli_version(int argc, char **argv, const struct cli_options *options);
+
+/* `key import`, which is long enough for a file of its own. */
+int cli_key_import(int argc, char **argv, const struct cli_options *options);
+
+/*
+ * One call of the admin API for a subcommand that makes only one. @body is taken over and may be
+ * NULL. The answer, owned by the caller; or NULL, and standard error says why.
+ */
+json_t *cli_call(const struct cli_options *options, const char *method, const char *path,
+		 json_t *body);
+
+/* Add a member to a body if @value is not NULL. False, after a message, if it is not UTF-8. */
+bool cli_body_add(json_t *body, const char *name, const char *value);
+
+#endif

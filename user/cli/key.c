@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * key: create, list, revoke and rotate API keys.
+ *
+ * A new key is alone on standard output, so that KEY=$(tollgate key create ...) holds it; what is
+ * said about it goes to standard error. Keys are in no error message.
+ */
+#include "cli/cli_private.h"
+
+static const char help[] =
+	"usage: tollgate key create --account ID [--label L]\n"
+	"       tollgate key list [--account ID]\n"
+	"       tollgate key revoke ID\n"
+	"       tollgate key rotate ID [--overlap 24h]\n"
+	"       tollgate key import FILE\n"
+	"\n"
+	"With --json each prints what the agent answers. `create` and `rotate` print the new key\n"
+	"alone on a line of standard output; it is shown only this once.\n";
+
+static const struct table_column list_columns[] = {
+	{ "ID", "id", TABLE_TEXT },	      { "ACCOUNT", "account", TABLE_TEXT },
+	{ "KEY", "hint", TABLE_TEXT },	      { "CREATED", "created", TABLE_TEXT },
+	{ "REVOKED", "revoked", TABLE_TEXT }, { "ENDS", "ends", TABLE_TEXT },
+	{ "LABEL", "label", TABLE_TEXT },     { 0 },
+};
+
+static const struct table_column show_columns[] = {
+	{ "id", "id", TABLE_TEXT },	      { "account", "account", TABLE_TEXT },
+	{ "key", "hint", TABLE_TEXT },	      { "label", "label", TABLE_TEXT },
+	{ "created", "created", TABLE_TEXT }, { "revoked", "revoked", TABLE_TEXT },
+	{ "ends", "ends", TABLE_TEXT },	      { 0 },
+};
+
+static const char *string_of(const json_t *object, const char *member)
+{
+	const char *value = json_string_value(json_object_get(object, member));
+
+	return value ? value : "";
+}
+
+/* Print a new key and free the answer that holds it. */
+static int print_new_key(json_t *answer, bool json)
+{
+	int code;
+
+	if (json)
+		output_json(answer);
+	else
+		fprintf(output_stdout(), "%s\n", string_of(answer, "key"));
+	code = output_finish(0);
+	if (code)
+		output_error("%s was made, but its key is lost: revoke it",
+			     string_of(answer, "id"));
+	else if (!json)
+		fprintf(stderr, "This is %s of %s. Keep the key: it is shown only this once.\n",
+			string_of(answer, "id"), string_of(answer, "account"));
+	json_decref(answer);
+	return code;
+}
+
+static int create(int argc, char **argv, const struct cli_options *options)
+{
+	const char *account = NULL, *label = NULL;
+	bool json = false;
+	const struct args args = {
+		.usage = "key create --account ID [--label L] [--json]",
+		.help = "Make a key and print it alone on a line of standard output. It is shown "
+			"only\n"
+			"this once: tollgate keeps no more than its hash.\n\n"
+			"  --account ID  whose key it is (acc_...)\n"
+			"  --label L     a name for people\n"
+			"  --json        an object with \"key\", \"id\" and \"account\"\n",
+		.options = (const struct args_option[]){ { "account", &account, NULL },
+							 { "label", &label, NULL },
+							 { "json", NULL, &json },
+							 { 0 } },
+	};
+	json_t *body, *answer;
+	int code;
+
+	if (!args_parse(argc, argv, &args, &code))
+		return code;
+	if (!account) {
+		output_error("--account is missing");
+		return 2;
+	}
+	if (!args_check_id(account, "acc_"))
+		return 2;
+	body = json_pack("{s:s}", "account", account);
+	if (!cli_body_add(body, "label", label)) {
+		json_decref(body);
+		return 2;
+	}
+	answer = cli_call(options, "POST", "/api/v1/keys", body);
+	return answer ? print_new_key(answer, json) : 1;
+}
+
+static int list(int argc, char **argv, const struct cli_options *options)
+{
+	const char *account = NULL;
+	bool json = false;
+	const struct args args = {
+		.usage = "key list [--account ID] [--json]",
+		.help = "Print the keys of all accounts or of one, by the few characters of them "
+			"that\n"
+			"are kept.\n",
+		.options = (const struct args_option[]){ { "account", &account, NULL },
+							 { "json", NULL, &json },
+							 { 0 } },
+	};
+	char path[CLI_PATH_MAX];
+	json_t *answer;
+	int code;
+
+	if (!args_parse(argc, argv, &args, &code))
+		return code;
+	if (account && !args_check_id(account, "acc_"))
+		return 2;
+	snprintf(path, sizeof(path), "/api/v1/keys%s%s", account ? "?account=" : "",
+		 account ? account : "");
+	answer = cli_call(options, "GET", path, NULL);
+	if (!answer)
+		return 1;
+	if (json)
+		output_json(answer);
+	else
+		table_print(output_stdout(), list_columns, answer);
+	json_decref(answer);
+	return output_finish(0);
+}
+
+static int revoke(int argc, char **argv, const struct cli_options *options)
+{
+	const char *id;
+	bool json = false;
+	const struct args args = {
+		.usage = "key revoke ID [--json]",
+		.help = "End a key now, and print what is known of it. ID is that of `key list`, "
+			"not\n"
+			"the key itself.\n",
+		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+		.ret_operands = &id,
+		.operand_min = 1,
+		.operand_max = 1,
+	};
+	char path[CLI_PATH_MAX];
+	json_t *answer;
+	int code;
+
+	if (!args_parse(argc, argv, &args, &code))
+		return code;
+	if (!args_check_id(id, "key_"))
+		return 2;
+	snprintf(path, sizeof(path), "/api/v1/keys/%s/revoke", id);
+	answer = cli_call(options, "POST", path, NULL);
+	if (!answer)
+		return 1;
+	if (json)
+		output_json(answer);
+	else
+		table_print_object(output_stdout(), show_columns, answer);
+	json_decref(answer);
+	return output_finish(0);
+}
+
+static int rotate(int argc, char **argv, const struct cli_options *options)
+{
+	const char *id, *overlap = NULL;
+	bool json = false;
+	const struct args args = {
+		.usage = "key rotate ID [--overlap DURATION] [--json]",
+		.help = "Make a new key for the account of an old one, and print it as `key "
+			"create`\n"
+			"does.\n\n"
+			"  --overlap DURATION  how long the old key is good still, such as 24h; "
+			"without\n"
+			"                      it the old key ends now\n",
+		.options = (const struct args_option[]){ { "overlap", &overlap, NULL },
+							 { "json", NULL, &json },
+							 { 0 } },
+		.ret_operands = &id,
+		.operand_min = 1,
+		.operand_max = 1,
+	};
+	char path[CLI_PATH_MAX];
+	json_t *body, *answer;
+	uint64_t overlap_ms;
+	int code;
+
+	if (!args_parse(argc, argv, &args, &code))
+		return code;
+	if (!args_check_id(id, "key_"))
+		return 2;
+	if (overlap && text_parse_duration_ms(text_of(overlap), &overlap_ms)) {
+		output_error("--overlap is a duration such as 24h");
+		return 2;
+	}
+	body = overlap ? json_pack("{s:s}", "overlap", overlap) : NULL;
+	snprintf(path, sizeof(path), "/api/v1/keys/%s/rotate", id);
+	answer = cli_call(options, "POST", path, body);
+	return answer ? print_new_key(answer, json) : 1;
+}
+
+static const struct cli_command actions[] = {
+	{ "create", "", create },	  { "list", "", list },
+	{ "revoke", "", revoke },	  { "rotate", "", rotate },
+	{ "import", "", cli_key_import }, { NULL, NULL, NULL },
+};
+
+int cli_key(int argc, char **argv, const struct cli_options *options)
+{
+	return args_dispatch(argc, argv, actions, help, options);
+}

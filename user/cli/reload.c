@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* reload: let the running agent read its configuration again. */
+#include "cli/cli_private.h"
+
+int cli_reload(int argc, char **argv, const struct cli_options *options)
+{
+	bool json = false;
+	const struct args args = {
+		.usage = "reload [--json]",
+		.help = "Let the running agent read its configuration again. If it is wrong, what "
+			"is\n"
+			"wrong is printed, the exit code is 1, and the agent goes on as before.\n",
+		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+	};
+	const char *messages;
+	json_t *answer;
+	int code;
+
+	if (!args_parse(argc, argv, &args, &code))
+		return code;
+	answer = cli_call(options, "POST", "/api/v1/reload", NULL);
+	if (!answer)
+		return 1;
+	messages = json_string_value(json_object_get(answer, "messages"));
+	if (json) {
+		output_json(answer);
+	} else {
+		fputs("reloaded\n", output_stdout());
+		if (messages && *messages)
+			output_error("%s", messages);
+	}
+	json_decref(answer);
+	return output_finish(0);
+}
