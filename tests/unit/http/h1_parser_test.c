@@ -266,6 +266,8 @@ static void extensions_and_trailers_are_bounded(void **state)
 	assert_int_equal(feed_chunks("0;", "a", 300, "\r\n\r\n"), -EBADMSG);
 	/* Not through the parser: llhttp 8 does not read all of this. */
 	assert_int_equal(feed_chunks("0;c=\"", "d \\\" e", 2, "\";f\r\n\r\n"), H1_END);
+	assert_int_equal(feed_chunks("7fffffffffffffff", "", 0, "\r\n"), H1_NEED_MORE);
+	assert_int_equal(feed_chunks("8000000000000000", "", 0, "\r\n"), -EBADMSG);
 	assert_int_equal(feed_chunks("0\r\n", "A: b\r\n", 1000, "\r\n"), H1_END);
 	assert_int_equal(feed_chunks("0\r\n", "A: b\r\n", 2000, "\r\n"), -EBADMSG);
 }
@@ -330,6 +332,23 @@ static void a_head_is_bounded(void **state)
 	}
 }
 
+static void a_bare_lf_is_refused_without_waiting_for_the_rest(void **state)
+{
+	static const char bytes[] = "GET / HTTP/1.1\r\nHost: a\n";
+
+	(void)state;
+	for (size_t step = 1; step < sizeof(bytes); step++) {
+		struct h1_parser *p = h1_parser_new(H1_REQUESTS, 1024);
+		struct story story = { 0 };
+
+		for (size_t at = 0; at < sizeof(bytes) - 1; at += step)
+			hear(&story, p, H1_REQUESTS, bytes + at,
+			     sizeof(bytes) - 1 - at < step ? sizeof(bytes) - 1 - at : step);
+		assert_int_equal(story.err, -EBADMSG);
+		h1_parser_free(p);
+	}
+}
+
 static void what_the_agent_reads_is_marked(void **state)
 {
 	static const char bytes[] =
@@ -380,6 +399,7 @@ int main(void)
 		cmocka_unit_test(responses_are_understood),
 		cmocka_unit_test(an_answer_to_head_has_no_body),
 		cmocka_unit_test(a_head_is_bounded),
+		cmocka_unit_test(a_bare_lf_is_refused_without_waiting_for_the_rest),
 		cmocka_unit_test(what_the_agent_reads_is_marked),
 		cmocka_unit_test(every_name_is_found_in_any_case),
 	};

@@ -74,7 +74,8 @@ static void on_request(struct http_stream *s)
 
 	f->requests++;
 	f->body_bytes = 0;
-	if (text_is(path, "/wait") || text_is(path, "/echo") || text_is(path, "/pause")) {
+	if (text_is(path, "/wait") || text_is(path, "/echo") || text_is(path, "/pause") ||
+	    text_is(path, "/halt")) {
 		f->waiting = s;
 		if (text_is(path, "/pause"))
 			http_stream_pause(s);
@@ -106,6 +107,8 @@ static void on_body(struct http_stream *s, const char *data, size_t len)
 
 	assert_true(len > 0);
 	f->body_bytes += len;
+	if (text_is(http_stream_request(s)->path, "/halt"))
+		http_stream_pause(s);
 	if (http_has(http_stream_request(s), HTTP_UPGRADE))
 		http_stream_write(s, data, len);
 }
@@ -399,6 +402,7 @@ static void a_large_head_is_431_and_the_client_can_read_it(void **state)
 {
 	static char request[200 * 1024];
 	struct fixture f;
+	char *got;
 	int fd;
 
 	(void)state;
@@ -407,7 +411,9 @@ static void a_large_head_is_431_and_the_client_can_read_it(void **state)
 	start(&f, &test_limits);
 	fd = dial(&f);
 	say(fd, request); /* far more than is looked at */
-	assert_non_null(strstr(hear(&f, fd, NULL), "{\"status\":431,"));
+	got = hear(&f, fd, NULL);
+	assert_non_null(strstr(got, "{\"status\":431,"));
+	assert_null(strstr(got, "<RESET>"));
 	assert_int_equal(f.refused, 431);
 	close(fd);
 	stop(&f);
@@ -496,6 +502,7 @@ static void pending_bytes_are_bounded(void **state)
 		quiet = 0;
 		assert_true(sent < 64 * 1024 * 1024); /* kernel's buffers, and then it stops */
 	}
+	assert_int_equal(f.aborts, 0);
 	close(fd);
 	stop(&f);
 	assert_int_equal(f.aborts, 1);
@@ -653,6 +660,45 @@ static void a_paused_stream_gets_no_body(void **state)
 	stop(&f);
 }
 
+static void a_body_that_was_paused_at_its_end_ends(void **state)
+{
+	struct fixture f;
+	int fd;
+
+	(void)state;
+	start(&f, &test_limits);
+	fd = dial(&f);
+	say(fd, POST("/halt", "Content-Length: 5\r\n") "12345");
+	WAIT_UNTIL(&f, f.body_bytes == 5);
+	for (int i = 0; i < 20; i++)
+		turn(&f);
+	assert_int_equal(f.bodies, 0);
+	http_stream_resume(f.waiting);
+	hear(&f, fd, "got 5.");
+	close(fd);
+	stop(&f);
+}
+
+static void an_answer_that_ends_amid_a_large_body_closes(void **state)
+{
+	struct fixture f;
+	char *got;
+	int fd;
+
+	(void)state;
+	start(&f, &test_limits);
+	fd = dial(&f);
+	say(fd, POST("/wait", "Content-Length: 999999\r\n") "12345");
+	WAIT_UNTIL(&f, f.body_bytes == 5);
+	answer_head_only(f.waiting, 2);
+	http_stream_write(f.waiting, "ab", 2);
+	http_stream_end(f.waiting);
+	got = hear(&f, fd, NULL);
+	assert_string_equal(got + strlen(got) - 6, "\r\n\r\nab");
+	close(fd);
+	stop(&f);
+}
+
 static void broken_and_short_answers_are_noticed(void **state)
 {
 	struct fixture f;
@@ -806,6 +852,8 @@ int main(void)
 		cmocka_unit_test(slow_heads_are_408_and_idle_connections_close),
 		cmocka_unit_test(a_client_that_does_not_read_is_given_up),
 		cmocka_unit_test(a_paused_stream_gets_no_body),
+		cmocka_unit_test(a_body_that_was_paused_at_its_end_ends),
+		cmocka_unit_test(an_answer_that_ends_amid_a_large_body_closes),
 		cmocka_unit_test(broken_and_short_answers_are_noticed),
 		cmocka_unit_test(answers_are_checked),
 		cmocka_unit_test(a_tunnel_passes_bytes_as_they_are),
