@@ -19,7 +19,8 @@ static int append_all(struct buf *b, const struct text *parts, size_t count)
 	if (!at)
 		return -errno;
 	for (size_t i = 0; i < count; i++) {
-		memcpy(at, parts[i].ptr, parts[i].len);
+		if (parts[i].len)
+			memcpy(at, parts[i].ptr, parts[i].len);
 		at += parts[i].len;
 	}
 	buf_commit(b, len);
@@ -30,7 +31,7 @@ int h1_write_request_line(struct buf *b, struct text method, struct text target)
 {
 	const struct text parts[] = { method, TEXT(" "), target, TEXT(" HTTP/1.1\r\n") };
 
-	/* H1_REG_NAME and friends would do; here only what could end the line matters. */
+	/* What came in was checked as a target; here only what could end the line matters. */
 	if (!h1_is_token(method) || !target.len)
 		return -EINVAL;
 	for (size_t i = 0; i < target.len; i++)

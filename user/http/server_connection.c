@@ -297,8 +297,11 @@ static void run(struct http_connection *c)
 	if (c->is_running || c->phase != HTTP_OPEN)
 		return;
 	/* Also without bytes: the end of a body, or of the stream, may be what is due. */
-	if (buf_len(&c->pending) || c->is_ended || c->is_receiving)
-		buf_consume(&c->pending, take(c, buf_head(&c->pending), buf_len(&c->pending)));
+	if (buf_len(&c->pending) || c->is_ended || c->is_receiving) {
+		struct text bytes = buf_len(&c->pending) ? buf_text(&c->pending) : TEXT("");
+
+		buf_consume(&c->pending, take(c, bytes.ptr, bytes.len));
+	}
 	if (!buf_len(&c->pending))
 		buf_done(&c->pending);
 	arm(c);

@@ -179,66 +179,67 @@ static void requests_are_understood(void **state)
 	CHECK_ROWS(H1_REQUESTS, rows);
 }
 
+static const struct {
+	const char *body;
+	const char *story; /* NULL: -EBADMSG */
+	const char *why;
+} chunk_rows[] = {
+	{ "0\r\n\r\n", ".", "nothing" },
+	{ "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "[abcde].", "two chunks" },
+	{ "0000000000000003\r\nabc\r\n000\r\n\r\n", "[abc].", "zeros first" },
+	{ "a\r\n0123456789\r\n0\r\n\r\n", "[0123456789].", "lower case" },
+	{ "A\r\n0123456789\r\n0\r\n\r\n", "[0123456789].", "upper case" },
+	{ "1;a\r\nx\r\n0\r\n\r\n", "[x].", "extension" },
+	{ "1;a;c=d\r\nx\r\n0;z\r\n\r\n", "[x].", "extensions with values" },
+	{ "0\r\nA: b\r\nC:\r\n\r\n", ".", "trailer, dropped" },
+	{ "3\nabc\r\n0\r\n\r\n", NULL, "bare LF behind the size" },
+	{ "3\r\nabc\n0\r\n\r\n", NULL, "bare LF behind the data" },
+	{ "3\rabc\r\n0\r\n\r\n", NULL, "bare CR" },
+	{ "3\r\nabcd\r\n0\r\n\r\n", NULL, "longer than its size" },
+	{ "\r\n", NULL, "no size" },
+	{ "x\r\n", NULL, "no hex" },
+	{ "0x3\r\nabc\r\n0\r\n\r\n", NULL, "C's hex" },
+	{ "-1\r\n", NULL, "sign" },
+	{ "+1\r\nx\r\n0\r\n\r\n", NULL, "plus" },
+	{ " 1\r\nx\r\n0\r\n\r\n", NULL, "blank first" },
+	{ "1 \r\nx\r\n0\r\n\r\n", NULL, "blank behind" },
+	{ "1 ;a\r\nx\r\n0\r\n\r\n", NULL, "blank before an extension" },
+	{ "1; a\r\nx\r\n0\r\n\r\n", NULL, "blank in an extension" },
+	{ "1;a =b\r\nx\r\n0\r\n\r\n", NULL, "blank before =" },
+	{ "1;\r\nx\r\n0\r\n\r\n", NULL, "extension without a name" },
+	{ "1;a=\r\nx\r\n0\r\n\r\n", NULL, "extension without a value" },
+	{ "1;a\nb\r\nx\r\n0\r\n\r\n", NULL, "bare LF in an extension" },
+	{ "1;a=\"b\nc\"\r\nx\r\n0\r\n\r\n", NULL, "bare LF in a quoted string" },
+	{ "1;a=\"b\"c\r\nx\r\n0\r\n\r\n", NULL, "more behind a quoted string" },
+	{ "ffffffffffffffff\r\n", NULL, "too large to count" },
+	{ "10000000000000000\r\n", NULL, "17 digits" },
+	{ "0\r\nA : b\r\n\r\n", NULL, "trailer: blank before the colon" },
+	{ "0\r\n A: b\r\n\r\n", NULL, "trailer: blank first" },
+	{ "0\r\nA: b\n\r\n", NULL, "trailer: bare LF" },
+	{ "0\r\nA\r\n\r\n", NULL, "trailer: no colon" },
+	{ "0\r\nA: \x01\r\n\r\n", NULL, "trailer: control byte" },
+	{ "0\r\nContent-Length: 5\r\n\r\n", ".", "trailer: a length that frames nothing" },
+	{ "0\r\n\n", NULL, "bare LF at the end" },
+};
+
 static void chunks_are_exactly_the_grammar(void **state)
 {
-	static const struct {
-		const char *body;
-		const char *story; /* NULL: -EBADMSG */
-		const char *why;
-	} rows[] = {
-		{ "0\r\n\r\n", ".", "nothing" },
-		{ "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "[abcde].", "two chunks" },
-		{ "0000000000000003\r\nabc\r\n000\r\n\r\n", "[abc].", "zeros first" },
-		{ "a\r\n0123456789\r\n0\r\n\r\n", "[0123456789].", "lower case" },
-		{ "A\r\n0123456789\r\n0\r\n\r\n", "[0123456789].", "upper case" },
-		{ "1;a\r\nx\r\n0\r\n\r\n", "[x].", "extension" },
-		{ "1;a;c=d\r\nx\r\n0;z\r\n\r\n", "[x].", "extensions with values" },
-		{ "0\r\nA: b\r\nC:\r\n\r\n", ".", "trailer, dropped" },
-		{ "3\nabc\r\n0\r\n\r\n", NULL, "bare LF behind the size" },
-		{ "3\r\nabc\n0\r\n\r\n", NULL, "bare LF behind the data" },
-		{ "3\rabc\r\n0\r\n\r\n", NULL, "bare CR" },
-		{ "3\r\nabcd\r\n0\r\n\r\n", NULL, "longer than its size" },
-		{ "\r\n", NULL, "no size" },
-		{ "x\r\n", NULL, "no hex" },
-		{ "0x3\r\nabc\r\n0\r\n\r\n", NULL, "C's hex" },
-		{ "-1\r\n", NULL, "sign" },
-		{ "+1\r\nx\r\n0\r\n\r\n", NULL, "plus" },
-		{ " 1\r\nx\r\n0\r\n\r\n", NULL, "blank first" },
-		{ "1 \r\nx\r\n0\r\n\r\n", NULL, "blank behind" },
-		{ "1 ;a\r\nx\r\n0\r\n\r\n", NULL, "blank before an extension" },
-		{ "1; a\r\nx\r\n0\r\n\r\n", NULL, "blank in an extension" },
-		{ "1;a =b\r\nx\r\n0\r\n\r\n", NULL, "blank before =" },
-		{ "1;\r\nx\r\n0\r\n\r\n", NULL, "extension without a name" },
-		{ "1;a=\r\nx\r\n0\r\n\r\n", NULL, "extension without a value" },
-		{ "1;a\nb\r\nx\r\n0\r\n\r\n", NULL, "bare LF in an extension" },
-		{ "1;a=\"b\nc\"\r\nx\r\n0\r\n\r\n", NULL, "bare LF in a quoted string" },
-		{ "1;a=\"b\"c\r\nx\r\n0\r\n\r\n", NULL, "more behind a quoted string" },
-		{ "ffffffffffffffff\r\n", NULL, "too large to count" },
-		{ "10000000000000000\r\n", NULL, "17 digits" },
-		{ "0\r\nA : b\r\n\r\n", NULL, "trailer: blank before the colon" },
-		{ "0\r\n A: b\r\n\r\n", NULL, "trailer: blank first" },
-		{ "0\r\nA: b\n\r\n", NULL, "trailer: bare LF" },
-		{ "0\r\nA\r\n\r\n", NULL, "trailer: no colon" },
-		{ "0\r\nA: \x01\r\n\r\n", NULL, "trailer: control byte" },
-		{ "0\r\nContent-Length: 5\r\n\r\n", ".", "trailer: a length that frames nothing" },
-		{ "0\r\n\n", NULL, "bare LF at the end" },
-	};
 	static const char head[] = POST "Transfer-Encoding: chunked\r\n\r\n";
 	static const char told[] = "{POST /p?q|a|/p Host=a Transfer-Encoding=chunked+}";
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < sizeof(chunk_rows) / sizeof(chunk_rows[0]); i++) {
 		char bytes[512], expected[512];
 
-		snprintf(bytes, sizeof(bytes), "%s%s", head, rows[i].body);
+		snprintf(bytes, sizeof(bytes), "%s%s", head, chunk_rows[i].body);
 		snprintf(expected, sizeof(expected), "%s%s", told,
-			 rows[i].story ? rows[i].story : "");
+			 chunk_rows[i].story ? chunk_rows[i].story : "");
 		for (size_t step = 1; step <= strlen(bytes); step++) {
 			struct story got = story_of(H1_REQUESTS, text_of(bytes), step, 1024);
 
-			if (rows[i].story ? got.err || strcmp(got.text, expected)
-					  : got.err != -EBADMSG)
-				fail_msg("%s, by %zu: '%s' %d", rows[i].why, step, got.text,
+			if (chunk_rows[i].story ? got.err || strcmp(got.text, expected)
+						: got.err != -EBADMSG)
+				fail_msg("%s, by %zu: '%s' %d", chunk_rows[i].why, step, got.text,
 					 got.err);
 		}
 	}
