@@ -75,7 +75,8 @@ static void close_nicely(struct http_connection *c)
 	}
 	c->phase = HTTP_LINGERS;
 	c->dropped_bytes = 0;
-	buf_done(&c->pending);
+	if (!c->is_running) /* else a handler may still be looking at it */
+		buf_done(&c->pending);
 	conn_shutdown(c->conn);
 	conn_resume(c->conn);
 	/* While bytes are queued the write deadline watches over them. */
@@ -302,7 +303,7 @@ static void run(struct http_connection *c)
 
 		buf_consume(&c->pending, take(c, bytes.ptr, bytes.len));
 	}
-	if (!buf_len(&c->pending))
+	if (!buf_len(&c->pending) || c->phase != HTTP_OPEN)
 		buf_done(&c->pending);
 	arm(c);
 	update_reading(c);
