@@ -35,8 +35,13 @@ int reload(struct agent *agent, struct buf *messages)
 	struct ruleset *old = agent->rules, *fresh;
 	struct config *config;
 	struct buf names;
-	int err = config_read(agent->config_path, &config, messages);
+	int err;
 
+	if (agent->phase > AGENT_RUNNING) {
+		buf_append_str(messages, "the agent is stopping\n");
+		return -ECANCELED;
+	}
+	err = config_read(agent->config_path, &config, messages);
 	if (err)
 		return err;
 	if (!same_listeners(old->config, config)) {

@@ -170,6 +170,7 @@ static void stop(struct worker *worker, struct order *order)
 	close_listeners(worker);
 	for (unsigned i = 0; i < worker->port_count; i++)
 		http_server_close(worker->ports[i].server);
+	proxy_stop(worker->proxy);
 	uv_close((uv_handle_t *)&worker->orders_async, NULL);
 }
 

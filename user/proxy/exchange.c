@@ -17,59 +17,12 @@
 #include "enforce/account.h"
 #include "http/h1.h"
 #include "net/conn.h"
-#include "proxy/exchange.h"
-#include "proxy/proxy_private.h"
+#include "proxy/exchange_private.h"
 #include "proxy/refuse.h"
 
 #define HEAD_MAX     (128 * 1024)
 #define MAX_ATTEMPTS 3
 #define SPARE_MAX    256
-
-enum step {
-	STEP_ROUTE,   /* malformed, no route, public, preflight */
-	STEP_GATE,    /* the verdict */
-	STEP_CONNECT, /* a connection to one of the upstream's servers */
-	STEP_SEND,    /* the head, and let the client's body flow */
-	STEP_RETRY,   /* that server failed; another one, if that is safe */
-	STEP_FAIL,    /* no answer is to be had: 502, 504, or break off */
-	STEP_DONE,    /* give everything back */
-	STEP_WAIT,    /* a completion goes on */
-	STEP_FREED,
-};
-
-struct exchange {
-	struct proxy *proxy;	    /* borrowed */
-	struct rules_hold *rules;   /* one use */
-	struct http_stream *stream; /* borrowed; NULL once it is over */
-	struct client *client;	    /* borrowed from the connection */
-	const struct proxy_port *port;
-	const struct route *route;  /* borrowed from the rules */
-	struct upstream_link *link; /* NULL: none, or gone */
-	struct exchange *next_spare;
-	struct gate_result gate;
-	struct text key_field; /* value of the field that carries the key */
-	bool key_in_authorization;
-	bool is_charged;      /* holds a place of the account's concurrency */
-	bool is_answered;     /* the answer's head has been given to the client */
-	bool is_head_pending; /* the upstream's head has come, and waits for a first piece of body */
-	bool is_body_complete; /* the client's body has come completely */
-	bool is_body_begun;    /* a piece of it has been sent upstream */
-	bool is_chunked;       /* towards the upstream */
-	bool is_flowing;       /* the client's body may be sent */
-	uint64_t tried;	       /* servers, a bit each */
-	unsigned attempts;
-	int err;
-	enum step step;
-	unsigned status; /* of the pending head */
-	uint64_t length; /* of the pending answer's body */
-	bool add_date;
-	struct buf head;   /* the request as it goes upstream, kept for another attempt */
-	struct buf fields; /* of the answer */
-	struct buf body;   /* of a refusal */
-	char request_id[REQUEST_ID_SIZE];
-};
-
-static void exchange_run(struct exchange *x, enum step step);
 
 static struct exchange *exchange_new(struct proxy *proxy)
 {
@@ -148,13 +101,7 @@ static void give_back(struct exchange *x)
 	x->is_charged = false;
 }
 
-static bool is_limited(const struct exchange *x)
-{
-	return x->gate.has_account;
-}
-
-/* The stream's last call is next: nothing that it leads to may find the exchange any more. */
-static struct http_stream *leave_stream(struct exchange *x)
+struct http_stream *exchange_leave_stream(struct exchange *x)
 {
 	struct http_stream *stream = x->stream;
 
@@ -175,7 +122,7 @@ static enum step answer_whole(struct exchange *x, unsigned status, bool close)
 		.is_last = true,
 		.close = close,
 	};
-	struct http_stream *stream = leave_stream(x);
+	struct http_stream *stream = exchange_leave_stream(x);
 	int err;
 
 	x->is_answered = true;
@@ -307,7 +254,7 @@ static int write_head(struct exchange *x)
 	};
 
 	make_request_id(x);
-	if (is_limited(x)) {
+	if (exchange_is_limited(x)) {
 		account_format_id(x->gate.account_id, account);
 		request.account = account;
 		request.tier = mirror_tier_name(x->proxy->shared.gate->mirror, x->gate.limits.tier);
@@ -317,8 +264,6 @@ static int write_head(struct exchange *x)
 	return relay_write_request(&request, &x->head);
 }
 
-static const struct upstream_events upstream_events;
-
 static enum step step_connect(struct exchange *x)
 {
 	if (!buf_len(&x->head)) {
@@ -326,8 +271,8 @@ static enum step step_connect(struct exchange *x)
 		if (x->err)
 			return STEP_FAIL;
 	}
-	x->err = upstream_open(x->rules->upstreams, x->route->upstream, x->tried, &upstream_events,
-			       x, &x->link);
+	x->err = upstream_open(x->rules->upstreams, x->route->upstream, x->tried,
+			       &exchange_upstream_events, x, &x->link);
 	if (x->err)
 		return STEP_FAIL;
 	x->attempts++;
@@ -415,13 +360,13 @@ static enum step step_fail(struct exchange *x)
 	if (!x->stream)
 		return STEP_DONE;
 	if (x->is_answered) {
-		http_stream_break(leave_stream(x));
+		http_stream_break(exchange_leave_stream(x));
 		return STEP_DONE;
 	}
 	status = failure_status(x->err, &detail);
 	buf_clear(&x->fields);
 	buf_clear(&x->body);
-	if (is_limited(x) && refuse_write_limits(&x->gate, &x->fields))
+	if (exchange_is_limited(x) && refuse_write_limits(&x->gate, &x->fields))
 		buf_clear(&x->fields);
 	if (refuse_write_failure(status, detail, &x->fields, &x->body))
 		buf_clear(&x->body);
@@ -444,172 +389,13 @@ static enum step (*const steps[])(struct exchange *x) = {
 	[STEP_DONE] = step_done,
 };
 
-static void exchange_run(struct exchange *x, enum step step)
+void exchange_run(struct exchange *x, enum step step)
 {
 	while (step < STEP_WAIT) {
 		x->step = step;
 		step = steps[step](x);
 	}
 }
-
-/* The upstream's side. */
-
-static void on_ready(void *owner, int err)
-{
-	struct exchange *x = owner;
-
-	x->err = err;
-	if (err)
-		x->link = NULL;
-	exchange_run(x, err ? STEP_RETRY : STEP_SEND);
-}
-
-static void relay_interim(struct exchange *x, const struct http_message *head)
-{
-	/* 101 was not asked for: Upgrade is never passed on. HTTP/1.0 knows no interim answers. */
-	if (head->status == 101 || !http_stream_request(x->stream)->minor)
-		return;
-	buf_clear(&x->fields);
-	if (!relay_write_answer(head, false, x->request_id, &x->fields))
-		http_stream_inform(x->stream, head->status, buf_text(&x->fields));
-}
-
-static uint64_t answer_length(const struct http_message *head)
-{
-	switch (head->body) {
-	case HTTP_BODY_LENGTH:
-		return head->content_length;
-	case HTTP_BODY_NONE:
-		/* To HEAD the field tells what GET would get; absent, nothing is known. */
-		return head->is_head && !http_has(head, HTTP_CONTENT_LENGTH) ? HTTP_UNKNOWN_LENGTH
-									     : head->content_length;
-	default:
-		return HTTP_UNKNOWN_LENGTH;
-	}
-}
-
-static void on_head(void *owner, const struct http_message *head)
-{
-	struct exchange *x = owner;
-	int err;
-
-	if (head->status < 200) {
-		relay_interim(x, head);
-		return;
-	}
-	buf_clear(&x->fields);
-	err = relay_write_answer(head, is_limited(x), x->request_id, &x->fields);
-	if (!err && is_limited(x))
-		err = refuse_write_limits(&x->gate, &x->fields);
-	if (err) {
-		x->err = err;
-		exchange_run(x, STEP_FAIL);
-		return;
-	}
-	x->status = head->status;
-	x->length = answer_length(head);
-	x->add_date = !http_has(head, HTTP_DATE);
-	x->is_head_pending = true;
-}
-
-/* The request is counted before the first byte of its answer is sent: see usage.h. */
-static int send_head(struct exchange *x, struct text piece, bool is_last)
-{
-	struct http_answer answer = {
-		.status = x->status,
-		.fields = buf_text(&x->fields),
-		.length = x->length,
-		.first_piece = piece,
-		.add_date = x->add_date,
-		.is_last = is_last,
-	};
-	struct http_stream *stream = x->stream;
-
-	x->is_head_pending = false;
-	x->is_answered = true;
-	if (is_limited(x) && x->status < 500)
-		gate_count(x->proxy->shared.gate, &x->gate, clock_wall_ms());
-	count(&x->proxy->counters.answers[x->status / 100]);
-	if (is_last)
-		leave_stream(x);
-	return http_stream_answer(stream, &answer);
-}
-
-static void throttle_upstream(struct exchange *x)
-{
-	if (x->stream && x->link && http_stream_queued(x->stream) > CONN_HIGH_BYTES)
-		upstream_pause(x->link);
-}
-
-static void on_body(void *owner, const char *data, size_t len)
-{
-	struct exchange *x = owner;
-	struct text piece = { data, len };
-	int err;
-
-	if (!x->stream) /* it has all that was announced */
-		return;
-	if (x->is_head_pending)
-		err = send_head(x, piece, x->length == len);
-	else
-		err = http_stream_write(x->stream, data, len);
-	if (err && x->stream) {
-		x->err = err;
-		exchange_run(x, STEP_FAIL);
-		return;
-	}
-	throttle_upstream(x);
-}
-
-static void on_pause(void *owner)
-{
-	struct exchange *x = owner;
-
-	if (x->is_head_pending)
-		send_head(x, (struct text){ NULL, 0 }, false);
-}
-
-static void on_end(void *owner)
-{
-	struct exchange *x = owner;
-
-	x->link = NULL;
-	if (x->is_head_pending)
-		send_head(x, (struct text){ NULL, 0 }, true);
-	if (x->stream)
-		http_stream_end(leave_stream(x));
-	exchange_run(x, STEP_DONE);
-}
-
-static void on_upstream_error(void *owner, int err)
-{
-	struct exchange *x = owner;
-
-	x->link = NULL;
-	x->err = err;
-	if (!x->stream || x->is_answered)
-		exchange_run(x, STEP_FAIL);
-	else
-		exchange_run(x, err == -ECONNRESET || err == -EPIPE ? STEP_RETRY : STEP_FAIL);
-}
-
-static void on_upstream_drain(void *owner)
-{
-	struct exchange *x = owner;
-
-	if (x->stream && !x->is_body_complete)
-		http_stream_resume(x->stream);
-}
-
-static const struct upstream_events upstream_events = {
-	.on_ready = on_ready,
-	.on_head = on_head,
-	.on_body = on_body,
-	.on_pause = on_pause,
-	.on_end = on_end,
-	.on_error = on_upstream_error,
-	.on_drain = on_upstream_drain,
-};
 
 /* The client's side. */
 

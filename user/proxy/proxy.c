@@ -100,12 +100,20 @@ const struct proxy_counters *proxy_counters(const struct proxy *proxy)
 	return &proxy->counters;
 }
 
+void proxy_stop(struct proxy *proxy)
+{
+	struct rules_hold *hold = proxy->rules;
+
+	proxy->rules = NULL;
+	if (hold)
+		rules_hold_release(hold);
+}
+
 void proxy_free(struct proxy *proxy)
 {
 	if (!proxy)
 		return;
-	if (proxy->rules)
-		rules_hold_release(proxy->rules);
+	proxy_stop(proxy);
 	exchange_free_spares(proxy);
 	free(proxy);
 }

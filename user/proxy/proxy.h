@@ -54,7 +54,10 @@ int proxy_set_rules(struct proxy *proxy, struct rules *rules);
 
 const struct proxy_counters *proxy_counters(const struct proxy *proxy);
 
-/* All servers of this proxy are closed. Upstream connections close soon after. Accepts NULL. */
+/* No request will come any more: let go of the rules; upstream connections close. Idempotent. */
+void proxy_stop(struct proxy *proxy);
+
+/* After proxy_stop(), and when all connections of its servers are closed. Accepts NULL. */
 void proxy_free(struct proxy *proxy);
 
 #endif
