@@ -212,6 +212,16 @@ class AdminConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(self.path)
 
+    def wait_ready(self):
+        for _ in range(100):
+            self.request("GET", "/api/v1/accounts")
+            answer = self.getresponse()
+            answer.read()
+            if answer.status == 200:
+                return
+            time.sleep(0.1)
+        raise Failure("tollgate does not get ready")
+
     def post(self, path, **body):
         self.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         answer = self.getresponse()
@@ -224,6 +234,7 @@ class AdminConnection(http.client.HTTPConnection):
 def make_keys(admin_path):
     """An account with a key of its own, for each key."""
     admin = AdminConnection(admin_path)
+    admin.wait_ready()
     keys = []
     for _ in range(KEYS):
         account = admin.post("/api/v1/accounts", tier="bench")["id"]
