@@ -106,13 +106,27 @@ $(BUILD)/tests/bench/%_bench: tests/bench/%_bench.c $(LIB) $(LLHTTP_OBJ) | $(BPF
 	$(call say,TEST)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS) -lcmocka
 
-# Fuzzers compile the sources themselves, with libFuzzer's instrumentation.
-$(BUILD)/tests/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(SRC) | $(BPF_SKEL)
+# Fuzzers have objects of their own, with libFuzzer's instrumentation.
+FUZZ_FLAGS := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_OBJ   := $(SRC:%.c=$(BUILD)/fuzz/%.o) \
+              $(patsubst $(LLHTTP_SRC)/%.c,$(BUILD)/fuzz/llhttp/%.o,$(wildcard $(LLHTTP_SRC)/*.c))
+
+$(BUILD)/fuzz/user/%.o: user/%.c | $(BPF_SKEL)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(filter-out -O% -W%,$(ALL_CFLAGS)) \
+	         -Wno-incompatible-pointer-types -MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzz/llhttp/%.o: $(LLHTTP_SRC)/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
+
+$(BUILD)/tests/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZ_OBJ)
 	@mkdir -p $(@D)
 	$(call say,FUZZ)
-	$(Q)$(CLANG) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	         $(filter -D% -I%,$(ALL_CFLAGS)) -Itests -pthread -o $@ $< \
-	         $(SRC) $(wildcard $(LLHTTP_SRC)/*.c) $(LDLIBS)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter-out -O% -W%,$(ALL_CFLAGS)) -Itests -MMD -MP -MF $@.d -MT $@ \
+	         -o $@ $(filter %.c %.o,$^) $(LDLIBS)
 
 test: ## every test: unit, packet tables, lab
 	scripts/test
@@ -149,4 +163,4 @@ install: all ## into DESTDIR and PREFIX
 clean: ## remove everything that was built
 	rm -rf build
 
--include $(wildcard $(BUILD)/user/*/*.d $(BUILD)/user/*.d $(BUILD)/bpf/*.d $(BUILD)/tests/*/*.d $(BUILD)/tests/*/*/*.d)
+-include $(wildcard $(BUILD)/user/*/*.d $(BUILD)/user/*.d $(BUILD)/bpf/*.d $(BUILD)/tests/*/*.d $(BUILD)/tests/*/*/*.d $(BUILD)/fuzz/user/*/*.d $(BUILD)/tests/fuzz/*.d)

@@ -17,6 +17,7 @@
 #include "enforce/account.h"
 #include "http/h1.h"
 #include "net/conn.h"
+#include "proxy/credential.h"
 #include "proxy/exchange_private.h"
 #include "proxy/refuse.h"
 
@@ -176,8 +177,7 @@ static bool is_preflight(const struct http_message *m)
 static bool is_malformed(const struct http_message *m)
 {
 	/* "*" asks about the server itself, which has no routes to offer. */
-	return http_count(m, HTTP_X_API_KEY) > 1 || http_count(m, HTTP_AUTHORIZATION) > 1 ||
-	       !route_path_is_plain(m->path);
+	return credential_is_ambiguous(m) || !route_path_is_plain(m->path);
 }
 
 static enum step step_route(struct exchange *x)
@@ -197,35 +197,10 @@ static enum step step_route(struct exchange *x)
 	return STEP_CONNECT;
 }
 
-/* RFC 6750: the scheme's name has no case, and one or more blanks follow it. */
-static struct text bearer_token(struct text value)
-{
-	const struct text none = { NULL, 0 };
-
-	if (value.len < 7 || !text_equal_nocase((struct text){ value.ptr, 6 }, TEXT("Bearer")) ||
-	    value.ptr[6] != ' ')
-		return none;
-	return text_trim((struct text){ value.ptr + 6, value.len - 6 });
-}
-
-static struct text find_key(struct exchange *x)
-{
-	const struct http_message *m = http_stream_request(x->stream);
-	struct text key = { NULL, 0 };
-
-	if (http_has(m, HTTP_X_API_KEY)) {
-		key = http_find(m, HTTP_X_API_KEY)->value;
-	} else if (http_has(m, HTTP_AUTHORIZATION)) {
-		key = bearer_token(http_find(m, HTTP_AUTHORIZATION)->value);
-		x->key_in_authorization = key.ptr;
-	}
-	return key;
-}
-
 static enum step step_gate(struct exchange *x)
 {
 	struct gate_request request = {
-		.key = find_key(x),
+		.key = credential_find(http_stream_request(x->stream), &x->key_in_authorization),
 		.cost = x->route->cost,
 		.feature = x->route->feature,
 		.now_ns = clock_mono_ns(),

@@ -28,7 +28,6 @@ struct exchange {
 	struct upstream_link *link; /* NULL: none, or gone */
 	struct exchange *next_spare;
 	struct gate_result gate;
-	struct text key_field; /* value of the field that carries the key */
 	bool key_in_authorization;
 	bool is_charged;      /* holds a place of the account's concurrency */
 	bool is_answered;     /* the answer's head has been given to the client */
