@@ -9,6 +9,8 @@
 
 #define LOAD(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 
+#define CLOCKS_APART_NS NS_PER_SECOND
+
 uint64_t gate_bucket_charge(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t charge_ns,
 			    uint64_t now_ns)
 {
@@ -47,9 +49,14 @@ static bool concurrency_take(struct tollgate_slot *slot, uint32_t limit)
 	return true;
 }
 
+/* Never below nothing: counts begin anew when slots are adopted, and an older agent may still give back. */
 static void concurrency_give_back(struct tollgate_slot *slot)
 {
-	__atomic_fetch_sub(&slot->concurrency, 1, __ATOMIC_ACQ_REL);
+	uint64_t held = LOAD(&slot->concurrency);
+
+	while (held && !__atomic_compare_exchange_n(&slot->concurrency, &held, held - 1, false,
+						    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		;
 }
 
 /* Who sends this? ALLOW with slot and generation, or why not. */
@@ -101,6 +108,23 @@ static bool quota_fits(const struct tollgate_slot *slot, const struct gate_reque
 	return request->cost <= result->quota_left;
 }
 
+/*
+ * The bucket's word. A debt beyond the limit was charged by a worker that still went by limits of
+ * before a change; it is forgiven, or it could lock the account out for as long as those were. Workers
+ * ask the clock one after the other, so a little more than the limit is nothing to wonder at.
+ */
+static uint64_t read_bucket(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t now_ns)
+{
+	uint64_t tat_ns = LOAD(&slot->tat_ns), fresh_ns = now_ns + limit_ns;
+
+	if (tollgate_bucket_debt(tat_ns, now_ns) <= limit_ns + CLOCKS_APART_NS)
+		return tat_ns;
+	if (__atomic_compare_exchange_n(&slot->tat_ns, &tat_ns, fresh_ns, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_ACQUIRE))
+		return fresh_ns;
+	return tat_ns;
+}
+
 /* What is left in the bucket, for the answer's headers. */
 static void describe_rate(struct gate_result *result, uint64_t tat_ns, uint64_t now_ns)
 {
@@ -128,7 +152,9 @@ static enum tollgate_verdict charge(struct tollgate_slot *slot, const struct gat
 	const struct slot_limits *limits = &result->limits;
 	uint64_t charge_ns = request->cost * limits->interval_ns;
 
-	result->wait_ns = gate_bucket_charge(slot, limits->limit_ns, charge_ns, request->now_ns);
+	if (charge_ns)
+		result->wait_ns =
+			gate_bucket_charge(slot, limits->limit_ns, charge_ns, request->now_ns);
 	if (result->wait_ns)
 		return TOLLGATE_OVER_RATE;
 	if (!limits->quota_limit)
@@ -149,18 +175,21 @@ static enum tollgate_verdict check_limits(struct tollgate_slot *slot,
 {
 	const struct slot_limits *limits = &result->limits;
 	uint32_t period = usage_period(limits->quota_period, request->wall_ms);
-	uint64_t charge_ns = request->cost * limits->interval_ns, tat_ns = LOAD(&slot->tat_ns);
+	uint64_t charge_ns = request->cost * limits->interval_ns, tat_ns;
 	enum tollgate_verdict verdict;
 
 	if (limits->state != TOLLGATE_SLOT_OPEN)
 		return TOLLGATE_INACTIVE;
+	tat_ns = read_bucket(slot, limits->limit_ns, request->now_ns);
 	describe_rate(result, tat_ns, request->now_ns);
 	if (!quota_fits(slot, request, result, period)) {
 		result->wait_ns = result->quota_more_ms * NS_PER_MS;
 		return TOLLGATE_OVER_QUOTA;
 	}
-	result->wait_ns =
-		tollgate_bucket_wait(tat_ns, limits->limit_ns, charge_ns, request->now_ns);
+	/* What costs nothing asks nothing of the bucket; so does all without a rate limit. */
+	if (charge_ns)
+		result->wait_ns =
+			tollgate_bucket_wait(tat_ns, limits->limit_ns, charge_ns, request->now_ns);
 	if (result->wait_ns)
 		return TOLLGATE_OVER_RATE;
 	if (request->feature >= 0 && !(limits->features & 1ULL << request->feature))
