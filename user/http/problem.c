@@ -7,15 +7,18 @@ static int append_string(struct buf *b, const char *s)
 {
 	int err = buf_append(b, "\"", 1);
 
-	for (; *s && !err; s++) {
-		unsigned char c = *s;
+	while (!err) {
+		const char *plain = s;
+		unsigned char c;
 
-		if (c == '"' || c == '\\')
-			err = buf_printf(b, "\\%c", c);
-		else if (c < 0x20)
-			err = buf_printf(b, "\\u%04x", c);
-		else
-			err = buf_append(b, s, 1);
+		while ((unsigned char)*s >= 0x20 && *s != '"' && *s != '\\')
+			s++;
+		err = buf_append(b, plain, (size_t)(s - plain));
+		c = (unsigned char)*s++;
+		if (!c)
+			break;
+		if (!err)
+			err = c < 0x20 ? buf_printf(b, "\\u%04x", c) : buf_printf(b, "\\%c", c);
 	}
 	return err ? err : buf_append(b, "\"", 1);
 }
@@ -24,8 +27,12 @@ int problem_write_body(struct buf *b, unsigned status, const char *detail,
 		       const char *violated_policy)
 {
 	size_t len = buf_len(b);
-	int err = buf_printf(b, "{\"status\":%u,\"detail\":", status);
+	int err = buf_append_str(b, "{\"status\":");
 
+	if (!err)
+		err = buf_append_u64(b, status);
+	if (!err)
+		err = buf_append_str(b, ",\"detail\":");
 	if (!err)
 		err = append_string(b, detail);
 	if (!err && violated_policy)
