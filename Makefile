@@ -155,10 +155,15 @@ bench: $(BIN) $(BENCH_BIN) ## CPU and latency against nginx and HAProxy, and nan
 asan: ## the same with AddressSanitizer and UndefinedBehaviorSanitizer, below build/asan
 	$(MAKE) BUILD=build/asan SAN=1 CFLAGS="-O1 -g"
 
-install: all ## into DESTDIR and PREFIX
+install: all ## into DESTDIR and PREFIX; the configuration only if there is none
 	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/tollgate
 	install -D -m 0644 scripts/tollgate.service $(DESTDIR)/lib/systemd/system/tollgate.service
-	install -D -m 0640 scripts/tollgate.yaml $(DESTDIR)/etc/tollgate/tollgate.yaml.sample
+	install -D -m 0644 scripts/tollgate.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/tollgate.conf
+	install -D -m 0644 scripts/man/tollgate.8 $(DESTDIR)$(PREFIX)/share/man/man8/tollgate.8
+	install -D -m 0644 scripts/tollgate.schema.json $(DESTDIR)$(PREFIX)/share/tollgate/tollgate.schema.json
+	install -D -m 0644 scripts/tollgate.yaml $(DESTDIR)$(PREFIX)/share/tollgate/tollgate.yaml
+	test -e $(DESTDIR)/etc/tollgate/tollgate.yaml || \
+	        install -D -m 0640 scripts/tollgate.yaml $(DESTDIR)/etc/tollgate/tollgate.yaml
 
 clean: ## remove everything that was built
 	rm -rf build

@@ -140,6 +140,7 @@ static void free_all(struct agent *agent)
 	slots_done(&agent->slots);
 	fastpath_close(agent->fastpath, FASTPATH_DETACH);
 	crypto_hmac_free(agent->pepper);
+	free(agent->key_prefix);
 	ruleset_unref(agent->rules);
 	free(agent->workers);
 	uv_loop_close(&agent->loop);
@@ -225,7 +226,7 @@ static const struct tiers *lend_tiers(void *arg)
 
 static const char *lend_key_prefix(void *arg)
 {
-	return ((struct agent *)arg)->rules->config->key_prefix;
+	return ((struct agent *)arg)->key_prefix;
 }
 
 static bool is_ready(void *arg, const char **ret_why)
@@ -452,12 +453,15 @@ static int drop_privileges(struct agent *agent)
 	return err;
 }
 
-static int make_penalty(struct agent *agent)
+static int make_gate(struct agent *agent)
 {
+	agent->key_prefix = strdup(agent->rules->config->key_prefix);
+	if (!agent->key_prefix)
+		return -ENOMEM;
 	agent->gate = (struct gate){
 		.slots = &agent->slots,
 		.pepper = agent->pepper,
-		.key_prefix = agent->rules->config->key_prefix,
+		.key_prefix = agent->key_prefix,
 	};
 	agent->penalty = penalty_new(agent->fastpath);
 	return agent->penalty ? 0 : -ENOMEM;
@@ -479,7 +483,7 @@ static int start_workers(struct agent *agent)
 static int come_up(struct agent *agent)
 {
 	static int (*const steps[])(struct agent *) = {
-		lock_state,   load_pepper, open_fastpath,   open_slots,	   make_penalty,
+		lock_state,   load_pepper, open_fastpath,   open_slots,	   make_gate,
 		open_workers, open_admin,  drop_privileges, start_workers, load_begin,
 	};
 

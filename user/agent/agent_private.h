@@ -32,6 +32,7 @@ struct agent {
 	struct ruleset *rules;	   /* one reference: current */
 	const struct tiers *tiers; /* borrowed from `rules` */
 	int lock_fd;
+	char *key_prefix; /* owned: a reload does not change it */
 
 	struct crypto_hmac *pepper;
 	uint8_t pepper_check[CRYPTO_HASH_BYTES];

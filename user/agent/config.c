@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/config_parts.h"
 
@@ -397,7 +398,7 @@ static bool same_listener(const struct config_listener *a, const struct config_l
 	return true;
 }
 
-static bool same_listeners(const struct config *a, const struct config *b)
+bool config_same_listeners(const struct config *a, const struct config *b)
 {
 	if (a->listener_count != b->listener_count)
 		return false;
@@ -416,10 +417,11 @@ unsigned config_needs_restart(const struct config *old, const struct config *fre
 		bool is_same;
 	} rows[] = {
 		{ "store", same_text(old->store, fresh->store) },
-		{ "listeners", same_listeners(old, fresh) },
+		{ "listeners", config_same_listeners(old, fresh) },
 		{ "admin",
 		  same_text(old->admin_socket, fresh->admin_socket) &&
 			  config_same_address(&old->admin_address, &fresh->admin_address) },
+		{ "limits", !memcmp(&old->limits, &fresh->limits, sizeof(old->limits)) },
 		{ "workers", old->workers == fresh->workers },
 		{ "state_dir", same_text(old->state_dir, fresh->state_dir) },
 		{ "instance", same_text(old->instance, fresh->instance) },

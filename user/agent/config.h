@@ -83,6 +83,9 @@ extern bool config_resolves_names;
 
 void config_free(struct config *config); /* accepts NULL and half-built ones */
 
+/* Whether both describe the same listeners in the same order; only certificates may differ. */
+bool config_same_listeners(const struct config *a, const struct config *b);
+
 /*
  * What of @fresh cannot take effect in a running agent that uses @old (listeners, store, workers,
  * state_dir, ...): appends the option's names to @ret_names. 0 when nothing is.

@@ -103,8 +103,8 @@ static void on_loaded(void *arg, int err)
 		return;
 	}
 	mirror_drop_strays(agent->mirror);
-	agent->registry = registry_new(agent->store, agent->mirror, agent->pepper,
-				       agent->rules->config->key_prefix);
+	agent->registry =
+		registry_new(agent->store, agent->mirror, agent->pepper, agent->key_prefix);
 	if (!agent->registry) {
 		agent_fail(agent, "out of memory");
 		return;

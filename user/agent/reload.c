@@ -18,18 +18,6 @@ static void on_rules_set(void *arg, int err)
 		log_error("reload: a worker is short of memory and keeps the old rules");
 }
 
-/* A worker indexes TLS contexts by listener: the listeners must be the same ones. */
-static bool same_listeners(const struct config *a, const struct config *b)
-{
-	if (a->listener_count != b->listener_count)
-		return false;
-	for (unsigned i = 0; i < a->listener_count; i++) {
-		if (!a->listeners[i].certificate != !b->listeners[i].certificate)
-			return false;
-	}
-	return true;
-}
-
 int reload(struct agent *agent, struct buf *messages)
 {
 	struct ruleset *old = agent->rules, *fresh;
@@ -44,7 +32,8 @@ int reload(struct agent *agent, struct buf *messages)
 	err = config_read(agent->config_path, &config, messages);
 	if (err)
 		return err;
-	if (!same_listeners(old->config, config)) {
+	/* Workers find a listener's certificate by its place in the list. */
+	if (!config_same_listeners(old->config, config)) {
 		buf_append_str(messages, "listeners cannot change without a restart\n");
 		config_free(config);
 		return -EINVAL;
