@@ -82,8 +82,9 @@ static int format(struct slots *slots)
 	struct tollgate_slots_head *head = slots->head;
 	int err;
 
+	memset(head, 0,
+	       sizeof(*head)); /* first: half of the slots are nobody's, should we die below */
 	memset(slots->list, 0, (size_t)slots->count * sizeof(*slots->list));
-	memset(head, 0, sizeof(*head));
 	err = crypto_random(&head->epoch, sizeof(head->epoch));
 	if (err)
 		return err;
@@ -125,6 +126,7 @@ static void settle(struct tollgate_slot *slot, bool is_other_boot)
 			*usage = (struct tollgate_usage){ 0 };
 		usage->collected = 0; /* write it again: harmless, and it may not have arrived */
 	}
+	slot->quota_collected = 0;
 	if (is_other_boot) {
 		slot->tat_ns = 0;
 		slot->drop_until_ns = 0;
@@ -200,14 +202,15 @@ static void reprice_debt(struct tollgate_slot *slot, uint64_t interval_ns, uint6
 {
 	uint64_t old_ns = slot->interval_ns,
 		 tat_ns = __atomic_load_n(&slot->tat_ns, __ATOMIC_RELAXED);
-	uint64_t debt_ns, fresh_ns;
+	__uint128_t debt_ns;
+	uint64_t fresh_ns;
 
 	if (old_ns == interval_ns && slot->limit_ns == limit_ns)
 		return;
 	do {
 		debt_ns = tollgate_bucket_debt(tat_ns, now_ns);
-		debt_ns = old_ns ? (uint64_t)((__uint128_t)debt_ns * interval_ns / old_ns) : 0;
-		fresh_ns = now_ns + (debt_ns < limit_ns ? debt_ns : limit_ns);
+		debt_ns = old_ns ? debt_ns * interval_ns / old_ns : 0;
+		fresh_ns = now_ns + (debt_ns < limit_ns ? (uint64_t)debt_ns : limit_ns);
 	} while (!__atomic_compare_exchange_n(&slot->tat_ns, &tat_ns, fresh_ns, false,
 					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 }
