@@ -159,6 +159,7 @@ install: all ## into DESTDIR and PREFIX; the configuration only if there is none
 	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/tollgate
 	install -D -m 0644 scripts/tollgate.service $(DESTDIR)/lib/systemd/system/tollgate.service
 	install -D -m 0644 scripts/tollgate.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/tollgate.conf
+	test -n "$(DESTDIR)" || systemd-sysusers $(PREFIX)/lib/sysusers.d/tollgate.conf
 	install -D -m 0644 scripts/man/tollgate.8 $(DESTDIR)$(PREFIX)/share/man/man8/tollgate.8
 	install -D -m 0644 scripts/tollgate.schema.json $(DESTDIR)$(PREFIX)/share/tollgate/tollgate.schema.json
 	install -D -m 0644 scripts/tollgate.yaml $(DESTDIR)$(PREFIX)/share/tollgate/tollgate.yaml
