@@ -15,6 +15,8 @@
 #define CHECK_DIGITS	 6
 #define PEPPER_MIN_BYTES 32
 #define PEPPER_MAX_BYTES 4096
+#define HINT_START	 8
+#define HINT_END	 4
 
 static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -107,17 +109,15 @@ bool key_is_plausible(const char *prefix, struct text key)
 
 void key_hint(struct text key, char ret_hint[16])
 {
-	size_t shown = 0;
+	/* A quarter of the key at most, so that the hint of a short foreign one gives nothing away. */
+	size_t room = key.len / 4 > HINT_END ? key.len / 4 - HINT_END : 0;
+	const char *prefix_end;
 
-	/* A quarter of a short foreign key at most, so that the hint gives nothing away. */
-	while (shown < 8 && shown < key.len / 4 && key.ptr[shown] != '_')
-		shown++;
-	if (shown < 8 && shown < key.len / 4) {
-		const char *last = memrchr(key.ptr, '_', key.len);
-
-		shown = last && last - key.ptr < 8 ? (size_t)(last - key.ptr) : shown;
-	}
-	snprintf(ret_hint, 16, "%.*s...%.*s", (int)shown, key.ptr, 4, key.ptr + key.len - 4);
+	if (room > HINT_START)
+		room = HINT_START;
+	prefix_end = memrchr(key.ptr, '_', room + 1);
+	snprintf(ret_hint, 16, "%.*s...%.*s", (int)(prefix_end ? prefix_end - key.ptr : (long)room),
+		 key.ptr, HINT_END, key.ptr + key.len - HINT_END);
 }
 
 static int write_all(int fd, const uint8_t *bytes, size_t len)
@@ -164,6 +164,7 @@ static int pepper_make(const char *path)
 	/* Written aside and linked, so that no reader ever sees a part of it. */
 	if (snprintf(fresh, sizeof(fresh), "%s.%d", path, getpid()) >= (int)sizeof(fresh))
 		return -ENAMETOOLONG;
+	unlink(fresh); /* of a process that died here and had our id */
 	fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;

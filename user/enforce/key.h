@@ -34,7 +34,10 @@ void key_format(const char *prefix, const uint8_t random[KEY_RANDOM_BYTES],
  */
 bool key_is_plausible(const char *prefix, struct text key);
 
-/* What people may see of a key: "tg_live...wxyz". @ret_hint holds 16 bytes with the NUL. */
+/*
+ * What people may see of a plausible key: "tg_live...wxyz", a quarter of it at most. @ret_hint holds
+ * 16 bytes with the NUL.
+ */
 void key_hint(struct text key, char ret_hint[16]);
 
 /*
