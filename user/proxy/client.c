@@ -77,23 +77,32 @@ void client_settled(void *context, uint32_t received)
 				 received, __ATOMIC_RELEASE);
 }
 
-/* The flow stays bound as long as every key on it was one account's. */
+void client_unbind(struct client *client)
+{
+	client->is_first_seen = true;
+	client->is_bound = false;
+	if (client->conn_index != CLIENT_NOT_ENROLLED)
+		__atomic_fetch_and(&fastpath_conn(fastpath_of(client), client->conn_index)->flags,
+				   ~TOLLGATE_CONN_BOUND, __ATOMIC_ACQ_REL);
+}
+
+/*
+ * The flow stays bound as long as every key on it was one account's. A request that costs nothing is
+ * allowed even without credit, so a connection that makes such requests is none to drop.
+ */
 static void bind_account(struct client *client, const struct gate_result *result)
 {
-	struct tollgate_conn *record = NULL;
-	bool same = result->has_account;
+	bool same = result->has_account && result->cost;
 
 	if (client->is_first_seen)
 		same = same && client->is_bound && client->slot == result->slot &&
 		       client->generation == result->generation;
+	if (!same)
+		client_unbind(client);
 	client->is_first_seen = true;
 	client->is_bound = same;
 	client->slot = result->slot;
 	client->generation = result->generation;
-	if (client->conn_index != CLIENT_NOT_ENROLLED)
-		record = fastpath_conn(fastpath_of(client), client->conn_index);
-	if (record && !same)
-		__atomic_fetch_and(&record->flags, ~TOLLGATE_CONN_BOUND, __ATOMIC_ACQ_REL);
 }
 
 static void enrol(struct client *client, struct http_stream *s)

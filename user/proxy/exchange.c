@@ -183,16 +183,17 @@ static bool is_malformed(const struct http_message *m)
 static enum step step_route(struct exchange *x)
 {
 	const struct http_message *m = http_stream_request(x->stream);
+	bool is_bad = is_malformed(m), asks_preflight;
 
-	if (is_malformed(m))
-		return refuse(x, TOLLGATE_MALFORMED);
-	x->route = routes_find(x->rules->rules->routes, m->path);
-	if (!x->route)
-		return refuse(x, TOLLGATE_NO_ROUTE);
-	if (x->route->cors && is_preflight(m))
-		return answer_preflight(x);
-	if (!x->route->is_public)
+	x->route = is_bad ? NULL : routes_find(x->rules->rules->routes, m->path);
+	asks_preflight = x->route && x->route->cors && is_preflight(m);
+	if (x->route && !x->route->is_public && !asks_preflight)
 		return STEP_GATE;
+	client_unbind(x->client);
+	if (!x->route)
+		return refuse(x, is_bad ? TOLLGATE_MALFORMED : TOLLGATE_NO_ROUTE);
+	if (asks_preflight)
+		return answer_preflight(x);
 	count(&x->proxy->counters.verdicts[TOLLGATE_PUBLIC]);
 	return STEP_CONNECT;
 }

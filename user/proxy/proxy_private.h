@@ -56,6 +56,9 @@ struct client *client_of(struct http_stream *s, const struct proxy_port *port,
 void client_closed(void *client);
 void client_settled(void *client, uint32_t received);
 
+/* A request came that asked for no key: others than one account's requests come on this connection. */
+void client_unbind(struct client *client);
+
 /* A verdict was given on one of its requests: bind, enrol, mark, penalize as fits. */
 void client_note_verdict(struct client *client, struct http_stream *s, const struct rules *rules,
 			 const struct gate_result *result, uint64_t now_ns);
