@@ -194,7 +194,9 @@ static void on_tick(uv_timer_t *timer)
 	if (agent->phase == AGENT_RUNNING)
 		mirror_update_grace(agent->mirror, clock_wall_ms(), clock_mono_ns());
 	flush_usage(agent);
-	sd_notify(0, "WATCHDOG=1");
+	/* It blocks while systemd does not read, so only if systemd asked for it. */
+	if (sd_watchdog_enabled(0, NULL) > 0)
+		sd_notify(0, "WATCHDOG=1");
 }
 
 /* What is lent to the admin interface. */
