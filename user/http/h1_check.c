@@ -183,6 +183,30 @@ static int note_field(struct cursor *c, enum http_name id, struct text value)
 	}
 }
 
+/*
+ * Behind the bytes of a value. Eight at a time while none of them is a control byte; those above 0x7f
+ * are none, and TAB, which is one but allowed, is left to the slow way.
+ */
+static const char *skip_value(const char *p, const char *end)
+{
+	const uint64_t ones = 0x0101010101010101, high = ones << 7;
+
+	while (end - p >= 8) {
+		uint64_t word, below_space, del;
+
+		memcpy(&word, p, 8);
+		below_space = (word - ones * 0x20) & ~word;
+		del = word ^ ones * 0x7f;
+		del = (del - ones) & ~del;
+		if ((below_space | del) & high)
+			break;
+		p += 8;
+	}
+	while (p < end && h1_is(*p, H1_VALUE))
+		p++;
+	return p;
+}
+
 /* One field line; the cursor stands at its first byte. */
 static int take_field(struct cursor *c)
 {
@@ -199,8 +223,7 @@ static int take_field(struct cursor *c)
 	if (p == c->end || *p != ':')
 		return broken(c, "field name is no token");
 	value.ptr = ++p;
-	while (p < c->end && h1_is(*p, H1_VALUE))
-		p++;
+	p = skip_value(p, c->end);
 	value.len = p - value.ptr;
 	if (c->end - p < 2 || p[0] != '\r' || p[1] != '\n')
 		return broken(c, "control byte in a field value");

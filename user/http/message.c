@@ -39,10 +39,13 @@ enum http_name http_name_find(struct text name)
 {
 	if (name.len >= sizeof(by_length) / sizeof(by_length[0]))
 		return HTTP_OTHER;
-	for (const uint8_t *id = by_length[name.len]; *id != HTTP_OTHER; id++)
-		if (((name.ptr[0] ^ spellings[*id].ptr[0]) & ~0x20) == 0 &&
-		    text_equal_nocase(name, spellings[*id]))
+	for (const uint8_t *id = by_length[name.len]; *id != HTTP_OTHER; id++) {
+		if ((name.ptr[0] ^ spellings[*id].ptr[0]) & ~0x20)
+			continue;
+		/* Mostly it is spelt as in the RFCs. */
+		if (text_equal(name, spellings[*id]) || text_equal_nocase(name, spellings[*id]))
 			return *id;
+	}
 	return HTTP_OTHER;
 }
 
