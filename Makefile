@@ -18,7 +18,9 @@ endif
 
 SAN ?=
 ifeq ($(SAN),1)
-SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# liburcu's iteration macros step back from a null pointer at the end of a table.
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize=pointer-overflow -fno-sanitize-recover=all \
+            -fno-omit-frame-pointer
 endif
 
 PACKAGES := libuv libbpf libelf zlib libssl libcrypto sqlite3 jansson yaml-0.1 liburcu-cds \

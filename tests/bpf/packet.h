@@ -56,7 +56,8 @@ struct packet {
 
 static inline void packet_put(struct packet *p, const void *bytes, size_t len)
 {
-	memcpy(p->data + p->len, bytes, len);
+	if (len)
+		memcpy(p->data + p->len, bytes, len);
 	p->len += len;
 }
 
