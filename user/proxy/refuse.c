@@ -8,13 +8,19 @@
 #include "enforce/usage.h"
 #include "http/problem.h"
 
+/* Refusals must be cheap: bodies are literals but for their end, and fields are put together here. */
+#define FIELDS_MAX 512 /* the literals below, at most 250 bytes, and ten numbers of 20 digits */
+
 static const struct {
 	unsigned status;
-	const char *detail;
+	struct text problem; /* what problem_write_body() makes of it, but for the end */
 } verdicts[] = {
-#define X(name, label, status, detail) { status, detail },
+#define PROBLEM(status, detail) "{\"status\":" #status ",\"detail\":\"" detail "\""
+#define X(name, label, status, detail) \
+	{ status, { PROBLEM(status, detail), sizeof(PROBLEM(status, detail)) - 1 } },
 	TOLLGATE_VERDICTS(X)
 #undef X
+#undef PROBLEM
 };
 
 unsigned refuse_status(enum tollgate_verdict verdict)
@@ -29,16 +35,23 @@ static uint64_t seconds_up(uint64_t amount, uint64_t per_second)
 	return seconds ? seconds : 1;
 }
 
-/* Text first, numbers in between: no error of these few appends can go unseen. */
-static int put(struct buf *b, int err, const char *text)
+static char *put(char *at, struct text text)
 {
-	return err ? err : buf_append_str(b, text);
+	memcpy(at, text.ptr, text.len);
+	return at + text.len;
 }
 
-static int put_number(struct buf *b, int err, const char *before, uint64_t number)
+static char *put_number(char *at, struct text before, uint64_t number)
 {
-	err = put(b, err, before);
-	return err ? err : buf_append_u64(b, number);
+	char digits[20];
+	size_t first = sizeof(digits);
+
+	do {
+		digits[--first] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	at = put(at, before);
+	return put(at, (struct text){ digits + first, sizeof(digits) - first });
 }
 
 static uint64_t period_seconds(const struct gate_result *result)
@@ -47,130 +60,126 @@ static uint64_t period_seconds(const struct gate_result *result)
 	return result->limits.quota_period == TOLLGATE_PERIOD_DAY ? 86400 : 31 * 86400;
 }
 
-static int put_rate_policy(struct buf *b, int err, const struct gate_result *result)
+static char *put_rate_policy(char *at, const struct gate_result *result)
 {
-	err = put_number(b, err,
-			 "\"rate\";q=", result->limits.limit_ns / result->limits.interval_ns);
-	return put_number(b, err, ";w=", seconds_up(result->limits.limit_ns, NS_PER_SECOND));
+	at = put_number(at, TEXT("\"rate\";q="),
+			result->limits.limit_ns / result->limits.interval_ns);
+	return put_number(at, TEXT(";w="), seconds_up(result->limits.limit_ns, NS_PER_SECOND));
 }
 
-static int put_quota_policy(struct buf *b, int err, const struct gate_result *result)
+static char *put_quota_policy(char *at, const struct gate_result *result)
 {
-	err = put_number(b, err, "\"quota\";q=", result->limits.quota_limit);
-	return put_number(b, err, ";w=", period_seconds(result));
+	at = put_number(at, TEXT("\"quota\";q="), result->limits.quota_limit);
+	return put_number(at, TEXT(";w="), period_seconds(result));
 }
 
-static int put_rate_left(struct buf *b, int err, const struct gate_result *result)
+/* The rate's t, as its Retry-After, is for this request's cost; a unit's would come too early. */
+static char *put_rate_left(char *at, const struct gate_result *result, bool until_it_passes)
 {
-	err = put_number(b, err, "\"rate\";r=", result->rate_left);
-	return put_number(b, err, ";t=", seconds_up(result->rate_more_ns, NS_PER_SECOND));
+	uint64_t more_ns = result->rate_more_ns;
+
+	if (until_it_passes && more_ns < result->wait_ns)
+		more_ns = result->wait_ns;
+	at = put_number(at, TEXT("\"rate\";r="), result->rate_left);
+	return put_number(at, TEXT(";t="), seconds_up(more_ns, NS_PER_SECOND));
 }
 
-static int put_quota_left(struct buf *b, int err, const struct gate_result *result)
+static char *put_quota_left(char *at, const struct gate_result *result)
 {
-	err = put_number(b, err, "\"quota\";r=", result->quota_left);
-	return put_number(b, err, ";t=", seconds_up(result->quota_more_ms, 1000));
+	at = put_number(at, TEXT("\"quota\";r="), result->quota_left);
+	return put_number(at, TEXT(";t="), seconds_up(result->quota_more_ms, 1000));
 }
 
-static int write_limits(struct buf *b, const struct gate_result *result, bool rate, bool quota)
+static char *put_rate(char *at, const struct gate_result *result, bool until_it_passes)
 {
-	int err = 0;
+	if (!result->limits.interval_ns)
+		return at;
+	at = put_rate_policy(put(at, TEXT("RateLimit-Policy: ")), result);
+	at = put_rate_left(put(at, TEXT("\r\nRateLimit: ")), result, until_it_passes);
+	return put(at, TEXT("\r\n"));
+}
 
-	rate = rate && result->limits.interval_ns;
-	quota = quota && result->limits.quota_limit;
-	if (!rate && !quota)
-		return 0;
-	err = put(b, err, "RateLimit-Policy: ");
-	if (rate)
-		err = put_rate_policy(b, err, result);
-	err = put(b, err, rate && quota ? ", " : "");
-	if (quota)
-		err = put_quota_policy(b, err, result);
-	err = put(b, err, "\r\nRateLimit: ");
-	if (rate)
-		err = put_rate_left(b, err, result);
-	err = put(b, err, rate && quota ? ", " : "");
-	if (quota)
-		err = put_quota_left(b, err, result);
-	return put(b, err, "\r\n");
+static char *put_quota(char *at, const struct gate_result *result)
+{
+	if (!result->limits.quota_limit)
+		return at;
+	at = put_quota_policy(put(at, TEXT("RateLimit-Policy: ")), result);
+	at = put_quota_left(put(at, TEXT("\r\nRateLimit: ")), result);
+	return put(at, TEXT("\r\n"));
+}
+
+static char *put_both(char *at, const struct gate_result *result)
+{
+	at = put_rate_policy(put(at, TEXT("RateLimit-Policy: ")), result);
+	at = put_quota_policy(put(at, TEXT(", ")), result);
+	at = put_rate_left(put(at, TEXT("\r\nRateLimit: ")), result, false);
+	at = put_quota_left(put(at, TEXT(", ")), result);
+	return put(at, TEXT("\r\n"));
 }
 
 int refuse_write_limits(const struct gate_result *result, struct buf *fields)
 {
-	return write_limits(fields, result, true, true);
-}
+	char text[FIELDS_MAX], *end;
 
-static int write_problem(unsigned status, const char *detail, const char *policy,
-			 struct buf *fields, struct buf *body)
-{
-	int err = buf_append_str(fields, "Content-Type: application/problem+json\r\n");
-
-	return err ? err : problem_write_body(body, status, detail, policy);
+	if (result->limits.interval_ns && result->limits.quota_limit)
+		end = put_both(text, result);
+	else
+		end = put_quota(put_rate(text, result, false), result);
+	return buf_append(fields, text, (size_t)(end - text));
 }
 
 int refuse_write_failure(unsigned status, const char *detail, struct buf *fields, struct buf *body)
 {
-	return write_problem(status, detail, NULL, fields, body);
+	int err = buf_append_str(fields, PROBLEM_FIELD);
+
+	return err ? err : problem_write_body(body, status, detail, NULL);
 }
 
-/* The rate's t, as its Retry-After, is for this request's cost; a unit's would come too early. */
-static struct gate_result until_it_passes(const struct gate_result *result)
+static char *put_retry_after(char *at, uint64_t seconds)
 {
-	struct gate_result until = *result;
-
-	if (until.rate_more_ns < until.wait_ns)
-		until.rate_more_ns = until.wait_ns;
-	return until;
+	return put(put_number(at, TEXT("Retry-After: "), seconds), TEXT("\r\n"));
 }
 
-static int write_over_rate(const struct gate_result *result, struct buf *fields, struct buf *body)
+/* The fields that depend on the verdict, and the end of its body where that is not "}". */
+static char *put_fields(char *at, enum tollgate_verdict verdict, const struct gate_result *result,
+			struct text *ret_end)
 {
-	struct gate_result until = until_it_passes(result);
-	int err = write_problem(429, verdicts[TOLLGATE_OVER_RATE].detail, "rate", fields, body);
-
-	err = put_number(fields, err, "Retry-After: ", seconds_up(result->wait_ns, NS_PER_SECOND));
-	err = put(fields, err, "\r\n");
-	return err ? err : write_limits(fields, &until, true, false);
-}
-
-static int write_over_quota(const struct gate_result *result, struct buf *fields, struct buf *body)
-{
-	int err = write_problem(429, verdicts[TOLLGATE_OVER_QUOTA].detail, "quota", fields, body);
-
-	err = put_number(fields, err, "Retry-After: ", seconds_up(result->quota_more_ms, 1000));
-	err = put(fields, err, "\r\n");
-	return err ? err : write_limits(fields, result, false, true);
+	switch (verdict) {
+	case TOLLGATE_OVER_RATE:
+		*ret_end = TEXT(",\"violated-policies\":[\"rate\"]}");
+		at = put_retry_after(at, seconds_up(result->wait_ns, NS_PER_SECOND));
+		return put_rate(at, result, true);
+	case TOLLGATE_OVER_QUOTA:
+		*ret_end = TEXT(",\"violated-policies\":[\"quota\"]}");
+		at = put_retry_after(at, seconds_up(result->quota_more_ms, 1000));
+		return put_quota(at, result);
+	case TOLLGATE_OVER_CONCURRENCY:
+		*ret_end = TEXT(",\"violated-policies\":[\"concurrency\"]}");
+		return put_rate(put_retry_after(at, 1), result, false);
+	case TOLLGATE_NO_FEATURE:
+		return put_rate(at, result, false);
+	case TOLLGATE_UNAVAILABLE:
+		return put_retry_after(at, 1);
+	case TOLLGATE_NO_KEY:
+	case TOLLGATE_BAD_KEY:
+	case TOLLGATE_UNKNOWN_KEY:
+	case TOLLGATE_REVOKED_KEY:
+		return put(at, TEXT("WWW-Authenticate: Bearer\r\n"));
+	default:
+		return at;
+	}
 }
 
 int refuse_write(enum tollgate_verdict verdict, const struct gate_result *result,
 		 struct buf *fields, struct buf *body)
 {
-	unsigned status = verdicts[verdict].status;
-	const char *detail = verdicts[verdict].detail;
+	char text[FIELDS_MAX], *end = put(text, TEXT(PROBLEM_FIELD));
+	struct text body_end = TEXT("}");
 	int err;
 
-	switch (verdict) {
-	case TOLLGATE_OVER_RATE:
-		return write_over_rate(result, fields, body);
-	case TOLLGATE_OVER_QUOTA:
-		return write_over_quota(result, fields, body);
-	case TOLLGATE_OVER_CONCURRENCY:
-		err = write_problem(status, detail, "concurrency", fields, body);
-		err = put(fields, err, "Retry-After: 1\r\n");
-		return err ? err : write_limits(fields, result, true, false);
-	case TOLLGATE_NO_FEATURE:
-		err = write_problem(status, detail, NULL, fields, body);
-		return err ? err : write_limits(fields, result, true, false);
-	case TOLLGATE_UNAVAILABLE:
-		err = write_problem(status, detail, NULL, fields, body);
-		return put(fields, err, "Retry-After: 1\r\n");
-	case TOLLGATE_NO_KEY:
-	case TOLLGATE_BAD_KEY:
-	case TOLLGATE_UNKNOWN_KEY:
-	case TOLLGATE_REVOKED_KEY:
-		err = write_problem(status, detail, NULL, fields, body);
-		return put(fields, err, "WWW-Authenticate: Bearer\r\n");
-	default:
-		return write_problem(status, detail, NULL, fields, body);
-	}
+	end = put_fields(end, verdict, result, &body_end);
+	err = buf_append(fields, text, (size_t)(end - text));
+	if (!err)
+		err = buf_append_text(body, verdicts[verdict].problem);
+	return err ? err : buf_append_text(body, body_end);
 }
