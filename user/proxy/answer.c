@@ -107,8 +107,12 @@ static void on_body(void *owner, const char *data, size_t len)
 
 	if (!x->stream) /* it has all that was announced */
 		return;
+	x->passed += len;
+	/* Whoever has the last byte may send the next request at once: its place must be free. */
+	if (x->passed == x->length)
+		exchange_give_back(x);
 	if (x->is_head_pending)
-		err = send_head(x, piece, x->length == len);
+		err = send_head(x, piece, x->passed == x->length);
 	else
 		err = http_stream_write(x->stream, data, len);
 	if (err && x->stream) {

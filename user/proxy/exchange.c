@@ -94,8 +94,7 @@ static void make_request_id(struct exchange *x)
 	text_hex(id, sizeof(id), x->request_id);
 }
 
-/* What the gate lent goes back before the client learns that its request is over. */
-static void give_back(struct exchange *x)
+void exchange_give_back(struct exchange *x)
 {
 	if (x->is_charged)
 		gate_release(x->proxy->shared.gate, &x->gate);
@@ -106,7 +105,7 @@ struct http_stream *exchange_leave_stream(struct exchange *x)
 {
 	struct http_stream *stream = x->stream;
 
-	give_back(x);
+	exchange_give_back(x);
 	http_stream_set_context(stream, NULL);
 	x->stream = NULL;
 	return stream;
@@ -351,7 +350,7 @@ static enum step step_fail(struct exchange *x)
 
 static enum step step_done(struct exchange *x)
 {
-	give_back(x);
+	exchange_give_back(x);
 	if (x->link)
 		upstream_abandon(x->link);
 	rules_hold_release(x->rules);

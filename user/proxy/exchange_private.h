@@ -42,6 +42,7 @@ struct exchange {
 	enum step step;
 	unsigned status; /* of the pending head */
 	uint64_t length; /* of the pending answer's body */
+	uint64_t passed; /* bytes of it given to the client */
 	bool add_date;
 	struct buf head;   /* the request as it goes upstream, kept for another attempt */
 	struct buf fields; /* of the answer */
@@ -51,6 +52,9 @@ struct exchange {
 
 /* Go on with @step, and on, until a completion is to be waited for. */
 void exchange_run(struct exchange *x, enum step step);
+
+/* The place in the account's concurrency goes back; before the client learns that its request is over. */
+void exchange_give_back(struct exchange *x);
 
 /* The stream's last call is next: nothing that it leads to may find the exchange any more. */
 struct http_stream *exchange_leave_stream(struct exchange *x);
