@@ -53,6 +53,7 @@ struct mirror {
 	uint32_t *slot_by_account; /* owned: open hash of the slots that were adopted, index + 1 */
 	uint32_t slot_mask;
 	bool *slot_is_claimed; /* owned: an account in the store has it */
+	bool is_complete;      /* a load has ended */
 	uint64_t grace_ms;
 	uint64_t account_count, key_count, past_due_count;
 };
@@ -365,6 +366,9 @@ int mirror_put_account(struct mirror *mirror, const struct store_account *accoun
 	entry->created_ms = account->created_ms;
 	entry->past_due_ms = account->past_due_ms;
 	apply(mirror, entry, wall_ms, mono_ns);
+	/* A load brings quotas after accounts, and may be the second one, over slots that have them. */
+	if (!mirror->is_complete)
+		usage_forget_others(&mirror->slots->list[entry->slot]);
 	return 0;
 }
 
@@ -430,6 +434,7 @@ void mirror_drop_strays(struct mirror *mirror)
 		if (slots->list[i].account_id && !mirror->slot_is_claimed[i])
 			slots_give_back(slots, i);
 	}
+	mirror->is_complete = true;
 }
 
 static int match_hash(struct cds_lfht_node *node, const void *hash)

@@ -59,7 +59,10 @@ int mirror_can_add(const struct mirror *mirror);
 /* Enter or change a key. -ENOENT for an unknown account, -ENOMEM. */
 int mirror_put_key(struct mirror *mirror, const struct store_key *key);
 
-/* After everything was entered: slots found at the start that belong to no account are given back. */
+/*
+ * After everything was entered: slots found at the start that belong to no account are given back. A
+ * load that failed before this is simply done again, accounts first.
+ */
 void mirror_drop_strays(struct mirror *mirror);
 
 /* What a key stands for. */

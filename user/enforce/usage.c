@@ -29,8 +29,9 @@
 /* Windows that had to make room before they were collected: only when the store was away for long. */
 static struct {
 	pthread_mutex_t lock;
-	struct store_usage *rows; /* owned */
+	struct store_usage *rows; /* owned; in the order they came */
 	size_t count, size;
+	uint64_t gone; /* rows before these, that were confirmed */
 } aside = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static uint64_t tagged(uint64_t window, uint64_t count)
@@ -87,7 +88,7 @@ static void set_aside(const struct store_usage *row)
 static void open_window(const struct slots *slots, struct tollgate_slot *slot,
 			struct tollgate_usage *usage, uint64_t old, uint64_t window)
 {
-	if (old && usage->collected != tagged(old, usage->requests)) {
+	if (old && LOAD(&usage->collected) != tagged(old, usage->requests)) {
 		struct store_usage row =
 			usage_row(slots, slot->account_id, old, usage->requests, usage->units);
 
@@ -163,35 +164,47 @@ bool usage_quota_charge(struct tollgate_slot *slot, uint32_t period, uint64_t un
 	return true;
 }
 
+/* @word with so many units more, in @period: what it holds of an earlier one is over. */
+static uint64_t word_plus(uint64_t word, uint32_t period, uint64_t units)
+{
+	uint64_t sum = (PERIOD_OF(word) == period ? UNITS_OF(word) : 0) + units;
+
+	return WORD(period, sum < COUNT_MASK ? sum : COUNT_MASK);
+}
+
+/* Units of the word's period that this epoch charged itself. */
+static uint64_t own_units(uint64_t word, uint64_t base)
+{
+	return UNITS_OF(word) - (PERIOD_OF(base) == PERIOD_OF(word) ? UNITS_OF(base) : 0);
+}
+
+void usage_forget_others(struct tollgate_slot *slot)
+{
+	uint64_t word = slot->quota_word;
+
+	STORE(&slot->quota_word, WORD(PERIOD_OF(word), own_units(word, slot->quota_base)));
+	STORE(&slot->quota_base, 0);
+}
+
 void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *quota,
 			 uint64_t epoch)
 {
-	uint64_t word = slot->quota_word, base = slot->quota_base,
-		 units = quota->units & COUNT_MASK;
+	uint64_t word = slot->quota_word, units = quota->units & COUNT_MASK;
+	uint32_t period = quota->period;
 
-	if (quota->period_kind != slot->quota_period)
+	if (quota->period_kind != slot->quota_period || PERIOD_OF(word) > period)
 		return;
-	if (PERIOD_OF(word) != quota->period)
-		word = WORD(quota->period, 0);
-	if (PERIOD_OF(base) != quota->period)
-		base = WORD(quota->period, 0);
 	if (quota->epoch != epoch) {
-		word += units;
-		base += units;
-	} else if (UNITS_OF(word) - UNITS_OF(base) < units) {
-		word = base + units;
+		STORE(&slot->quota_base, word_plus(slot->quota_base, period, units));
+		STORE(&slot->quota_word, word_plus(word, period, units));
+	} else if (PERIOD_OF(word) != period || own_units(word, slot->quota_base) < units) {
+		STORE(&slot->quota_word, word_plus(slot->quota_base, period, units));
 	}
-	STORE(&slot->quota_base, base);
-	STORE(&slot->quota_word, word);
 }
 
-static bool is_full(const struct usage_batch *batch, size_t max_rows)
-{
-	return batch->usage_count >= max_rows || batch->quota_count >= max_rows;
-}
-
+/* A slot's two windows; one that finds no more room comes with a later batch. */
 static int collect_window(const struct slots *slots, const struct tollgate_slot *slot, unsigned i,
-			  struct usage_batch *batch)
+			  size_t max_rows, struct usage_batch *batch)
 {
 	const struct tollgate_usage *usage = &slot->usage[i];
 	uint64_t window = LOAD(&usage->window), requests = LOAD(&usage->requests);
@@ -199,7 +212,7 @@ static int collect_window(const struct slots *slots, const struct tollgate_slot 
 	struct store_usage row;
 
 	if (!window || window == TOLLGATE_USAGE_BUSY || LOAD(&usage->window) != window ||
-	    usage->collected == tagged(window, requests))
+	    usage->collected == tagged(window, requests) || batch->usage_count >= max_rows)
 		return 0;
 	row = usage_row(slots, slot->account_id, window, requests, units);
 	return push(&batch->usage, &batch->usage_count, &batch->usage_size, &row);
@@ -227,7 +240,7 @@ static int collect_quota(const struct slots *slots, const struct tollgate_slot *
 		.epoch = slots->head->epoch,
 		.period_kind = slot->quota_period,
 		.period = PERIOD_OF(word),
-		.units = UNITS_OF(word) - (PERIOD_OF(base) == PERIOD_OF(word) ? UNITS_OF(base) : 0),
+		.units = own_units(word, base),
 	};
 	return 0;
 }
@@ -239,6 +252,8 @@ static int collect_aside(size_t max_rows, struct usage_batch *batch)
 	pthread_mutex_lock(&aside.lock);
 	for (size_t i = 0; i < aside.count && batch->usage_count < max_rows && !err; i++)
 		err = push(&batch->usage, &batch->usage_count, &batch->usage_size, &aside.rows[i]);
+	batch->aside_count = batch->usage_count;
+	batch->aside_end = aside.gone + batch->usage_count;
 	pthread_mutex_unlock(&aside.lock);
 	return err;
 }
@@ -249,15 +264,17 @@ int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batc
 
 	*batch = (struct usage_batch){ 0 };
 	err = collect_aside(max_rows, batch);
-	for (uint32_t done = 0; done < slots->used && !err && !is_full(batch, max_rows); done++) {
+	for (uint32_t done = 0; done < slots->used && !err && batch->usage_count < max_rows &&
+				batch->quota_count < max_rows;
+	     done++) {
 		const struct tollgate_slot *slot = &slots->list[slots->collect_at % slots->used];
 
 		slots->collect_at = (slots->collect_at + 1) % slots->used;
 		if (!slot->account_id)
 			continue;
-		err = collect_window(slots, slot, 0, batch);
+		err = collect_window(slots, slot, 0, max_rows, batch);
 		if (!err)
-			err = collect_window(slots, slot, 1, batch);
+			err = collect_window(slots, slot, 1, max_rows, batch);
 		if (!err)
 			err = collect_quota(slots, slot, batch);
 	}
@@ -266,14 +283,16 @@ int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batc
 	return err;
 }
 
-static void confirm_aside(const struct store_usage *row)
+/* Drop the rows up to @end, counted from the first one ever: those that a batch began with. */
+static void confirm_aside(uint64_t end)
 {
 	pthread_mutex_lock(&aside.lock);
-	for (size_t i = 0; i < aside.count; i++) {
-		if (memcmp(&aside.rows[i], row, sizeof(*row)))
-			continue;
-		aside.rows[i] = aside.rows[--aside.count];
-		break;
+	if (end > aside.gone) {
+		size_t count = (size_t)(end - aside.gone);
+
+		aside.count -= count;
+		aside.gone = end;
+		memmove(aside.rows, aside.rows + count, aside.count * sizeof(*aside.rows));
 	}
 	pthread_mutex_unlock(&aside.lock);
 }
@@ -288,19 +307,25 @@ static struct tollgate_slot *next_slot(const struct slots *slots, uint64_t accou
 	return NULL;
 }
 
+static void confirm_window(struct tollgate_slot *slot, const struct store_usage *row)
+{
+	uint64_t window = row->window_start_s / row->window_seconds + 1;
+	struct tollgate_usage *usage = &slot->usage[window & 1];
+
+	if (LOAD(&usage->window) == window)
+		STORE(&usage->collected, tagged(window, row->requests));
+}
+
 void usage_confirm(const struct slots *slots, const struct usage_batch *batch)
 {
 	uint32_t at = 0;
 
-	for (size_t i = 0; i < batch->usage_count; i++) {
-		const struct store_usage *row = &batch->usage[i];
-		uint64_t window = row->window_start_s / row->window_seconds + 1;
-		struct tollgate_slot *slot = next_slot(slots, row->account, &at);
+	confirm_aside(batch->aside_end);
+	for (size_t i = batch->aside_count; i < batch->usage_count; i++) {
+		struct tollgate_slot *slot = next_slot(slots, batch->usage[i].account, &at);
 
-		if (aside.count)
-			confirm_aside(row);
-		if (slot && LOAD(&slot->usage[window & 1].window) == window)
-			STORE(&slot->usage[window & 1].collected, tagged(window, row->requests));
+		if (slot)
+			confirm_window(slot, &batch->usage[i]);
 	}
 	at = 0;
 	for (size_t i = 0; i < batch->quota_count; i++) {

@@ -42,14 +42,22 @@ uint64_t usage_quota_used(uint64_t word, uint32_t period);
 bool usage_quota_charge(struct tollgate_slot *slot, uint32_t period, uint64_t units,
 			uint64_t limit);
 
-/* Enter a row of the store: another epoch's is added to the base, this epoch's fills an empty slot. */
+/*
+ * Enter a row of the store: another epoch's is added to the base, this epoch's fills an empty slot. A
+ * row of a period that is over is ignored.
+ */
 void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *quota,
 			 uint64_t epoch);
+
+/* Keep only what this epoch charged: before a load, which brings the rows of the others anew. */
+void usage_forget_others(struct tollgate_slot *slot);
 
 /* What is to be written to the store now. */
 struct usage_batch {
 	struct store_usage *usage; /* owned */
 	size_t usage_count, usage_size;
+	size_t aside_count;	    /* the first of these rows, which had been set aside... */
+	uint64_t aside_end;	    /* ...up to the one with this number */
 	struct store_quota *quotas; /* owned */
 	size_t quota_count, quota_size;
 };

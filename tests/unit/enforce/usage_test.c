@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * usage_test: requests are counted once, in the window of their own time, and reach the store.
+ *
+ * A ledger stands for the store: it keeps the largest totals of each account and window, as the store
+ * does, and counts how often each row came.
+ */
+#include "unit/enforce/enforce_fixture.h"
+
+#define WINDOW_MS   (USAGE_WINDOW_SECONDS * 1000ULL)
+#define FIRST	    (WALL_MS / WINDOW_MS) /* number of a window */
+#define LEDGER_ROWS 256
+
+struct ledger {
+	struct store_usage rows[LEDGER_ROWS];
+	unsigned came[LEDGER_ROWS];
+	size_t count;
+};
+
+static void ledger_put(struct ledger *ledger, const struct store_usage *row)
+{
+	size_t i = 0;
+
+	while (i < ledger->count && (ledger->rows[i].account != row->account ||
+				     ledger->rows[i].window_start_s != row->window_start_s))
+		i++;
+	if (i == ledger->count)
+		ledger->rows[ledger->count++] = *row;
+	ledger->came[i]++;
+	if (ledger->rows[i].requests < row->requests)
+		ledger->rows[i] = *row;
+}
+
+static const struct store_usage *ledger_find(const struct ledger *ledger, uint64_t account,
+					     uint64_t window)
+{
+	static const struct store_usage none;
+
+	for (size_t i = 0; i < ledger->count; i++) {
+		if (ledger->rows[i].account == account &&
+		    ledger->rows[i].window_start_s == window * USAGE_WINDOW_SECONDS)
+			return &ledger->rows[i];
+	}
+	return &none;
+}
+
+/* Collect and confirm until nothing is left. */
+static void flush(struct fixture *f, size_t max_rows, struct ledger *ledger)
+{
+	struct usage_batch batch;
+
+	for (unsigned n = 0; n < 1000; n++) {
+		assert_int_equal(usage_collect(&f->slots, max_rows, &batch), 0);
+		if (batch.usage_count > max_rows || batch.quota_count > max_rows)
+			fail_msg("%zu and %zu rows, but at most %zu were asked for",
+				 batch.usage_count, batch.quota_count, max_rows);
+		if (!batch.usage_count && !batch.quota_count)
+			return;
+		for (size_t i = 0; i < batch.usage_count; i++)
+			ledger_put(ledger, &batch.usage[i]);
+		usage_confirm(&f->slots, &batch);
+		usage_batch_done(&batch);
+	}
+	fail_msg("there is always something left");
+}
+
+static struct tollgate_slot *take(struct fixture *f, uint64_t account)
+{
+	return &f->list[slots_take(&f->slots, account)];
+}
+
+static void count(struct fixture *f, struct tollgate_slot *slot, uint64_t window, unsigned times,
+		  uint32_t units)
+{
+	while (times--)
+		usage_count(&f->slots, slot, units, window * WINDOW_MS + times % WINDOW_MS);
+}
+
+static void a_request_counts_in_the_window_of_its_own_time(void **state)
+{
+	static const struct {
+		uint64_t at_ms, window;
+	} rows[] = {
+		{ FIRST * WINDOW_MS, FIRST },
+		{ (FIRST + 1) * WINDOW_MS - 1, FIRST },
+		{ (FIRST + 1) * WINDOW_MS, FIRST + 1 },
+		{ (FIRST + 1) * WINDOW_MS - 1, FIRST }, /* late: its answer took a while */
+		{ (FIRST + 1) * WINDOW_MS + 1, FIRST + 1 },
+		{ FIRST * WINDOW_MS, FIRST },
+	};
+	struct fixture *f = *state;
+	struct tollgate_slot *slot = take(f, 7);
+	struct ledger ledger = { 0 };
+
+	for (size_t i = 0; i < COUNT(rows); i++)
+		usage_count(&f->slots, slot, 10, rows[i].at_ms);
+	flush(f, 100, &ledger);
+	assert_int_equal(ledger.count, 2);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST)->requests, 4);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST)->units, 40);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST + 1)->requests, 2);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST)->epoch, f->head.epoch);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST)->window_seconds, USAGE_WINDOW_SECONDS);
+}
+
+static void time_that_went_back_over_a_restart_loses_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct tollgate_slot *slot = take(f, 7);
+	struct ledger ledger = { 0 };
+
+	count(f, slot, FIRST + 2, 3, 1);
+	count(f, slot, FIRST, 2, 1); /* its entry belongs to a newer window already */
+	flush(f, 100, &ledger);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST + 2)->requests, 5);
+}
+
+static void windows_that_must_make_room_are_set_aside(void **state)
+{
+	struct fixture *f = *state;
+	struct tollgate_slot *slots[3] = { take(f, 7), take(f, 8), take(f, 9) };
+	struct ledger ledger = { 0 };
+
+	/* The store is away for ten windows. */
+	for (unsigned w = 0; w < 10; w++) {
+		for (unsigned a = 0; a < 3; a++)
+			count(f, slots[a], FIRST + w, w + a + 1, 2);
+	}
+	flush(f, 7, &ledger);
+	assert_int_equal(ledger.count, 30);
+	for (unsigned w = 0; w < 10; w++) {
+		for (unsigned a = 0; a < 3; a++) {
+			const struct store_usage *row = ledger_find(&ledger, 7 + a, FIRST + w);
+
+			if (row->requests != w + a + 1 || row->units != 2 * (w + a + 1))
+				fail_msg("account %u, window %u: %llu", 7 + a, w,
+					 (unsigned long long)row->requests);
+		}
+	}
+	for (size_t i = 0; i < ledger.count; i++) {
+		if (ledger.came[i] != 1)
+			fail_msg("row %zu came %u times", i, ledger.came[i]);
+	}
+}
+
+static void a_window_that_the_store_has_is_not_set_aside(void **state)
+{
+	struct fixture *f = *state;
+	struct tollgate_slot *slot = take(f, 7);
+	struct ledger ledger = { 0 };
+
+	count(f, slot, FIRST, 5, 1);
+	flush(f, 100, &ledger);
+	count(f, slot, FIRST + 2, 1, 1);
+	flush(f, 100, &ledger);
+	assert_int_equal(ledger.count, 2);
+	assert_int_equal(ledger.came[0] + ledger.came[1], 2);
+	/* But if it grew since. */
+	count(f, slot, FIRST + 2, 1, 1);
+	count(f, slot, FIRST + 4, 1, 1);
+	flush(f, 100, &ledger);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST + 2)->requests, 2);
+}
+
+static void small_batches_bring_everything_once(void **state)
+{
+	static const size_t max_rows[] = { 1, 2, 3, 7, 19, 20, 21, 1000 };
+	struct fixture *f = *state;
+	struct tollgate_slot *slots[20];
+
+	for (unsigned a = 0; a < 20; a++)
+		slots[a] = take(f, a + 1);
+	slots_give_back(&f->slots, 4);
+	for (size_t i = 0; i < COUNT(max_rows); i++) {
+		uint64_t window = FIRST + 2 * i;
+		struct ledger ledger = { 0 };
+
+		for (unsigned a = 0; a < 20; a++) {
+			count(f, slots[a], window, a + 1, 1);
+			if (a % 2)
+				count(f, slots[a], window + 1, 1, 3);
+		}
+		slots[4]->usage[0] = slots[4]->usage[1] = (struct tollgate_usage){ 0 };
+		flush(f, max_rows[i], &ledger);
+		if (ledger.count != 19 + 10)
+			fail_msg("at most %zu: %zu rows", max_rows[i], ledger.count);
+		for (size_t r = 0; r < ledger.count; r++)
+			assert_int_equal(ledger.came[r], 1);
+		assert_int_equal(ledger_find(&ledger, 20, window)->requests, 20);
+		assert_int_equal(ledger_find(&ledger, 20, window + 1)->units, 3);
+	}
+}
+
+static void what_was_not_confirmed_comes_again(void **state)
+{
+	struct fixture *f = *state;
+	struct usage_batch batch;
+	struct ledger ledger = { 0 };
+
+	count(f, take(f, 7), FIRST, 5, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(usage_collect(&f->slots, 100, &batch), 0);
+		assert_int_equal(batch.usage_count, 1);
+		usage_batch_done(&batch);
+		assert_null(batch.usage);
+	}
+	flush(f, 100, &ledger);
+	assert_int_equal(ledger.rows[0].requests, 5);
+}
+
+static void a_late_confirmation_hides_nothing_newer(void **state)
+{
+	static const struct {
+		uint64_t window; /* counted between the batch and its confirmation */
+		unsigned rows;	 /* then still to come */
+		const char *why;
+	} rows[] = {
+		{ FIRST, 1, "more in the same window" },
+		{ FIRST + 1, 1, "the next one" },
+		{ FIRST + 2, 2, "one that took its entry: both are new to the store" },
+		/* As many as were confirmed of the other one, and a number that looks alike. */
+		{ FIRST + (1 << 23), 2, "one far away that took its entry" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct tollgate_slot *slot = take(f, i + 1);
+		struct ledger ledger = { 0 };
+		struct usage_batch batch;
+
+		count(f, slot, FIRST, 5, 1);
+		assert_int_equal(usage_collect(&f->slots, 100, &batch), 0);
+		count(f, slot, rows[i].window, 5, 1);
+		usage_confirm(&f->slots, &batch);
+		usage_batch_done(&batch);
+		flush(f, 100, &ledger);
+		if (ledger.count != rows[i].rows ||
+		    ledger_find(&ledger, i + 1, rows[i].window)->requests !=
+			    (rows[i].window == FIRST ? 10 : 5))
+			fail_msg("%s: %zu rows came", rows[i].why, ledger.count);
+	}
+}
+
+static void confirmations_of_what_was_set_aside_may_come_in_any_order(void **state)
+{
+	struct fixture *f = *state;
+	struct tollgate_slot *slot = take(f, 7);
+	struct usage_batch first, second, third;
+	struct ledger ledger = { 0 };
+
+	for (unsigned w = 0; w < 6; w++) /* four set aside, two in the slot */
+		count(f, slot, FIRST + w, w + 1, 1);
+	assert_int_equal(usage_collect(&f->slots, 2, &first), 0);
+	assert_int_equal(usage_collect(&f->slots, 3, &second), 0);
+	usage_confirm(&f->slots, &second);
+	usage_confirm(&f->slots, &first); /* its rows are gone already */
+	usage_confirm(&f->slots, &first);
+	assert_int_equal(usage_collect(&f->slots, 100, &third), 0);
+	assert_int_equal(third.usage_count, 3);
+	assert_int_equal(third.aside_count, 1);
+	assert_int_equal(third.usage[0].requests, 4);
+	usage_batch_done(&first);
+	usage_batch_done(&second);
+	usage_batch_done(&third);
+	flush(f, 100, &ledger);
+	assert_int_equal(ledger.count, 3);
+}
+
+static void a_restart_writes_everything_again(void **state)
+{
+	struct fixture *f = *state;
+	struct tollgate_slot *slot = take(f, 7);
+	struct ledger ledger = { 0 };
+
+	count(f, slot, FIRST, 5, 1);
+	count(f, slot, FIRST + 1, 6, 1);
+	slot->quota_period = TOLLGATE_PERIOD_DAY;
+	assert_true(usage_quota_charge(slot, 20000, 3, 10));
+	flush(f, 100, &ledger);
+	assert_int_equal(fixture_adopt(f), SLOTS_SAME_BOOT);
+	flush(f, 100, &ledger);
+	assert_int_equal(ledger.count, 2);
+	assert_int_equal(ledger.came[0] + ledger.came[1], 4);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST)->requests, 5);
+}
+
+static void nothing_is_collected_from_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct usage_batch batch;
+
+	assert_int_equal(usage_collect(&f->slots, 100, &batch), 0);
+	assert_int_equal(batch.usage_count + batch.quota_count, 0);
+	usage_confirm(&f->slots, &batch);
+	usage_batch_done(&batch);
+	take(f, 7);
+	assert_int_equal(usage_collect(&f->slots, 100, &batch), 0);
+	assert_int_equal(batch.usage_count + batch.quota_count, 0);
+}
+
+/* Threads: in each phase all count in two neighbouring windows, one of which takes an old one's entry. */
+
+#define THREADS 4
+#define PHASES	40
+#define EACH	3000
+
+struct race {
+	struct fixture *f;
+	struct tollgate_slot *slot;
+	pthread_barrier_t phase;
+	struct ledger *ledger;
+	uint64_t counted[PHASES + 1];
+};
+
+static void count_in_phases(void *arg, unsigned index)
+{
+	struct race *race = arg;
+	uint64_t seed = index + 1;
+
+	for (unsigned p = 0; p < PHASES; p++) {
+		uint64_t mine[2] = { 0 };
+
+		pthread_barrier_wait(&race->phase);
+		/* One of them is also the control loop, in some phases: in others the store is away. */
+		for (unsigned i = 0; i < EACH; i++) {
+			unsigned later = draw(&seed) % 2;
+
+			usage_count(&race->f->slots, race->slot, 3,
+				    (FIRST + p + later) * WINDOW_MS);
+			mine[later]++;
+			if (!index && p % 4 == 3 && i % 500 == 0)
+				flush(race->f, 100, race->ledger);
+		}
+		__atomic_fetch_add(&race->counted[p], mine[0], __ATOMIC_RELAXED);
+		__atomic_fetch_add(&race->counted[p + 1], mine[1], __ATOMIC_RELAXED);
+	}
+}
+
+static void threads_blur_no_window(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger ledger = { 0 };
+	struct race race = { .f = f, .slot = take(f, 7), .ledger = &ledger };
+
+	pthread_barrier_init(&race.phase, NULL, THREADS);
+	run_crew(THREADS, count_in_phases, &race);
+	pthread_barrier_destroy(&race.phase);
+	flush(f, 100, &ledger);
+	for (unsigned p = 0; p <= PHASES; p++) {
+		const struct store_usage *row = ledger_find(&ledger, 7, FIRST + p);
+
+		if (row->requests != race.counted[p] || row->units != 3 * race.counted[p])
+			fail_msg("window %u: %llu requests, %llu units, but %llu were counted", p,
+				 (unsigned long long)row->requests, (unsigned long long)row->units,
+				 (unsigned long long)race.counted[p]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_request_counts_in_the_window_of_its_own_time),
+		TEST(time_that_went_back_over_a_restart_loses_nothing),
+		TEST(windows_that_must_make_room_are_set_aside),
+		TEST(a_window_that_the_store_has_is_not_set_aside),
+		TEST(small_batches_bring_everything_once),
+		TEST(what_was_not_confirmed_comes_again),
+		TEST(a_late_confirmation_hides_nothing_newer),
+		TEST(confirmations_of_what_was_set_aside_may_come_in_any_order),
+		TEST(a_restart_writes_everything_again),
+		TEST(nothing_is_collected_from_nothing),
+		TEST(threads_blur_no_window),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
