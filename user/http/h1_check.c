@@ -156,8 +156,12 @@ static int note_connection(struct cursor *c, struct text list)
 	while (http_list_next(&list, &option)) {
 		if (!h1_is_token(option))
 			return broken(c, "Connection is no list of tokens");
-		c->is_close |= text_equal_nocase(option, TEXT("close"));
-		c->is_persistent |= text_equal_nocase(option, TEXT("keep-alive"));
+		if (text_equal_nocase(option, TEXT("close")))
+			c->is_close = true;
+		else if (text_equal_nocase(option, TEXT("keep-alive")))
+			c->is_persistent = true;
+		else
+			c->facts->lists_no_names = false;
 	}
 	return 0;
 }
@@ -285,6 +289,7 @@ int h1_examine(enum h1_side side, struct text head, struct h1_facts *ret_facts,
 	int err;
 
 	memset(ret_facts, 0, offsetof(struct h1_facts, ids));
+	ret_facts->lists_no_names = true;
 	if (!head.len)
 		err = broken(&c, "line without an end");
 	else

@@ -13,6 +13,7 @@ struct h1_facts {
 	unsigned status;
 	unsigned minor;
 	bool keep_alive;
+	bool lists_no_names; /* as in http_message */
 	bool expects_continue;
 	bool expects_unknown;
 	bool has_length;

@@ -300,6 +300,7 @@ static void fill_message(struct h1_parser *p, const struct h1_facts *f)
 	m->expects_continue = f->expects_continue;
 	m->expects_unknown = f->expects_unknown;
 	m->known = f->known;
+	m->lists_no_names = f->lists_no_names;
 	m->is_head = p->side == H1_REQUESTS ? text_is(f->method, "HEAD") : p->answers_head;
 	choose_body(p, f, m);
 	m->keep_alive = f->keep_alive && m->body != HTTP_BODY_UNTIL_CLOSE;

@@ -95,6 +95,9 @@ bool http_connection_lists(const struct http_message *m, struct text name)
 
 	if (!http_has(m, HTTP_CONNECTION))
 		return false;
+	if (m->lists_no_names && name.len != TEXT("close").len &&
+	    name.len != TEXT("keep-alive").len)
+		return false;
 	http_for_each_header (h, m) {
 		if (h->id != HTTP_CONNECTION)
 			continue;
@@ -104,24 +107,6 @@ bool http_connection_lists(const struct http_message *m, struct text name)
 				return true;
 	}
 	return false;
-}
-
-bool http_is_hop_by_hop(enum http_name id)
-{
-	switch (id) {
-	case HTTP_CONNECTION:
-	case HTTP_KEEP_ALIVE:
-	case HTTP_PROXY_CONNECTION:
-	case HTTP_PROXY_AUTHORIZATION:
-	case HTTP_PROXY_AUTHENTICATE:
-	case HTTP_TE:
-	case HTTP_TRAILER:
-	case HTTP_TRANSFER_ENCODING:
-	case HTTP_UPGRADE:
-		return true;
-	default:
-		return false;
-	}
 }
 
 /* The frequent ones first. */

@@ -72,11 +72,12 @@ struct http_message {
 	struct text method;    /* requests */
 	struct text target;    /* requests: origin-form, "*" or absolute-form, as sent */
 	struct text authority; /* requests: Host, or the authority of an absolute-form target */
-	struct text path; /* requests: the target's path, without the query; "*" for OPTIONS * */
-	unsigned status;  /* responses */
-	unsigned minor;	  /* HTTP/1.<minor> */
-	bool is_head;	  /* the method is HEAD, or the response answers one */
-	bool keep_alive;  /* what version and Connection say of the connection */
+	struct text path;    /* requests: the target's path, without the query; "*" for OPTIONS * */
+	unsigned status;     /* responses */
+	unsigned minor;	     /* HTTP/1.<minor> */
+	bool is_head;	     /* the method is HEAD, or the response answers one */
+	bool keep_alive;     /* what version and Connection say of the connection */
+	bool lists_no_names; /* Connection lists at most "close" and "keep-alive" */
 	bool expects_continue; /* requests: Expect: 100-continue */
 	bool expects_unknown;  /* requests: Expect holds something else (417) */
 	enum http_body body;
@@ -110,7 +111,16 @@ unsigned http_count(const struct http_message *m, enum http_name id);
  * (RFC 9110, 7.6.1). Together with http_is_hop_by_hop() that is all that a proxy must not pass on.
  */
 bool http_connection_lists(const struct http_message *m, struct text name);
-bool http_is_hop_by_hop(enum http_name id);
+
+static inline bool http_is_hop_by_hop(enum http_name id)
+{
+	const uint32_t known = 1u << HTTP_CONNECTION | 1u << HTTP_KEEP_ALIVE |
+			       1u << HTTP_PROXY_CONNECTION | 1u << HTTP_PROXY_AUTHORIZATION |
+			       1u << HTTP_PROXY_AUTHENTICATE | 1u << HTTP_TE | 1u << HTTP_TRAILER |
+			       1u << HTTP_TRANSFER_ENCODING | 1u << HTTP_UPGRADE;
+
+	return known & 1u << id;
+}
 
 /*
  * Take the next element, without blanks around it, from a comma-separated @list, which shrinks. False
