@@ -89,7 +89,8 @@ static void on_worker_drained(void *arg, int err)
 	struct agent *agent = arg;
 
 	(void)err;
-	if (--agent->acks_awaited == 0 && agent->phase == AGENT_DRAINING)
+	/* Late ones come after the time to drain is over: the count is of other orders by then. */
+	if (agent->phase == AGENT_DRAINING && --agent->acks_awaited == 0)
 		stop_workers(agent);
 }
 
