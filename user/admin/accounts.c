@@ -11,6 +11,12 @@
 
 #define LIST_MAX 100000
 
+/* Workers and XDP write it meanwhile. */
+static uint64_t read_word(const __u64 *word)
+{
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
 static json_t *json_account(const struct admin_request *r, const struct store_account *account,
 			    uint32_t slot_index)
 {
@@ -21,7 +27,7 @@ static json_t *json_account(const struct admin_request *r, const struct store_ac
 
 	account_format_id(account->id, id);
 	slot_read_limits(slot, &limits);
-	used = usage_quota_used(slot->quota_word,
+	used = usage_quota_used(read_word(&slot->quota_word),
 				usage_period(limits.quota_period, clock_wall_ms()));
 	return json_pack(
 		"{s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "id",
@@ -29,9 +35,11 @@ static json_t *json_account(const struct admin_request *r, const struct store_ac
 		account->is_held, "entitled", limits.state == TOLLGATE_SLOT_OPEN, "customer",
 		account->customer, "subscription", account->subscription, "label", account->label,
 		"created", admin_time(account->created_ms), "quota", (json_int_t)limits.quota_limit,
-		"quota_used", (json_int_t)used, "concurrent", (json_int_t)slot->concurrency,
-		"refused_agent", (json_int_t)slot->refused, "dropped_xdp",
-		(json_int_t)slot->xdp_dropped, "penalty", slot->drop_until_ns > now_ns);
+		"quota_used", (json_int_t)used, "concurrent",
+		(json_int_t)read_word(&slot->concurrency), "refused_agent",
+		(json_int_t)read_word(&slot->refused), "dropped_xdp",
+		(json_int_t)read_word(&slot->xdp_dropped), "penalty",
+		read_word(&slot->drop_until_ns) > now_ns);
 }
 
 struct list {
