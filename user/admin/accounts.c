@@ -9,7 +9,7 @@
 #include "enforce/usage.h"
 #include "tollgate/bucket.h"
 
-#define LIST_MAX 100000
+#define LIST_MAX 1000000
 
 /* Workers and XDP write it meanwhile. */
 static uint64_t read_word(const __u64 *word)
@@ -51,8 +51,7 @@ static void add_account(void *arg, const struct store_account *account, uint32_t
 {
 	struct list *list = arg;
 
-	if (json_array_size(list->array) < LIST_MAX)
-		json_array_append_new(list->array, json_account(list->r, account, slot));
+	json_array_append_new(list->array, json_account(list->r, account, slot));
 }
 
 void admin_accounts_list(struct admin_request *r, const char *id)
@@ -60,6 +59,11 @@ void admin_accounts_list(struct admin_request *r, const char *id)
 	struct list list = { r, json_array() };
 
 	(void)id;
+	if (mirror_accounts(r->agent->mirror(r->agent->arg)) > LIST_MAX) {
+		json_decref(list.array);
+		admin_fail(r, 507, "more than %d accounts: ask for one by its id", LIST_MAX);
+		return;
+	}
 	mirror_each_account(r->agent->mirror(r->agent->arg), add_account, &list);
 	admin_answer_json(r, 200, list.array);
 }
@@ -236,6 +240,11 @@ static void on_usage(void *arg, int err, const struct store_usage *rows, size_t 
 
 	if (err) {
 		admin_fail_errno(r, err, "usage");
+		return;
+	}
+	if (count == LIST_MAX) {
+		admin_fail(r, 507, "more than %d rows: ask for one account, or a shorter time",
+			   LIST_MAX);
 		return;
 	}
 	array = json_array();

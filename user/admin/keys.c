@@ -31,6 +31,10 @@ static void on_keys(void *arg, int err, const struct store_key *keys, size_t cou
 		admin_fail_errno(r, err, "key");
 		return;
 	}
+	if (count == LIST_MAX) {
+		admin_fail(r, 507, "more than %d keys: ask for those of one account", LIST_MAX);
+		return;
+	}
 	array = json_array();
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(array, json_key(&keys[i]));
@@ -138,6 +142,14 @@ static struct text next_word(struct text *line)
 }
 
 /* NULL, or what is wrong with the line. */
+static bool is_utf8(struct text t)
+{
+	json_t *string = json_stringn(t.ptr, t.len);
+
+	json_decref(string);
+	return string;
+}
+
 static const char *parse_import(const struct admin_request *r, struct text line,
 				struct registry_import *ret_import)
 {
@@ -149,19 +161,42 @@ static const char *parse_import(const struct admin_request *r, struct text line,
 	ret_import->label = line;
 	if (ret_import->label.len >= STORE_LABEL_MAX)
 		return "the label is too long";
+	if (!is_utf8(ret_import->label))
+		return "the label is not UTF-8";
 	if (!key_is_plausible(r->agent->key_prefix(r->agent->arg), ret_import->key))
 		return "the key is not 16 to 256 printable characters, or has our prefix and a "
 		       "wrong checksum";
 	return NULL;
 }
 
+/* The line of the body that holds the import with that index. */
+static size_t line_of(const struct admin_request *r, size_t index)
+{
+	struct text rest = buf_text(&r->body);
+	size_t number = 0;
+
+	while (rest.len) {
+		struct text line = next_line(&rest);
+
+		number++;
+		if (line.len && line.ptr[0] != '#' && index-- == 0)
+			break;
+	}
+	return number;
+}
+
 static void on_import(void *arg, const struct registry_result *result)
 {
 	struct admin_request *r = arg;
 
-	if (result->err == -ENOENT)
-		admin_fail(r, 404, "one of the accounts does not exist; nothing was imported");
-	else if (result->err == -EEXIST)
+	if ((result->err == -ENOENT || result->err == -EEXIST) && result->failed_at != SIZE_MAX) {
+		admin_fail(r, result->err == -ENOENT ? 404 : 409,
+			   "line %zu: %s; nothing was imported", line_of(r, result->failed_at),
+			   result->err == -ENOENT ? "no such account"
+						  : "the key belongs to another account");
+		return;
+	}
+	if (result->err == -EEXIST)
 		admin_fail(r, 409,
 			   "one of the keys belongs to another account, or occurs twice; nothing "
 			   "was imported");

@@ -33,6 +33,7 @@ struct job {
 	struct store_key *keys; /* owned */
 	size_t key_count;
 	size_t present;
+	size_t failed_at;
 	char key_text[KEY_TEXT_SIZE];
 };
 
@@ -105,6 +106,7 @@ static void end_job(struct job *job, int err)
 		.key_text = job->key_text[0] ? job->key_text : NULL,
 		.added = job->key_count,
 		.present = job->present,
+		.failed_at = job->failed_at,
 	};
 
 	registry->first = job->next;
@@ -415,6 +417,7 @@ static int drop_present(struct job *job)
 		struct mirror_key known;
 		uint32_t slot;
 
+		job->failed_at = i;
 		if (!mirror_account(mirror, key->account, &account, &slot))
 			return -ENOENT;
 		if (!mirror_find(mirror, key->hash, &known))
@@ -425,6 +428,7 @@ static int drop_present(struct job *job)
 			job->present++;
 	}
 	job->key_count = kept;
+	job->failed_at = SIZE_MAX;
 	return 0;
 }
 

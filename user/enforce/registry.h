@@ -32,6 +32,7 @@ struct registry_result {
 	const struct store_key *key;
 	const char *key_text;  /* the new key itself: shown once, kept nowhere */
 	size_t added, present; /* import */
+	size_t failed_at; /* import: which one -ENOENT or -EEXIST is about; SIZE_MAX: not known */
 };
 typedef void (*registry_done)(void *arg, const struct registry_result *result);
 
