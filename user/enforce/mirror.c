@@ -28,7 +28,10 @@ struct account_entry {
 	uint16_t tier_id;
 	uint8_t status; /* enum store_status */
 	bool is_held;
-	char *words; /* owned: customer, subscription and label, each with its NUL */
+	union {
+		char *words; /* owned: customer, subscription and label, each with its NUL */
+		struct account_entry *next_gone; /* while the mirror is freed */
+	};
 };
 
 struct key_entry {
@@ -36,7 +39,10 @@ struct key_entry {
 	struct cds_lfht_node by_id;
 	uint8_t hash[STORE_HASH_BYTES];
 	uint64_t id;
-	struct account_entry *account; /* borrowed from the mirror; lives as long as it */
+	union {
+		struct account_entry *account; /* borrowed from the mirror; lives as long as it */
+		struct key_entry *next_gone;   /* while the mirror is freed */
+	};
 	uint64_t created_ms;
 	uint64_t revoked_ms; /* read by workers, atomically */
 };
@@ -123,7 +129,8 @@ static int64_t find_adopted(const struct mirror *mirror, uint64_t account_id)
 struct mirror *mirror_new(struct slots *slots)
 {
 	struct mirror *mirror = calloc(1, sizeof(*mirror));
-	const int flags = CDS_LFHT_AUTO_RESIZE;
+	/* Counted: else a table grows until no three of a million meet by chance, at 600 bytes a key. */
+	const int flags = CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING;
 
 	if (!mirror)
 		return NULL;
@@ -140,25 +147,54 @@ fail:
 	return NULL;
 }
 
-static void free_entries(struct mirror *mirror)
+static struct key_entry *take_keys(struct mirror *mirror)
 {
+	struct key_entry *key, *gone = NULL;
 	struct cds_lfht_iter iter;
-	struct account_entry *account;
-	struct key_entry *key;
 
-	urcu_memb_read_lock();
 	cds_lfht_for_each_entry (mirror->keys_by_id, &iter, key, by_id)
 		cds_lfht_del(mirror->keys_by_id, &key->by_id);
 	cds_lfht_for_each_entry (mirror->keys_by_hash, &iter, key, by_hash) {
 		cds_lfht_del(mirror->keys_by_hash, &key->by_hash);
-		free(key); /* nobody looks any more; the iterator has the next node already */
+		key->next_gone = gone;
+		gone = key;
 	}
+	return gone;
+}
+
+static struct account_entry *take_accounts(struct mirror *mirror)
+{
+	struct account_entry *account, *gone = NULL;
+	struct cds_lfht_iter iter;
+
 	cds_lfht_for_each_entry (mirror->accounts, &iter, account, by_id) {
 		cds_lfht_del(mirror->accounts, &account->by_id);
 		free(account->words);
+		account->next_gone = gone;
+		gone = account;
+	}
+	return gone;
+}
+
+/* No worker looks any more, but the tables' own thread may be at them, to make them larger. */
+static void free_entries(struct mirror *mirror)
+{
+	struct account_entry *account, *next_account;
+	struct key_entry *key, *next_key;
+
+	urcu_memb_read_lock();
+	key = take_keys(mirror);
+	account = take_accounts(mirror);
+	urcu_memb_read_unlock();
+	urcu_memb_synchronize_rcu();
+	for (; key; key = next_key) {
+		next_key = key->next_gone;
+		free(key);
+	}
+	for (; account; account = next_account) {
+		next_account = account->next_gone;
 		free(account);
 	}
-	urcu_memb_read_unlock();
 }
 
 void mirror_free(struct mirror *mirror)
