@@ -99,6 +99,7 @@ class Agent:
             "workers": 1,
             "max_accounts": 1024,
             "log": "debug",
+            "drain": "5s",
             "fastpath": {"max_flows": 4096, "event_every": 1},
         }, config)
         self.notify = Notify(f"{self.folder}/notify")
@@ -163,10 +164,12 @@ class Agent:
         return self.process.wait(DEADLINE_S)
 
     def close(self):
-        code = self.stop() if self.is_running() else 0
-        self.notify.close()
-        self.pins.remove()
-        ALL.remove(self)
+        try:
+            code = self.stop() if self.is_running() else 0
+        finally:
+            self.notify.close()
+            self.pins.remove()
+            ALL.remove(self)
         assert code == 0, f"the agent ended with {code}"
 
     def log(self):
