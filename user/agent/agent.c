@@ -257,7 +257,7 @@ static int read_config(struct agent *agent)
 	err = config_read(agent->config_path, &config, &messages);
 	if (!err) {
 		log_set_level(config->log);
-		err = ruleset_new(config, &agent->rules, &messages);
+		err = ruleset_new(config, NULL, &agent->rules, &messages);
 	}
 	if (err)
 		fwrite(buf_head(&messages), 1, buf_len(&messages), stderr);

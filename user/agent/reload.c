@@ -18,6 +18,23 @@ static void on_rules_set(void *arg, int err)
 		log_error("reload: a worker is short of memory and keeps the old rules");
 }
 
+/* Slots and routes change one after the other: a feature's bit must mean the same in both. */
+static int keep_features(struct config *config, const struct config *old, struct buf *messages)
+{
+	int bits[TIER_MAX_FEATURES], err = tiers_keep_features(&config->tiers, &old->tiers, bits);
+
+	if (err == -ENOSPC)
+		buf_append_str(messages,
+			       "more than 64 features, counting those before: restart instead\n");
+	for (unsigned i = 0; !err && i < config->routes.count; i++) {
+		struct route *route = &config->routes.list[i];
+
+		if (route->feature >= 0)
+			route->feature = bits[route->feature];
+	}
+	return err;
+}
+
 int reload(struct agent *agent, struct buf *messages)
 {
 	struct ruleset *old = agent->rules, *fresh;
@@ -38,7 +55,12 @@ int reload(struct agent *agent, struct buf *messages)
 		config_free(config);
 		return -EINVAL;
 	}
-	err = ruleset_new(config, &fresh, messages);
+	err = keep_features(config, old->config, messages);
+	if (err) {
+		config_free(config);
+		return err;
+	}
+	err = ruleset_new(config, old, &fresh, messages);
 	if (err)
 		return err;
 	if (agent->mirror) {

@@ -16,7 +16,7 @@ static void release(struct rules *rules)
 	free(ruleset);
 }
 
-static int load_tls(struct ruleset *ruleset, struct buf *messages)
+static int load_tls(struct ruleset *ruleset, const struct ruleset *old, struct buf *messages)
 {
 	struct config *config = ruleset->config;
 	char why[512];
@@ -32,12 +32,17 @@ static int load_tls(struct ruleset *ruleset, struct buf *messages)
 		if (!err)
 			continue;
 		buf_printf(messages, "listener %s: %s\n", listener->name, why);
-		return err;
+		if (err != -EACCES || !old)
+			return err;
+		buf_printf(messages, "listener %s: its certificate is kept as it was\n",
+			   listener->name);
+		ruleset->tls[i] = tls_context_ref(old->tls[i]);
 	}
 	return 0;
 }
 
-int ruleset_new(struct config *config, struct ruleset **ret_ruleset, struct buf *messages)
+int ruleset_new(struct config *config, const struct ruleset *old, struct ruleset **ret_ruleset,
+		struct buf *messages)
 {
 	static uint64_t serial; /* the control loop's alone */
 	struct ruleset *ruleset = calloc(1, sizeof(*ruleset));
@@ -60,7 +65,7 @@ int ruleset_new(struct config *config, struct ruleset **ret_ruleset, struct buf 
 		.release = release,
 	};
 	ruleset->tls = calloc(config->listener_count, sizeof(*ruleset->tls));
-	err = ruleset->tls ? load_tls(ruleset, messages) : -ENOMEM;
+	err = ruleset->tls ? load_tls(ruleset, old, messages) : -ENOMEM;
 	if (err) {
 		ruleset_unref(ruleset);
 		return err;

@@ -19,9 +19,12 @@ struct ruleset {
 
 /*
  * Make a ruleset of @config, which is taken over in any case. On failure a negative errno, and
- * @messages says which certificate or key is wrong.
+ * @messages says which certificate or key is wrong. @old is what it replaces, or NULL: where a key's
+ * file may not be read any more, after privileges were dropped, the certificate before is kept, and a
+ * message says so.
  */
-int ruleset_new(struct config *config, struct ruleset **ret_ruleset, struct buf *messages);
+int ruleset_new(struct config *config, const struct ruleset *old, struct ruleset **ret_ruleset,
+		struct buf *messages);
 
 static inline struct ruleset *ruleset_ref(struct ruleset *ruleset)
 {

@@ -32,6 +32,42 @@ int tiers_feature(struct tiers *tiers, struct text name)
 	return (int)bit;
 }
 
+static uint64_t renumber(uint64_t features, const int bits[TIER_MAX_FEATURES])
+{
+	uint64_t fresh = 0;
+
+	for (unsigned i = 0; i < TIER_MAX_FEATURES; i++) {
+		if (features & 1ULL << i)
+			fresh |= 1ULL << bits[i];
+	}
+	return fresh;
+}
+
+int tiers_keep_features(struct tiers *fresh, const struct tiers *old,
+			int ret_bits[TIER_MAX_FEATURES])
+{
+	struct tiers names = { 0 };
+	int err = 0;
+
+	for (unsigned i = 0; i < old->feature_count && err >= 0; i++)
+		err = tiers_feature(&names, text_of(old->features[i]));
+	for (unsigned i = 0; i < fresh->feature_count && err >= 0; i++) {
+		err = tiers_feature(&names, text_of(fresh->features[i]));
+		ret_bits[i] = err;
+	}
+	if (err < 0) {
+		tiers_done(&names);
+		return err;
+	}
+	for (unsigned i = 0; i < fresh->count; i++)
+		fresh->list[i].features = renumber(fresh->list[i].features, ret_bits);
+	for (unsigned i = 0; i < fresh->feature_count; i++)
+		free(fresh->features[i]);
+	memcpy(fresh->features, names.features, sizeof(fresh->features));
+	fresh->feature_count = names.feature_count;
+	return 0;
+}
+
 void tiers_done(struct tiers *tiers)
 {
 	if (!tiers)

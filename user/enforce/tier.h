@@ -42,6 +42,15 @@ const struct tier *tiers_find(const struct tiers *tiers, const char *name);
 /* The bit of that feature, made on first use. -ENOSPC when there are 64 others, -ENOMEM. */
 int tiers_feature(struct tiers *tiers, struct text name);
 
+/*
+ * Renumber the features of @fresh so that every name that @old knows has the same bit there, and names
+ * new to it get further ones. @ret_bits says what each bit of @fresh has become. A running agent needs
+ * this at a reload, when slots and routes change one after the other. -ENOSPC when both together
+ * have more than 64 names, -ENOMEM; then @fresh is as it was.
+ */
+int tiers_keep_features(struct tiers *fresh, const struct tiers *old,
+			int ret_bits[TIER_MAX_FEATURES]);
+
 /* Free what the set owns; accepts NULL and half-built sets. */
 void tiers_done(struct tiers *tiers);
 
