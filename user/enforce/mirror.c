@@ -18,7 +18,8 @@
 #include "enforce/account.h"
 #include "enforce/usage.h"
 
-#define MAX_TIERS 4096
+#define MAX_TIERS   4096
+#define MIN_BUCKETS 1024
 
 struct account_entry {
 	struct cds_lfht_node by_id;
@@ -28,10 +29,7 @@ struct account_entry {
 	uint16_t tier_id;
 	uint8_t status; /* enum store_status */
 	bool is_held;
-	union {
-		char *words; /* owned: customer, subscription and label, each with its NUL */
-		struct account_entry *next_gone; /* while the mirror is freed */
-	};
+	char *words; /* owned: customer, subscription and label, each with its NUL */
 };
 
 struct key_entry {
@@ -39,10 +37,7 @@ struct key_entry {
 	struct cds_lfht_node by_id;
 	uint8_t hash[STORE_HASH_BYTES];
 	uint64_t id;
-	union {
-		struct account_entry *account; /* borrowed from the mirror; lives as long as it */
-		struct key_entry *next_gone;   /* while the mirror is freed */
-	};
+	struct account_entry *account; /* borrowed from the mirror; lives as long as it */
 	uint64_t created_ms;
 	uint64_t revoked_ms; /* read by workers, atomically */
 };
@@ -126,18 +121,32 @@ static int64_t find_adopted(const struct mirror *mirror, uint64_t account_id)
 	return -ENOENT;
 }
 
+/*
+ * Tables grow when we say so: one that does so by itself grows by the length of chains, until hardly
+ * any three of a million entries share a bucket, and in a thread of its own that lags behind a load.
+ */
+static struct cds_lfht *make_table(void)
+{
+	return cds_lfht_new_flavor(MIN_BUCKETS, MIN_BUCKETS, 0, 0, &urcu_memb_flavor, NULL);
+}
+
+/* One of @count entries was added: keep a bucket for each. Not within a read lock. */
+static void make_room(struct cds_lfht *table, uint64_t count)
+{
+	if (count >= MIN_BUCKETS && !(count & (count - 1)))
+		cds_lfht_resize(table, count * 2);
+}
+
 struct mirror *mirror_new(struct slots *slots)
 {
 	struct mirror *mirror = calloc(1, sizeof(*mirror));
-	/* Counted: else a table grows until no three of a million meet by chance, at 600 bytes a key. */
-	const int flags = CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING;
 
 	if (!mirror)
 		return NULL;
 	mirror->slots = slots;
-	mirror->keys_by_hash = cds_lfht_new_flavor(1024, 1024, 0, flags, &urcu_memb_flavor, NULL);
-	mirror->keys_by_id = cds_lfht_new_flavor(1024, 1024, 0, flags, &urcu_memb_flavor, NULL);
-	mirror->accounts = cds_lfht_new_flavor(1024, 1024, 0, flags, &urcu_memb_flavor, NULL);
+	mirror->keys_by_hash = make_table();
+	mirror->keys_by_id = make_table();
+	mirror->accounts = make_table();
 	if (!mirror->keys_by_hash || !mirror->keys_by_id || !mirror->accounts ||
 	    index_adopted(mirror))
 		goto fail;
@@ -147,54 +156,25 @@ fail:
 	return NULL;
 }
 
-static struct key_entry *take_keys(struct mirror *mirror)
+static void free_entries(struct mirror *mirror)
 {
-	struct key_entry *key, *gone = NULL;
 	struct cds_lfht_iter iter;
+	struct account_entry *account;
+	struct key_entry *key;
 
+	urcu_memb_read_lock();
 	cds_lfht_for_each_entry (mirror->keys_by_id, &iter, key, by_id)
 		cds_lfht_del(mirror->keys_by_id, &key->by_id);
 	cds_lfht_for_each_entry (mirror->keys_by_hash, &iter, key, by_hash) {
 		cds_lfht_del(mirror->keys_by_hash, &key->by_hash);
-		key->next_gone = gone;
-		gone = key;
+		free(key); /* nobody looks any more; the iterator has the next node already */
 	}
-	return gone;
-}
-
-static struct account_entry *take_accounts(struct mirror *mirror)
-{
-	struct account_entry *account, *gone = NULL;
-	struct cds_lfht_iter iter;
-
 	cds_lfht_for_each_entry (mirror->accounts, &iter, account, by_id) {
 		cds_lfht_del(mirror->accounts, &account->by_id);
 		free(account->words);
-		account->next_gone = gone;
-		gone = account;
-	}
-	return gone;
-}
-
-/* No worker looks any more, but the tables' own thread may be at them, to make them larger. */
-static void free_entries(struct mirror *mirror)
-{
-	struct account_entry *account, *next_account;
-	struct key_entry *key, *next_key;
-
-	urcu_memb_read_lock();
-	key = take_keys(mirror);
-	account = take_accounts(mirror);
-	urcu_memb_read_unlock();
-	urcu_memb_synchronize_rcu();
-	for (; key; key = next_key) {
-		next_key = key->next_gone;
-		free(key);
-	}
-	for (; account; account = next_account) {
-		next_account = account->next_gone;
 		free(account);
 	}
+	urcu_memb_read_unlock();
 }
 
 void mirror_free(struct mirror *mirror)
@@ -373,7 +353,7 @@ static struct account_entry *add_account(struct mirror *mirror, uint64_t id)
 	urcu_memb_read_lock();
 	cds_lfht_add(mirror->accounts, hash_id(id), &entry->by_id);
 	urcu_memb_read_unlock();
-	mirror->account_count++;
+	make_room(mirror->accounts, ++mirror->account_count);
 	return entry;
 }
 
@@ -459,6 +439,8 @@ int mirror_put_key(struct mirror *mirror, const struct store_key *key)
 	cds_lfht_add(mirror->keys_by_hash, hash_key(key->hash), &entry->by_hash);
 	urcu_memb_read_unlock();
 	mirror->key_count++;
+	make_room(mirror->keys_by_id, mirror->key_count);
+	make_room(mirror->keys_by_hash, mirror->key_count);
 	return 0;
 }
 
