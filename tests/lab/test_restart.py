@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Restart: what reload, SIGTERM and kill -9 leave as it was, under load."""
+import re
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from agent import wait_usage
+from client import BrokenBody
+from lab import Wrk, wait_until
+from upstream import Gate
+
+SLOW_TIERS = [
+    {"name": "plain"},
+    {"name": "hourly", "rate": "1/h", "burst": 3},
+    {"name": "daily", "quota": "5/day"},
+]
+
+
+@pytest.fixture(params=["fast path", "mode none"])
+def edge(request, make_lab):
+    """Not started; slots are in a pinned map or in a file."""
+    fastpath = {"tolerance": 5}
+    if request.param == "mode none":
+        fastpath["mode"] = "none"
+    upstream = make_lab.upstream()
+    agent = make_lab.agent(upstream, tiers=SLOW_TIERS, workers=2, fastpath=fastpath)
+    agent.upstream = upstream
+    return agent
+
+
+def in_parallel(count, work):
+    """Run work(i) in so many threads; the first error is raised here."""
+    errors = []
+
+    def run(i):
+        try:
+            work(i)
+        except Exception as error:
+            errors.append(error)
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def stored_usage(agent, account):
+    """What a fresh start finds in the store."""
+    agent.start()
+    return agent.usage(account)[0]
+
+
+# ---- reload ----
+
+
+def test_reloads_under_load_fail_no_request(make):
+    first, second = make.nginx(body="first"), make.nginx(body="second")
+    agent = make.agent(first, workers=2).start()
+    account = agent.account()
+    load = Wrk(agent.network, agent.url(), account.key, seconds=3, connections=16)
+    servers = [[f"127.0.0.1:{nginx.port}"] for nginx in (second, first)]
+    reloads = 0
+    while load.is_running():
+        agent.configure(upstreams=[{"name": "api", "servers": servers[reloads % 2]}],
+                        routes=[{"path": "/", "upstream": "api"},
+                                {"path": f"/r{reloads}", "upstream": "api"}])
+        agent.reload()
+        reloads += 1
+    result = load.result()
+    assert reloads > 10
+    assert result["refused"] == result["read"] == result["write"] == result["timeout"] == 0, \
+        result["text"]
+    assert first.requests() > 100 and second.requests() > 100, "both were in use"
+
+
+def test_a_reload_swaps_routes_tiers_and_upstreams(make):
+    first, second = make.upstream(), make.upstream()
+    first.on("/x", lambda call: call.answer("first"))
+    second.on("/x", lambda call: call.answer("second"))
+    agent = make.agent(first, workers=2, tiers=[{"name": "t", "rate": "1/h", "burst": 3}]).start()
+    account = agent.account("t")
+    open_connection = agent.connect()
+    assert open_connection.request(path="/x", key=account.key).body == b"first"
+    agent.configure(
+        upstreams=[{"name": "api", "servers": [f"127.0.0.1:{second.address[1]}"]}],
+        tiers=[{"name": "t", "rate": "1/h", "burst": 10}],
+        routes=[{"path": "/x", "upstream": "api"}])
+    agent.reload()
+    wait_until(lambda: agent.get("/y", account).status == 404, "workers have the routes", every=0.1)
+    # A connection that was open goes on under the new rules.
+    answer = wait_until(lambda: (a := open_connection.request(path="/x", key=account.key)).body
+                        == b"second" and a, "the new upstream")
+    assert 'q=10;' in answer.get("RateLimit-Policy")
+    open_connection.close()
+
+
+def test_a_tier_change_takes_effect_on_open_connections(make):
+    agent = make.agent(make.upstream(), workers=2,
+                       tiers=[{"name": "t", "rate": "1/h", "burst": 2}]).start()
+    account = agent.account("t")
+    with agent.connect() as connection:
+        statuses = [connection.request(key=account.key).status for _ in range(3)]
+        assert statuses == [200, 200, 429]
+        agent.configure(tiers=[{"name": "t"}])
+        assert agent.cli("reload").returncode == 0
+        assert connection.request(key=account.key).status == 200
+
+
+@pytest.mark.parametrize("way", ["SIGHUP", "command line"])
+def test_a_wrong_configuration_keeps_the_old_one_and_says_why(make, way):
+    agent = make.agent(make.upstream()).start()
+    account = agent.account()
+    with agent.connect() as connection:
+        assert connection.request(key=account.key).status == 200
+        agent.configure(routes=[{"path": "/", "upstream": "nowhere"}])
+        if way == "SIGHUP":
+            agent.reload()
+            said = agent.log()
+        else:
+            result = agent.cli("reload", check=False)
+            assert result.returncode == 1
+            said = result.stderr
+        assert re.search(r"tollgate\.yaml:\d+:\d+: .*'nowhere'", said)
+        assert connection.request(key=account.key).status == 200
+    assert agent.cli("status").returncode == 0
+
+
+def test_what_needs_a_restart_is_named_and_stays(make):
+    agent = make.agent(make.upstream()).start()
+    agent.configure(workers=2, max_accounts=2048)
+    result = agent.cli("reload")
+    assert "workers" in result.stderr and "max_accounts" in result.stderr
+    assert agent.status()["workers"] == 1
+
+
+# ---- SIGTERM ----
+
+
+def is_refused(agent):
+    with agent.network.inside("client"), socket.socket() as probe:
+        return probe.connect_ex(agent.address) != 0
+
+
+def test_sigterm_lets_running_requests_end_and_takes_no_new_ones(make):
+    upstream, gate = make.upstream(), Gate()
+    upstream.on("/slow", gate)
+    agent = make.agent(upstream, workers=2, drain="30s").start()
+    account = agent.account()
+    idle = agent.connect()
+    assert idle.request(key=account.key).status == 200
+    with agent.connect() as slow:
+        slow.ask("POST", "/slow", key=account.key)
+        gate.wait()
+        agent.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: is_refused(agent), "new connections are refused")
+        assert idle.is_closed(), "idle connections are not waited for"
+        assert agent.is_running()
+        gate.open()
+        answer = slow.answer()
+        assert answer.status == 200 and answer.body == b"late"
+        assert answer.get("Connection") == "close" and slow.is_closed()
+    assert agent.exit_code() == 0
+    idle.close()
+
+
+def test_sigterm_cuts_off_what_outlasts_the_time_to_drain(make):
+    upstream, gate = make.upstream(), Gate()
+    upstream.on("/slow", gate)
+    agent = make.agent(upstream, workers=2, drain="200ms").start()
+    account = agent.account()
+    with agent.connect() as slow:
+        slow.ask("POST", "/slow", key=account.key)
+        gate.wait()
+        assert agent.stop() == 0
+        assert slow.is_closed()
+    gate.open()
+    assert stored_usage(agent, account) == 0, "a request without an answer is not billed"
+
+
+def test_a_second_sigterm_waits_no_longer(make):
+    upstream, gate = make.upstream(), Gate()
+    upstream.on("/slow", gate)
+    agent = make.agent(upstream, drain="10m").start()
+    with agent.connect() as slow:
+        slow.ask("POST", "/slow", key=agent.account().key)
+        gate.wait()
+        agent.process.send_signal(signal.SIGTERM)
+        agent.wait_for("STOPPING=1")
+        agent.process.send_signal(signal.SIGTERM)
+        assert agent.exit_code() == 0
+    gate.open()
+
+
+def test_after_sigterm_the_store_has_every_answered_request(edge):
+    edge.start()
+    accounts = [edge.account() for _ in range(4)]
+
+    def customer(i):
+        with edge.connect() as connection:
+            for _ in range(200):
+                assert connection.request(key=accounts[i % 4].key).status == 200
+    in_parallel(8, customer)
+    assert edge.stop() == 0
+    edge.start()
+    assert [edge.usage(account)[0] for account in accounts] == [400] * 4
+
+
+# ---- kill -9 ----
+
+
+def test_an_emptied_bucket_stays_empty_over_kill_and_restart(edge):
+    edge.start()
+    spent, half = edge.account("hourly"), edge.account("hourly")
+    assert [edge.get("/", spent).status for _ in range(4)] == [200] * 3 + [429]
+    assert edge.get("/", half).status == 200
+    edge.kill()
+    edge.start()
+    assert edge.get("/", spent).status == 429
+    assert [edge.get("/", half).status for _ in range(3)] == [200] * 2 + [429]
+
+
+def test_a_quota_stays_used_over_kill_and_restart(edge):
+    edge.start()
+    account = edge.account("daily")
+    assert edge.get("/", account).status == 200
+    edge.kill()
+    edge.start()
+    assert 'r=3;' in edge.get("/", account).get("RateLimit")
+
+
+def test_a_penalty_survives_kill_and_restart(make_lab):
+    edge = make_lab.agent(make_lab.upstream(), tiers=SLOW_TIERS).start()
+    account = edge.account("hourly")
+    with edge.connect() as connection:
+        def is_in_penalty():
+            connection.request(key=account.key)
+            return edge.show(account)["penalty"]
+        wait_until(is_in_penalty, "a penalty", every=0)
+    edge.kill()
+    edge.start()
+    assert edge.show(account)["penalty"]
+
+
+def test_usage_counters_survive_kill_and_are_exact(edge):
+    edge.start()
+    account = edge.account()
+    for killed in range(3):
+        with edge.connect() as connection:
+            for _ in range(50):
+                assert connection.request(key=account.key).status == 200
+        edge.kill()
+        edge.start()
+        wait_usage(edge, account, 50 * (killed + 1))
+    assert edge.stop() == 0
+    assert stored_usage(edge, account) == 150
+
+
+def test_a_kill_under_load_loses_no_usage_that_a_client_saw(edge):
+    edge.start()
+    account = edge.account()
+    answered = [0] * 4
+
+    def customer(i):
+        try:
+            with edge.connect() as connection:
+                while True:
+                    assert connection.request(key=account.key).status == 200
+                    answered[i] += 1
+        except (OSError, BrokenBody):
+            pass  # killed
+    killer = threading.Timer(1.2, edge.kill)  # in the midst of it, and of a flush
+    killer.start()
+    in_parallel(4, customer)
+    killer.join()
+    edge.start()
+    assert edge.stop() == 0
+    usage = stored_usage(edge, account)
+    assert sum(answered) <= usage <= sum(answered) + 4, "counted before the answer, and once"
+    assert usage <= len(edge.upstream.seen)
+
+
+def test_xdp_stays_attached_over_kill_and_restart(make_lab):
+    agent = make_lab.agent(make_lab.upstream(), tiers=SLOW_TIERS).start()
+    link = agent.pins.link_id()
+    agent.kill()
+    assert agent.pins.link_id() == link, "without an agent"
+    assert "prog/xdp" in agent.network.in_edge("ip", "-d", "link", "show", "veth0")
+    agent.start()
+    assert agent.pins.link_id() == link, "and with the next one"
+    assert [one["mode"] for one in agent.status()["fastpath"]["interfaces"]] == ["native"]
+    # It is the new agent's program that is there: it counts what the new agent enrols.
+    account = agent.account("hourly")
+    with agent.connect() as connection:
+        for _ in range(5):
+            connection.request(key=account.key)
+    passed = agent.metrics()["tollgate_xdp_packets_total",
+                             frozenset({("result", "pass_no_penalty")})]
+    assert passed > 0
+
+
+def test_slots_of_another_store_are_not_adopted(edge):
+    edge.start()
+    account = edge.account("hourly")
+    assert [edge.get("/", account).status for _ in range(4)] == [200] * 3 + [429]
+    edge.kill()
+    edge.configure(store=f"sqlite:{edge.folder}/other.db")
+    edge.start()
+    assert "belonged to another store: made new" in edge.log()
+    assert edge.status()["accounts"] == 0
+    assert edge.get("/", account).status == 401
+    fresh = edge.account("hourly")
+    assert [edge.get("/", fresh).status for _ in range(4)] == [200] * 3 + [429]
+    assert edge.show(fresh)["dropped_xdp"] == 0
+
+
+def test_a_restart_under_load_comes_back_for_open_loop_clients(make):
+    """Between kill and restart connections are refused; from READY=1 on all is well at once."""
+    agent = make.agent(make.nginx(), workers=2).start()
+    account = agent.account()
+    load = Wrk(agent.network, agent.url(), account.key, seconds=2, connections=8)
+    wait_until(lambda: agent.metric("tollgate_requests_total", verdict="allow", plane="agent") > 50,
+               "the load is there")
+    agent.kill()
+    agent.start()
+    begin = time.monotonic()
+    for _ in range(50):
+        assert agent.get("/", account).status == 200
+    assert time.monotonic() - begin < 5
+    refused = load.result()["refused"]
+    unavailable = agent.metric("tollgate_requests_total", verdict="unavailable", plane="agent")
+    assert refused <= unavailable, "only while the store was being loaded, and only with 503"
