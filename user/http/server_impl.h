@@ -11,6 +11,7 @@
 #define HTTP_PENDING_BYTES (64 * 1024)	/* of pipelined requests; then reading pauses */
 #define HTTP_LINGER_BYTES  (256 * 1024) /* read and dropped after the last answer, */
 #define HTTP_LINGER_MS	   2000		/* for at most so long */
+#define HTTP_JOIN_BYTES	   1024		/* of a body that are copied behind its head */
 
 struct http_server {
 	uv_loop_t *loop;		    /* borrowed */

@@ -93,6 +93,13 @@ static int send_parts(struct http_connection *c, const uv_buf_t *parts, unsigned
 	return 0;
 }
 
+/* A short body goes into the head's buffer: one part costs the kernel less than two. */
+static bool joins_head(struct http_connection *c, struct text piece)
+{
+	return piece.len && piece.len <= HTTP_JOIN_BYTES && !c->stream.is_chunked &&
+	       !c->stream.is_bodiless && !buf_append_text(&c->server->head, piece);
+}
+
 /* The server's head buffer, if @has_head, then @piece framed as the stream says. */
 static int send_piece(struct http_connection *c, bool has_head, struct text piece, bool is_last)
 {
@@ -101,6 +108,8 @@ static int send_piece(struct http_connection *c, bool has_head, struct text piec
 	uv_buf_t parts[4];
 	unsigned count = 0;
 
+	if (has_head && joins_head(c, piece))
+		piece.len = 0;
 	if (has_head)
 		parts[count++] = uv_buf_init(buf_head(&c->server->head), buf_len(&c->server->head));
 	if (!s->is_bodiless && piece.len) {
