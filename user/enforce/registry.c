@@ -99,16 +99,17 @@ static void pump(struct registry *registry)
 static void end_job(struct job *job, int err)
 {
 	struct registry *registry = job->registry;
-	struct registry_result result = {
-		.err = err,
-		.account = &job->account,
-		.key = job->key_count == 1 ? job->keys : NULL,
-		.key_text = job->key_text[0] ? job->key_text : NULL,
-		.added = job->key_count,
-		.present = job->present,
-		.failed_at = job->failed_at,
-	};
+	struct registry_result result = { .err = err, .failed_at = job->failed_at };
 
+	if (!err)
+		result = (struct registry_result){
+			.account = &job->account,
+			.key = job->key_count == 1 ? job->keys : NULL,
+			.key_text = job->key_text[0] ? job->key_text : NULL,
+			.added = job->key_count,
+			.present = job->present,
+			.failed_at = SIZE_MAX,
+		};
 	registry->first = job->next;
 	registry->waiting--;
 	if (!registry->first)
@@ -405,29 +406,71 @@ void registry_key_rotate(struct registry *registry, uint64_t key, uint64_t overl
 	submit(job);
 }
 
-/* Keys that are known already drop out; one that belongs to someone else ends the job. */
+/*
+ * The key with the hash of @key among the first @kept, or NULL, and then @key is noted as the next of
+ * them. @noted holds their indices plus one, by hash, in a power of two of places.
+ */
+static const struct store_key *find_kept(const struct job *job, const struct store_key *key,
+					 size_t kept, uint32_t *noted, size_t places)
+{
+	size_t at;
+
+	memcpy(&at, key->hash, sizeof(at));
+	for (at &= places - 1; noted[at]; at = (at + 1) & (places - 1)) {
+		const struct store_key *other = &job->keys[noted[at] - 1];
+
+		if (!memcmp(other->hash, key->hash, sizeof(key->hash)))
+			return other;
+	}
+	noted[at] = (uint32_t)kept + 1;
+	return NULL;
+}
+
+/* Whether the account of @key has it already: 1, 0, -ENOENT, -EEXIST if it is another's. */
+static int is_present(const struct mirror *mirror, const struct store_key *key)
+{
+	struct store_account account;
+	struct mirror_key known;
+	uint32_t slot;
+
+	if (!mirror_account(mirror, key->account, &account, &slot))
+		return -ENOENT;
+	if (!mirror_find(mirror, key->hash, &known))
+		return 0;
+	return known.slot == slot ? 1 : -EEXIST;
+}
+
+/* Keys that are known already, or come twice, drop out; one that is someone else's ends the job. */
 static int drop_present(struct job *job)
 {
-	const struct mirror *mirror = job->registry->mirror;
-	size_t kept = 0;
+	size_t kept = 0, places = 16;
+	int present = 0;
+	uint32_t *noted;
 
-	for (size_t i = 0; i < job->key_count; i++) {
-		struct store_key *key = &job->keys[i];
-		struct store_account account;
-		struct mirror_key known;
-		uint32_t slot;
+	while (places < job->key_count * 2)
+		places *= 2;
+	noted = calloc(places, sizeof(*noted));
+	if (!noted)
+		return -ENOMEM;
+	for (size_t i = 0; i < job->key_count && present >= 0; i++) {
+		struct store_key key = job->keys[i];
+		const struct store_key *twin = NULL;
 
 		job->failed_at = i;
-		if (!mirror_account(mirror, key->account, &account, &slot))
-			return -ENOENT;
-		if (!mirror_find(mirror, key->hash, &known))
-			job->keys[kept++] = *key;
-		else if (known.slot != slot)
-			return -EEXIST;
+		present = is_present(job->registry->mirror, &key);
+		if (!present)
+			twin = find_kept(job, &key, kept, noted, places);
+		if (twin)
+			present = twin->account == key.account ? 1 : -EEXIST;
+		if (!present)
+			job->keys[kept++] = key;
 		else
 			job->present++;
 	}
+	free(noted);
 	job->key_count = kept;
+	if (present < 0)
+		return present;
 	job->failed_at = SIZE_MAX;
 	return 0;
 }

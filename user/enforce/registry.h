@@ -25,7 +25,10 @@ struct registry *registry_new(struct store *store, struct mirror *mirror,
 /* Changes that wait are dropped without a callback. Accepts NULL. */
 void registry_free(struct registry *registry);
 
-/* What came of a change. Pointers live during the callback; those that do not apply are NULL. */
+/*
+ * What came of a change; it may come before the call returns. Pointers live during the callback; those
+ * that do not apply are NULL, and after an error all are.
+ */
 struct registry_result {
 	int err; /* 0; -ENOENT, -EEXIST, -ENOSPC (slots or disk), -EBUSY, -EIO, -ENOBUFS (too many wait) */
 	const struct store_account *account;
@@ -68,8 +71,9 @@ struct registry_import {
 };
 
 /*
- * Import keys, all or none. One that its account has already is counted as present; one that another
- * account has is -EEXIST. Keys must be plausible (key.h): the caller has checked.
+ * Import keys, all or none. One that its account has already, be it further up in @imports, is counted
+ * as present; one that another account has is -EEXIST. Keys must be plausible (key.h): the caller has
+ * checked.
  */
 void registry_keys_import(struct registry *registry, const struct registry_import *imports,
 			  size_t count, registry_done done, void *arg);
