@@ -20,7 +20,7 @@ SAN ?=
 ifeq ($(SAN),1)
 # liburcu's iteration macros step back from a null pointer at the end of a table.
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize=pointer-overflow -fno-sanitize-recover=all \
-            -fno-omit-frame-pointer
+            -fno-omit-frame-pointer -Wno-format-truncation
 endif
 
 PACKAGES := libuv libbpf libelf zlib libssl libcrypto sqlite3 jansson yaml-0.1 liburcu-cds \
