@@ -148,10 +148,12 @@ static bool must_close(const struct http_connection *c, const struct http_messag
 		return true;
 	if (c->is_ended && !buf_len(&c->pending))
 		return true;
-	if (!c->is_receiving || !a->is_last)
+	if (!c->is_receiving)
 		return false;
-	return (m->expects_continue && !s->has_continued && !s->body_seen) ||
-	       stream_body_left(c) > HTTP_DRAIN_BYTES;
+	/* There is no 100 after a final answer: whether the body comes nobody will know. */
+	if (m->expects_continue && !s->has_continued && !s->body_seen)
+		return true;
+	return a->is_last && stream_body_left(c) > HTTP_DRAIN_BYTES;
 }
 
 int http_stream_answer(struct http_stream *s, const struct http_answer *a)

@@ -18,7 +18,7 @@
 /* Fields of a request that are never passed on as they came. */
 #define REQUEST_OWN                                                                      \
 	(BIT(HOST) | BIT(CONTENT_LENGTH) | BIT(X_REQUEST_ID) | BIT(X_TOLLGATE_ACCOUNT) | \
-	 BIT(X_TOLLGATE_TIER) | BIT(X_API_KEY))
+	 BIT(X_TOLLGATE_TIER) | BIT(X_API_KEY) | BIT(EXPECT))
 #define REQUEST_FORWARDED \
 	(BIT(FORWARDED) | BIT(X_FORWARDED_FOR) | BIT(X_FORWARDED_PROTO) | BIT(X_FORWARDED_HOST))
 
