@@ -4,8 +4,9 @@
  * which requests are public.
  *
  * A prefix covers whole segments: "/open" covers "/open" and "/open/x", never "/openX"; a prefix that
- * ends in '/' covers all below it. Paths are compared byte for byte: the agent refuses every spelling
- * that could mean the same path in other bytes.
+ * ends in '/' covers all below it. The agent refuses needless escapes (of unreserved characters and of
+ * separators); it takes the others for the bytes that they stand for. So a path without '%' and a
+ * prefix without '%' compare byte for byte, and on all others XDP has doubts.
  */
 #ifndef TOLLGATE_PATH_H
 #define TOLLGATE_PATH_H

@@ -11,6 +11,8 @@
 /* Refusals must be cheap: bodies are literals but for their end, and fields are put together here. */
 #define FIELDS_MAX 512 /* the literals below, at most 250 bytes, and ten numbers of 20 digits */
 
+#define MAX_SECONDS 999999999
+
 static const struct {
 	unsigned status;
 	struct text problem; /* what problem_write_body() makes of it, but for the end */
@@ -28,10 +30,13 @@ unsigned refuse_status(enum tollgate_verdict verdict)
 	return verdicts[verdict].status;
 }
 
+/* A second at least, and nine digits at most: with 31 years each a refusal just fits. */
 static uint64_t seconds_up(uint64_t amount, uint64_t per_second)
 {
 	uint64_t seconds = amount / per_second + (amount % per_second != 0);
 
+	if (seconds > MAX_SECONDS)
+		return MAX_SECONDS;
 	return seconds ? seconds : 1;
 }
 

@@ -4,7 +4,8 @@
  *
  * A refusal is at most 300 bytes, head and body, so that the same bytes fit wherever XDP gives the
  * same answer. That is why refusals name only the policy that was violated, and carry neither Date
- * (RFC 9110, 6.6.1 demands it of origin servers only) nor a request id.
+ * (RFC 9110, 6.6.1 demands it of origin servers only) nor a request id, and why no time in them is
+ * longer than 31 years. A Connection field, where the server adds one, is not counted.
  */
 #ifndef PROXY_REFUSE_H
 #define PROXY_REFUSE_H

@@ -31,13 +31,16 @@ struct routes {
 /* Order the table for routes_find(). */
 void routes_sort(struct routes *routes);
 
-/* The route with the longest prefix that covers @path (no query), or NULL. */
+/*
+ * The route with the longest prefix that covers @path (no query), or NULL. An escape in either is the
+ * byte it stands for: what an upstream takes for the same path has the same route.
+ */
 const struct route *routes_find(const struct routes *routes, struct text path);
 
 /*
  * Whether @path can be routed at all: it begins with '/', and has no empty segment, dot segment,
  * backslash, encoded '/', backslash or NUL, and no needlessly encoded unreserved character, so that
- * what is routed is byte for byte what is forwarded. Well-formed percent encoding is assumed.
+ * what is routed is byte for byte what is forwarded.
  */
 bool route_path_is_plain(struct text path);
 
