@@ -241,15 +241,21 @@ static int write_head(struct exchange *x)
 
 static enum step step_connect(struct exchange *x)
 {
+	int err;
+
 	if (!buf_len(&x->head)) {
 		x->err = write_head(x);
 		if (x->err)
 			return STEP_FAIL;
 	}
-	x->err = upstream_open(x->rules->upstreams, x->route->upstream, x->tried,
-			       &exchange_upstream_events, x, &x->link);
-	if (x->err)
+	err = upstream_open(x->rules->upstreams, x->route->upstream, x->tried,
+			    &exchange_upstream_events, x, &x->link);
+	if (err) {
+		/* That no server is left says less than what became of the last one. */
+		if (err != -EHOSTUNREACH || !x->attempts)
+			x->err = err;
 		return STEP_FAIL;
+	}
 	x->attempts++;
 	x->tried |= upstream_server_bit(x->link);
 	if (upstream_is_ready(x->link))
