@@ -276,6 +276,9 @@ int listener_open_unix(uv_loop_t *loop, const char *path, void (*callback)(struc
 
 	if (!l)
 		return -ENOMEM;
+	/* Operators want in when clients have eaten the rest. */
+	if (l->fd_limit < INT32_MAX)
+		l->fd_limit += RESERVED_FDS / 2;
 	err = uv_pipe_init(loop, &l->io.pipe, 0);
 	if (err) {
 		free(l);
