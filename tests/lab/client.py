@@ -29,7 +29,7 @@ class Answer:
             assert colon and name == name.strip(), f"no field: {line!r}"
             self.headers.append((name, value.strip()))
         self.interim = interim  # answers 1xx before it
-        self.body = b""
+        self.body = bytearray()  # bytes when it is complete
         self.body_bytes = 0
         self.crc = 0
         self.trailers = []
@@ -44,7 +44,7 @@ class Answer:
         return [name for name, _ in self.headers]
 
     def __repr__(self):
-        return f"<{self.head!r} {self.body[:400]!r}>"
+        return f"<{self.head!r} {bytes(self.body[:400])!r}>"
 
 
 class Connection:
@@ -168,14 +168,15 @@ class Connection:
 
     def body(self, answer, method="GET", keep=True):
         if method == "HEAD" or answer.status in (204, 304):
-            return answer
-        if answer.get("Transfer-Encoding") == "chunked":
+            pass
+        elif answer.get("Transfer-Encoding") == "chunked":
             self._take_chunks(answer, keep)
         elif answer.get("Content-Length") is not None:
             self._take(answer, int(answer.get("Content-Length")), keep)
         else:
             while data := self.receive():
                 self._note(answer, data, keep)
+        answer.body = bytes(answer.body)
         return answer
 
     def answer(self, method="GET", keep=True):

@@ -25,7 +25,7 @@ class Call:
         self.method, self.target, self.version = lines[0].split(" ")
         self.path = self.target.partition("?")[0]
         self.headers = [tuple(part.strip() for part in line.split(":", 1)) for line in lines[1:-2]]
-        self.body = b""
+        self.body = bytearray()
         self.body_bytes = self.crc = 0
         self.trailers = []
 
