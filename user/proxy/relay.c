@@ -35,7 +35,8 @@ static int put_line(struct buf *b, int err, struct text name, struct text value)
 	at += name.len;
 	*at++ = ':';
 	*at++ = ' ';
-	memcpy(at, value.ptr, value.len);
+	if (value.len) /* else it may be no pointer: the authority of HTTP/1.0 without Host */
+		memcpy(at, value.ptr, value.len);
 	at += value.len;
 	*at++ = '\r';
 	*at++ = '\n';
@@ -60,6 +61,21 @@ static bool stays_here(const struct http_message *m, const struct http_header *h
 	return http_has(m, HTTP_CONNECTION) && http_connection_lists(m, h->name);
 }
 
+/*
+ * The id of the field that @h is taken for behind CGI and its heirs, to which "X_Tollgate_Account" is
+ * "X-Tollgate-Account": what tollgate vouches for must not be forged that way.
+ */
+static enum http_name dashed_id(const struct http_header *h)
+{
+	char name[40]; /* longer than any name we know */
+
+	if (h->name.len > sizeof(name) || !memchr(h->name.ptr, '_', h->name.len))
+		return h->id;
+	for (size_t i = 0; i < h->name.len; i++)
+		name[i] = h->name.ptr[i] == '_' ? '-' : h->name.ptr[i];
+	return http_name_find((struct text){ name, h->name.len });
+}
+
 static int put_fields(const struct relay_request *r, struct buf *head)
 {
 	uint32_t own = REQUEST_OWN | REQUEST_FORWARDED;
@@ -68,7 +84,9 @@ static int put_fields(const struct relay_request *r, struct buf *head)
 	if (r->strip_authorization)
 		own |= BIT(AUTHORIZATION);
 	http_for_each_header (h, r->message) {
-		if (!stays_here(r->message, h, own))
+		struct http_header known = { .name = h->name, .id = dashed_id(h) };
+
+		if (!stays_here(r->message, &known, own))
 			err = put_line(head, err, h->name, h->value);
 	}
 	return err;
