@@ -316,7 +316,7 @@ class Proxy:
             raise Failure(f"{where}: {requests} requests, {errors} errors of sockets, codes {codes}")
         if set(codes) - expected:
             raise Failure(f"{where}: codes {codes}")
-        if bad if self.case == "allowed" else bad < 0.99 * requests:
+        if self.case == "allowed" and bad:
             raise Failure(f"{where}: {bad} of {requests} were refused")
 
     def check_unknown(self):
@@ -328,12 +328,17 @@ class Proxy:
             raise Failure(f"{self.name}: an unknown key gets {status}, not 401")
 
     def measure(self):
-        before_us = self.cpu_us()
-        (requests, duration_us, bad, errors, p99_us), _ = self.load(self.script, SECONDS)
-        cpu_us = self.cpu_us() - before_us
-        (_, _, _, count_errors, _), codes = self.load(self.counting_script, 1)
-        self.check(requests, bad, errors + count_errors, codes)
-        return {"cpu": cpu_us / requests, "rate": requests * 1e6 / duration_us, "p99": p99_us}
+        """nginx knows no limit below one a minute. A run into which all keys' minute falls is repeated."""
+        for _ in range(3):
+            before_us = self.cpu_us()
+            (requests, duration_us, bad, errors, p99_us), _ = self.load(self.script, SECONDS)
+            cpu_us = self.cpu_us() - before_us
+            (_, _, _, count_errors, _), codes = self.load(self.counting_script, 1)
+            self.check(requests, bad, errors + count_errors, codes)
+            if self.case == "allowed" or bad >= 0.99 * requests:
+                return {"cpu": cpu_us / requests, "rate": requests * 1e6 / duration_us,
+                        "p99": p99_us}
+        raise Failure(f"{self.name}, refused: only {bad} of {requests} were refused")
 
 
 def spread(values, digits=2):
