@@ -103,6 +103,8 @@ static void finish_listener(struct conf *conf, const struct conf_node *mapping, 
 	if (listener->private_key && !listener->certificate)
 		conf_error(conf, conf_find(conf, mapping, "private_key"),
 			   "a private key needs its 'certificate'");
+	if (!listener->address.ss_family) /* missing or wrong: there is a message already */
+		return;
 	for (const struct config_listener *l = config->listeners; l < listener; l++) {
 		if (config_same_address(&l->address, &listener->address))
 			conf_error(conf, conf_find(conf, mapping, "address"),

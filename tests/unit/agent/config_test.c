@@ -202,6 +202,10 @@ static void listeners_and_upstreams_are_checked(void **state)
 		{ "listeners:\n  - { name: a, address: \"1.2.3.4:1\" }\n"
 		  "  - { name: b, address: \"1.2.3.4:1\" }\n",
 		  "t.yaml:3:25: listener 'a' has the same address\n", "an address twice" },
+		{ "listeners: [{ name: a }, { name: b }]\n",
+		  "t.yaml:1:13: a listener needs the option 'address'\nt.yaml:1:26: a listener "
+		  "needs the option 'address'\n",
+		  "no address is not the same address" },
 		{ "listeners: [{ name: a, address: \"[::]:1\", certificate: c }]\n",
 		  "t.yaml:1:56: a certificate needs its 'private_key'\n", "half of TLS" },
 		{ "listeners: [{ name: a, address: \"[::]:1\", private_key: c }]\n",
