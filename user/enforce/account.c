@@ -3,8 +3,7 @@
 #include "enforce/account.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
+#include <endian.h>
 
 #include "base/crypto.h"
 
@@ -25,7 +24,10 @@ bool account_is_entitled(const struct store_account *account, uint64_t grace_ms,
 
 static void format_id(const char *kind, uint64_t id, char ret_text[ACCOUNT_ID_SIZE])
 {
-	snprintf(ret_text, ACCOUNT_ID_SIZE, "%s_%016" PRIx64, kind, id);
+	uint64_t id_be64 = htobe64(id);
+
+	memcpy(ret_text, kind, 4);
+	text_hex(&id_be64, sizeof(id_be64), ret_text + 4);
 }
 
 static int parse_id(struct text kind, struct text text, uint64_t *ret_id)
@@ -47,7 +49,7 @@ static int parse_id(struct text kind, struct text text, uint64_t *ret_id)
 
 void account_format_id(uint64_t id, char ret_text[ACCOUNT_ID_SIZE])
 {
-	format_id("acc", id, ret_text);
+	format_id("acc_", id, ret_text);
 }
 
 int account_parse_id(struct text text, uint64_t *ret_id)
@@ -57,7 +59,7 @@ int account_parse_id(struct text text, uint64_t *ret_id)
 
 void account_format_key_id(uint64_t id, char ret_text[ACCOUNT_ID_SIZE])
 {
-	format_id("key", id, ret_text);
+	format_id("key_", id, ret_text);
 }
 
 int account_parse_key_id(struct text text, uint64_t *ret_id)
