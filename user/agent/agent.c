@@ -259,9 +259,9 @@ static int read_config(struct agent *agent)
 		log_set_level(config->log);
 		err = ruleset_new(config, NULL, &agent->rules, &messages);
 	}
-	if (err)
+	if (err && buf_len(&messages))
 		fwrite(buf_head(&messages), 1, buf_len(&messages), stderr);
-	else
+	else if (!err)
 		agent->tiers = &agent->rules->config->tiers;
 	buf_done(&messages);
 	return err;

@@ -146,7 +146,8 @@ int agent_command_check(int argc, char **argv)
 		return 1;
 	buf_init(&messages, 1 << 20);
 	err = config_read(options.config, &config, &messages);
-	fwrite(buf_head(&messages), 1, buf_len(&messages), stderr);
+	if (buf_len(&messages))
+		fwrite(buf_head(&messages), 1, buf_len(&messages), stderr);
 	buf_done(&messages);
 	if (err)
 		return 1;
