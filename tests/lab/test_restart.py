@@ -73,7 +73,7 @@ def test_reloads_under_load_fail_no_request(make):
         agent.reload()
         reloads += 1
     result = load.result()
-    assert reloads > 10
+    assert reloads >= 3
     assert result["refused"] == result["read"] == result["write"] == result["timeout"] == 0, \
         result["text"]
     assert first.requests() > 100 and second.requests() > 100, "both were in use"
