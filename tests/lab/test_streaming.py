@@ -334,6 +334,24 @@ def test_early_hints_pass_before_the_answer(edge):
         assert not connection.answer().interim, "HTTP/1.0 knows none"
 
 
+def test_hints_without_end_to_a_slow_reader_do_not_fill_the_memory(edge):
+    hint, sent = f"HTTP/1.1 103 Early Hints\r\nLink: {'x' * 1000}\r\n\r\n" * 64, [0]
+
+    def handle(call):
+        for _ in range(2048):
+            call.send(hint)
+            sent[0] += len(hint)
+        return call.answer("final")
+    edge.upstream.on("/x", handle)
+    before = edge.rss_bytes()
+    with edge.connect(receive_buffer=65536) as connection:
+        connection.ask(path="/x", key=edge.made.key)
+        assert has_stalled(lambda: sent[0]) < 64 * MIB, "the upstream was throttled"
+        assert edge.rss_bytes() - before < 8 * MIB
+        # And goes on when the client does.
+        assert connection.answer().body == b"final"
+
+
 def test_an_upgrade_that_nobody_asked_for_is_no_tunnel(edge):
     def handle(call):
         call.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")

@@ -22,6 +22,12 @@ static void on_ready(void *owner, int err)
 	exchange_run(x, err ? STEP_RETRY : STEP_SEND);
 }
 
+static void throttle_upstream(struct exchange *x)
+{
+	if (x->stream && x->link && http_stream_queued(x->stream) > CONN_HIGH_BYTES)
+		upstream_pause(x->link);
+}
+
 static void relay_interim(struct exchange *x, const struct http_message *head)
 {
 	/* 101 was not asked for: Upgrade is never passed on. HTTP/1.0 knows no interim answers. */
@@ -30,6 +36,7 @@ static void relay_interim(struct exchange *x, const struct http_message *head)
 	buf_clear(&x->fields);
 	if (!relay_write_answer(head, false, x->request_id, &x->fields))
 		http_stream_inform(x->stream, head->status, buf_text(&x->fields));
+	throttle_upstream(x);
 }
 
 static uint64_t answer_length(const struct http_message *head)
@@ -91,12 +98,6 @@ static int send_head(struct exchange *x, struct text piece, bool is_last)
 	if (is_last)
 		exchange_leave_stream(x);
 	return http_stream_answer(stream, &answer);
-}
-
-static void throttle_upstream(struct exchange *x)
-{
-	if (x->stream && x->link && http_stream_queued(x->stream) > CONN_HIGH_BYTES)
-		upstream_pause(x->link);
 }
 
 static void on_body(void *owner, const char *data, size_t len)

@@ -572,7 +572,8 @@ void upstream_resume(struct upstream_link *l)
 	if (!l->is_paused)
 		return;
 	l->is_paused = false;
-	l->deadline_ms = now_ms(l->set) + l->upstream->config->body_ms;
+	l->deadline_ms = now_ms(l->set) + (l->is_head_done ? l->upstream->config->body_ms
+							   : l->upstream->config->answer_ms);
 	conn_resume(l->conn);
 }
 
