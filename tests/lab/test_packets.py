@@ -163,6 +163,18 @@ def test_a_dropped_flow_goes_on_when_credit_is_back_and_no_byte_is_lost(make_lab
     assert len(upstream.seen) == allowed, "what TCP repeats is not executed twice"
 
 
+def test_credit_ends_the_drops_before_the_penalty_does(edge):
+    account = edge.account("hourly")
+    with edge.connect() as connection:
+        while not edge.show(account)["penalty"]:
+            assert connection.request(key=account.key).status in (200, 429)
+        edge.cli("account", "set", account.id, "--tier", "plain")
+        for _ in range(20):
+            assert connection.request(key=account.key).status == 200
+        assert edge.show(account)["penalty"], "it was in penalty all that time"
+        assert xdp(edge, "pass_credit") >= 20 and dropped_on(edge, connection) == 0
+
+
 def test_an_upload_that_was_allowed_is_not_hit_while_its_account_is_in_penalty(edge):
     account = edge.account("hourly")
     pieces, piece = 40, b"u" * 3000

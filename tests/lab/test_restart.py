@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+import sqlite3
 import threading
 import time
 
@@ -85,19 +86,22 @@ def test_a_reload_swaps_routes_tiers_and_upstreams(make):
     second.on("/x", lambda call: call.answer("second"))
     agent = make.agent(first, workers=2, tiers=[{"name": "t", "rate": "1/h", "burst": 3}]).start()
     account = agent.account("t")
-    open_connection = agent.connect()
-    assert open_connection.request(path="/x", key=account.key).body == b"first"
+    crowd = [agent.connect() for _ in range(30)]  # so many that each worker has some
+    bodies = {c.request(path="/x", key=account.key).body for c in crowd[:3]}
+    assert bodies == {b"first"}
     agent.configure(
         upstreams=[{"name": "api", "servers": [f"127.0.0.1:{second.address[1]}"]}],
-        tiers=[{"name": "t", "rate": "1/h", "burst": 10}],
+        tiers=[{"name": "t", "rate": "1/h", "burst": 1000}],
         routes=[{"path": "/x", "upstream": "api"}])
     agent.reload()
-    wait_until(lambda: agent.get("/y", account).status == 404, "workers have the routes", every=0.1)
-    # A connection that was open goes on under the new rules.
-    answer = wait_until(lambda: (a := open_connection.request(path="/x", key=account.key)).body
-                        == b"second" and a, "the new upstream")
-    assert 'q=10;' in answer.get("RateLimit-Policy")
-    open_connection.close()
+    # Connections that were open go on under the new rules, on all workers.
+    wait_until(lambda: {c.request(path="/y", key=account.key).status for c in crowd} == {404},
+               "all workers have the new routes", every=0.1)
+    answers = [c.request(path="/x", key=account.key) for c in crowd]
+    assert {answer.body for answer in answers} == {b"second"}
+    assert all("q=1000;" in answer.get("RateLimit-Policy") for answer in answers)
+    for connection in crowd:
+        connection.close()
 
 
 def test_a_tier_change_takes_effect_on_open_connections(make):
@@ -247,6 +251,16 @@ def test_a_penalty_survives_kill_and_restart(make_lab):
     assert edge.show(account)["penalty"]
 
 
+def test_usage_is_stored_again_and_again_and_not_twice(edge):
+    edge.start()
+    account = edge.account()
+    with edge.connect() as connection:
+        for stored in range(3):
+            for _ in range(50):
+                assert connection.request(key=account.key).status == 200
+            wait_usage(edge, account, 50 * (stored + 1))
+
+
 def test_usage_counters_survive_kill_and_are_exact(edge):
     edge.start()
     account = edge.account()
@@ -302,6 +316,19 @@ def test_xdp_stays_attached_over_kill_and_restart(make_lab):
     passed = agent.metrics()["tollgate_xdp_packets_total",
                              frozenset({("result", "pass_no_penalty")})]
     assert passed > 0
+
+
+def test_slots_of_a_stores_copy_are_not_adopted(edge):
+    """The same accounts, and yet another store: what it knows of them may be older."""
+    edge.start()
+    account = edge.account("hourly")
+    assert [edge.get("/", account).status for _ in range(4)] == [200] * 3 + [429]
+    assert edge.stop() == 0
+    with sqlite3.connect(f"{edge.config['state_dir']}/tollgate.db") as db:
+        db.execute("UPDATE meta SET store_id = randomblob(16)")
+    db.close()
+    edge.start()
+    assert [edge.get("/", account).status for _ in range(4)] == [200] * 3 + [429]
 
 
 def test_slots_of_another_store_are_not_adopted(edge):
