@@ -117,6 +117,22 @@ static void another_number_of_accounts_is_refused_in_words(void **state)
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
+static void an_instance_in_use_is_nobody_elses(void **state)
+{
+	struct fastpath_config config = fixture_config();
+	struct fastpath *fp = fixture_open(&config), *other = NULL;
+
+	(void)state;
+	fastpath_slots(fp)[7].account_id = 77;
+	assert_int_equal(fastpath_open(&config, &other, why, sizeof(why)), -EBUSY);
+	assert_null(other);
+	assert_non_null(strstr(why, "in use by another tollgate"));
+	assert_int_equal(fastpath_slots(fp)[7].account_id, 77);
+	fastpath_close(fp, FASTPATH_LEAVE);
+	fp = fixture_open(&config);
+	fastpath_close(fp, FASTPATH_REMOVE);
+}
+
 static void what_is_missing_is_named(void **state)
 {
 	struct fastpath_config config = fixture_config();
@@ -433,6 +449,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_successor_finds_the_slots_as_they_were),
 		cmocka_unit_test(another_number_of_accounts_is_refused_in_words),
+		cmocka_unit_test(an_instance_in_use_is_nobody_elses),
 		cmocka_unit_test(what_is_missing_is_named),
 		cmocka_unit_test(a_record_is_odd_while_it_is_in_use),
 		cmocka_unit_test(a_late_forget_leaves_the_successor_enrolled),

@@ -10,11 +10,13 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -152,6 +154,22 @@ static int make_dirs(struct fastpath *fp, const struct fastpath_config *config, 
 	return err ? err : make_dir(fp->dir, ret_why, why_size);
 }
 
+/* Two agents on one set of maps would wipe each other's slots. The kernel unlocks for the dead. */
+static int lock_dir(struct fastpath *fp, const struct fastpath_config *config, char *ret_why,
+		    size_t why_size)
+{
+	fp->lock_fd = open(fp->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fp->lock_fd < 0)
+		return fastpath_refuse(ret_why, why_size, -errno, "cannot open %s: %s", fp->dir,
+				       strerror(errno));
+	if (flock(fp->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return fastpath_refuse(ret_why, why_size, -EBUSY,
+				       "instance '%s' is in use by another tollgate: give this one "
+				       "an `instance` of its own",
+				       config->instance);
+	return 0;
+}
+
 static int load(struct fastpath *fp, char *ret_why, size_t why_size)
 {
 	int err;
@@ -214,6 +232,8 @@ static int set_up(struct fastpath *fp, const struct fastpath_config *config, cha
 
 	if (!err)
 		err = make_dirs(fp, config, ret_why, why_size);
+	if (!err)
+		err = lock_dir(fp, config, ret_why, why_size);
 	if (err)
 		return err;
 	fp->skel = edge_bpf__open();
@@ -254,6 +274,7 @@ int fastpath_open(const struct fastpath_config *config, struct fastpath **ret_fa
 	fp = calloc(1, sizeof(*fp));
 	if (!fp)
 		return fastpath_refuse(ret_why, why_size, -ENOMEM, "no memory");
+	fp->lock_fd = -1;
 	fp->mode = config->mode;
 	libbpf_set_print(on_libbpf_print);
 	err = set_up(fp, config, ret_why, why_size);
@@ -360,5 +381,7 @@ void fastpath_close(struct fastpath *fp, enum fastpath_end end)
 	if (fp->settings)
 		munmap(fp->settings, sizeof(*fp->settings));
 	edge_bpf__destroy(fp->skel);
+	if (fp->lock_fd >= 0)
+		close(fp->lock_fd);
 	free(fp);
 }

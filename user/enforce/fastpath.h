@@ -49,7 +49,8 @@ struct fastpath_config {
 /*
  * Load the programs, and create or reuse the pinned maps. Nothing is attached yet. On failure a
  * negative errno, and @ret_why says in one sentence what is missing and what would help: no
- * permission, no bpffs, kernel too old, maps pinned with another max_accounts (-EEXIST).
+ * permission, no bpffs, kernel too old, maps pinned with another max_accounts (-EEXIST), an instance
+ * that another agent is using (-EBUSY).
  */
 int fastpath_open(const struct fastpath_config *config, struct fastpath **ret_fastpath,
 		  char *ret_why, size_t why_size);

@@ -34,6 +34,7 @@ struct fastpath_flows {
 
 struct fastpath {
 	char dir[PATH_MAX / 4];		    /* <bpffs>/tollgate/<instance>/v<ABI> */
+	int lock_fd;			    /* that folder, locked as long as we use it; or -1 */
 	struct edge_bpf *skel;		    /* owned */
 	struct tollgate_slot *slots;	    /* mapped */
 	struct tollgate_conn *conns;	    /* mapped */
