@@ -17,15 +17,22 @@
 static void the_rate_left_is_what_may_be_used_at_once(void **state)
 {
 	static const struct {
-		uint64_t debt_ns, left, more_ns; /* before the request */
+		uint64_t debt_ns; /* before the request */
+		uint32_t cost;
+		enum tollgate_verdict verdict;
+		uint64_t left, more_ns;
 		const char *why;
 	} rows[] = {
-		{ 0, 4, 10000000, "the first of five" },
-		{ 1, 3, 1, "a nanosecond of debt is less than five" },
-		{ 10000000, 3, 10000000, "the second" },
-		{ 15000000, 2, 5000000, "half a unit is none" },
-		{ 40000000, 0, 10000000, "the last" },
-		{ 31000000, 0, 1000000, "the last, and a bit" },
+		{ 0, 1, TOLLGATE_ALLOW, 4, 10000000, "the first of five" },
+		{ 0, 0, TOLLGATE_ALLOW, 5, 0, "a full bucket has no more to come" },
+		{ 1, 1, TOLLGATE_ALLOW, 3, 1, "a nanosecond of debt is less than five" },
+		{ 10000000, 1, TOLLGATE_ALLOW, 3, 10000000, "the second" },
+		{ 15000000, 1, TOLLGATE_ALLOW, 2, 5000000, "half a unit is none" },
+		{ 40000000, 1, TOLLGATE_ALLOW, 0, 10000000, "the last" },
+		{ 31000000, 1, TOLLGATE_ALLOW, 0, 1000000, "the last, and a bit" },
+		{ 41000000, 1, TOLLGATE_OVER_RATE, 0, 1000000, "not quite one" },
+		{ 50000000, 0, TOLLGATE_ALLOW, 0, 10000000, "none, for what costs nothing" },
+		{ 51000000, 1, TOLLGATE_OVER_RATE, 0, 11000000, "by a clock that is ahead" },
 	};
 	struct fixture *f = *state;
 	struct tollgate_slot *slot = put_customer(f, "basic");
@@ -36,8 +43,9 @@ static void the_rate_left_is_what_may_be_used_at_once(void **state)
 
 		slot->tat_ns = NOW_NS + rows[i].debt_ns;
 		slot->concurrency = 0;
+		request.cost = rows[i].cost;
 		result = check(f, &request);
-		if (result.verdict != TOLLGATE_ALLOW || result.rate_left != rows[i].left ||
+		if (result.verdict != rows[i].verdict || result.rate_left != rows[i].left ||
 		    result.rate_more_ns != rows[i].more_ns)
 			fail_msg("%s: verdict %u, %llu left, more in %llu", rows[i].why,
 				 result.verdict, (unsigned long long)result.rate_left,
@@ -115,6 +123,7 @@ static void a_debt_that_no_one_could_make_is_not_held_against_anyone(void **stat
 		const char *why;
 	} rows[] = {
 		{ "free", 3600 * NS_PER_SECOND, 0, TOLLGATE_ALLOW, "no rate limit: no debt" },
+		{ "free", NS_PER_SECOND / 2, 0, TOLLGATE_ALLOW, "nor a little debt" },
 		{ "basic", 3600 * NS_PER_SECOND, 10 * NS_PER_MS, TOLLGATE_OVER_RATE,
 		  "at most a full debt" },
 		{ "basic", 51 * NS_PER_MS, 11 * NS_PER_MS, TOLLGATE_OVER_RATE,
@@ -323,6 +332,64 @@ static void threads_together_never_pass_a_limit_and_lose_nothing(void **state)
 	}
 }
 
+/* Both may see the last unit; who comes second gives back what it took before it was told. */
+
+#define ROUNDS 30000
+
+struct duel {
+	struct fixture *f;
+	struct tollgate_slot *slot;
+	unsigned arrived, wrong;
+	uint64_t passed;
+};
+
+/* No barrier that sleeps: they are to meet within nanoseconds. */
+static void meet(struct duel *duel, unsigned times)
+{
+	__atomic_fetch_add(&duel->arrived, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(&duel->arrived, __ATOMIC_ACQUIRE) < 2 * times)
+		;
+}
+
+static void fight(void *arg, unsigned index)
+{
+	struct duel *duel = arg;
+	struct tollgate_slot *slot = duel->slot;
+	struct gate_request request = make_request();
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct gate_result result;
+
+		if (!index) {
+			slot->tat_ns = round % 2 ? NOW_NS + slot->limit_ns - slot->interval_ns : 0;
+			slot->quota_word = round % 2 ? 0 : slot->quota_limit - 1;
+			slot->quota_word |= (uint64_t)usage_period(slot->quota_period, WALL_MS)
+					    << TOLLGATE_QUOTA_SHIFT;
+		}
+		meet(duel, 3 * round + 1);
+		result = check(duel->f, &request);
+		if (result.verdict == TOLLGATE_ALLOW) {
+			__atomic_fetch_add(&duel->passed, 1, __ATOMIC_RELAXED);
+			gate_release(&duel->f->gate, &result);
+		}
+		meet(duel, 3 * round + 2);
+		if (!index)
+			duel->wrong += slot->concurrency ||
+				       slot->tat_ns != NOW_NS + (round % 2 ? slot->limit_ns
+									   : slot->interval_ns);
+		meet(duel, 3 * round + 3);
+	}
+}
+
+static void of_two_who_want_the_last_unit_one_gets_it_and_one_pays_nothing(void **state)
+{
+	struct duel duel = { .f = *state, .slot = put_customer(*state, "basic") };
+
+	run_crew(2, fight, &duel);
+	assert_int_equal(duel.passed, ROUNDS);
+	assert_int_equal(duel.wrong, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +401,7 @@ int main(void)
 		TEST(a_full_quota_is_empty_again_in_the_next_period),
 		TEST(a_cost_above_what_is_left_of_the_quota_is_refused_whole),
 		TEST(threads_together_never_pass_a_limit_and_lose_nothing),
+		TEST(of_two_who_want_the_last_unit_one_gets_it_and_one_pays_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -361,6 +361,7 @@ static void refusals_are_counted_by_the_second(void **state)
 		{ NOW_NS + NS_PER_SECOND, 2 },
 		{ NOW_NS + 3 * NS_PER_SECOND, 1 },
 		{ (1ULL << 32) * NS_PER_SECOND + NOW_NS, 1 }, /* 136 years up */
+		{ (1ULL << 32) * NS_PER_SECOND + NOW_NS, 2 },
 	};
 
 	(void)state;

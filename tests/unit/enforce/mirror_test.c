@@ -122,6 +122,27 @@ static void hashes_that_collide_in_the_table_are_told_apart(void **state)
 	}
 }
 
+static void ids_that_collide_in_the_table_are_told_apart(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t inverse = 1, step; /* of the constant by which ids are spread */
+
+	for (unsigned i = 0; i < 6; i++)
+		inverse *= 2 - 0x9e3779b97f4a7c15ULL * inverse;
+	for (step = 0; step < 8; step++) { /* products that differ in their last bits only */
+		struct store_account account = make_account((1 << 20 | step) * inverse, "basic");
+		struct store_key key = make_key(account.id, account.id), found;
+
+		assert_int_equal(put(f, &account), 0);
+		assert_int_equal(mirror_put_key(f->mirror, &key), 0);
+		assert_int_equal(slot_of_account(f, account.id)->account_id, account.id);
+		assert_true(mirror_key_by_id(f->mirror, key.id, &found));
+		assert_int_equal(found.account, account.id);
+	}
+	assert_int_equal(mirror_accounts(f->mirror), 8);
+	assert_int_equal(mirror_keys(f->mirror), 8);
+}
+
 static void tiers_keep_their_ids(void **state)
 {
 	struct fixture *f = *state;
@@ -354,6 +375,7 @@ int main(void)
 		TEST(keys_are_found_by_the_whole_hash),
 		TEST(a_key_put_again_changes_its_end_alone),
 		TEST(hashes_that_collide_in_the_table_are_told_apart),
+		TEST(ids_that_collide_in_the_table_are_told_apart),
 		TEST(tiers_keep_their_ids),
 		TEST(grace_ends_at_its_time),
 		TEST(accounts_are_still_watched_after_some_have_paid),

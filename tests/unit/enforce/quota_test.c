@@ -236,6 +236,16 @@ static void the_store_gets_what_this_epoch_charged(void **state)
 	assert_true(usage_quota_charge(slot, 100, 1, 10));
 	assert_int_equal(collected(f, true), 3);
 	assert_int_equal(collected(f, true), -1);
+	/* What others charged in the period before is no part of this one. */
+	slot->quota_word = WORD(100, 8);
+	slot->quota_base = WORD(99, 5);
+	assert_int_equal(collected(f, true), 8);
+	assert_int_equal(collected(f, true), -1);
+	usage_forget_others(slot);
+	assert_int_equal(slot->quota_word, WORD(100, 8));
+	slot->quota_base = WORD(100, 5);
+	usage_forget_others(slot);
+	assert_int_equal(slot->quota_word, WORD(100, 3));
 }
 
 static void a_late_confirmation_hides_no_later_charge(void **state)

@@ -161,6 +161,13 @@ static void a_slot_that_changes_hands_is_clean_and_of_another_generation(void **
 	clean.account_id = 8;
 	clean.generation = slot->generation;
 	assert_memory_equal(slot, &clean, sizeof(clean));
+	/* As a crash in the middle of giving it back leaves it: nobody's, and full of remains. */
+	fill(slot);
+	slot->account_id = 0;
+	assert_int_equal(fixture_adopt(f), SLOTS_SAME_BOOT);
+	assert_int_equal(slots_take(&f->slots, 8), index);
+	clean.generation = slot->generation;
+	assert_memory_equal(slot, &clean, sizeof(clean));
 	f->head.next_generation = UINT32_MAX; /* the last one before it wraps: 0 is never given */
 	slots_take(&f->slots, 9);
 	assert_int_not_equal(f->list[slots_take(&f->slots, 10)].generation, 0);
@@ -236,13 +243,24 @@ static void a_file_keeps_its_slots(void **state)
 	assert_int_equal(stat(file->path, &st), 0);
 	assert_int_equal(st.st_size, 4096 + 8 * 256);
 	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_true(st.st_blocks * 512 >= st.st_size); /* a full disk is no SIGBUS later */
 	assert_int_equal(open_file(file, &slots, 8), SLOTS_SAME_BOOT);
 	assert_int_equal(slots.list[0].account_id, 7);
 	assert_int_equal(slots.list[0].usage[0].units, 14);
 	slots_done(&slots);
 	file->boot_id[0]++;
 	assert_int_equal(open_file(file, &slots, 8), SLOTS_OTHER_BOOT);
+	slots_done(&slots);
+}
+
+static void the_whole_file_has_room_on_disk_before_it_is_used(void **state)
+{
+	struct file *file = *state;
+	struct slots slots;
+	struct stat st;
+
+	assert_int_equal(slots_use_file(&slots, file->path, 100000), 0);
+	assert_int_equal(stat(file->path, &st), 0);
+	assert_true(st.st_blocks * 512 >= st.st_size);
 	slots_done(&slots);
 }
 
@@ -321,6 +339,8 @@ int main(void)
 		TEST(a_slot_that_changes_hands_is_clean_and_of_another_generation),
 		TEST(adopted_slots_leave_their_gaps_free),
 		cmocka_unit_test_setup_teardown(a_file_keeps_its_slots, file_setup, file_teardown),
+		cmocka_unit_test_setup_teardown(the_whole_file_has_room_on_disk_before_it_is_used,
+						file_setup, file_teardown),
 		cmocka_unit_test_setup_teardown(a_file_that_does_not_fit_is_made_new, file_setup,
 						file_teardown),
 		cmocka_unit_test_setup_teardown(a_path_that_cannot_be_had_says_why, file_setup,
