@@ -2,6 +2,8 @@
 /* slot_limits_test: limits are set all at once for every reader, and debt keeps its worth in units. */
 #include "unit/enforce/enforce_fixture.h"
 
+#include <sched.h>
+
 #include "tollgate/bucket.h"
 
 static void limits_are_those_of_the_tier(void **state)
@@ -151,6 +153,39 @@ static void readers_never_see_a_mixture(void **state)
 			 READERS * READS);
 }
 
+static void read_or_finish(void *arg, unsigned index)
+{
+	struct race *race = arg;
+	struct slot_limits limits;
+
+	if (index) {
+		__atomic_store_n(&race->over, 1, __ATOMIC_RELEASE);
+		slot_read_limits(&race->slot, &limits);
+		race->torn = is_mixture(&limits);
+		__atomic_store_n(&race->over, 2, __ATOMIC_RELEASE);
+		return;
+	}
+	while (!__atomic_load_n(&race->over, __ATOMIC_ACQUIRE))
+		;
+	for (unsigned i = 0; i < 100; i++) /* time enough for a reader that does not wait */
+		sched_yield();
+	__atomic_store_n(&race->slot.interval_ns, 1000, __ATOMIC_RELAXED);
+	__atomic_store_n(&race->slot.limits_seq, 4, __ATOMIC_RELEASE);
+}
+
+static void a_reader_waits_for_a_writer_in_the_middle(void **state)
+{
+	struct race race = { 0 };
+
+	(void)state;
+	make_limits(&race.tiers[0], 1000);
+	slot_set_limits(&race.slot, &race.tiers[0], 1000, true, NOW_NS);
+	race.slot.limits_seq = 3;
+	race.slot.interval_ns = 1001;
+	run_crew(2, read_or_finish, &race);
+	assert_int_equal(race.torn, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +193,7 @@ int main(void)
 		cmocka_unit_test(debt_keeps_its_worth_in_units),
 		cmocka_unit_test(an_idle_bucket_stays_full),
 		cmocka_unit_test(readers_never_see_a_mixture),
+		cmocka_unit_test(a_reader_waits_for_a_writer_in_the_middle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
