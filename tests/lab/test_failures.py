@@ -81,6 +81,14 @@ def test_a_port_in_use_is_named(make):
         fails(agent, f"127.0.0.1:{agent.port}", "address already in use".capitalize())
 
 
+def test_a_port_of_another_agent_is_in_use(make):
+    upstream = make.upstream()
+    first = make.agent(upstream).start()
+    second = make.agent(upstream)
+    second.configure(listeners=[{"name": "public", "address": f"127.0.0.1:{first.port}"}])
+    fails(second, f"127.0.0.1:{first.port}", "Address already in use")
+
+
 def test_a_state_folder_in_use_is_named(make):
     upstream = make.upstream()
     first = make.agent(upstream).start()

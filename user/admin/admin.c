@@ -73,22 +73,56 @@ static void call_status(struct admin_request *r, const char *id)
 	admin_answer_json(r, 200, r->agent->status(r->agent->arg));
 }
 
+struct reload_call {
+	struct admin_request *r; /* waits for it */
+	struct buf messages;
+	bool is_done, is_told;
+};
+
+/* When the workers are done, and what there is to say is known: in either order. */
+static void answer_reload(struct reload_call *call)
+{
+	struct admin_request *r = call->r;
+	struct buf messages = call->messages;
+
+	free(call);
+	admin_answer_json(r, 200,
+			  json_pack("{s:s%}", "messages",
+				    buf_len(&messages) ? buf_head(&messages) : "",
+				    buf_len(&messages)));
+	buf_done(&messages);
+}
+
+static void on_reloaded(void *arg)
+{
+	struct reload_call *call = arg;
+
+	call->is_done = true;
+	if (call->is_told)
+		answer_reload(call);
+}
+
 static void call_reload(struct admin_request *r, const char *id)
 {
-	struct buf messages;
+	struct reload_call *call = calloc(1, sizeof(*call));
 	int err;
 
 	(void)id;
-	buf_init(&messages, 65536);
-	err = r->agent->reload(r->agent->arg, &messages);
-	if (err)
-		admin_fail(r, 422, "%.*s", TEXT_ARG(buf_text(&messages)));
-	else
-		admin_answer_json(r, 200,
-				  json_pack("{s:s%}", "messages",
-					    buf_len(&messages) ? buf_head(&messages) : "",
-					    buf_len(&messages)));
-	buf_done(&messages);
+	if (!call) {
+		admin_fail(r, 500, "out of memory");
+		return;
+	}
+	call->r = r;
+	buf_init(&call->messages, 65536);
+	err = r->agent->reload(r->agent->arg, &call->messages, on_reloaded, call);
+	call->is_told = true;
+	if (err) {
+		admin_fail(r, 422, "%.*s", TEXT_ARG(buf_text(&call->messages)));
+		buf_done(&call->messages);
+		free(call);
+	} else if (call->is_done) {
+		answer_reload(call);
+	}
 }
 
 static const struct {

@@ -32,8 +32,12 @@ struct admin_agent {
 	json_t *(*status)(void *arg);
 	/* Prometheus text of everything that is counted. 0 or the error of buf_append(). */
 	int (*write_metrics)(void *arg, struct buf *out);
-	/* Read the configuration again; 0, or a negative errno and @messages says what is wrong. */
-	int (*reload)(void *arg, struct buf *messages);
+	/*
+	 * Read the configuration again. 0, and @done follows when every worker goes by it, perhaps at
+	 * once; or a negative errno, and @messages says what is wrong.
+	 */
+	int (*reload)(void *arg, struct buf *messages, void (*done)(void *done_arg),
+		      void *done_arg);
 };
 
 struct admin;

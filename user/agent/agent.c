@@ -21,6 +21,7 @@
 #include "agent/agent_private.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/listener.h"
 
 #define TICK_MS	 1000
 #define BPFFS	 "/sys/fs/bpf"
@@ -152,6 +153,12 @@ static void free_all(struct agent *agent)
 
 /* Running. */
 
+static void on_reloaded(void *arg)
+{
+	(void)arg;
+	sd_notify(0, "READY=1");
+}
+
 static void on_signal(uv_signal_t *signal, int number)
 {
 	struct agent *agent = signal->data;
@@ -163,8 +170,10 @@ static void on_signal(uv_signal_t *signal, int number)
 	}
 	buf_init(&messages, 65536);
 	sd_notify(0, "RELOADING=1");
-	if (reload(agent, &messages))
+	if (reload(agent, &messages, on_reloaded, agent)) {
 		log_error("the configuration stays as it was");
+		on_reloaded(agent);
+	}
 	for (struct text rest = buf_text(&messages); rest.len;) {
 		const char *end = memchr(rest.ptr, '\n', rest.len);
 		size_t len = end ? (size_t)(end - rest.ptr) : rest.len;
@@ -173,7 +182,6 @@ static void on_signal(uv_signal_t *signal, int number)
 		rest = (struct text){ rest.ptr + len + (end != NULL),
 				      rest.len - len - (end != NULL) };
 	}
-	sd_notify(0, "READY=1");
 	buf_done(&messages);
 }
 
@@ -240,9 +248,9 @@ static bool is_ready(void *arg, const char **ret_why)
 	return agent->phase == AGENT_RUNNING && !agent->not_ready[0];
 }
 
-static int lend_reload(void *arg, struct buf *messages)
+static int lend_reload(void *arg, struct buf *messages, void (*done)(void *arg), void *done_arg)
 {
-	return reload(arg, messages);
+	return reload(arg, messages, done, done_arg);
 }
 
 /* Coming up: each step says itself what is wrong. */
@@ -372,6 +380,25 @@ static int open_slots(struct agent *agent)
 	return err;
 }
 
+/* Our workers share their ports with each other, but nobody else may. */
+static int check_ports(struct agent *agent)
+{
+	const struct config *config = agent->rules->config;
+
+	for (unsigned i = 0; i < config->listener_count; i++) {
+		const struct config_listener *listener = &config->listeners[i];
+		int err = listener_check_free(&listener->address);
+		char address[64];
+
+		if (!err)
+			continue;
+		listener_format_address(&listener->address, address, sizeof(address));
+		log_error("listener %s: %s: %s", listener->name, address, strerror(-err));
+		return err;
+	}
+	return 0;
+}
+
 static int open_workers(struct agent *agent)
 {
 	const struct config *config = agent->rules->config;
@@ -486,7 +513,7 @@ static int start_workers(struct agent *agent)
 static int come_up(struct agent *agent)
 {
 	static int (*const steps[])(struct agent *) = {
-		lock_state,   load_pepper, open_fastpath,   open_slots,	   make_gate,
+		lock_state,   check_ports, load_pepper,	    open_fastpath, open_slots, make_gate,
 		open_workers, open_admin,  drop_privileges, start_workers, load_begin,
 	};
 

@@ -74,7 +74,8 @@ void flush_usage(struct agent *agent);
 void flush_finally(struct agent *agent); /* then agent_close() */
 
 /* reload.c */
-int reload(struct agent *agent, struct buf *messages);
+/* See admin.h; @done is called once all workers go by the new rules, if 0 is returned. */
+int reload(struct agent *agent, struct buf *messages, void (*done)(void *arg), void *arg);
 
 /* status.c */
 json_t *status_json(void *agent);

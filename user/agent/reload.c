@@ -6,16 +6,47 @@
  * What needs a restart is named and stays as it was.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "agent/agent_private.h"
 #include "base/clock.h"
 #include "base/log.h"
 
+/* Who waits for the workers to go by the new rules. */
+struct waiter {
+	unsigned workers; /* that have not answered, and one for reload() itself */
+	void (*done)(void *arg);
+	void *arg;
+};
+
 static void on_rules_set(void *arg, int err)
 {
-	(void)arg;
+	struct waiter *waiter = arg;
+
 	if (err)
 		log_error("reload: a worker is short of memory and keeps the old rules");
+	if (--waiter->workers)
+		return;
+	waiter->done(waiter->arg);
+	free(waiter);
+}
+
+/* Give @fresh to all workers; @waiter learns of it when the last one has it. */
+static void give_rules(struct agent *agent, struct ruleset *fresh, struct waiter *waiter)
+{
+	waiter->workers = agent->workers_started + 1;
+	for (unsigned i = 0; i < agent->workers_started; i++)
+		worker_set_rules(agent->workers[i], fresh, on_rules_set, waiter);
+	on_rules_set(waiter, 0);
+}
+
+static struct waiter *waiter_new(void (*done)(void *arg), void *arg)
+{
+	struct waiter *waiter = calloc(1, sizeof(*waiter));
+
+	if (waiter)
+		*waiter = (struct waiter){ .done = done, .arg = arg };
+	return waiter;
 }
 
 /* Slots and routes change one after the other: a feature's bit must mean the same in both. */
@@ -35,11 +66,11 @@ static int keep_features(struct config *config, const struct config *old, struct
 	return err;
 }
 
-int reload(struct agent *agent, struct buf *messages)
+/* Everything that can fail, short of what changes the agent. */
+static int prepare(struct agent *agent, struct buf *messages, struct ruleset **ret_fresh)
 {
-	struct ruleset *old = agent->rules, *fresh;
+	const struct ruleset *old = agent->rules;
 	struct config *config;
-	struct buf names;
 	int err;
 
 	if (agent->phase > AGENT_RUNNING) {
@@ -60,30 +91,47 @@ int reload(struct agent *agent, struct buf *messages)
 		config_free(config);
 		return err;
 	}
-	err = ruleset_new(config, old, &fresh, messages);
-	if (err)
-		return err;
-	if (agent->mirror) {
-		err = mirror_set_tiers(agent->mirror, &fresh->config->tiers, AGENT_GRACE_MS,
-				       clock_wall_ms(), clock_mono_ns());
-		if (err) {
-			ruleset_unref(fresh);
-			return err;
-		}
-	}
+	return ruleset_new(config, old, ret_fresh, messages);
+}
+
+static void name_what_needs_a_restart(const struct config *old, const struct config *fresh,
+				      struct buf *messages)
+{
+	struct buf names;
+
 	buf_init(&names, 4096);
-	if (config_needs_restart(old->config, fresh->config, &names))
+	if (config_needs_restart(old, fresh, &names))
 		buf_printf(messages, "these need a restart to change: %.*s\n",
 			   TEXT_ARG(buf_text(&names)));
 	buf_done(&names);
+}
+
+int reload(struct agent *agent, struct buf *messages, void (*done)(void *arg), void *arg)
+{
+	struct ruleset *old = agent->rules, *fresh;
+	struct waiter *waiter = waiter_new(done, arg);
+	int err = waiter ? prepare(agent, messages, &fresh) : -ENOMEM;
+
+	if (err) {
+		free(waiter);
+		return err;
+	}
+	if (agent->mirror)
+		err = mirror_set_tiers(agent->mirror, &fresh->config->tiers, AGENT_GRACE_MS,
+				       clock_wall_ms(), clock_mono_ns());
+	if (err) {
+		ruleset_unref(fresh);
+		free(waiter);
+		return err;
+	}
+	name_what_needs_a_restart(old->config, fresh->config, messages);
 	agent->rules = fresh;
 	agent->tiers = &fresh->config->tiers;
-	for (unsigned i = 0; i < agent->workers_started; i++)
-		worker_set_rules(agent->workers[i], fresh, on_rules_set, agent);
 	if (agent->fastpath && agent->phase == AGENT_RUNNING)
 		fastpath_set_action(agent->fastpath, fresh->config->fastpath.action);
 	log_set_level(fresh->config->log);
 	ruleset_unref(old);
 	log_info("configuration reloaded from %s", agent->config_path);
+	give_rules(agent, fresh, waiter);
 	return 0;
 }

@@ -181,6 +181,25 @@ static int bind_tcp(struct listener *l, const struct sockaddr_storage *address)
 			   address->ss_family == AF_INET6 ? UV_TCP_IPV6ONLY : 0);
 }
 
+int listener_check_free(const struct sockaddr_storage *address)
+{
+	static const int on = 1;
+	bool is_ip6 = address->ss_family == AF_INET6;
+	int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	/* Connections that linger from before are no obstacle; only a listener is. */
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (is_ip6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(fd, (const struct sockaddr *)address,
+		 is_ip6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in)))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
 int listener_open_tcp(uv_loop_t *loop, const struct sockaddr_storage *address,
 		      void (*callback)(struct listener *l), void *owner,
 		      struct listener **ret_listener)

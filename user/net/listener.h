@@ -27,6 +27,12 @@ int listener_parse_address(const char *text, struct sockaddr_storage *ret_addres
 void listener_format_address(const struct sockaddr_storage *address, char *ret_text, size_t size);
 
 /*
+ * Whether @address is free: SO_REUSEPORT lets a stranger of the same user share it in silence, so
+ * that is to be asked before the first listener is opened. 0, -EADDRINUSE or another errno of bind(2).
+ */
+int listener_check_free(const struct sockaddr_storage *address);
+
+/*
  * Bind and listen on @address; @on_connection is called for each waiting connection, with
  * listener_stream() to hand to conn_accept(). -EADDRINUSE, -EACCES, -EADDRNOTAVAIL and others as
  * bind(2) has them.
