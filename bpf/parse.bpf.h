@@ -16,6 +16,7 @@
 #include <linux/tcp.h>
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -128,12 +129,13 @@ static __always_inline enum parsed parse_frame(struct cursor *c, struct segment 
 
 	if ((void *)(eth + 1) > c->end)
 		return PARSED_OTHER;
-	proto = eth->h_proto;
+	/* The struct is packed, and a byte at a time is dear: nearly every packet comes through here. */
+	proto = *(__be16 *)((void *)eth + offsetof(struct ethhdr, h_proto));
 	c->pos = eth + 1;
-	if (is_vlan(proto) && !parse_vlan(c, &proto))
-		return PARSED_OTHER;
-	if (is_vlan(proto) && !parse_vlan(c, &proto))
-		return PARSED_OTHER;
+	if (proto != bpf_htons(ETH_P_IP) && is_vlan(proto)) {
+		if (!parse_vlan(c, &proto) || (is_vlan(proto) && !parse_vlan(c, &proto)))
+			return PARSED_OTHER;
+	}
 
 	if (proto == bpf_htons(ETH_P_IP))
 		return parse_ip4(c, s);
