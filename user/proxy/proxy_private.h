@@ -68,7 +68,6 @@ struct relay_request {
 	const struct http_message *message;
 	const struct client *client;
 	const struct route *route;
-	struct text key_header; /* name of the field that carried the key; empty: none */
 	bool strip_authorization;
 	bool is_tls;
 	const char *request_id;
