@@ -356,7 +356,7 @@ int main(void)
 		PENALTY(a_penalty_that_found_no_room_is_tried_again),
 		cmocka_unit_test(sources_are_addresses_and_networks),
 		cmocka_unit_test(a_flood_of_sources_forgets_the_ones_used_longest_ago),
-		cmocka_unit_test(without_a_fast_path_sources_are_not_followed),
+		PENALTY(without_a_fast_path_sources_are_not_followed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
