@@ -140,7 +140,7 @@ test-packets: $(PACKET_BIN) ## packet tables through BPF_PROG_RUN (root)
 	@set -e; for t in $(PACKET_BIN); do $$t; done
 
 test-lab: $(BIN) ## real clients in network namespaces (root)
-	TOLLGATE=$(abspath $(BIN)) /usr/bin/python3 -m pytest -q tests/lab $(LAB_ARGS)
+	TOLLGATE=$(abspath $(BIN)) /usr/bin/python3 -m pytest -q -rs tests/lab $(LAB_ARGS)
 
 lint: ## format, direction of includes, banned functions, shell scripts
 	scripts/lint
