@@ -269,6 +269,7 @@ def test_changes_outlive_the_agent(make):
     (["account", "create", "--tier"], 2, "--tier"),
     (["account", "create", "--teir", "pro"], 2, "did you mean --tier"),
     (["account", "create", "--tier", "por"], 1, "did you mean 'pro'"),
+    (["account", "create", "--tier", "pro", "--label", "l" * 200], 1, "'label'"),
     (["account", "show"], 2, "missing"),
     (["account", "show", "acc_1"], 2, "acc_"),
     (["account", "show", "acc_0000000000000001"], 1, "no account"),
@@ -283,6 +284,8 @@ def test_changes_outlive_the_agent(make):
     (["key", "import", "/nonexistent/file"], 1, "could not be opened"),
     (["usage", "--since", "yesterday"], 2, "--since"),
     (["nonsense"], 2, "nonsense"),
+    (["check", "a", "b"], 2, "one configuration"),
+    (["run", "extra"], 2, "unexpected 'extra'"),
     ([], 2, "usage"),
 ])
 def test_what_is_wrong_is_said_and_ends_with_its_code(edge, words, code, said):

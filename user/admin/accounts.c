@@ -141,7 +141,7 @@ static bool read_change(struct admin_request *r, struct registry_change *ret_cha
 	const json_t *held = json_object_get(r->json, "held");
 	enum store_status status;
 	const char *word;
-	bool bad = false;
+	const char *bad = NULL;
 
 	*ret_change = (struct registry_change){
 		.tier = admin_string(r, "tier", STORE_NAME_MAX, &bad),
@@ -152,8 +152,10 @@ static bool read_change(struct admin_request *r, struct registry_change *ret_cha
 		.is_held = json_is_boolean(held) ? json_is_true(held) : -1,
 	};
 	word = admin_string(r, "status", STORE_NAME_MAX, &bad);
-	if (bad || (held && !json_is_boolean(held))) {
-		admin_fail(r, 400, "a member of the body has the wrong type or is too long");
+	if (held && !json_is_boolean(held))
+		bad = "held";
+	if (bad) {
+		admin_fail(r, 400, "'%s' has the wrong type or is too long", bad);
 		return false;
 	}
 	if (word && store_status_parse(word, &status)) {

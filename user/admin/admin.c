@@ -320,7 +320,7 @@ bool admin_query(const struct admin_request *r, const char *name, char *ret, siz
 }
 
 const char *admin_string(const struct admin_request *r, const char *name, size_t size,
-			 bool *ret_bad)
+			 const char **ret_bad)
 {
 	json_t *member = json_object_get(r->json, name);
 
@@ -328,7 +328,7 @@ const char *admin_string(const struct admin_request *r, const char *name, size_t
 		return NULL;
 	if (!json_is_string(member) || json_string_length(member) >= size ||
 	    strlen(json_string_value(member)) != json_string_length(member)) {
-		*ret_bad = true;
+		*ret_bad = name;
 		return NULL;
 	}
 	return json_string_value(member);

@@ -34,9 +34,9 @@ void admin_fail_errno(struct admin_request *r, int err, const char *what);
 /* The decoded value of a query parameter in @ret (NUL-terminated); false when it is not there. */
 bool admin_query(const struct admin_request *r, const char *name, char *ret, size_t size);
 
-/* A member of the body: NULL if absent; sets *ret_bad if it is there but no string or too long. */
+/* A member of the body: NULL if absent; *ret_bad becomes @name if it is no string or too long. */
 const char *admin_string(const struct admin_request *r, const char *name, size_t size,
-			 bool *ret_bad);
+			 const char **ret_bad);
 
 /* An RFC 3339 time, or null for 0. */
 json_t *admin_time(uint64_t ms);

@@ -73,13 +73,17 @@ static void on_key(void *arg, const struct registry_result *result)
 
 void admin_key_create(struct admin_request *r, const char *id)
 {
-	bool bad = false;
+	const char *bad = NULL;
 	const char *account = admin_string(r, "account", 64, &bad);
 	const char *label = admin_string(r, "label", STORE_LABEL_MAX, &bad);
 	uint64_t number;
 
 	(void)id;
-	if (bad || !account || account_parse_id(text_of(account), &number)) {
+	if (bad) {
+		admin_fail(r, 400, "'%s' has the wrong type or is too long", bad);
+		return;
+	}
+	if (!account || account_parse_id(text_of(account), &number)) {
 		admin_fail(r, 400, "a key needs an account: acc_ and 16 hex digits");
 		return;
 	}
@@ -105,7 +109,7 @@ void admin_key_revoke(struct admin_request *r, const char *id)
 void admin_key_rotate(struct admin_request *r, const char *id)
 {
 	uint64_t number, overlap_ms = 0;
-	bool bad = false;
+	const char *bad = NULL;
 	const char *overlap = admin_string(r, "overlap", 32, &bad);
 
 	if (!parse_key_id(r, id, &number))

@@ -119,6 +119,7 @@ int agent_command_run(int argc, char **argv)
 	if (code >= 0)
 		return code;
 	if (optind < argc) {
+		fprintf(stderr, "tollgate: unexpected '%s'\n", argv[optind]);
 		fputs(run_usage, stderr);
 		return 2;
 	}
@@ -137,6 +138,7 @@ int agent_command_check(int argc, char **argv)
 	if (code >= 0)
 		return code;
 	if (optind + 1 < argc) {
+		fputs("tollgate: one configuration at a time\n", stderr);
 		fputs(check_usage, stderr);
 		return 2;
 	}
