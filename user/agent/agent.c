@@ -122,6 +122,7 @@ void agent_close(struct agent *agent)
 		worker_free(agent->workers[i]);
 	agent->workers_started = agent->worker_count = 0;
 	admin_stop(agent->admin);
+	billing_stop(agent->billing);
 	registry_free(agent->registry);
 	agent->registry = NULL;
 	store_free(agent->store);
@@ -137,6 +138,7 @@ static void free_all(struct agent *agent)
 {
 	uv_run(&agent->loop, UV_RUN_DEFAULT);
 	admin_free(agent->admin);
+	billing_free(agent->billing);
 	mirror_free(agent->mirror);
 	penalty_free(agent->penalty);
 	slots_done(&agent->slots);
@@ -399,13 +401,22 @@ static int check_ports(struct agent *agent)
 	return 0;
 }
 
+static int open_billing(struct agent *agent)
+{
+	agent->billing = billing_new(agent);
+	return agent->billing ? 0 : -ENOMEM;
+}
+
 static int open_workers(struct agent *agent)
 {
 	const struct config *config = agent->rules->config;
-	const struct proxy_shared shared = {
-		.gate = &agent->gate,
-		.fastpath = agent->fastpath,
-		.penalty = agent->penalty,
+	const struct worker_shared shared = {
+		.proxy = {
+			.gate = &agent->gate,
+			.fastpath = agent->fastpath,
+			.penalty = agent->penalty,
+		},
+		.desk = billing_desk(agent->billing),
 	};
 	unsigned count = config->workers ? config->workers : uv_available_parallelism();
 	char why[WHY_SIZE];
@@ -513,8 +524,8 @@ static int start_workers(struct agent *agent)
 static int come_up(struct agent *agent)
 {
 	static int (*const steps[])(struct agent *) = {
-		lock_state,   check_ports, load_pepper,	    open_fastpath, open_slots, make_gate,
-		open_workers, open_admin,  drop_privileges, start_workers, load_begin,
+		lock_state,   check_ports,  load_pepper, open_fastpath,	  open_slots,	 make_gate,
+		open_billing, open_workers, open_admin,	 drop_privileges, start_workers, load_begin,
 	};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {

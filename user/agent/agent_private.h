@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "admin/admin.h"
+#include "agent/billing.h"
 #include "agent/ruleset.h"
 #include "agent/worker.h"
 #include "enforce/penalty.h"
@@ -45,6 +46,7 @@ struct agent {
 	struct registry *registry; /* NULL until everything is loaded */
 	struct gate gate;
 	struct admin *admin;
+	struct billing *billing;
 
 	struct worker **workers;
 	unsigned worker_count, workers_started, acks_awaited;

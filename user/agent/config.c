@@ -219,6 +219,13 @@ static void set_on_stale(struct conf *conf, const struct conf_node *node,
 	config->refuse_when_stale = refuse;
 }
 
+static const struct conf_word counted_words[] = {
+	{ "all", 600 },
+	{ "below_500", 500 },
+	{ "below_400", 400 },
+	{ NULL, 0 },
+};
+
 #define RECORDS(text, setter, list, number, of)                                         \
 	{                                                                               \
 		.name = text, .set = (setter), .offset = offsetof(struct config, list), \
@@ -263,6 +270,12 @@ static const struct conf_option options[] = {
 	{ .name = "on_stale", .set = set_on_stale, .words = stale_words },
 	DURATION("drain", drain_ms, 0, DAY_MS),
 	{ .name = "fastpath", .set = conf_set_mapping, .schema = &fastpath_schema },
+	{ .name = "counted",
+	  .set = conf_set_word,
+	  .offset = offsetof(struct config, count_below),
+	  .words = counted_words },
+	{ .name = "stripe", .set = conf_set_mapping, .schema = &stripe_schema },
+	{ .name = "notices", .set = conf_set_mapping, .schema = &notices_schema },
 };
 
 const struct conf_schema config_schema = { CONF_SCHEMA(options), .noun = "the configuration" };
@@ -292,6 +305,8 @@ static void set_defaults(struct config *config)
 	config->fastpath.stale_after_ms = MINUTE_MS;
 	config->fastpath.max_flows = 65536;
 	config->fastpath.event_every = 100;
+	config->count_below = 500;
+	config_stripe_defaults(config);
 }
 
 /* Texts that were not given; some follow from others. 0 or -ENOMEM. */
@@ -304,7 +319,7 @@ static int fill_texts(struct config *config)
 		  fill(&config->instance, "%s", "default") &&
 		  fill(&config->key_prefix, "%s", "tg_live");
 
-	return ok ? 0 : -ENOMEM;
+	return ok ? config_stripe_fill(config) : -ENOMEM;
 }
 
 int config_parse(const char *path, struct text yaml, struct config **ret_config,
@@ -377,6 +392,11 @@ void config_free(struct config *config)
 	free(config->pepper_file);
 	free(config->user);
 	free(config->key_prefix);
+	stripe_settings_done(&config->stripe);
+	notice_settings_done(&config->notices);
+	for (unsigned i = 0; i < sizeof(config->portal_paths) / sizeof(config->portal_paths[0]);
+	     i++)
+		free(config->portal_paths[i]);
 	free(config);
 }
 

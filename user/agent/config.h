@@ -20,6 +20,7 @@
 #include "http/server.h"
 #include "proxy/route.h"
 #include "proxy/upstream.h"
+#include "stripe/settings.h"
 
 struct config_listener {
 	char *name; /* owned */
@@ -63,6 +64,12 @@ struct config {
 		uint32_t max_flows;
 		uint32_t event_every;
 	} fastpath;
+	unsigned count_below; /* answers with a status below this count as usage */
+	struct stripe_settings stripe;
+	struct notice_settings notices;
+	struct text own_paths[4]; /* into `stripe`'s texts, and the next */
+	char *portal_paths[3];	  /* owned: pricing, checkout, dashboard; see config_stripe.c */
+	unsigned own_path_count;
 };
 
 /*

@@ -15,6 +15,13 @@ extern const struct conf_schema upstream_schema; /* config_net.c */
 extern const struct conf_schema tier_schema;	 /* config_tier.c */
 extern const struct conf_schema route_schema;	 /* config_tier.c */
 
+extern const struct conf_schema stripe_schema;	/* config_stripe.c */
+extern const struct conf_schema notices_schema; /* config_stripe.c */
+
+/* Before anything is read, and after: 0 or -ENOMEM. */
+void config_stripe_defaults(struct config *config);
+int config_stripe_fill(struct config *config);
+
 #define SECOND_MS 1000ULL
 #define MINUTE_MS (60 * SECOND_MS)
 #define DAY_MS	  (24 * 60 * MINUTE_MS)

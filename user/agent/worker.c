@@ -15,6 +15,9 @@
 #include "enforce/mirror.h"
 #include "net/listener.h"
 
+#define OWN_BODY_MAX \
+	(1 << 20) /* of a request that tollgate answers itself; Stripe's events are smaller */
+
 enum order_kind {
 	ORDER_RULES,
 	ORDER_DRAIN,
@@ -50,9 +53,10 @@ struct worker {
 	uv_async_t answers_async; /* on the control loop */
 	pthread_mutex_t lock;	  /* of both lists */
 	struct order_list orders, answers;
-	struct proxy *proxy;	   /* owned */
-	struct ruleset *rules;	   /* one reference: current */
-	struct worker_port *ports; /* owned */
+	struct proxy *proxy;	     /* owned */
+	struct messenger *messenger; /* owned */
+	struct ruleset *rules;	     /* one reference: current */
+	struct worker_port *ports;   /* owned */
 	unsigned port_count;
 	unsigned draining;   /* servers that are not drained yet */
 	struct order *drain; /* waits for them */
@@ -163,6 +167,12 @@ static void drain(struct worker *worker, struct order *order)
 	on_drained(worker);
 }
 
+static void close_messenger(struct worker *worker)
+{
+	messenger_close(worker->messenger);
+	worker->messenger = NULL;
+}
+
 /* Everything on the loop is closed or told to close; it ends when the last handle has. */
 static void stop(struct worker *worker, struct order *order)
 {
@@ -171,6 +181,7 @@ static void stop(struct worker *worker, struct order *order)
 	for (unsigned i = 0; i < worker->port_count; i++)
 		http_server_close(worker->ports[i].server);
 	proxy_stop(worker->proxy);
+	close_messenger(worker);
 	uv_close((uv_handle_t *)&worker->orders_async, NULL);
 }
 
@@ -224,6 +235,14 @@ static void thread_main(void *arg)
 	acknowledge(worker, worker->stop, 0);
 }
 
+/* A request on one of tollgate's own paths. */
+static void divert(void *arg, struct http_stream *s)
+{
+	struct worker *worker = arg;
+
+	messenger_take(worker->messenger, s, OWN_BODY_MAX);
+}
+
 /* On the control loop again. */
 
 static int open_port(struct worker *worker, const struct config *config, unsigned i, char *ret_why,
@@ -255,7 +274,7 @@ static int open_port(struct worker *worker, const struct config *config, unsigne
 	return err;
 }
 
-int worker_new(uv_loop_t *control, const struct config *config, const struct proxy_shared *shared,
+int worker_new(uv_loop_t *control, const struct config *config, const struct worker_shared *shared,
 	       struct ruleset *rules, struct worker **ret_worker, char *ret_why, size_t why_size)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
@@ -276,9 +295,12 @@ int worker_new(uv_loop_t *control, const struct config *config, const struct pro
 	uv_async_init(control, &worker->answers_async, on_answers);
 	worker->orders_async.data = worker->answers_async.data = worker;
 	worker->rules = ruleset_ref(rules);
-	worker->proxy = proxy_new(&worker->loop, shared, &rules->rules);
+	worker->proxy = proxy_new(&worker->loop, &shared->proxy, &rules->rules);
 	worker->ports = calloc(config->listener_count, sizeof(*worker->ports));
-	err = worker->proxy && worker->ports ? 0 : -ENOMEM;
+	worker->messenger = messenger_new(&worker->loop, shared->desk);
+	err = worker->proxy && worker->ports && worker->messenger ? 0 : -ENOMEM;
+	if (!err)
+		proxy_set_divert(worker->proxy, divert, worker);
 	for (unsigned i = 0; !err && i < config->listener_count; i++) {
 		worker->port_count = i + 1;
 		err = open_port(worker, config, i, ret_why, why_size);
@@ -347,6 +369,7 @@ void worker_free(struct worker *worker)
 		uv_thread_join(&worker->thread);
 	} else {
 		close_listeners(worker);
+		close_messenger(worker);
 		uv_close((uv_handle_t *)&worker->orders_async, NULL);
 		run_loop(worker);
 	}

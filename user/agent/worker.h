@@ -11,17 +11,24 @@
 #include <uv.h>
 
 #include "agent/ruleset.h"
+#include "http/errand.h"
 #include "proxy/proxy.h"
 
 struct worker;
 
 typedef void (*worker_done)(void *arg, int err);
 
+/* What all workers share; borrowed. */
+struct worker_shared {
+	struct proxy_shared proxy;
+	struct errand_desk *desk; /* where requests on tollgate's own paths are answered */
+};
+
 /*
  * A worker of @config's listeners under @rules, bound but not accepting yet. @control is the loop on
  * which acknowledgements arrive. On failure a negative errno, and @ret_why names the listener.
  */
-int worker_new(uv_loop_t *control, const struct config *config, const struct proxy_shared *shared,
+int worker_new(uv_loop_t *control, const struct config *config, const struct worker_shared *shared,
 	       struct ruleset *rules, struct worker **ret_worker, char *ret_why, size_t why_size);
 
 /* Start the thread. 0 or a negative errno. */

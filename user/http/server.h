@@ -91,6 +91,12 @@ const struct http_message *http_stream_request(const struct http_stream *s);
 struct http_server *http_stream_server(const struct http_stream *s);
 struct conn *http_stream_conn(const struct http_stream *s);
 
+/*
+ * From now on @handler (borrowed) has what follows on this stream: on_body, on_body_end, on_drain and
+ * on_abort. The next request on the connection goes to the server's handler again.
+ */
+void http_stream_set_handler(struct http_stream *s, const struct http_handler *handler);
+
 /* The handler's own pointer for this stream, NULL at first. */
 void http_stream_set_context(struct http_stream *s, void *context);
 void *http_stream_context(const struct http_stream *s);

@@ -94,7 +94,7 @@ void connection_abort(struct http_connection *c, int err, unsigned status)
 		close_nicely(c);
 	else
 		connection_close(c, s->is_begun);
-	c->server->handler->on_abort(s, err);
+	s->handler->on_abort(s, err);
 }
 
 /* A head that is not to be given to the handler. */
@@ -147,7 +147,9 @@ static void on_head(struct http_connection *c)
 	struct text ignored;
 	size_t none;
 
-	*s = (struct http_stream){ .is_active = true, .is_bodiless = m->is_head };
+	*s = (struct http_stream){ .handler = c->server->handler,
+				   .is_active = true,
+				   .is_bodiless = m->is_head };
 	c->is_greeting = false;
 	c->request_count++;
 	c->is_head_timed = false;
@@ -163,9 +165,9 @@ static void on_head(struct http_connection *c)
 	} else {
 		bool has_empty_body = m->body == HTTP_BODY_LENGTH && !c->is_receiving;
 
-		c->server->handler->on_request(s);
+		s->handler->on_request(s);
 		if (has_empty_body && s->is_active && c->phase == HTTP_OPEN)
-			c->server->handler->on_body_end(s);
+			s->handler->on_body_end(s);
 	}
 }
 
@@ -177,7 +179,7 @@ static void on_piece(struct http_connection *c, struct text piece)
 	if (s->is_active && s->body_seen > c->server->limits.body_bytes) {
 		connection_abort(c, -EMSGSIZE, 413);
 	} else if (s->is_active) {
-		c->server->handler->on_body(s, piece.ptr, piece.len);
+		s->handler->on_body(s, piece.ptr, piece.len);
 	} else {
 		c->dropped_bytes += piece.len;
 		if (c->dropped_bytes > HTTP_DRAIN_BYTES)
@@ -190,7 +192,7 @@ static void on_end(struct http_connection *c)
 	c->is_receiving = false;
 	c->read_deadline_ms = 0;
 	if (c->stream.is_active)
-		c->server->handler->on_body_end(&c->stream);
+		c->stream.handler->on_body_end(&c->stream);
 	else
 		next_message(c);
 }
@@ -249,7 +251,7 @@ static size_t take(struct http_connection *c, const char *data, size_t len)
 
 		if (c->stream.is_tunnel) {
 			if (used)
-				c->server->handler->on_body(&c->stream, data + at, used);
+				c->stream.handler->on_body(&c->stream, data + at, used);
 			at = len;
 			break;
 		}
@@ -372,7 +374,7 @@ static void on_eof(struct conn *conn)
 		if (!conn_queued(conn))
 			connection_close(c, false);
 	} else if (s->is_active && s->is_tunnel) {
-		c->server->handler->on_body_end(s);
+		s->handler->on_body_end(s);
 	} else if (s->is_active && c->is_receiving && !s->is_paused) {
 		connection_abort(c, -ECONNRESET, 0);
 	} else if (!s->is_active) {
@@ -394,7 +396,7 @@ static void on_conn_drain(struct conn *conn)
 			connection_expect(c, HTTP_LINGER_MS);
 	} else if (s->is_active && s->is_high) {
 		s->is_high = false;
-		c->server->handler->on_drain(s);
+		s->handler->on_drain(s);
 	} else {
 		settle(c);
 	}

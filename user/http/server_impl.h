@@ -29,11 +29,12 @@ struct http_server {
 };
 
 struct http_stream {
-	void *context;	    /* borrowed from the handler */
-	uint64_t body_seen; /* bytes of the request's body */
-	uint64_t left;	    /* bytes of the answer's body to come, or HTTP_UNKNOWN_LENGTH */
-	bool is_active;	    /* between on_request and the end of the answer */
-	bool is_begun;	    /* the answer's head is out */
+	const struct http_handler *handler; /* borrowed: of this request */
+	void *context;			    /* borrowed from the handler */
+	uint64_t body_seen;		    /* bytes of the request's body */
+	uint64_t left;	/* bytes of the answer's body to come, or HTTP_UNKNOWN_LENGTH */
+	bool is_active; /* between on_request and the end of the answer */
+	bool is_begun;	/* the answer's head is out */
 	bool is_chunked;
 	bool is_bodiless; /* HEAD, 204, 304: what is written goes nowhere */
 	bool is_paused;

@@ -360,6 +360,11 @@ struct conn *http_stream_conn(const struct http_stream *s)
 	return connection_of(s)->conn;
 }
 
+void http_stream_set_handler(struct http_stream *s, const struct http_handler *handler)
+{
+	s->handler = handler;
+}
+
 void http_stream_set_context(struct http_stream *s, void *context)
 {
 	s->context = context;

@@ -179,11 +179,37 @@ static bool is_malformed(const struct http_message *m)
 	return credential_is_ambiguous(m) || !route_path_is_plain(m->path);
 }
 
+/* Whether tollgate answers @path itself: one of its own paths, or a segment or more below one. */
+static bool is_own_path(const struct exchange *x, struct text path)
+{
+	const struct rules *rules = x->rules->rules;
+
+	for (unsigned i = 0; x->proxy->divert && i < rules->own_path_count; i++) {
+		struct text own = rules->own_paths[i];
+
+		if (text_starts(path, own) && (path.len == own.len || path.ptr[own.len] == '/'))
+			return true;
+	}
+	return false;
+}
+
+static enum step divert(struct exchange *x)
+{
+	struct proxy *proxy = x->proxy;
+
+	client_unbind(x->client);
+	count(&proxy->counters.verdicts[TOLLGATE_PUBLIC]);
+	proxy->divert(proxy->divert_arg, exchange_leave_stream(x));
+	return STEP_DONE;
+}
+
 static enum step step_route(struct exchange *x)
 {
 	const struct http_message *m = http_stream_request(x->stream);
 	bool is_bad = is_malformed(m), asks_preflight;
 
+	if (!is_bad && is_own_path(x, m->path))
+		return divert(x);
 	x->route = is_bad ? NULL : routes_find(x->rules->rules->routes, m->path);
 	asks_preflight = x->route && x->route->cors && is_preflight(m);
 	if (x->route && !x->route->is_public && !asks_preflight)

@@ -95,6 +95,13 @@ int proxy_set_rules(struct proxy *proxy, struct rules *rules)
 	return 0;
 }
 
+void proxy_set_divert(struct proxy *proxy, void (*divert)(void *arg, struct http_stream *s),
+		      void *arg)
+{
+	proxy->divert = divert;
+	proxy->divert_arg = arg;
+}
+
 const struct proxy_counters *proxy_counters(const struct proxy *proxy)
 {
 	return &proxy->counters;

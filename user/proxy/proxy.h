@@ -52,6 +52,13 @@ struct proxy *proxy_new(uv_loop_t *loop, const struct proxy_shared *shared, stru
 /* From the next request on, go by @rules. -ENOMEM: the old ones stay. */
 int proxy_set_rules(struct proxy *proxy, struct rules *rules);
 
+/*
+ * Requests on one of the rules' own paths go to @divert, which takes the stream over. Without it they
+ * are routed like all others. Before the first request.
+ */
+void proxy_set_divert(struct proxy *proxy, void (*divert)(void *arg, struct http_stream *s),
+		      void *arg);
+
 const struct proxy_counters *proxy_counters(const struct proxy *proxy);
 
 /* No request will come any more: let go of the rules; upstream connections close. Idempotent. */

@@ -18,8 +18,10 @@ struct rules_hold {
 struct proxy {
 	uv_loop_t *loop;
 	struct proxy_shared shared;
-	struct rules_hold *rules; /* current */
-	struct exchange *spare;	  /* ended exchanges, kept for the next requests */
+	struct rules_hold *rules;			  /* current */
+	void (*divert)(void *arg, struct http_stream *s); /* may be NULL */
+	void *divert_arg;
+	struct exchange *spare; /* ended exchanges, kept for the next requests */
 	unsigned spare_count;
 	uint64_t id_state[2]; /* random numbers for request ids */
 	struct proxy_counters counters;

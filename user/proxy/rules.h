@@ -19,8 +19,11 @@ struct rules {
 	unsigned upstream_count;
 	const struct cidr *trusted_proxies;
 	unsigned trusted_proxy_count;
-	unsigned tolerance; /* refusals a second before a penalty */
-	unsigned users;	    /* atomic: workers and whoever else holds on to the rules */
+	const struct text *own_paths; /* tollgate answers these itself, and all below them */
+	unsigned own_path_count;
+	unsigned count_below; /* answers with a status below this count as usage */
+	unsigned tolerance;   /* refusals a second before a penalty */
+	unsigned users;	      /* atomic: workers and whoever else holds on to the rules */
 	void (*release)(struct rules *rules); /* called when the last user lets go */
 };
 
