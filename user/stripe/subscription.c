@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* subscription: what tollgate needs of a Stripe subscription, in whichever shape it comes. */
+#include "stripe/subscription.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "stripe/field.h"
+
+static bool read_item(const json_t *object, const struct subscription *s,
+		      struct subscription_item *item)
+{
+	/* `plan` is what prices were called; old versions send both. */
+	const json_t *price = field_at(object, "price");
+	const char *usage;
+
+	if (!json_is_object(price))
+		price = field_at(object, "plan");
+	usage = field_text(price, "recurring.usage_type");
+	if (!usage)
+		usage = field_text(price, "usage_type");
+	item->is_metered = usage && !strcmp(usage, "metered");
+	item->period_start_s = field_u64(object, "current_period_start");
+	item->period_end_s = field_u64(object, "current_period_end");
+	if (!item->period_end_s) {
+		item->period_start_s = s->period_start_s;
+		item->period_end_s = s->period_end_s;
+	}
+	/* These may be the operator's own words, blanks and all. */
+	field_copy_words(field_text(price, "id"), item->price, sizeof(item->price));
+	field_copy_words(field_text(price, "lookup_key"), item->lookup_key,
+			 sizeof(item->lookup_key));
+	field_copy_words(field_id(price, "product"), item->product, sizeof(item->product));
+	return field_copy(field_text(object, "id"), item->id, sizeof(item->id)) &&
+	       field_copy(field_text(price, "recurring.meter"), item->meter, sizeof(item->meter)) &&
+	       item->price[0];
+}
+
+static const char *read_items(const json_t *object, struct subscription *s)
+{
+	const json_t *items = field_at(object, "items.data"), *item;
+	size_t i;
+
+	if (!json_is_array(items))
+		return "no items";
+	s->has_more_items = field_bool(object, "items.has_more");
+	json_array_foreach (items, i, item) {
+		if (i == SUBSCRIPTION_MAX_ITEMS) {
+			s->has_more_items = true;
+			break;
+		}
+		if (!read_item(item, s, &s->items[i]))
+			return "an item without a price, or with a bad id";
+		s->item_count++;
+	}
+	return NULL;
+}
+
+static void read_status(const json_t *object, struct subscription *s)
+{
+	enum store_status status;
+
+	field_copy_words(field_text(object, "status"), s->status_word, sizeof(s->status_word));
+	s->status = store_status_parse(s->status_word, &status) ? -1 : (int)status;
+	field_copy_words(field_text(object, "status_details.paused.subscription.type"),
+			 s->paused_cause, sizeof(s->paused_cause));
+	s->is_collection_paused = json_is_object(field_at(object, "pause_collection"));
+}
+
+static void read_times(const json_t *object, struct subscription *s)
+{
+	uint64_t last_end_s = 0;
+
+	if (!s->period_end_s && s->item_count) {
+		s->period_start_s = s->items[0].period_start_s;
+		s->period_end_s = s->items[0].period_end_s;
+	}
+	for (unsigned i = 0; i < s->item_count; i++) {
+		if (s->items[i].period_end_s > last_end_s)
+			last_end_s = s->items[i].period_end_s;
+	}
+	s->created_s = field_u64(object, "created");
+	s->trial_end_s = field_u64(object, "trial_end");
+	s->ended_at_s = field_u64(object, "ended_at");
+	s->cancel_at_s = field_u64(object, "cancel_at");
+	if (!s->cancel_at_s && field_bool(object, "cancel_at_period_end"))
+		s->cancel_at_s = last_end_s ? last_end_s : s->period_end_s;
+}
+
+static void read_invoice(const json_t *object, struct subscription *s)
+{
+	const json_t *invoice = field_at(object, "latest_invoice");
+	bool is_owed;
+
+	field_copy(field_id(object, "latest_invoice"), s->invoice, sizeof(s->invoice));
+	field_copy_words(field_text(invoice, "status"), s->invoice_status,
+			 sizeof(s->invoice_status));
+	s->invoice_attempts = (uint32_t)field_u64(invoice, "attempt_count");
+	s->invoice_created_s = field_u64(invoice, "created");
+	is_owed = !strcmp(s->invoice_status, "open") || !strcmp(s->invoice_status, "uncollectible");
+	if (is_owed && s->invoice_attempts) {
+		s->owed_since_s = field_u64(invoice, "status_transitions.finalized_at");
+		if (!s->owed_since_s)
+			s->owed_since_s = s->invoice_created_s;
+	}
+}
+
+static const char *parse(const json_t *object, struct subscription *s)
+{
+	const char *kind = field_text(object, "object"), *why;
+
+	if (!kind || strcmp(kind, "subscription"))
+		return "not a subscription";
+	if (!field_copy(field_text(object, "id"), s->id, sizeof(s->id)) || !s->id[0])
+		return "no id, or a bad one";
+	if (!field_copy(field_id(object, "customer"), s->customer, sizeof(s->customer)) ||
+	    !s->customer[0])
+		return "no customer, or a bad id of it";
+	if (!field_text(object, "status"))
+		return "no status";
+	s->is_live = field_bool(object, "livemode");
+	s->is_customer_deleted = field_bool(object, "customer.deleted");
+	field_copy_words(field_text(object, "customer.email"), s->email, sizeof(s->email));
+	s->period_start_s = field_u64(object, "current_period_start");
+	s->period_end_s = field_u64(object, "current_period_end");
+	why = read_items(object, s);
+	if (why)
+		return why;
+	read_status(object, s);
+	read_times(object, s);
+	read_invoice(object, s);
+	return NULL;
+}
+
+int subscription_parse(const json_t *object, struct subscription *ret, const char **ret_why)
+{
+	struct subscription s = { 0 };
+	const char *why = parse(object, &s);
+
+	if (why) {
+		*ret_why = why;
+		return -EBADMSG;
+	}
+	*ret = s;
+	return 0;
+}
+
+const char *subscription_metadata(const json_t *object, const char *name)
+{
+	return json_string_value(json_object_get(field_at(object, "metadata"), name));
+}
+
+static bool tier_names(const struct tier *tier, const struct subscription_item *item)
+{
+	for (unsigned i = 0; i < tier->price_count; i++) {
+		const char *name = tier->prices[i];
+
+		if (*name && (!strcmp(name, item->price) || !strcmp(name, item->lookup_key) ||
+			      !strcmp(name, item->product)))
+			return true;
+	}
+	return false;
+}
+
+const struct tier *subscription_tier(const struct tiers *tiers, const struct subscription *s,
+				     const struct subscription_item **ret_item)
+{
+	for (unsigned i = 0; i < tiers->count; i++) {
+		for (unsigned j = 0; j < s->item_count; j++) {
+			if (tier_names(&tiers->list[i], &s->items[j])) {
+				*ret_item = &s->items[j];
+				return &tiers->list[i];
+			}
+		}
+	}
+	*ret_item = s->item_count ? &s->items[0] : NULL;
+	return NULL;
+}
