@@ -11,21 +11,26 @@
 
 #include <linux/types.h>
 
-#define TOLLGATE_ABI 1
+#define TOLLGATE_ABI 2
 
 #define TOLLGATE_NO_SLOT 0xffffffffu
 
 /*
- * What is counted for one account in one window of time. The pair of windows in a slot is indexed by
- * the window's number & 1, so that the last one is still there when the next one opens.
+ * What is counted for one account in one window of time. A slot has two, so that the last one is still
+ * there when the next one opens.
  */
 struct tollgate_usage {
-	__u64 window; /* number of the window plus one; 0: unused; TOLLGATE_USAGE_BUSY: changing */
+	__u64 window;	 /* TOLLGATE_USAGE_WINDOW; 0: unused; TOLLGATE_USAGE_BUSY: changing */
 	__u64 requests;	 /* requests answered */
 	__u64 units;	 /* the same, weighed with the cost of their routes */
 	__u64 collected; /* what the store is known to have, see usage.c; control loop */
 };
 #define TOLLGATE_USAGE_BUSY (~0ULL)
+
+/* A window's first second (Unix time) and its length: later windows are larger numbers. */
+#define TOLLGATE_USAGE_WINDOW(start_s, seconds) ((__u64)(start_s) << 24 | (seconds))
+#define TOLLGATE_USAGE_START_S(window)		((window) >> 24)
+#define TOLLGATE_USAGE_SECONDS(window)		((__u32)(window)&0xffffff)
 
 /*
  * Element of map `slots`: everything of one account that a verdict needs.
@@ -62,7 +67,9 @@ struct tollgate_slot {
 	__u64 concurrency; /* requests under way */
 	__u64 refused;	   /* requests that the agent refused */
 	__u64 quota_collected; /* quota_word as the store is known to have it; control loop */
-	__u64 reserved_counters[3];
+	__u64 billing;	       /* billing period: first second << 32 | end; 0: none; control loop */
+	__u64 quota_span; /* limits: the monthly quota's period, likewise; 0: calendar months */
+	__u64 reserved_counters;
 
 	/* line 3 */
 	struct tollgate_usage usage[2];
@@ -98,7 +105,7 @@ struct tollgate_slots_head {
 	__u8 boot_id[16];      /* of the boot in which the monotonic words were written */
 	__u8 store_id[16];     /* of the store whose accounts these are */
 	__u64 epoch;	       /* drawn at random when the storage was made */
-	__u32 window_seconds;  /* length of a usage window */
+	__u32 window_seconds;  /* longest usage window; atomic, the control loop's */
 	__u32 next_generation; /* the control loop's */
 };
 _Static_assert(sizeof(struct tollgate_slots_head) == 64, "map layout is ABI");

@@ -21,14 +21,15 @@ static json_t *json_account(const struct admin_request *r, const struct store_ac
 			    uint32_t slot_index)
 {
 	const struct tollgate_slot *slot = &r->agent->slots(r->agent->arg)->list[slot_index];
-	uint64_t now_ns = clock_mono_ns(), used;
+	uint64_t now_ns = clock_mono_ns(), used, period_end_ms;
 	struct slot_limits limits;
 	char id[ACCOUNT_ID_SIZE];
 
 	account_format_id(account->id, id);
 	slot_read_limits(slot, &limits);
 	used = usage_quota_used(read_word(&slot->quota_word),
-				usage_period(limits.quota_period, clock_wall_ms()));
+				usage_quota_period(limits.quota_period, limits.quota_span,
+						   clock_wall_ms(), &period_end_ms));
 	return json_pack(
 		"{s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "id",
 		id, "tier", account->tier, "status", store_status_word(account->status), "held",

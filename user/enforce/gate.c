@@ -94,15 +94,14 @@ static struct tollgate_slot *slot_of(const struct gate *gate, const struct gate_
 
 /* What is left of the quota, and whether @cost fits in it. */
 static bool quota_fits(const struct tollgate_slot *slot, const struct gate_request *request,
-		       struct gate_result *result, uint32_t period)
+		       struct gate_result *result, uint32_t period, uint64_t end_ms)
 {
 	const struct slot_limits *limits = &result->limits;
-	uint64_t used, end_ms;
+	uint64_t used;
 
 	if (!limits->quota_limit)
 		return true;
 	used = usage_quota_used(LOAD(&slot->quota_word), period);
-	end_ms = usage_period_end_ms(limits->quota_period, period);
 	result->quota_left = used < limits->quota_limit ? limits->quota_limit - used : 0;
 	result->quota_more_ms = end_ms > request->wall_ms ? end_ms - request->wall_ms : 0;
 	return request->cost <= result->quota_left;
@@ -174,15 +173,16 @@ static enum tollgate_verdict check_limits(struct tollgate_slot *slot,
 					  struct gate_result *result)
 {
 	const struct slot_limits *limits = &result->limits;
-	uint32_t period = usage_period(limits->quota_period, request->wall_ms);
-	uint64_t charge_ns = request->cost * limits->interval_ns, tat_ns;
+	uint64_t charge_ns = request->cost * limits->interval_ns, tat_ns, period_end_ms;
+	uint32_t period = usage_quota_period(limits->quota_period, limits->quota_span,
+					     request->wall_ms, &period_end_ms);
 	enum tollgate_verdict verdict;
 
 	if (limits->state != TOLLGATE_SLOT_OPEN)
 		return TOLLGATE_INACTIVE;
 	tat_ns = read_bucket(slot, limits->limit_ns, request->now_ns);
 	describe_rate(result, tat_ns, request->now_ns);
-	if (!quota_fits(slot, request, result, period)) {
+	if (!quota_fits(slot, request, result, period, period_end_ms)) {
 		result->wait_ns = result->quota_more_ms * NS_PER_MS;
 		return TOLLGATE_OVER_QUOTA;
 	}

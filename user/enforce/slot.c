@@ -97,13 +97,12 @@ static int format(struct slots *slots)
 }
 
 static enum slots_origin origin(const struct slots *slots, const uint8_t boot_id[16],
-				const uint8_t store_id[16], uint32_t window_seconds)
+				const uint8_t store_id[16])
 {
 	const struct tollgate_slots_head *head = slots->head;
 
 	if (memcmp(head->magic, TOLLGATE_SLOTS_MAGIC, sizeof(head->magic)) ||
-	    head->abi != TOLLGATE_ABI || head->max_accounts != slots->count || !head->epoch ||
-	    head->window_seconds != window_seconds)
+	    head->abi != TOLLGATE_ABI || head->max_accounts != slots->count || !head->epoch)
 		return SLOTS_NEW;
 	if (memcmp(head->store_id, store_id, sizeof(head->store_id)))
 		return SLOTS_OTHER_STORE;
@@ -135,10 +134,15 @@ static void settle(struct tollgate_slot *slot, bool is_other_boot)
 	}
 }
 
+void slots_set_window(struct slots *slots, uint32_t window_seconds)
+{
+	__atomic_store_n(&slots->head->window_seconds, window_seconds, __ATOMIC_RELAXED);
+}
+
 int slots_adopt(struct slots *slots, const uint8_t boot_id[16], const uint8_t store_id[16],
 		uint32_t window_seconds)
 {
-	enum slots_origin from = origin(slots, boot_id, store_id, window_seconds);
+	enum slots_origin from = origin(slots, boot_id, store_id);
 	struct tollgate_slots_head *head = slots->head;
 	int err;
 
@@ -161,7 +165,7 @@ int slots_adopt(struct slots *slots, const uint8_t boot_id[16], const uint8_t st
 	}
 	memcpy(head->boot_id, boot_id, sizeof(head->boot_id));
 	memcpy(head->store_id, store_id, sizeof(head->store_id));
-	head->window_seconds = window_seconds;
+	slots_set_window(slots, window_seconds);
 	/* Last: a head without its magic is no head, should we die above. */
 	memcpy(head->magic, TOLLGATE_SLOTS_MAGIC, sizeof(head->magic));
 	return (int)from;
@@ -241,6 +245,17 @@ void slot_set_limits(struct tollgate_slot *slot, const struct tier *tier, uint32
 	__atomic_store_n(&slot->limits_seq, seq + 2, __ATOMIC_RELEASE);
 }
 
+void slot_set_periods(struct tollgate_slot *slot, uint64_t billing, uint64_t quota_span)
+{
+	uint32_t seq = slot->limits_seq;
+
+	__atomic_store_n(&slot->limits_seq, seq + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	PUT(billing, billing);
+	PUT(quota_span, quota_span);
+	__atomic_store_n(&slot->limits_seq, seq + 2, __ATOMIC_RELEASE);
+}
+
 #define GET(field) __atomic_load_n(&slot->field, __ATOMIC_RELAXED)
 
 void slot_read_limits(const struct tollgate_slot *slot, struct slot_limits *ret_limits)
@@ -254,6 +269,7 @@ void slot_read_limits(const struct tollgate_slot *slot, struct slot_limits *ret_
 			.limit_ns = GET(limit_ns),
 			.features = GET(features),
 			.quota_limit = GET(quota_limit),
+			.quota_span = GET(quota_span),
 			.quota_period = GET(quota_period),
 			.concurrency_limit = GET(concurrency_limit),
 			.tier = GET(tier),

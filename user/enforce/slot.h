@@ -56,6 +56,9 @@ int slots_use_file(struct slots *slots, const char *path, uint32_t count);
 int slots_adopt(struct slots *slots, const uint8_t boot_id[16], const uint8_t store_id[16],
 		uint32_t window_seconds);
 
+/* The length of usage windows that are opened from now on. Those that are open end as they were to. */
+void slots_set_window(struct slots *slots, uint32_t window_seconds);
+
 /* Let go of the memory; a file stays. Accepts a zeroed struct. */
 void slots_done(struct slots *slots);
 
@@ -72,9 +75,15 @@ void slots_give_back(struct slots *slots, uint32_t index);
 void slot_set_limits(struct tollgate_slot *slot, const struct tier *tier, uint32_t tier_id,
 		     bool is_open, uint64_t now_ns);
 
+/*
+ * Set the billing period and the span of a monthly quota (period.h); 0: none. Usage windows opened from
+ * now on end with the period.
+ */
+void slot_set_periods(struct tollgate_slot *slot, uint64_t billing, uint64_t quota_span);
+
 /* The limits as they were at one moment. Any thread. */
 struct slot_limits {
-	uint64_t interval_ns, limit_ns, features, quota_limit;
+	uint64_t interval_ns, limit_ns, features, quota_limit, quota_span;
 	uint32_t quota_period, concurrency_limit, tier, state;
 };
 void slot_read_limits(const struct tollgate_slot *slot, struct slot_limits *ret_limits);

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "enforce/period.h"
 
 #define COUNT_MASK   TOLLGATE_QUOTA_MAX
 #define PERIOD_OF(w) ((uint32_t)((w) >> TOLLGATE_QUOTA_SHIFT))
@@ -36,19 +37,17 @@ static struct {
 
 static uint64_t tagged(uint64_t window, uint64_t count)
 {
-	return window << TOLLGATE_QUOTA_SHIFT | (count & COUNT_MASK);
+	return TOLLGATE_USAGE_START_S(window) << TOLLGATE_QUOTA_SHIFT | (count & COUNT_MASK);
 }
 
 static struct store_usage usage_row(const struct slots *slots, uint64_t account, uint64_t window,
 				    uint64_t requests, uint64_t units)
 {
-	uint32_t seconds = slots->head->window_seconds;
-
 	return (struct store_usage){
 		.account = account,
 		.epoch = slots->head->epoch,
-		.window_start_s = (window - 1) * seconds,
-		.window_seconds = seconds,
+		.window_start_s = TOLLGATE_USAGE_START_S(window),
+		.window_seconds = TOLLGATE_USAGE_SECONDS(window),
 		.requests = requests,
 		.units = units,
 	};
@@ -99,23 +98,54 @@ static void open_window(const struct slots *slots, struct tollgate_slot *slot,
 	STORE(&usage->window, window);
 }
 
+/* The window that holds @now_s: a multiple of the length, cut where the billing period begins or ends. */
+static uint64_t window_at(uint32_t length_s, uint64_t billing, uint64_t now_s)
+{
+	uint64_t start_s = now_s - now_s % length_s, end_s = start_s + length_s;
+	const uint64_t turns_s[] = { PERIOD_START_S(billing), PERIOD_END_S(billing) };
+
+	for (unsigned i = 0; billing && i < 2; i++) {
+		if (turns_s[i] <= now_s && turns_s[i] > start_s)
+			start_s = turns_s[i];
+		else if (turns_s[i] > now_s && turns_s[i] < end_s)
+			end_s = turns_s[i];
+	}
+	return TOLLGATE_USAGE_WINDOW(start_s, end_s - start_s);
+}
+
+/*
+ * The entry in which a request of @window is counted. The older of the two makes room for a newer
+ * window, so both only ever grow, and a window that was left is older than both: it is never opened
+ * again, for its totals would begin anew. Its late requests count in the older one.
+ */
+static struct tollgate_usage *find_window(const struct slots *slots, struct tollgate_slot *slot,
+					  uint64_t window)
+{
+	for (;;) {
+		uint64_t seen[2] = { LOAD(&slot->usage[0].window), LOAD(&slot->usage[1].window) };
+		struct tollgate_usage *older = &slot->usage[seen[0] <= seen[1] ? 0 : 1];
+		uint64_t oldest = seen[0] <= seen[1] ? seen[0] : seen[1];
+
+		if (seen[0] == window || seen[1] == window)
+			return &slot->usage[seen[0] == window ? 0 : 1];
+		if (seen[0] == TOLLGATE_USAGE_BUSY || seen[1] == TOLLGATE_USAGE_BUSY) {
+			__builtin_ia32_pause();
+		} else if (oldest > window) {
+			return older;
+		} else if (CAS(&older->window, &oldest, TOLLGATE_USAGE_BUSY)) {
+			open_window(slots, slot, older, oldest, window);
+			return older;
+		}
+	}
+}
+
 void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t units,
 		 uint64_t wall_ms)
 {
-	uint64_t window = wall_ms / 1000 / slots->head->window_seconds + 1;
-	struct tollgate_usage *usage = &slot->usage[window & 1];
-	uint64_t seen = LOAD(&usage->window);
+	uint32_t length_s = __atomic_load_n(&slots->head->window_seconds, __ATOMIC_RELAXED);
+	uint64_t window = window_at(length_s, LOAD(&slot->billing), wall_ms / 1000);
+	struct tollgate_usage *usage = find_window(slots, slot, window);
 
-	/* A newer window than ours means that wall time went back over a restart: it stays newer. */
-	while (seen < window || seen == TOLLGATE_USAGE_BUSY) {
-		if (seen == TOLLGATE_USAGE_BUSY) {
-			__builtin_ia32_pause();
-			seen = LOAD(&usage->window);
-		} else if (CAS(&usage->window, &seen, TOLLGATE_USAGE_BUSY)) {
-			open_window(slots, slot, usage, seen, window);
-			break;
-		}
-	}
 	/* Units first: whoever sees the request sees its units. */
 	__atomic_fetch_add(&usage->units, units, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&usage->requests, 1, __ATOMIC_RELEASE);
@@ -144,6 +174,28 @@ uint64_t usage_period_end_ms(uint32_t period_kind, uint32_t period)
 	if (period_kind == TOLLGATE_PERIOD_DAY)
 		return clock_day_start_ms(period + 1);
 	return clock_month_start_ms(clock_month(clock_day_start_ms(period)) + 1);
+}
+
+uint32_t usage_quota_period(uint32_t period_kind, uint64_t span, uint64_t wall_ms,
+			    uint64_t *ret_end_ms)
+{
+	uint64_t start_s = PERIOD_START_S(span), end_s = PERIOD_END_S(span);
+	uint32_t period;
+
+	if (period_kind != TOLLGATE_PERIOD_MONTH || !span) {
+		period = usage_period(period_kind, wall_ms);
+		*ret_end_ms = usage_period_end_ms(period_kind, period);
+		return period;
+	}
+	/* The control loop moves the span on within a second. */
+	if (wall_ms / 1000 >= end_s) {
+		uint64_t length_s = end_s - start_s;
+
+		start_s = end_s;
+		end_s += length_s;
+	}
+	*ret_end_ms = end_s * 1000;
+	return clock_day(start_s * 1000);
 }
 
 uint64_t usage_quota_used(uint64_t word, uint32_t period)
@@ -309,11 +361,14 @@ static struct tollgate_slot *next_slot(const struct slots *slots, uint64_t accou
 
 static void confirm_window(struct tollgate_slot *slot, const struct store_usage *row)
 {
-	uint64_t window = row->window_start_s / row->window_seconds + 1;
-	struct tollgate_usage *usage = &slot->usage[window & 1];
+	uint64_t window = TOLLGATE_USAGE_WINDOW(row->window_start_s, row->window_seconds);
 
-	if (LOAD(&usage->window) == window)
-		STORE(&usage->collected, tagged(window, row->requests));
+	for (unsigned i = 0; i < 2; i++) {
+		struct tollgate_usage *usage = &slot->usage[i];
+
+		if (LOAD(&usage->window) == window)
+			STORE(&usage->collected, tagged(window, row->requests));
+	}
 }
 
 void usage_confirm(const struct slots *slots, const struct usage_batch *batch)

@@ -2,8 +2,9 @@
 /*
  * usage: what each account used, counted in its slot and carried to the store.
  *
- * Two kinds of count live in a slot. Windows of fixed length hold what was answered; two of them, so
- * that the last one can still be read while the next one fills. A quota's word holds what was charged
+ * Two kinds of count live in a slot. Windows hold what was answered; two of them, so that the last one
+ * can still be read while the next one fills. A window ends at a multiple of its length, or where the
+ * account's billing period ends. A quota's word holds what was charged
  * in the period, over all epochs; its base is the part that other epochs charged, and the store gets
  * the difference. Workers count; the control loop collects.
  */
@@ -17,7 +18,7 @@
 #include "enforce/slot.h"
 #include "store/store.h"
 
-#define USAGE_WINDOW_SECONDS 3600
+#define USAGE_WINDOW_SECONDS 3600 /* without Stripe */
 
 /*
  * Count one answered request of @units in the window that holds @wall_ms. Any worker. A window that
@@ -28,6 +29,10 @@ void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t
 
 /* The quota's period at @wall_ms: the number of the day on which it began; 0 without a quota. */
 uint32_t usage_period(uint32_t period_kind, uint64_t wall_ms);
+
+/* The same for an account whose monthly quota may have a span (period.h), and when that period ends. */
+uint32_t usage_quota_period(uint32_t period_kind, uint64_t span, uint64_t wall_ms,
+			    uint64_t *ret_end_ms);
 
 /* Unix milliseconds at which that period ends. */
 uint64_t usage_period_end_ms(uint32_t period_kind, uint32_t period);

@@ -24,7 +24,7 @@ static void fill(struct tollgate_slot *slot)
 	slot->quota_collected = slot->quota_word;
 	slot->concurrency = 11;
 	slot->refused = 12;
-	slot->usage[0] = (struct tollgate_usage){ 100, 13, 14, 15 };
+	slot->usage[0] = (struct tollgate_usage){ TOLLGATE_USAGE_WINDOW(3600, 60), 13, 14, 15 };
 	slot->usage[1] = (struct tollgate_usage){ TOLLGATE_USAGE_BUSY, 16, 17, 18 };
 }
 
@@ -43,7 +43,7 @@ static void what_is_believed_depends_on_whose_slots_they_are(void **state)
 		  false },
 		{ "another boot and store", 'x', 'x', USAGE_WINDOW_SECONDS, SLOTS_OTHER_STORE,
 		  false, false },
-		{ "other windows", 'b', 's', 60, SLOTS_NEW, false, false },
+		{ "other windows", 'b', 's', 60, SLOTS_SAME_BOOT, true, true },
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
@@ -88,7 +88,7 @@ static void what_a_crash_left_half_written_is_settled(void **state)
 	assert_int_equal(limits.interval_ns, 2);
 	assert_int_equal(slot->usage[1].window, 0);
 	assert_int_equal(slot->usage[1].requests, 0);
-	assert_int_equal(slot->usage[0].window, 100);
+	assert_int_equal(slot->usage[0].window, TOLLGATE_USAGE_WINDOW(3600, 60));
 	assert_int_equal(slot->usage[0].units, 14);
 	/* Whether the last batch arrived is not known: everything is written again. */
 	assert_int_equal(slot->usage[0].collected, 0);

@@ -7,6 +7,8 @@
  */
 #include "unit/enforce/enforce_fixture.h"
 
+#include "enforce/period.h"
+
 #define WINDOW_MS   (USAGE_WINDOW_SECONDS * 1000ULL)
 #define FIRST	    (WALL_MS / WINDOW_MS) /* number of a window */
 #define LEDGER_ROWS 256
@@ -103,6 +105,78 @@ static void a_request_counts_in_the_window_of_its_own_time(void **state)
 	assert_int_equal(ledger_find(&ledger, 7, FIRST)->window_seconds, USAGE_WINDOW_SECONDS);
 }
 
+/* The window in which a request at @at_ms counts. */
+static uint64_t window_of(struct fixture *f, struct tollgate_slot *slot, uint64_t at_ms)
+{
+	const uint64_t before[2] = { slot->usage[0].requests, slot->usage[1].requests };
+	const uint64_t windows[2] = { slot->usage[0].window, slot->usage[1].window };
+
+	usage_count(&f->slots, slot, 1, at_ms);
+	for (unsigned i = 0; i < 2; i++) {
+		if (slot->usage[i].window != windows[i] || slot->usage[i].requests != before[i])
+			return slot->usage[i].window;
+	}
+	return 0;
+}
+
+static void a_window_ends_with_the_billing_period(void **state)
+{
+	/* Windows of an hour from 0; a period from 1800 to 9000. */
+	static const struct {
+		uint64_t at_s, start_s, seconds;
+		const char *why;
+	} rows[] = {
+		{ 100, 0, 1800, "before the period: until it begins" },
+		{ 1799, 0, 1800, "its last second" },
+		{ 1800, 1800, 1800, "from its beginning to the hour" },
+		{ 3599, 1800, 1800, "still" },
+		{ 3600, 3600, 3600, "a whole one" },
+		{ 8999, 7200, 1800, "cut at its end" },
+		{ 9000, 9000, 1800, "what follows is not known, but begins there" },
+		{ 10799, 9000, 1800, "up to the hour" },
+		{ 10800, 10800, 3600, "whole again" },
+	};
+	struct fixture *f = *state;
+	struct tollgate_slot *slot = take(f, 7);
+	struct ledger ledger = { 0 };
+
+	slot_set_periods(slot, PERIOD_SPAN(1800, 9000), 0);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		uint64_t window = window_of(f, slot, rows[i].at_s * 1000);
+
+		if (window != TOLLGATE_USAGE_WINDOW(rows[i].start_s, rows[i].seconds))
+			fail_msg("%s: %llu s from %llu", rows[i].why,
+				 (unsigned long long)TOLLGATE_USAGE_SECONDS(window),
+				 (unsigned long long)TOLLGATE_USAGE_START_S(window));
+	}
+	flush(f, 10, &ledger);
+}
+
+static void another_length_begins_with_the_next_window(void **state)
+{
+	struct fixture *f = *state;
+	struct tollgate_slot *slot = take(f, 7);
+	struct ledger ledger = { 0 };
+	uint64_t units = 0;
+
+	/* 12:00 of an hour, then minutes, then hours again: nothing is lost, nothing opens twice. */
+	usage_count(&f->slots, slot, 1, 43200 * 1000ULL);
+	flush(f, 10, &ledger);
+	slots_set_window(&f->slots, 60);
+	for (unsigned m = 29; m < 32; m++) {
+		usage_count(&f->slots, slot, 10, (43200 + m * 60) * 1000ULL);
+		flush(f, 10, &ledger);
+	}
+	slots_set_window(&f->slots, 3600);
+	usage_count(&f->slots, slot, 100, (43200 + 40 * 60) * 1000ULL);
+	flush(f, 10, &ledger);
+	usage_count(&f->slots, slot, 1000, 46800 * 1000ULL);
+	flush(f, 10, &ledger);
+	for (size_t i = 0; i < ledger.count; i++)
+		units += ledger.rows[i].units;
+	assert_int_equal(units, 1131);
+}
+
 static void time_that_went_back_over_a_restart_loses_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -110,9 +184,11 @@ static void time_that_went_back_over_a_restart_loses_nothing(void **state)
 	struct ledger ledger = { 0 };
 
 	count(f, slot, FIRST + 2, 3, 1);
-	count(f, slot, FIRST, 2, 1); /* its entry belongs to a newer window already */
+	count(f, slot, FIRST + 1, 1, 1);
+	count(f, slot, FIRST, 2, 1); /* older than both: it may have been there before */
 	flush(f, 100, &ledger);
-	assert_int_equal(ledger_find(&ledger, 7, FIRST + 2)->requests, 5);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST + 2)->requests, 3);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST + 1)->requests, 3);
 }
 
 static void windows_that_must_make_room_are_set_aside(void **state)
@@ -212,14 +288,15 @@ static void a_late_confirmation_hides_nothing_newer(void **state)
 {
 	static const struct {
 		uint64_t window; /* counted between the batch and its confirmation */
+		bool makes_room; /* after another one, so that it takes the first one's entry */
 		unsigned rows;	 /* then still to come */
 		const char *why;
 	} rows[] = {
-		{ FIRST, 1, "more in the same window" },
-		{ FIRST + 1, 1, "the next one" },
-		{ FIRST + 2, 2, "one that took its entry: both are new to the store" },
+		{ FIRST, false, 1, "more in the same window" },
+		{ FIRST + 1, false, 1, "the next one" },
+		{ FIRST + 2, true, 3, "one that took its entry: all are new to the store" },
 		/* As many as were confirmed of the other one, and a number that looks alike. */
-		{ FIRST + (1 << 23), 2, "one far away that took its entry" },
+		{ FIRST + (1 << 20), true, 3, "one far away that took its entry" },
 	};
 	struct fixture *f = *state;
 
@@ -230,6 +307,8 @@ static void a_late_confirmation_hides_nothing_newer(void **state)
 
 		count(f, slot, FIRST, 5, 1);
 		assert_int_equal(usage_collect(&f->slots, 100, &batch), 0);
+		if (rows[i].makes_room)
+			count(f, slot, FIRST + 1, 1, 1);
 		count(f, slot, rows[i].window, 5, 1);
 		usage_confirm(&f->slots, &batch);
 		usage_batch_done(&batch);
@@ -360,6 +439,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_request_counts_in_the_window_of_its_own_time),
+		TEST(a_window_ends_with_the_billing_period),
+		TEST(another_length_begins_with_the_next_window),
 		TEST(time_that_went_back_over_a_restart_loses_nothing),
 		TEST(windows_that_must_make_room_are_set_aside),
 		TEST(a_window_that_the_store_has_is_not_set_aside),
