@@ -19,6 +19,14 @@ struct store_engine {
 	char error[STORE_ERROR_MAX];	    /* about the last call that failed */
 };
 
+/* Which tasks are asked for: the one with @id, or with NULL the others' that the rest describes. */
+struct store_task_query {
+	const char *queue, *id; /* borrowed */
+	enum store_task_state state;
+	uint64_t due_by_ms, after_seq;
+	size_t limit;
+};
+
 struct store_engine_ops {
 	const char *scheme; /* what a URL begins with, with the colon */
 
@@ -36,6 +44,9 @@ struct store_engine_ops {
 	int (*key_rotate)(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
 			  const struct store_key *fresh);
 	int (*key_revoke)(struct store_engine *engine, uint64_t key, uint64_t revoked_ms);
+	int (*keys_revoke)(struct store_engine *engine, uint64_t account, uint64_t revoked_ms);
+	int (*key_claim)(struct store_engine *engine, const struct store_task *claim,
+			 const struct store_key *key);
 	/* The lists are malloc'd; the caller frees them. NULL for no rows. */
 	int (*keys_list)(struct store_engine *engine, uint64_t account, uint64_t after_id,
 			 size_t limit, struct store_key **ret_keys, size_t *ret_count);
@@ -43,7 +54,23 @@ struct store_engine_ops {
 			 size_t usage_count, const struct store_quota *quotas, size_t quota_count);
 	int (*usage_list)(struct store_engine *engine, uint64_t account, uint64_t since_s,
 			  size_t limit, struct store_usage **ret_rows, size_t *ret_count);
+	int (*usage_open)(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
+			  size_t limit, struct store_usage **ret_rows, size_t *ret_count);
+	int (*usage_close)(struct store_engine *engine, const struct store_usage *rows,
+			   size_t row_count, const struct store_task *tasks, size_t task_count);
+	int (*tasks_add)(struct store_engine *engine, const struct store_task *tasks, size_t count,
+			 bool *ret_fresh);
+	/* The caller frees the tasks with store_tasks_free(). */
+	int (*tasks_list)(struct store_engine *engine, const struct store_task_query *query,
+			  struct store_task **ret_tasks, size_t *ret_count);
+	int (*tasks_set)(struct store_engine *engine, const struct store_task *tasks, size_t count);
+	int (*tasks_prune)(struct store_engine *engine, const char *queue, uint64_t before_ms);
+	int (*queues_count)(struct store_engine *engine, struct store_queue_count **ret_rows,
+			    size_t *ret_count);
 };
+
+/* Free an array of tasks whose bodies are malloc'd. Accepts NULL. */
+void store_tasks_free(struct store_task *tasks, size_t count);
 
 extern const struct store_engine_ops store_sqlite_ops;
 

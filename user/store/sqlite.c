@@ -62,6 +62,37 @@ static const char *const steps[] = {
 	"CREATE TABLE quota(period_kind INTEGER NOT NULL, period INTEGER NOT NULL,"
 	" account INTEGER NOT NULL, epoch INTEGER NOT NULL, units INTEGER NOT NULL,"
 	" PRIMARY KEY(period_kind, period, account, epoch)) STRICT, WITHOUT ROWID;",
+
+	"ALTER TABLE accounts ADD COLUMN period_start_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE accounts ADD COLUMN period_end_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE accounts ADD COLUMN trial_end_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE accounts ADD COLUMN cancel_at_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE accounts ADD COLUMN as_of_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE accounts ADD COLUMN price TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE accounts ADD COLUMN email TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE accounts ADD COLUMN features TEXT NOT NULL DEFAULT '';"
+
+	/*
+	 * What was counted before there was anyone to bill it to is closed. is_open says units >
+	 * closed_units, in a word of its own: an index on the comparison would be written again
+	 * with every count.
+	 */
+	"ALTER TABLE usage ADD COLUMN closed_units INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE usage ADD COLUMN closings INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE usage ADD COLUMN is_open INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE usage SET closed_units = units;"
+	"CREATE INDEX usage_open ON usage(window_start_s + window_seconds, window_start_s,"
+	" account, window_seconds) WHERE is_open;"
+	"CREATE INDEX usage_open_account ON usage(account, window_start_s) WHERE is_open;"
+
+	/* AUTOINCREMENT: readers go on from the last seq they saw, so none may come twice. */
+	"CREATE TABLE tasks(seq INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL,"
+	" id TEXT NOT NULL, object TEXT NOT NULL, account INTEGER NOT NULL,"
+	" created_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL, tried_ms INTEGER NOT NULL,"
+	" attempts INTEGER NOT NULL, state INTEGER NOT NULL, note TEXT NOT NULL, body TEXT,"
+	" UNIQUE(queue, id)) STRICT;"
+	/* The times are in it so that what is not due, or not old enough, costs no look at the row. */
+	"CREATE INDEX tasks_state ON tasks(queue, state, seq, due_ms, created_ms);",
 };
 
 #define SCHEMA_VERSION (sizeof(steps) / sizeof(steps[0]))
@@ -495,7 +526,16 @@ const struct store_engine_ops store_sqlite_ops = {
 	.keys_add = sqlite_keys_add,
 	.key_rotate = sqlite_key_rotate,
 	.key_revoke = sqlite_key_revoke,
+	.keys_revoke = sqlite_keys_revoke,
+	.key_claim = sqlite_key_claim,
 	.keys_list = sqlite_keys_list,
 	.usage_put = sqlite_usage_put,
 	.usage_list = sqlite_usage_list,
+	.usage_open = sqlite_usage_open,
+	.usage_close = sqlite_usage_close,
+	.tasks_add = sqlite_tasks_add,
+	.tasks_list = sqlite_tasks_list,
+	.tasks_set = sqlite_tasks_set,
+	.tasks_prune = sqlite_tasks_prune,
+	.queues_count = sqlite_queues_count,
 };

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * sqlite_records: how the embedded engine reads and writes accounts, keys, usage and quotas.
- *
- * What is bound to a statement is only borrowed: every statement is bound anew before each use.
  */
 #include "store/sqlite.h"
 
@@ -15,28 +13,32 @@
 
 #define BATCH 512 /* records a visitor is handed at once */
 
-static sqlite3_stmt *statement(struct sqlite *s, enum sqlite_statement which)
+sqlite3_stmt *sqlite_statement(struct sqlite *s, enum sqlite_statement which)
 {
 	return s->statements[which];
 }
-#define STATEMENT(s, name) statement(s, SQLITE_##name##_STATEMENT)
 
-static void bind_u64(sqlite3_stmt *stmt, int column, uint64_t value)
+void sqlite_bind_u64(sqlite3_stmt *stmt, int column, uint64_t value)
 {
 	sqlite3_bind_int64(stmt, column, (sqlite3_int64)value);
 }
 
-static void bind_text(sqlite3_stmt *stmt, int column, const char *text)
+void sqlite_bind_text(sqlite3_stmt *stmt, int column, const char *text)
 {
 	sqlite3_bind_text(stmt, column, text, -1, SQLITE_STATIC);
 }
 
-static uint64_t column_u64(sqlite3_stmt *stmt, int column)
+void sqlite_bind_limit(sqlite3_stmt *stmt, int column, uint64_t limit)
+{
+	sqlite3_bind_int64(stmt, column, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
+}
+
+uint64_t sqlite_u64(sqlite3_stmt *stmt, int column)
 {
 	return (uint64_t)sqlite3_column_int64(stmt, column);
 }
 
-static void column_text(sqlite3_stmt *stmt, int column, char *ret_text, size_t size)
+void sqlite_text(sqlite3_stmt *stmt, int column, char *ret_text, size_t size)
 {
 	const void *text = sqlite3_column_text(stmt, column);
 	size_t len = (size_t)sqlite3_column_bytes(stmt, column);
@@ -48,8 +50,7 @@ static void column_text(sqlite3_stmt *stmt, int column, char *ret_text, size_t s
 	ret_text[text ? len : 0] = '\0';
 }
 
-/* Step a statement that gives no rows, and make it ready for its next use. */
-static int run(struct sqlite *s, sqlite3_stmt *stmt)
+int sqlite_run(struct sqlite *s, sqlite3_stmt *stmt)
 {
 	int err = sqlite_fail(s, sqlite3_step(stmt));
 
@@ -57,25 +58,32 @@ static int run(struct sqlite *s, sqlite3_stmt *stmt)
 	return err;
 }
 
-/* The same for a change of one row that must be there. */
-static int run_on_one(struct sqlite *s, sqlite3_stmt *stmt)
+int sqlite_run_on_one(struct sqlite *s, sqlite3_stmt *stmt)
 {
-	int err = run(s, stmt);
+	int err = sqlite_run(s, stmt);
 
 	return err || sqlite3_changes(s->db) ? err : -ENOENT;
 }
 
 static void bind_account(sqlite3_stmt *stmt, const struct store_account *account)
 {
-	bind_text(stmt, 1, store_status_word(account->status));
-	bind_u64(stmt, 2, account->is_held);
-	bind_u64(stmt, 3, account->created_ms);
-	bind_u64(stmt, 4, account->past_due_ms);
-	bind_text(stmt, 5, account->tier);
-	bind_text(stmt, 6, account->customer);
-	bind_text(stmt, 7, account->subscription);
-	bind_text(stmt, 8, account->label);
-	bind_u64(stmt, 9, account->id);
+	sqlite_bind_text(stmt, 1, store_status_word(account->status));
+	sqlite_bind_u64(stmt, 2, account->is_held);
+	sqlite_bind_u64(stmt, 3, account->created_ms);
+	sqlite_bind_u64(stmt, 4, account->past_due_ms);
+	sqlite_bind_text(stmt, 5, account->tier);
+	sqlite_bind_text(stmt, 6, account->customer);
+	sqlite_bind_text(stmt, 7, account->subscription);
+	sqlite_bind_text(stmt, 8, account->label);
+	sqlite_bind_u64(stmt, 9, account->period_start_s);
+	sqlite_bind_u64(stmt, 10, account->period_end_s);
+	sqlite_bind_u64(stmt, 11, account->trial_end_s);
+	sqlite_bind_u64(stmt, 12, account->cancel_at_s);
+	sqlite_bind_u64(stmt, 13, account->as_of_s);
+	sqlite_bind_text(stmt, 14, account->price);
+	sqlite_bind_text(stmt, 15, account->email);
+	sqlite_bind_text(stmt, 16, account->features);
+	sqlite_bind_u64(stmt, 17, account->id);
 }
 
 static int write_account(struct sqlite *s, enum sqlite_statement which,
@@ -85,8 +93,8 @@ static int write_account(struct sqlite *s, enum sqlite_statement which,
 
 	if (err)
 		return err;
-	bind_account(statement(s, which), account);
-	return sqlite_end(s, run_on_one(s, statement(s, which)));
+	bind_account(sqlite_statement(s, which), account);
+	return sqlite_end(s, sqlite_run_on_one(s, sqlite_statement(s, which)));
 }
 
 int sqlite_account_add(struct store_engine *engine, const struct store_account *account)
@@ -99,18 +107,18 @@ int sqlite_account_set(struct store_engine *engine, const struct store_account *
 	return write_account((struct sqlite *)engine, SQLITE_ACCOUNT_SET_STATEMENT, account);
 }
 
-static int add_key(struct sqlite *s, const struct store_key *key)
+int sqlite_add_key(struct sqlite *s, const struct store_key *key)
 {
 	sqlite3_stmt *stmt = STATEMENT(s, KEY_ADD);
 
-	bind_u64(stmt, 1, key->id);
-	bind_u64(stmt, 2, key->account);
+	sqlite_bind_u64(stmt, 1, key->id);
+	sqlite_bind_u64(stmt, 2, key->account);
 	sqlite3_bind_blob(stmt, 3, key->hash, sizeof(key->hash), SQLITE_STATIC);
-	bind_u64(stmt, 4, key->created_ms);
-	bind_u64(stmt, 5, key->revoked_ms);
-	bind_text(stmt, 6, key->hint);
-	bind_text(stmt, 7, key->label);
-	return run(s, stmt);
+	sqlite_bind_u64(stmt, 4, key->created_ms);
+	sqlite_bind_u64(stmt, 5, key->revoked_ms);
+	sqlite_bind_text(stmt, 6, key->hint);
+	sqlite_bind_text(stmt, 7, key->label);
+	return sqlite_run(s, stmt);
 }
 
 int sqlite_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count)
@@ -121,15 +129,15 @@ int sqlite_keys_add(struct store_engine *engine, const struct store_key *keys, s
 	if (err)
 		return err;
 	for (size_t i = 0; i < count && !err; i++)
-		err = add_key(s, &keys[i]);
+		err = sqlite_add_key(s, &keys[i]);
 	return sqlite_end(s, err);
 }
 
 static int end_key(struct sqlite *s, sqlite3_stmt *stmt, uint64_t key, uint64_t revoked_ms)
 {
-	bind_u64(stmt, 1, revoked_ms);
-	bind_u64(stmt, 2, key);
-	return run_on_one(s, stmt);
+	sqlite_bind_u64(stmt, 1, revoked_ms);
+	sqlite_bind_u64(stmt, 2, key);
+	return sqlite_run_on_one(s, stmt);
 }
 
 int sqlite_key_rotate(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
@@ -142,7 +150,7 @@ int sqlite_key_rotate(struct store_engine *engine, uint64_t old, uint64_t old_re
 		return err;
 	err = end_key(s, STATEMENT(s, KEY_END), old, old_revoked_ms);
 	if (!err)
-		err = add_key(s, fresh);
+		err = sqlite_add_key(s, fresh);
 	return sqlite_end(s, err);
 }
 
@@ -156,29 +164,52 @@ int sqlite_key_revoke(struct store_engine *engine, uint64_t key, uint64_t revoke
 	return sqlite_end(s, end_key(s, STATEMENT(s, KEY_REVOKE), key, revoked_ms));
 }
 
+int sqlite_keys_revoke(struct store_engine *engine, uint64_t account, uint64_t revoked_ms)
+{
+	struct sqlite *s = (struct sqlite *)engine;
+	sqlite3_stmt *stmt;
+	int err = sqlite_begin(s);
+
+	if (err)
+		return err;
+	stmt = STATEMENT(s, KEYS_END);
+	sqlite_bind_u64(stmt, 1, revoked_ms);
+	sqlite_bind_u64(stmt, 2, account);
+	return sqlite_end(s, sqlite_run(s, stmt));
+}
+
+static void bind_usage(sqlite3_stmt *stmt, const struct store_usage *usage)
+{
+	sqlite_bind_u64(stmt, 1, usage->account);
+	sqlite_bind_u64(stmt, 2, usage->epoch);
+	sqlite_bind_u64(stmt, 3, usage->window_start_s);
+	sqlite_bind_u64(stmt, 4, usage->window_seconds);
+	sqlite_bind_u64(stmt, 5, usage->requests);
+	sqlite_bind_u64(stmt, 6, usage->units);
+}
+
 static int put_usage(struct sqlite *s, const struct store_usage *usage)
 {
-	sqlite3_stmt *stmt = STATEMENT(s, USAGE_PUT);
+	int err;
 
-	bind_u64(stmt, 1, usage->account);
-	bind_u64(stmt, 2, usage->epoch);
-	bind_u64(stmt, 3, usage->window_start_s);
-	bind_u64(stmt, 4, usage->window_seconds);
-	bind_u64(stmt, 5, usage->requests);
-	bind_u64(stmt, 6, usage->units);
-	return run(s, stmt);
+	bind_usage(STATEMENT(s, USAGE_GROW), usage);
+	err = sqlite_run(s, STATEMENT(s, USAGE_GROW));
+	if (err || sqlite3_changes(s->db))
+		return err;
+	bind_usage(STATEMENT(s, USAGE_PUT), usage);
+	return sqlite_run(s, STATEMENT(s, USAGE_PUT));
 }
 
 static int put_quota(struct sqlite *s, const struct store_quota *quota)
 {
 	sqlite3_stmt *stmt = STATEMENT(s, QUOTA_PUT);
 
-	bind_u64(stmt, 1, quota->account);
-	bind_u64(stmt, 2, quota->epoch);
-	bind_u64(stmt, 3, quota->period_kind);
-	bind_u64(stmt, 4, quota->period);
-	bind_u64(stmt, 5, quota->units);
-	return run(s, stmt);
+	sqlite_bind_u64(stmt, 1, quota->account);
+	sqlite_bind_u64(stmt, 2, quota->epoch);
+	sqlite_bind_u64(stmt, 3, quota->period_kind);
+	sqlite_bind_u64(stmt, 4, quota->period);
+	sqlite_bind_u64(stmt, 5, quota->units);
+	return sqlite_run(s, stmt);
 }
 
 int sqlite_usage_put(struct store_engine *engine, const struct store_usage *usage,
@@ -203,22 +234,30 @@ int sqlite_usage_put(struct store_engine *engine, const struct store_usage *usag
 static int read_account(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 {
 	struct store_account *account = ret_record;
-	const char *status = (const char *)sqlite3_column_text(stmt, 1);
+	const char *status = (const char *)sqlite3_column_text(stmt, 0);
 
-	account->id = column_u64(stmt, 0);
+	account->id = sqlite_u64(stmt, 16);
 	if (!status || store_status_parse(status, &account->status)) {
 		snprintf(s->engine.error, sizeof(s->engine.error),
 			 "%s: account %016llx has an unknown status", s->path,
 			 (unsigned long long)account->id);
 		return -EUCLEAN;
 	}
-	account->is_held = sqlite3_column_int(stmt, 2);
-	account->created_ms = column_u64(stmt, 3);
-	account->past_due_ms = column_u64(stmt, 4);
-	column_text(stmt, 5, account->tier, sizeof(account->tier));
-	column_text(stmt, 6, account->customer, sizeof(account->customer));
-	column_text(stmt, 7, account->subscription, sizeof(account->subscription));
-	column_text(stmt, 8, account->label, sizeof(account->label));
+	account->is_held = sqlite3_column_int(stmt, 1);
+	account->created_ms = sqlite_u64(stmt, 2);
+	account->past_due_ms = sqlite_u64(stmt, 3);
+	sqlite_text(stmt, 4, account->tier, sizeof(account->tier));
+	sqlite_text(stmt, 5, account->customer, sizeof(account->customer));
+	sqlite_text(stmt, 6, account->subscription, sizeof(account->subscription));
+	sqlite_text(stmt, 7, account->label, sizeof(account->label));
+	account->period_start_s = sqlite_u64(stmt, 8);
+	account->period_end_s = sqlite_u64(stmt, 9);
+	account->trial_end_s = sqlite_u64(stmt, 10);
+	account->cancel_at_s = sqlite_u64(stmt, 11);
+	account->as_of_s = sqlite_u64(stmt, 12);
+	sqlite_text(stmt, 13, account->price, sizeof(account->price));
+	sqlite_text(stmt, 14, account->email, sizeof(account->email));
+	sqlite_text(stmt, 15, account->features, sizeof(account->features));
 	return 0;
 }
 
@@ -227,18 +266,18 @@ static int read_key(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 	struct store_key *key = ret_record;
 	const void *hash = sqlite3_column_blob(stmt, 2);
 
-	key->id = column_u64(stmt, 0);
+	key->id = sqlite_u64(stmt, 0);
 	if (!hash || sqlite3_column_bytes(stmt, 2) != STORE_HASH_BYTES) {
 		snprintf(s->engine.error, sizeof(s->engine.error), "%s: key %016llx has no hash",
 			 s->path, (unsigned long long)key->id);
 		return -EUCLEAN;
 	}
-	key->account = column_u64(stmt, 1);
+	key->account = sqlite_u64(stmt, 1);
 	memcpy(key->hash, hash, sizeof(key->hash));
-	key->created_ms = column_u64(stmt, 3);
-	key->revoked_ms = column_u64(stmt, 4);
-	column_text(stmt, 5, key->hint, sizeof(key->hint));
-	column_text(stmt, 6, key->label, sizeof(key->label));
+	key->created_ms = sqlite_u64(stmt, 3);
+	key->revoked_ms = sqlite_u64(stmt, 4);
+	sqlite_text(stmt, 5, key->hint, sizeof(key->hint));
+	sqlite_text(stmt, 6, key->label, sizeof(key->label));
 	return 0;
 }
 
@@ -247,11 +286,11 @@ static int read_quota(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 	struct store_quota *quota = ret_record;
 
 	(void)s;
-	quota->account = column_u64(stmt, 0);
-	quota->epoch = column_u64(stmt, 1);
-	quota->period_kind = (uint32_t)column_u64(stmt, 2);
-	quota->period = (uint32_t)column_u64(stmt, 3);
-	quota->units = column_u64(stmt, 4);
+	quota->account = sqlite_u64(stmt, 0);
+	quota->epoch = sqlite_u64(stmt, 1);
+	quota->period_kind = (uint32_t)sqlite_u64(stmt, 2);
+	quota->period = (uint32_t)sqlite_u64(stmt, 3);
+	quota->units = sqlite_u64(stmt, 4);
 	return 0;
 }
 
@@ -260,12 +299,14 @@ static int read_usage(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 	struct store_usage *usage = ret_record;
 
 	(void)s;
-	usage->account = column_u64(stmt, 0);
+	usage->account = sqlite_u64(stmt, 0);
 	usage->epoch = 0;
-	usage->window_start_s = column_u64(stmt, 1);
-	usage->window_seconds = (uint32_t)column_u64(stmt, 2);
-	usage->requests = column_u64(stmt, 3);
-	usage->units = column_u64(stmt, 4);
+	usage->window_start_s = sqlite_u64(stmt, 1);
+	usage->window_seconds = (uint32_t)sqlite_u64(stmt, 2);
+	usage->requests = sqlite_u64(stmt, 3);
+	usage->units = sqlite_u64(stmt, 4);
+	usage->closed_units = sqlite_u64(stmt, 5);
+	usage->closings = (uint32_t)sqlite_u64(stmt, 6);
 	return 0;
 }
 
@@ -341,22 +382,21 @@ int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor
 	if (err)
 		return err;
 	err = visit_rows(s, STATEMENT(s, ACCOUNTS), &account_reader, visitor, visitor_arg);
-	bind_u64(STATEMENT(s, KEYS), 1, 0);
+	sqlite_bind_u64(STATEMENT(s, KEYS), 1, 0);
 	sqlite3_bind_int64(STATEMENT(s, KEYS), 2, -1); /* no limit */
 	if (!err)
 		err = visit_rows(s, STATEMENT(s, KEYS), &key_reader, visitor, visitor_arg);
 	for (size_t i = 0; i < sizeof(periods) / sizeof(periods[0]) && !err; i++) {
-		bind_u64(STATEMENT(s, QUOTAS), 1, periods[i].kind);
-		bind_u64(STATEMENT(s, QUOTAS), 2, periods[i].period);
+		sqlite_bind_u64(STATEMENT(s, QUOTAS), 1, periods[i].kind);
+		sqlite_bind_u64(STATEMENT(s, QUOTAS), 2, periods[i].period);
 		err = visit_rows(s, STATEMENT(s, QUOTAS), &quota_reader, visitor, visitor_arg);
 	}
 	return sqlite_end(s, err);
 }
 
-/* All rows of @stmt as one malloc'd array. */
-static int list_rows(struct sqlite *s, sqlite3_stmt *stmt,
-		     int (*read)(struct sqlite *, sqlite3_stmt *, void *), size_t size,
-		     void **ret_rows, size_t *ret_count)
+int sqlite_list(struct sqlite *s, sqlite3_stmt *stmt,
+		int (*read)(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record), size_t size,
+		void **ret_rows, size_t *ret_count)
 {
 	size_t count = 0, room = 0;
 	char *rows = NULL;
@@ -389,17 +429,12 @@ static int list_rows(struct sqlite *s, sqlite3_stmt *stmt,
 	return 0;
 }
 
-static int64_t limit_of(size_t limit)
-{
-	return limit > INT64_MAX ? INT64_MAX : (int64_t)limit;
-}
-
 static int key_place(struct sqlite *s, uint64_t id, int64_t *ret_seq)
 {
 	sqlite3_stmt *stmt = STATEMENT(s, KEY_PLACE);
 	int code, err;
 
-	bind_u64(stmt, 1, id);
+	sqlite_bind_u64(stmt, 1, id);
 	code = sqlite3_step(stmt);
 	err = code == SQLITE_DONE ? -ENOENT : sqlite_fail(s, code);
 	if (!err)
@@ -425,12 +460,23 @@ int sqlite_keys_list(struct store_engine *engine, uint64_t account, uint64_t aft
 		return err;
 	stmt = account ? STATEMENT(s, KEYS_OF) : STATEMENT(s, KEYS);
 	sqlite3_bind_int64(stmt, 1, seq);
-	sqlite3_bind_int64(stmt, 2, limit_of(limit));
+	sqlite_bind_limit(stmt, 2, limit);
 	if (account)
-		bind_u64(stmt, 3, account);
-	err = list_rows(s, stmt, read_key, sizeof(**ret_keys), &rows, ret_count);
+		sqlite_bind_u64(stmt, 3, account);
+	err = sqlite_list(s, stmt, read_key, sizeof(**ret_keys), &rows, ret_count);
 	if (!err)
 		*ret_keys = rows;
+	return err;
+}
+
+static int list_usage(struct sqlite *s, sqlite3_stmt *stmt, struct store_usage **ret_rows,
+		      size_t *ret_count)
+{
+	void *rows;
+	int err = sqlite_list(s, stmt, read_usage, sizeof(**ret_rows), &rows, ret_count);
+
+	if (!err)
+		*ret_rows = rows;
 	return err;
 }
 
@@ -439,19 +485,31 @@ int sqlite_usage_list(struct store_engine *engine, uint64_t account, uint64_t si
 {
 	struct sqlite *s = (struct sqlite *)engine;
 	sqlite3_stmt *stmt;
-	void *rows;
 	int err;
 
 	err = sqlite_check_open(s);
 	if (err)
 		return err;
 	stmt = account ? STATEMENT(s, USAGE_OF) : STATEMENT(s, USAGE);
-	bind_u64(stmt, 1, since_s);
-	sqlite3_bind_int64(stmt, 2, limit_of(limit));
+	sqlite_bind_u64(stmt, 1, since_s);
+	sqlite_bind_limit(stmt, 2, limit);
 	if (account)
-		bind_u64(stmt, 3, account);
-	err = list_rows(s, stmt, read_usage, sizeof(**ret_rows), &rows, ret_count);
-	if (!err)
-		*ret_rows = rows;
-	return err;
+		sqlite_bind_u64(stmt, 3, account);
+	return list_usage(s, stmt, ret_rows, ret_count);
+}
+
+int sqlite_usage_open(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
+		      size_t limit, struct store_usage **ret_rows, size_t *ret_count)
+{
+	struct sqlite *s = (struct sqlite *)engine;
+	sqlite3_stmt *stmt;
+	int err;
+
+	err = sqlite_check_open(s);
+	if (err)
+		return err;
+	stmt = account ? STATEMENT(s, USAGE_OPEN_OF) : STATEMENT(s, USAGE_OPEN);
+	sqlite_bind_limit(stmt, 1, account ? account : ended_by_s);
+	sqlite_bind_limit(stmt, 2, limit);
+	return list_usage(s, stmt, ret_rows, ret_count);
 }

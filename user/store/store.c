@@ -4,7 +4,7 @@
  *
  * A job goes through two lists: `waiting`, which the thread takes from, and `finished`, which the loop
  * takes from when the async handle wakes it. Both are first in, first out, so calls complete in the
- * order they were made.
+ * order they were made. Calls about tasks are in store_tasks.c.
  */
 #include "store/store.h"
 
@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "store/engine.h"
+#include "store/store_private.h"
 
 #define MAX_JOBS 10000 /* more under way is a caller that has run away */
 
@@ -26,30 +26,6 @@ static const char *const status_words[] = {
 
 static const struct store_engine_ops *const engines[] = {
 	&store_sqlite_ops,
-};
-
-/* One call: what is to be done, with copies of its arguments, and then what came of it. */
-struct job {
-	struct job *next;
-	int (*run)(struct store_engine *engine, struct job *job); /* the store's thread */
-	void (*deliver)(struct store *store, struct job *job);	  /* the loop's */
-	union {
-		store_done done;
-		store_keys_done keys_done;
-		store_usage_done usage_done;
-	};
-	void *arg;
-	int err;
-	char error[STORE_ERROR_MAX];
-
-	void *records; /* owned: given or found, as the call has it */
-	void *more;    /* owned: quotas of store_usage_put() */
-	size_t count, more_count, limit;
-	uint64_t id, number; /* as the call has them */
-	uint8_t bytes[STORE_HASH_BYTES];
-	struct store_visitor visitor;
-	void *visitor_arg;
-	uint32_t day, month;
 };
 
 struct queue {
@@ -106,12 +82,13 @@ static struct job *queue_take(struct queue *queue)
 	return job;
 }
 
-static void job_free(struct job *job)
+void job_free(struct job *job)
 {
 	if (!job)
 		return;
 	free(job->records);
 	free(job->more);
+	store_tasks_free(job->tasks, job->task_count);
 	free(job);
 }
 
@@ -231,6 +208,11 @@ static int run_key_revoke(struct store_engine *engine, struct job *job)
 	return engine->ops->key_revoke(engine, job->id, job->number);
 }
 
+static int run_keys_revoke(struct store_engine *engine, struct job *job)
+{
+	return engine->ops->keys_revoke(engine, job->id, job->number);
+}
+
 static int run_keys_list(struct store_engine *engine, struct job *job)
 {
 	struct store_key *keys;
@@ -251,6 +233,17 @@ static int run_usage_list(struct store_engine *engine, struct job *job)
 {
 	struct store_usage *rows;
 	int err = engine->ops->usage_list(engine, job->id, job->number, job->limit, &rows,
+					  &job->count);
+
+	if (!err)
+		job->records = rows;
+	return err;
+}
+
+static int run_usage_open(struct store_engine *engine, struct job *job)
+{
+	struct store_usage *rows;
+	int err = engine->ops->usage_open(engine, job->id, job->number, job->limit, &rows,
 					  &job->count);
 
 	if (!err)
@@ -331,9 +324,8 @@ void store_free(struct store *store)
 	uv_close((uv_handle_t *)&store->wake, on_closed);
 }
 
-/* A job with copies of @count records of @size bytes at @records; NULL when memory is short. */
-static struct job *job_new(int (*run)(struct store_engine *, struct job *), const void *records,
-			   size_t count, size_t size)
+struct job *job_new(int (*run)(struct store_engine *, struct job *), const void *records,
+		    size_t count, size_t size)
 {
 	struct job *job = calloc(1, sizeof(*job));
 
@@ -353,7 +345,7 @@ static struct job *job_new(int (*run)(struct store_engine *, struct job *), cons
 	return job;
 }
 
-static void submit(struct store *store, struct job *job)
+void job_submit(struct store *store, struct job *job)
 {
 	if (store->under_way++ == 0)
 		uv_ref((uv_handle_t *)&store->wake);
@@ -367,8 +359,7 @@ static void submit(struct store *store, struct job *job)
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* Submit what job_new() gave, be it NULL. */
-static void submit_done(struct store *store, struct job *job, store_done done, void *arg)
+void job_submit_done(struct store *store, struct job *job, store_done done, void *arg)
 {
 	if (!job) {
 		done(arg, -ENOMEM);
@@ -376,7 +367,7 @@ static void submit_done(struct store *store, struct job *job, store_done done, v
 	}
 	job->done = done;
 	job->arg = arg;
-	submit(store, job);
+	job_submit(store, job);
 }
 
 void store_open(struct store *store, const uint8_t pepper_check[STORE_HASH_BYTES], store_done done,
@@ -388,7 +379,7 @@ void store_open(struct store *store, const uint8_t pepper_check[STORE_HASH_BYTES
 		job->deliver = deliver_open;
 		memcpy(job->bytes, pepper_check, sizeof(job->bytes));
 	}
-	submit_done(store, job, done, arg);
+	job_submit_done(store, job, done, arg);
 }
 
 const uint8_t *store_id(const struct store *store)
@@ -412,25 +403,25 @@ void store_load(struct store *store, const struct store_visitor *visitor, void *
 		job->day = day;
 		job->month = month;
 	}
-	submit_done(store, job, done, arg);
+	job_submit_done(store, job, done, arg);
 }
 
 void store_account_add(struct store *store, const struct store_account *account, store_done done,
 		       void *arg)
 {
-	submit_done(store, job_new(run_account_add, account, 1, sizeof(*account)), done, arg);
+	job_submit_done(store, job_new(run_account_add, account, 1, sizeof(*account)), done, arg);
 }
 
 void store_account_set(struct store *store, const struct store_account *account, store_done done,
 		       void *arg)
 {
-	submit_done(store, job_new(run_account_set, account, 1, sizeof(*account)), done, arg);
+	job_submit_done(store, job_new(run_account_set, account, 1, sizeof(*account)), done, arg);
 }
 
 void store_keys_add(struct store *store, const struct store_key *keys, size_t count,
 		    store_done done, void *arg)
 {
-	submit_done(store, job_new(run_keys_add, keys, count, sizeof(*keys)), done, arg);
+	job_submit_done(store, job_new(run_keys_add, keys, count, sizeof(*keys)), done, arg);
 }
 
 void store_key_rotate(struct store *store, uint64_t old, uint64_t old_revoked_ms,
@@ -442,19 +433,32 @@ void store_key_rotate(struct store *store, uint64_t old, uint64_t old_revoked_ms
 		job->id = old;
 		job->number = old_revoked_ms;
 	}
-	submit_done(store, job, done, arg);
+	job_submit_done(store, job, done, arg);
+}
+
+/* A change that is told by two numbers. */
+static void submit_numbers(struct store *store, int (*run)(struct store_engine *, struct job *),
+			   uint64_t id, uint64_t number, store_done done, void *arg)
+{
+	struct job *job = job_new(run, NULL, 0, 0);
+
+	if (job) {
+		job->id = id;
+		job->number = number;
+	}
+	job_submit_done(store, job, done, arg);
 }
 
 void store_key_revoke(struct store *store, uint64_t key, uint64_t revoked_ms, store_done done,
 		      void *arg)
 {
-	struct job *job = job_new(run_key_revoke, NULL, 0, 0);
+	submit_numbers(store, run_key_revoke, key, revoked_ms, done, arg);
+}
 
-	if (job) {
-		job->id = key;
-		job->number = revoked_ms;
-	}
-	submit_done(store, job, done, arg);
+void store_keys_revoke(struct store *store, uint64_t account, uint64_t revoked_ms, store_done done,
+		       void *arg)
+{
+	submit_numbers(store, run_keys_revoke, account, revoked_ms, done, arg);
 }
 
 void store_keys_list(struct store *store, uint64_t account, uint64_t after_id, size_t limit,
@@ -472,7 +476,7 @@ void store_keys_list(struct store *store, uint64_t account, uint64_t after_id, s
 	job->limit = limit;
 	job->keys_done = done;
 	job->arg = arg;
-	submit(store, job);
+	job_submit(store, job);
 }
 
 void store_usage_put(struct store *store, const struct store_usage *usage, size_t usage_count,
@@ -491,13 +495,14 @@ void store_usage_put(struct store *store, const struct store_usage *usage, size_
 			job = NULL;
 		}
 	}
-	submit_done(store, job, done, arg);
+	job_submit_done(store, job, done, arg);
 }
 
-void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, size_t limit,
-		      store_usage_done done, void *arg)
+static void list_usage(struct store *store, int (*run)(struct store_engine *, struct job *),
+		       uint64_t account, uint64_t time_s, size_t limit, store_usage_done done,
+		       void *arg)
 {
-	struct job *job = job_new(run_usage_list, NULL, 0, 0);
+	struct job *job = job_new(run, NULL, 0, 0);
 
 	if (!job) {
 		done(arg, -ENOMEM, NULL, 0);
@@ -505,9 +510,21 @@ void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, s
 	}
 	job->deliver = deliver_usage;
 	job->id = account;
-	job->number = since_s;
+	job->number = time_s;
 	job->limit = limit;
 	job->usage_done = done;
 	job->arg = arg;
-	submit(store, job);
+	job_submit(store, job);
+}
+
+void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, size_t limit,
+		      store_usage_done done, void *arg)
+{
+	list_usage(store, run_usage_list, account, since_s, limit, done, arg);
+}
+
+void store_usage_open(struct store *store, uint64_t account, uint64_t ended_by_s, size_t limit,
+		      store_usage_done done, void *arg)
+{
+	list_usage(store, run_usage_open, account, ended_by_s, limit, done, arg);
 }

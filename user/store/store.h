@@ -21,10 +21,14 @@
 
 struct store;
 
-#define STORE_NAME_MAX	 64 /* tier, customer, subscription: bytes with the NUL */
-#define STORE_LABEL_MAX	 128
-#define STORE_HASH_BYTES 32
-#define STORE_ID_BYTES	 16
+#define STORE_NAME_MAX	   64 /* tier, customer, subscription: bytes with the NUL */
+#define STORE_LABEL_MAX	   128
+#define STORE_FEATURES_MAX 512
+#define STORE_QUEUE_MAX	   16
+#define STORE_TASK_ID_MAX  256
+#define STORE_NOTE_MAX	   256
+#define STORE_HASH_BYTES   32
+#define STORE_ID_BYTES	   16
 
 /* Stripe's words for a subscription's status, and nothing else. X(name, word) */
 #define STORE_STATUSES(X)                           \
@@ -53,6 +57,14 @@ struct store_account {
 	bool is_held;	      /* the operator's own hold */
 	uint64_t created_ms;  /* Unix time, as all times here */
 	uint64_t past_due_ms; /* when it first became past due; 0: it is not */
+	/* What Stripe last said of the subscription; all 0 or "" for an account without one. */
+	uint64_t period_start_s, period_end_s; /* the billing period */
+	uint64_t trial_end_s;		       /* 0: no trial */
+	uint64_t cancel_at_s;		       /* when it is to end; 0: it goes on */
+	uint64_t as_of_s;		       /* Stripe's time at which all this was true */
+	char price[STORE_NAME_MAX];	       /* that gave the tier */
+	char email[STORE_LABEL_MAX];
+	char features[STORE_FEATURES_MAX]; /* entitlements: lookup keys between spaces */
 	char tier[STORE_NAME_MAX];
 	char customer[STORE_NAME_MAX];	   /* Stripe's id or "" */
 	char subscription[STORE_NAME_MAX]; /* Stripe's id or "" */
@@ -78,6 +90,8 @@ struct store_usage {
 	uint32_t window_seconds;
 	uint64_t requests;
 	uint64_t units;
+	uint64_t closed_units; /* of these, closed by store_usage_close(); in lists only */
+	uint32_t closings;     /* how often the window was closed; in lists only */
 };
 
 /* Units charged against a quota in one period, by one epoch. */
@@ -144,6 +158,8 @@ void store_load(struct store *store, const struct store_visitor *visitor, void *
  *   store_key_rotate: add @fresh, and let @old end at @old_revoked_ms, or sooner if it was to end
  *	sooner; -ENOENT, -EEXIST
  *   store_key_revoke: set revoked_ms of @key; -ENOENT
+ *   store_keys_revoke: let all keys of @account end at @revoked_ms, or sooner if they were to end
+ *	sooner; that there are none is no error
  */
 void store_account_add(struct store *store, const struct store_account *account, store_done done,
 		       void *arg);
@@ -155,6 +171,8 @@ void store_key_rotate(struct store *store, uint64_t old, uint64_t old_revoked_ms
 		      const struct store_key *fresh, store_done done, void *arg);
 void store_key_revoke(struct store *store, uint64_t key, uint64_t revoked_ms, store_done done,
 		      void *arg);
+void store_keys_revoke(struct store *store, uint64_t account, uint64_t revoked_ms, store_done done,
+		       void *arg);
 
 /*
  * The keys of @account (0: of all), in the order of their creation, from the one after @after_id (0:
@@ -177,5 +195,103 @@ void store_usage_put(struct store *store, const struct store_usage *usage, size_
 typedef void (*store_usage_done)(void *arg, int err, const struct store_usage *rows, size_t count);
 void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, size_t limit,
 		      store_usage_done done, void *arg);
+
+/*
+ * Windows with units that are not closed, summed over epochs as above: those that have ended by
+ * @ended_by_s in the order of their end; with @account (not 0) those of that account, ended or not.
+ * At most @limit. Windows long closed cost nothing here, however many there are.
+ */
+void store_usage_open(struct store *store, uint64_t account, uint64_t ended_by_s, size_t limit,
+		      store_usage_done done, void *arg);
+
+/*
+ * tasks: what must be done once, and survives a crash until it is. A task is known by its queue and
+ * its id in there.
+ */
+enum store_task_state {
+	STORE_TASK_PENDING,
+	STORE_TASK_DONE,
+	STORE_TASK_FAILED, /* given up; kept for people */
+	STORE_TASK_STATE_COUNT
+};
+
+struct store_task {
+	char queue[STORE_QUEUE_MAX]; /* "event", "mail", ... */
+	char id[STORE_TASK_ID_MAX];
+	char object[STORE_TASK_ID_MAX]; /* what it is about, or "" */
+	uint64_t account;		/* or 0 */
+	uint64_t seq; /* order of arrival over all queues, never used twice; the store's to give */
+	uint64_t created_ms;
+	uint64_t due_ms;   /* not before then */
+	uint64_t tried_ms; /* the first try; 0: none yet */
+	uint32_t attempts;
+	enum store_task_state state;
+	char note[STORE_NOTE_MAX]; /* what became of it, for people */
+	char *body; /* text of any length, or NULL; borrowed by calls, the list's own in callbacks */
+};
+
+/*
+ * Add tasks as they are given, but for `seq`, in one transaction. One whose id its queue has already,
+ * in whatever state, is left as it was; @is_fresh says of each whether it was added, and lives during
+ * the callback (NULL after an error, when none was).
+ */
+typedef void (*store_tasks_added)(void *arg, int err, const bool *is_fresh, size_t count);
+void store_tasks_add(struct store *store, const struct store_task *tasks, size_t count,
+		     store_tasks_added done, void *arg);
+
+/*
+ * Tasks of @queue in @state that are due by @due_by_ms and came after @after_seq, in the order of
+ * their arrival, at most @limit. The array and the bodies live during the callback.
+ */
+typedef void (*store_tasks_done)(void *arg, int err, const struct store_task *tasks, size_t count);
+void store_tasks_list(struct store *store, const char *queue, enum store_task_state state,
+		      uint64_t due_by_ms, uint64_t after_seq, size_t limit, store_tasks_done done,
+		      void *arg);
+
+/* The task with that id: @count is 1, or 0 if there is none. */
+void store_task_find(struct store *store, const char *queue, const char *id, store_tasks_done done,
+		     void *arg);
+
+/*
+ * Set due_ms, tried_ms, attempts, state and note of these tasks, in one transaction; what is not there
+ * is passed over. A task that becomes DONE loses its body.
+ */
+void store_tasks_set(struct store *store, const struct store_task *tasks, size_t count,
+		     store_done done, void *arg);
+
+/* Forget the DONE tasks of @queue that were created before @before_ms. */
+void store_tasks_prune(struct store *store, const char *queue, uint64_t before_ms, store_done done,
+		       void *arg);
+
+/* How many tasks each queue has that has any, by the queue's name. Walks an index of all tasks. */
+struct store_queue_count {
+	char queue[STORE_QUEUE_MAX];
+	uint64_t pending, done, failed;
+	uint64_t oldest_ms; /* created_ms of the oldest pending one; 0: none */
+};
+typedef void (*store_queues_done)(void *arg, int err, const struct store_queue_count *rows,
+				  size_t count);
+void store_queues_count(struct store *store, store_queues_done done, void *arg);
+
+/*
+ * Close usage. Each row names a window as store_usage_open() or store_usage_list() gave it: account,
+ * window_start_s, window_seconds, `units` and `closed_units`. All of these units are closed from then
+ * on, the window has one closing more, and @tasks are added, all in one transaction. Units that were
+ * counted since the listing stay open, whichever epoch counted them.
+ *   -EAGAIN	another closing came first: list again
+ *   -EEXIST	a task is there already
+ *   -EINVAL	a row with nothing to close, or with more units than there are
+ * After an error nothing has changed.
+ */
+void store_usage_close(struct store *store, const struct store_usage *rows, size_t row_count,
+		       const struct store_task *tasks, size_t task_count, store_done done,
+		       void *arg);
+
+/*
+ * Add @key, and the task @claim that stands for whoever may have it once, in one transaction: -EEXIST
+ * if the claim (or the key) is there already, -ENOENT for an unknown account.
+ */
+void store_key_claim(struct store *store, const struct store_task *claim,
+		     const struct store_key *key, store_done done, void *arg);
 
 #endif

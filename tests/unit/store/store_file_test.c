@@ -333,7 +333,9 @@ static void a_wal_left_behind_is_recovered_only_by_a_store_that_opens(void **sta
 	pid_t pid;
 
 	make_store(f);
-	pid = hold(f, "INSERT INTO accounts VALUES(9,'active',0,1,0,'t','','','')");
+	pid = hold(f, "INSERT INTO "
+		      "accounts(id,status,is_held,created_ms,past_due_ms,tier,customer,"
+		      "subscription,label) VALUES(9,'active',0,1,0,'t','','','')");
 	release(pid);
 	snprintf(wal, sizeof(wal), "%s-wal", f->path);
 	before = read_file(wal);

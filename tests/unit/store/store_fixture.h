@@ -20,6 +20,7 @@
 #include "store/store.h"
 
 #define FIXTURE_MAX   2000
+#define FIXTURE_TASKS 1000
 #define FIXTURE_DAY   20000
 #define FIXTURE_MONTH 650
 
@@ -38,6 +39,10 @@ struct fixture {
 	struct store_quota quotas[FIXTURE_MAX];
 	struct store_usage usage[FIXTURE_MAX];
 	size_t account_count, key_count, quota_count, usage_count;
+	char fresh[16]; /* y or n for each task of the last tasks_add() */
+	struct store_task tasks[FIXTURE_TASKS];
+	struct store_queue_count queues[8];
+	size_t task_count, queue_count;
 	int visitor_err;
 };
 
@@ -70,6 +75,13 @@ static inline void fixture_free_store(struct fixture *f)
 	uv_run(&f->loop, UV_RUN_DEFAULT);
 }
 
+static inline void fixture_drop_tasks(struct fixture *f)
+{
+	for (size_t i = 0; i < f->task_count; i++)
+		free(f->tasks[i].body);
+	f->task_count = 0;
+}
+
 static inline int fixture_teardown(void **state)
 {
 	static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
@@ -77,6 +89,7 @@ static inline int fixture_teardown(void **state)
 	char path[128];
 
 	fixture_free_store(f);
+	fixture_drop_tasks(f);
 	assert_int_equal(uv_loop_close(&f->loop), 0);
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
 		snprintf(path, sizeof(path), "%s%s", f->path, suffixes[i]);
@@ -212,6 +225,12 @@ static inline int key_revoke(struct fixture *f, uint64_t key, uint64_t revoked_m
 	return fixture_wait(f);
 }
 
+static inline int keys_revoke(struct fixture *f, uint64_t account, uint64_t revoked_ms)
+{
+	store_keys_revoke(f->store, account, revoked_ms, fixture_done, f);
+	return fixture_wait(f);
+}
+
 static inline void fixture_keys(void *arg, int err, const struct store_key *keys, size_t count)
 {
 	struct fixture *f = arg;
@@ -249,6 +268,112 @@ static inline int usage_list(struct fixture *f, uint64_t account, uint64_t since
 {
 	store_usage_list(f->store, account, since_s, limit, fixture_usage, f);
 	return fixture_wait(f);
+}
+
+static inline int usage_open(struct fixture *f, uint64_t account, uint64_t ended_by_s, size_t limit)
+{
+	store_usage_open(f->store, account, ended_by_s, limit, fixture_usage, f);
+	return fixture_wait(f);
+}
+
+static inline int usage_close(struct fixture *f, const struct store_usage *rows, size_t row_count,
+			      const struct store_task *tasks, size_t task_count)
+{
+	store_usage_close(f->store, rows, row_count, tasks, task_count, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline void fixture_added(void *arg, int err, const bool *is_fresh, size_t count)
+{
+	struct fixture *f = arg;
+
+	f->fresh[0] = '\0';
+	for (size_t i = 0; is_fresh && i < count && i < sizeof(f->fresh) - 1; i++) {
+		f->fresh[i] = is_fresh[i] ? 'y' : 'n';
+		f->fresh[i + 1] = '\0';
+	}
+	fixture_done(arg, err);
+}
+
+static inline int tasks_add(struct fixture *f, const struct store_task *tasks, size_t count)
+{
+	store_tasks_add(f->store, tasks, count, fixture_added, f);
+	return fixture_wait(f);
+}
+
+/* The array lives during the callback only: bodies are copied. */
+static inline void fixture_tasks(void *arg, int err, const struct store_task *tasks, size_t count)
+{
+	struct fixture *f = arg;
+
+	fixture_drop_tasks(f);
+	for (size_t i = 0; i < count && i < FIXTURE_TASKS; i++) {
+		f->tasks[i] = tasks[i];
+		f->tasks[i].body = tasks[i].body ? strdup(tasks[i].body) : NULL;
+	}
+	f->task_count = count;
+	fixture_done(arg, err);
+}
+
+static inline int tasks_list(struct fixture *f, const char *queue, enum store_task_state task_state,
+			     uint64_t due_by_ms, uint64_t after_seq, size_t limit)
+{
+	store_tasks_list(f->store, queue, task_state, due_by_ms, after_seq, limit, fixture_tasks,
+			 f);
+	return fixture_wait(f);
+}
+
+static inline int task_find(struct fixture *f, const char *queue, const char *id)
+{
+	store_task_find(f->store, queue, id, fixture_tasks, f);
+	return fixture_wait(f);
+}
+
+static inline int tasks_set(struct fixture *f, const struct store_task *tasks, size_t count)
+{
+	store_tasks_set(f->store, tasks, count, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline int tasks_prune(struct fixture *f, const char *queue, uint64_t before_ms)
+{
+	store_tasks_prune(f->store, queue, before_ms, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline void fixture_queues(void *arg, int err, const struct store_queue_count *rows,
+				  size_t count)
+{
+	struct fixture *f = arg;
+
+	f->queue_count = count;
+	for (size_t i = 0; i < count; i++)
+		f->queues[i] = rows[i];
+	fixture_done(arg, err);
+}
+
+static inline int queues_count(struct fixture *f)
+{
+	store_queues_count(f->store, fixture_queues, f);
+	return fixture_wait(f);
+}
+
+static inline int key_claim(struct fixture *f, const struct store_task *claim,
+			    const struct store_key *key)
+{
+	store_key_claim(f->store, claim, key, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline struct store_task make_task(const char *queue, const char *id)
+{
+	struct store_task task;
+
+	memset(&task, 0, sizeof(task));
+	snprintf(task.queue, sizeof(task.queue), "%s", queue);
+	snprintf(task.id, sizeof(task.id), "%s", id);
+	task.created_ms = task.due_ms = 1000;
+	return task;
 }
 
 static inline struct store_key make_key(uint64_t id, uint64_t account)

@@ -17,6 +17,14 @@ static void accounts_come_back_as_they_were_written(void **state)
 					 .is_held = true,
 					 .created_ms = 1700000000123,
 					 .past_due_ms = 1700000009999,
+					 .period_start_s = 1700000001,
+					 .period_end_s = 1700000002,
+					 .trial_end_s = 1700000003,
+					 .cancel_at_s = 1700000004,
+					 .as_of_s = 1700000005,
+					 .price = "price_1",
+					 .email = "a@example.com",
+					 .features = "export audit",
 					 .tier = "pro",
 					 .customer = "cus_1",
 					 .subscription = "sub_1",
@@ -31,6 +39,9 @@ static void accounts_come_back_as_they_were_written(void **state)
 	account.status = STORE_CANCELED;
 	account.is_held = false;
 	account.past_due_ms = 0;
+	account.period_end_s = 1800000000;
+	account.as_of_s = 1750000000;
+	strcpy(account.price, "price_2");
 	strcpy(account.tier, "free");
 	assert_int_equal(account_set(f, &account), 0);
 	fixture_reopen(f);
@@ -146,6 +157,28 @@ static void revoking_sets_the_time(void **state)
 	assert_int_equal(f->keys[0].revoked_ms, 1234);
 }
 
+static void revoking_all_keys_of_an_account_ends_each_as_soon_as_that(void **state)
+{
+	struct fixture *f = *state;
+	struct store_key keys[] = { make_key(1, 7), make_key(2, 7), make_key(3, 7),
+				    make_key(4, 8) };
+
+	keys[1].revoked_ms = 500;
+	keys[2].revoked_ms = 5000;
+	fixture_open(f);
+	add_account(f, 7);
+	add_account(f, 8);
+	assert_int_equal(keys_add(f, keys, 4), 0);
+	assert_int_equal(keys_revoke(f, 7, 1234), 0);
+	assert_int_equal(keys_revoke(f, 9, 1234), 0); /* it has none */
+	fixture_reopen(f);
+	fixture_load(f);
+	assert_int_equal(f->keys[0].revoked_ms, 1234);
+	assert_int_equal(f->keys[1].revoked_ms, 500);
+	assert_int_equal(f->keys[2].revoked_ms, 1234);
+	assert_int_equal(f->keys[3].revoked_ms, 0);
+}
+
 static void keys_are_listed_in_pages_in_the_order_of_creation(void **state)
 {
 	static const uint64_t order[] = { 50, 10, ~0ULL, 40,
@@ -179,13 +212,13 @@ static void keys_are_listed_in_pages_in_the_order_of_creation(void **state)
 static void usage_written_twice_counts_once(void **state)
 {
 	const struct store_usage rows[] = {
-		{ 7, 100, 600, 60, 10, 20 }, /* one epoch */
-		{ 7, 200, 600, 60, 1, 2 },   /* another in the same window */
-		{ 7, 100, 660, 60, 5, 5 },   /* the next window */
-		{ 8, 100, 600, 60, 3, 3 },   /* another account */
+		{ 7, 100, 600, 60, 10, 20, 0, 0 }, /* one epoch */
+		{ 7, 200, 600, 60, 1, 2, 0, 0 },   /* another in the same window */
+		{ 7, 100, 660, 60, 5, 5, 0, 0 },   /* the next window */
+		{ 8, 100, 600, 60, 3, 3, 0, 0 },   /* another account */
 	};
-	const struct store_usage late = { 7, 100, 600, 60, 9, 19 },
-				 more = { 7, 100, 600, 60, 11, 19 };
+	const struct store_usage late = { 7, 100, 600, 60, 9, 19, 0, 0 },
+				 more = { 7, 100, 600, 60, 11, 19, 0, 0 };
 	struct fixture *f = *state;
 
 	fixture_open(f);
@@ -407,6 +440,7 @@ int main(void)
 		TEST(keys_are_added_all_or_none),
 		TEST(a_rotation_ends_the_old_key_and_adds_the_new_one_at_once),
 		TEST(revoking_sets_the_time),
+		TEST(revoking_all_keys_of_an_account_ends_each_as_soon_as_that),
 		TEST(keys_are_listed_in_pages_in_the_order_of_creation),
 		TEST(usage_written_twice_counts_once),
 		TEST(a_load_gives_accounts_then_keys_then_the_quotas_of_now),

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * usage_close_test: every unit that is counted is closed once, whenever and under whichever epoch it
+ * was counted.
+ */
+#include "unit/store/store_fixture.h"
+
+#define HOUR 3600
+
+static void put(struct fixture *f, uint64_t account, uint64_t epoch, uint64_t window_start_s,
+		uint64_t units)
+{
+	const struct store_usage row = { .account = account,
+					 .epoch = epoch,
+					 .window_start_s = window_start_s,
+					 .window_seconds = HOUR,
+					 .requests = units ? units : 1,
+					 .units = units };
+
+	assert_int_equal(usage_put(f, &row, 1, NULL, 0), 0);
+}
+
+/* The one open row as listed now. */
+static struct store_usage listed(struct fixture *f, uint64_t ended_by_s)
+{
+	assert_int_equal(usage_open(f, 0, ended_by_s, 10), 0);
+	assert_int_equal(f->usage_count, 1);
+	return f->usage[0];
+}
+
+static void expect_none_open(struct fixture *f)
+{
+	assert_int_equal(usage_open(f, 0, UINT64_MAX, 10), 0);
+	assert_int_equal(f->usage_count, 0);
+}
+
+static void a_window_is_open_until_it_is_closed_and_not_before_its_end(void **state)
+{
+	struct fixture *f = *state;
+	struct store_usage row;
+
+	fixture_open(f);
+	put(f, 7, 100, HOUR, 20);
+	put(f, 7, 200, HOUR, 3);
+	assert_int_equal(usage_open(f, 0, 2 * HOUR - 1, 10), 0);
+	assert_int_equal(f->usage_count, 0);
+	row = listed(f, 2 * HOUR);
+	assert_int_equal(row.account, 7);
+	assert_int_equal(row.epoch, 0);
+	assert_int_equal(row.window_start_s, HOUR);
+	assert_int_equal(row.window_seconds, HOUR);
+	assert_int_equal(row.requests, 23);
+	assert_int_equal(row.units, 23);
+	assert_int_equal(row.closed_units, 0);
+	assert_int_equal(row.closings, 0);
+	assert_int_equal(usage_close(f, &row, 1, NULL, 0), 0);
+	expect_none_open(f);
+	fixture_reopen(f);
+	expect_none_open(f);
+	assert_int_equal(usage_list(f, 7, 0, 10), 0); /* it is history, and can still be read */
+	assert_int_equal(f->usage[0].units, 23);
+	assert_int_equal(f->usage[0].closed_units, 23);
+	assert_int_equal(f->usage[0].closings, 1);
+}
+
+static void units_that_come_after_the_listing_stay_open(void **state)
+{
+	static const struct {
+		uint64_t epoch, units, left;
+		const char *why;
+	} rows[] = {
+		{ 100, 25, 5, "an epoch that was listed counted more" },
+		{ 300, 4, 4, "a new epoch" },
+		{ 50, 6, 6, "a new epoch before the others" },
+	};
+	uint64_t sum = 0;
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	put(f, 7, 100, HOUR, 20);
+	put(f, 7, 200, HOUR, 3);
+	sum = 23;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct store_usage row = listed(f, 2 * HOUR);
+
+		put(f, 7, rows[i].epoch, HOUR, rows[i].units);
+		assert_int_equal(usage_close(f, &row, 1, NULL, 0), 0);
+		sum += rows[i].left;
+		row = listed(f, 2 * HOUR);
+		if (row.units != sum || row.units - row.closed_units != rows[i].left ||
+		    row.closings != i + 1)
+			fail_msg("%s", rows[i].why);
+	}
+}
+
+static void totals_written_again_open_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct store_usage row;
+
+	fixture_open(f);
+	put(f, 7, 100, HOUR, 20);
+	row = listed(f, 2 * HOUR);
+	assert_int_equal(usage_close(f, &row, 1, NULL, 0), 0);
+	put(f, 7, 100, HOUR, 20);
+	put(f, 7, 100, HOUR, 19);
+	expect_none_open(f);
+	put(f, 7, 100, HOUR, 21);
+	row = listed(f, 2 * HOUR);
+	assert_int_equal(row.units, 21);
+	assert_int_equal(row.closed_units, 20);
+	assert_int_equal(usage_close(f, &row, 1, NULL, 0), 0);
+	expect_none_open(f);
+	assert_int_equal(usage_list(f, 7, 0, 10), 0);
+	assert_int_equal(f->usage[0].closings, 2);
+}
+
+static void requests_that_cost_nothing_need_no_closing(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	put(f, 7, 100, HOUR, 0);
+	expect_none_open(f);
+	put(f, 7, 100, HOUR, 2);
+	assert_int_equal(listed(f, 2 * HOUR).units, 2);
+}
+
+static void a_closing_that_came_second_is_told_to_look_again(void **state)
+{
+	struct fixture *f = *state;
+	struct store_task task = make_task("usage", "7-3600-1");
+	struct store_usage row;
+
+	fixture_open(f);
+	put(f, 7, 100, HOUR, 20);
+	row = listed(f, 2 * HOUR);
+	assert_int_equal(usage_close(f, &row, 1, &task, 1), 0);
+	put(f, 7, 100, HOUR, 30);
+	strcpy(task.id, "another");
+	assert_int_equal(usage_close(f, &row, 1, &task, 1), -EAGAIN);
+	row = listed(f, 2 * HOUR);
+	assert_int_equal(row.closed_units, 20);
+	assert_int_equal(task_find(f, "usage", "another"), 0);
+	assert_int_equal(f->task_count, 0);
+}
+
+static void a_closing_is_all_or_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct store_task tasks[] = { make_task("usage", "7"), make_task("usage", "8") };
+	struct store_usage rows[2];
+
+	fixture_open(f);
+	put(f, 7, 100, HOUR, 20);
+	put(f, 8, 100, HOUR, 5);
+	assert_int_equal(usage_open(f, 0, 2 * HOUR, 10), 0);
+	memcpy(rows, f->usage, sizeof(rows));
+	assert_int_equal(rows[1].account, 8);
+	rows[1].closed_units = 1;
+	assert_int_equal(usage_close(f, rows, 2, tasks, 2), -EAGAIN);
+	rows[1].closed_units = 0;
+	assert_int_equal(tasks_add(f, &tasks[1], 1), 0);
+	assert_int_equal(usage_close(f, rows, 2, tasks, 2), -EEXIST);
+	assert_int_equal(usage_close(f, (struct store_usage[]){ rows[0], rows[0] }, 2, tasks, 1),
+			 -EAGAIN); /* the same window twice */
+	assert_int_equal(usage_open(f, 0, 2 * HOUR, 10), 0);
+	assert_int_equal(f->usage_count, 2);
+	assert_int_equal(f->usage[0].closed_units, 0);
+	assert_int_equal(f->usage[0].closings, 0);
+	assert_int_equal(task_find(f, "usage", "7"), 0);
+	assert_int_equal(f->task_count, 0);
+	assert_int_equal(usage_close(f, rows, 2, tasks, 1), 0);
+	expect_none_open(f);
+	assert_int_equal(task_find(f, "usage", "7"), 0);
+	assert_int_equal(f->task_count, 1);
+}
+
+static void what_was_never_counted_is_not_closed(void **state)
+{
+	static const struct {
+		uint64_t account, units, closed_units;
+		const char *why;
+	} rows[] = {
+		{ 7, 21, 0, "more than there is" },
+		{ 7, 0, 0, "nothing" },
+		{ 8, 1, 0, "nobody's" },
+	};
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	put(f, 7, 100, HOUR, 20);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct store_usage row = { .account = rows[i].account,
+					   .window_start_s = HOUR,
+					   .window_seconds = HOUR,
+					   .units = rows[i].units,
+					   .closed_units = rows[i].closed_units };
+
+		if (usage_close(f, &row, 1, NULL, 0) != -EINVAL)
+			fail_msg("%s: %d", rows[i].why, f->err);
+	}
+	assert_int_equal(listed(f, 2 * HOUR).closed_units, 0);
+}
+
+static void open_windows_come_in_the_order_of_their_end(void **state)
+{
+	static const struct {
+		uint64_t account, window_start_s;
+		uint32_t window_seconds;
+	} rows[] = { { 9, HOUR, HOUR / 2 },
+		     { 7, HOUR, HOUR },
+		     { 8, HOUR, HOUR },
+		     { 9, 3 * HOUR / 2, HOUR / 2 },
+		     { 7, 2 * HOUR, HOUR } };
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	for (size_t i = 5; i-- > 0;) {
+		const struct store_usage row = { .account = rows[i].account,
+						 .epoch = 100,
+						 .window_start_s = rows[i].window_start_s,
+						 .window_seconds = rows[i].window_seconds,
+						 .requests = 1,
+						 .units = 1 };
+
+		assert_int_equal(usage_put(f, &row, 1, NULL, 0), 0);
+	}
+	assert_int_equal(usage_open(f, 0, 3 * HOUR, 10), 0);
+	assert_int_equal(f->usage_count, 5);
+	for (size_t i = 0; i < 5; i++) {
+		if (f->usage[i].account != rows[i].account ||
+		    f->usage[i].window_start_s != rows[i].window_start_s ||
+		    f->usage[i].window_seconds != rows[i].window_seconds)
+			fail_msg("row %zu", i);
+	}
+	assert_int_equal(usage_open(f, 0, 3 * HOUR, 2), 0);
+	assert_int_equal(f->usage_count, 2);
+	assert_int_equal(f->usage[1].account, 7);
+	assert_int_equal(usage_open(f, 0, 3 * HOUR / 2, 10), 0);
+	assert_int_equal(f->usage_count, 1);
+}
+
+static void those_of_one_account_are_listed_whether_ended_or_not(void **state)
+{
+	struct fixture *f = *state;
+	struct store_usage row;
+
+	fixture_open(f);
+	put(f, 7, 100, HOUR, 1);
+	put(f, 7, 100, 2 * HOUR, 2);
+	put(f, 7, 200, 2 * HOUR, 3);
+	put(f, 8, 100, HOUR, 4);
+	row = (struct store_usage){
+		.account = 7, .window_start_s = HOUR, .window_seconds = HOUR, .units = 1
+	};
+	assert_int_equal(usage_close(f, &row, 1, NULL, 0), 0);
+	assert_int_equal(usage_open(f, 7, 0, 10), 0);
+	assert_int_equal(f->usage_count, 1);
+	assert_int_equal(f->usage[0].window_start_s, 2 * HOUR);
+	assert_int_equal(f->usage[0].units, 5);
+	assert_int_equal(usage_open(f, 9, 0, 10), 0);
+	assert_int_equal(f->usage_count, 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_window_is_open_until_it_is_closed_and_not_before_its_end),
+		TEST(units_that_come_after_the_listing_stay_open),
+		TEST(totals_written_again_open_nothing),
+		TEST(requests_that_cost_nothing_need_no_closing),
+		TEST(a_closing_that_came_second_is_told_to_look_again),
+		TEST(a_closing_is_all_or_nothing),
+		TEST(what_was_never_counted_is_not_closed),
+		TEST(open_windows_come_in_the_order_of_their_end),
+		TEST(those_of_one_account_are_listed_whether_ended_or_not),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
