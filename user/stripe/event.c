@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* event: what a webhook says has happened. */
+#include "stripe/event.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "stripe/field.h"
+
+/*
+ * The first row applies whose name is the event's, or its beginning where the row's ends in '.'. In a
+ * snapshot the dirty object's id is at one of @paths in data.object, tried in order.
+ */
+static const struct rule {
+	const char *name;
+	enum event_kind kind;
+	const char *object_type; /* what is dirty */
+	const char *paths[2];
+} rules[] = {
+	{ "customer.subscription.", EVENT_SUBSCRIPTION, "subscription", { "id" } },
+	{ "invoice.",
+	  EVENT_SUBSCRIPTION,
+	  "subscription",
+	  { "parent.subscription_details.subscription", "subscription" } },
+	{ "checkout.session.", EVENT_CHECKOUT, "checkout.session", { "id" } },
+	{ "customer.deleted", EVENT_CUSTOMER, "customer", { "id" } },
+	{ "customer.updated", EVENT_CUSTOMER, "customer", { "id" } },
+	{ "entitlements.active_entitlement_summary.",
+	  EVENT_ENTITLEMENTS,
+	  "customer",
+	  { "customer" } },
+	{ "billing.meter.error_report_triggered", EVENT_METER_ERROR, "billing.meter", { "id" } },
+	{ "billing.meter.no_meter_found", EVENT_METER_ERROR, "billing.meter", { "id" } },
+	{ "charge.dispute.created", EVENT_DISPUTE, "charge", { "charge" } },
+	{ "charge.dispute.closed", EVENT_DISPUTE, "charge", { "charge" } },
+	{ "charge.refunded", EVENT_DISPUTE, "charge", { "id" } },
+	{ "price.", EVENT_CATALOG, "price", { "id" } },
+	{ "product.", EVENT_CATALOG, "product", { "id" } },
+};
+
+static const char *const kind_words[] = {
+	[EVENT_UNKNOWN] = "unknown",	     [EVENT_SUBSCRIPTION] = "subscription",
+	[EVENT_INVOICE] = "invoice",	     [EVENT_CHECKOUT] = "checkout",
+	[EVENT_CUSTOMER] = "customer",	     [EVENT_ENTITLEMENTS] = "entitlements",
+	[EVENT_METER_ERROR] = "meter_error", [EVENT_DISPUTE] = "dispute",
+	[EVENT_CATALOG] = "catalog",
+};
+
+const char *event_kind_word(enum event_kind kind)
+{
+	return kind_words[kind];
+}
+
+static const struct rule *find_rule(const char *name)
+{
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		size_t len = strlen(rules[i].name);
+
+		if (rules[i].name[len - 1] == '.' ? !strncmp(rules[i].name, name, len)
+						  : !strcmp(rules[i].name, name))
+			return &rules[i];
+	}
+	return NULL;
+}
+
+/* The number that the @count digits at @text are; false unless all are digits and it is in range. */
+static bool digits(const char *text, size_t count, unsigned min, unsigned max, int *ret_value)
+{
+	uint64_t value;
+
+	if (strnlen(text, count) < count ||
+	    text_parse_u64((struct text){ text, count }, max, &value) || value < min)
+		return false;
+	*ret_value = (int)value;
+	return true;
+}
+
+int event_parse_time(const char *text, uint64_t *ret_s)
+{
+	struct tm tm = { 0 };
+
+	/* Each one stops the next from reading past the end. */
+	if (!digits(text, 4, 1970, 9999, &tm.tm_year) || text[4] != '-' ||
+	    !digits(text + 5, 2, 1, 12, &tm.tm_mon) || text[7] != '-' ||
+	    !digits(text + 8, 2, 1, 31, &tm.tm_mday) || text[10] != 'T' ||
+	    !digits(text + 11, 2, 0, 23, &tm.tm_hour) || text[13] != ':' ||
+	    !digits(text + 14, 2, 0, 59, &tm.tm_min) || text[16] != ':' ||
+	    !digits(text + 17, 2, 0, 60, &tm.tm_sec))
+		return -EINVAL;
+	text += 19;
+	if (*text == '.')
+		text += 1 + strspn(text + 1, "0123456789");
+	if (strcmp(text, "Z") != 0)
+		return -EINVAL;
+	tm.tm_year -= 1900;
+	tm.tm_mon -= 1;
+	*ret_s = (uint64_t)timegm(&tm);
+	return 0;
+}
+
+static const char *read_thin(const json_t *root, struct event *e, const struct rule *rule)
+{
+	const json_t *related = field_at(root, "related_object");
+	const char *created = field_text(root, "created");
+
+	if (!created || event_parse_time(created, &e->created_s))
+		return "no time of its making, or a bad one";
+	if (!field_copy(field_text(related, "id"), e->object_id, sizeof(e->object_id)) ||
+	    !field_copy(field_text(related, "type"), e->object_type, sizeof(e->object_type)))
+		return "a bad id or type of its object";
+	if (!strcmp(e->object_type, "customer"))
+		field_copy(e->object_id, e->customer, sizeof(e->customer));
+	if (!rule)
+		return NULL;
+	e->kind = rule->kind;
+	if (rule->kind == EVENT_SUBSCRIPTION && !strcmp(e->object_type, "invoice"))
+		e->kind = EVENT_INVOICE;
+	if (e->kind != EVENT_METER_ERROR && !e->object_id[0])
+		return "its object is not named";
+	return NULL;
+}
+
+static const char *read_snapshot(const json_t *root, struct event *e, const struct rule *rule)
+{
+	json_t *object = field_at(root, "data.object");
+	const char *type = field_text(object, "object"), *id = NULL, *customer;
+
+	e->created_s = field_u64(root, "created");
+	if (!e->created_s)
+		return "no time of its making, or a bad one";
+	if (!json_is_object(object))
+		return "no data.object";
+	field_copy_words(field_text(root, "api_version"), e->api_version, sizeof(e->api_version));
+	if (!rule)
+		return NULL;
+	for (size_t i = 0; i < 2 && rule->paths[i] && !id; i++)
+		id = field_id(object, rule->paths[i]);
+	if (!id && rule->kind == EVENT_SUBSCRIPTION && type && !strcmp(type, "invoice"))
+		return NULL; /* of no subscription */
+	if (rule->kind != EVENT_METER_ERROR && (!id || !*id))
+		return "its object has no id";
+	if (!field_copy(id, e->object_id, sizeof(e->object_id)))
+		return "a bad id of its object";
+	e->kind = rule->kind;
+	field_copy(rule->object_type, e->object_type, sizeof(e->object_type));
+	customer = strcmp(rule->object_type, "customer") ? field_id(object, "customer") : id;
+	field_copy(customer, e->customer, sizeof(e->customer));
+	if (type && !strcmp(type, rule->object_type))
+		e->snapshot = json_incref(object);
+	return NULL;
+}
+
+static const char *read_event(const json_t *root, struct event *e)
+{
+	const char *shape = field_text(root, "object");
+
+	if (!shape || (strcmp(shape, "event") != 0 && strcmp(shape, "v2.core.event") != 0))
+		return "not an event";
+	e->is_thin = shape[0] == 'v';
+	if (!field_copy(field_text(root, "id"), e->id, sizeof(e->id)) || !e->id[0])
+		return "no id, or a bad one";
+	if (!field_copy(field_text(root, "type"), e->type, sizeof(e->type)) || !e->type[0])
+		return "no type, or a bad one";
+	if (!json_is_boolean(field_at(root, "livemode")))
+		return "livemode is not said";
+	if (!field_copy(field_text(root, "account"), e->account, sizeof(e->account)))
+		return "a bad account";
+	e->is_live = field_bool(root, "livemode");
+	if (e->is_thin)
+		return read_thin(root, e,
+				 strncmp(e->type, "v1.", 3) ? NULL : find_rule(e->type + 3));
+	return read_snapshot(root, e, find_rule(e->type));
+}
+
+int event_parse(struct text body, struct event *ret, const char **ret_why)
+{
+	struct event e = { 0 };
+	json_t *root = NULL;
+	const char *why;
+	int err;
+
+	if (body.len > EVENT_MAX_BYTES) {
+		*ret_why = "too large";
+		return -EMSGSIZE;
+	}
+	err = field_parse(body, &root, ret_why);
+	if (err)
+		return err;
+	why = read_event(root, &e);
+	json_decref(root);
+	if (why) {
+		event_done(&e);
+		*ret_why = why;
+		return -EBADMSG;
+	}
+	*ret = e;
+	return 0;
+}
+
+void event_done(struct event *event)
+{
+	json_decref(event->snapshot);
+	*event = (struct event){ 0 };
+}
