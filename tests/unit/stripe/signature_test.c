@@ -14,7 +14,9 @@
 #define T     "1760000000"
 #define V1    "710305f7feae110e97d01e071f9d466aadf50a718e23f9956b8252f8dc0acd23"
 #define OTHER "810305f7feae110e97d01e071f9d466aadf50a718e23f9956b8252f8dc0acd23"
-#define NOW   1760000000ULL
+#define UNDER_NONE \
+	"b98551a3e4757406b3894c6fcb3785cb4ce73eb95fa067e3be1017953829d0cf" /* the empty key */
+#define NOW 1760000000ULL
 
 static const char *const secrets[] = { "", "whsec_other", "whsec_test_secret" };
 static const char body[] = "{\"id\":\"evt_1\",\"object\":\"event\"}";
@@ -96,9 +98,8 @@ static void another_body_or_an_empty_secret_never_verify(void **state)
 	(void)state;
 	assert_int_equal(signature_verify(TEXT("t=" T ",v1=" V1), TEXT("{}"), secrets, 3, NOW, 300),
 			 SIGNATURE_MISMATCH);
-	/* HMAC of "1760000000." under the empty key would be known to everybody. */
 	assert_int_equal(
-		signature_verify(TEXT("t=" T ",v1=" V1), text_of(body), empty, 1, NOW, 300),
+		signature_verify(TEXT("t=" T ",v1=" UNDER_NONE), text_of(body), empty, 1, NOW, 300),
 		SIGNATURE_MISMATCH);
 	assert_int_equal(signature_verify(TEXT("t=" T ",v1=" V1), text_of(body), NULL, 0, NOW, 300),
 			 SIGNATURE_MISMATCH);

@@ -275,6 +275,7 @@ static void the_first_tier_that_names_an_item_is_bought(void **state)
 	const struct subscription_item *item;
 
 	(void)state;
+	s.items[0].lookup_key[0] = '\0';
 	for (size_t i = 0; i < 3; i++) {
 		const struct tier *tier = subscription_tier(&tiers, &s, &item);
 
