@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""control: what tests turn, as JSON over /_control/..., on the same port and without a key.
+
+    GET    /_control                         clock, counts, settings
+    POST   /_control/reset                   {}: faults, rules, settings and `down` as at the start
+    POST   /_control/settings                {name: value, ...}; the names are in world.py
+
+    POST   /_control/clock                   {"advance": seconds} or {"to": time}: runs all that falls due
+    POST   /_control/subscriptions/ID/renew  {}: turns the clock to the period's end, and its invoice's attempt
+    POST   /_control/subscriptions/ID/status {"status": word}: any status, known or not, as an update
+
+    POST   /_control/prices                  {"id", "lookup_key", "unit_amount", "interval", "currency",
+                                             "product", "name", "meter": event name, "features": [lookup keys]}
+    POST   /_control/customers/ID/payments   {"outcome": succeeds | fails | requires_action | none | null,
+                                             "count": n or null}: what becomes of the next payments
+    POST   /_control/checkout/ID/pay         {"email", "async": bool}: as the page does -> {"url"}
+    POST   /_control/checkout/ID/async       {"succeeded": bool}: how the pending payment ended
+    POST   /_control/seed                    {"count", "price", "status"}: subscriptions without a word to anyone
+    POST   /_control/emit                    {"type", "object": {...} or an id, "previous_attributes": {...}}
+
+    GET    /_control/endpoints               where events go
+    POST   /_control/endpoints               {"url", "secrets", "api_version", "payload": snapshot | thin | both,
+                                             "types": [patterns]}; with "id": changes that endpoint
+    DELETE /_control/endpoints/ID
+    GET    /_control/deliveries?state=&type=&event=   state and attempts of each
+    POST   /_control/deliveries/rules        {"do": hold | drop | fail | twice | delay | shuffle | corrupt,
+                                             "type": pattern, "count": n or null, "seconds", "copies", "how"}
+                                             drop: as if never sent; fail: given up; how: signature, body,
+                                             stale, future, missing, secret
+    DELETE /_control/deliveries/rules
+    POST   /_control/deliveries/release      {"shuffle", "reverse", "copies"}: lets held ones go, ends holding
+    POST   /_control/deliveries/again        {"states": [...], "event", "type", "copies", "how"}: once more, now
+    POST   /_control/deliveries/forget       {}: what waits for a retry is given up
+    POST   /_control/settle                  {"timeout": s}: waits until nothing is under way -> {"settled"}
+
+    POST   /_control/faults                  {"count": n or null, "skip", "method", "path": regex, "status",
+                                             "code", "message", "body", "headers", "reset", "when": before |
+                                             after, "delay": s, "cut": bytes, "saved"}; see faults.py
+    DELETE /_control/faults
+    POST   /_control/down                    {"how": "reset" | "hang" | status | null}
+    GET    /_control/calls?method=&path=&since=       every call: params as sent, some headers, status
+    DELETE /_control/calls
+    GET    /_control/usage?meter=EVENT_NAME&customer=  every meter event that counted, and their sum
+    GET    /_control/usage_records           usage records of old
+"""
+import json
+import re
+import time
+from urllib.parse import parse_qsl
+
+import catalog
+import checkout
+import customers
+import meters
+import render
+import subscription
+from delivery import Endpoint, Rule
+from errors import ApiError, missing
+from faults import Fault
+from server import Answer
+from world import SETTINGS
+
+ROUTES = []
+
+
+def control(method, pattern):
+    def add(function):
+        ROUTES.append((method, re.compile("/_control" + pattern.replace("{}", "([^/]+)")), function))
+        return function
+    return add
+
+
+class Control:
+    def __init__(self, world, api, courier):
+        self.world, self.api, self.courier = world, api, courier
+
+    def handle(self, request):
+        try:
+            fields = json.loads(request.body or b"{}")
+            fields.update(parse_qsl(request.query))
+            for method, pattern, function in ROUTES:
+                match = pattern.fullmatch(request.path)
+                if match and method == request.method:
+                    return Answer.of_json(200, function(self, fields, *match.groups()))
+            return Answer.of_json(404, {"error": f"no {request.method} {request.path}"})
+        except ApiError as e:
+            return Answer.of_json(e.status, {"error": e.body["message"]})
+        except (ValueError, TypeError, KeyError, AttributeError) as e:
+            return Answer.of_json(400, {"error": f"{type(e).__name__}: {e}"})
+
+    def endpoint(self, fields):
+        name = fields.pop("id", None)
+        found = self.courier.endpoints.get(name)
+        if name and not found:
+            raise missing("endpoint", name)
+        if found:
+            vars(found).update({key: value for key, value in fields.items() if key in vars(found)})
+        else:
+            fields.setdefault("api_version", self.world.settings["api_version"])
+            found = Endpoint(self.world.new_id("we"), **fields)
+            self.courier.endpoints[found.id] = found
+        return found.describe()
+
+
+@control("GET", "")
+def overview(self, fields):
+    w = self.world
+    with w.lock:
+        return {"now": w.clock.exact(), "offset": w.clock.offset_s, "settings": w.settings,
+                "customers": len(w.customers), "subscriptions": len(w.subscriptions),
+                "sessions": len(w.sessions), "invoices": len(w.invoices), "events": len(w.events.snapshots),
+                "calls": self.api.log.next, "down": self.api.faults.down}
+
+
+@control("POST", "/reset")
+def reset(self, fields):
+    with self.world.lock:
+        self.world.settings.clear()
+        self.world.settings.update({key: list(v) if isinstance(v, list) else v for key, v in SETTINGS.items()})
+    self.api.faults.faults = []
+    self.api.faults.set_down(None)
+    with self.courier.changed:
+        self.courier.rules = []
+    return {}
+
+
+@control("POST", "/settings")
+def settings(self, fields):
+    unknown = fields.keys() - SETTINGS.keys()
+    if unknown:
+        raise ValueError(f"no such setting: {', '.join(unknown)}")
+    with self.world.lock:
+        self.world.settings.update(fields)
+        with self.courier.changed:
+            self.courier.changed.notify_all()
+        return self.world.settings
+
+
+@control("POST", "/clock")
+def clock(self, fields):
+    with self.world.lock:
+        now = self.world.clock.exact()
+        to = fields["to"] if "to" in fields else now + fields["advance"]
+        if to < now:
+            raise ValueError("time does not go back")
+        self.world.clock.advance_to(to)
+        return {"now": self.world.clock.exact()}
+
+
+@control("POST", "/subscriptions/{}/renew")
+def renew(self, fields, name):
+    with self.world.lock:
+        sub = self.world.subscriptions.get(name)
+        to = subscription.period_end(sub) + self.world.settings["draft_s"]
+        self.world.clock.advance_to(max(to, self.world.clock.exact()))
+        return render.shape(sub, self.world.settings["api_version"])
+
+
+@control("POST", "/subscriptions/{}/status")
+def status(self, fields, name):
+    with self.world.lock:
+        sub = self.world.subscriptions.get(name)
+        with subscription.updating(self.world, sub):
+            sub["status"] = fields["status"]
+        return render.shape(sub, self.world.settings["api_version"])
+
+
+@control("POST", "/prices")
+def price(self, fields):
+    """A price with the id that a test wants, and all that it needs."""
+    w = self.world
+    with w.lock:
+        recurring = {"interval": fields.get("interval", "month"),
+                     "interval_count": fields.get("interval_count", 1)}
+        if fields.get("meter"):
+            known = [m for m in w.meters if m["event_name"] == fields["meter"]]
+            meter = known[0] if known else meters.create_meter(w, fields["meter"], fields["meter"])
+            recurring.update(usage_type="metered", meter=meter["id"])
+        product = fields.get("product") and w.products.find(fields["product"])
+        if not product:
+            name = fields.get("name") or fields.get("lookup_key") or fields.get("id") or "Product"
+            product = catalog.create_product(w, {"name": name}, fields.get("product"))
+        for key in fields.get("features", ()):
+            known = [f for f in w.features if f["lookup_key"] == key]
+            catalog.attach(w, product, known[0] if known else catalog.create_feature(w, key, key))
+        asked = {"currency": fields.get("currency", "usd"), "product": product["id"], "recurring": recurring,
+                 "unit_amount": fields.get("unit_amount", 1000), "transfer_lookup_key": True}
+        if fields.get("lookup_key"):
+            asked["lookup_key"] = fields["lookup_key"]
+        made = catalog.create_price(w, asked, w.settings["api_version"], fields.get("id"))
+        return render.shape(made, w.settings["api_version"])
+
+
+@control("POST", "/customers/{}/payments")
+def payments(self, fields, name):
+    with self.world.lock:
+        customers.set_payments(self.world.customers.get(name), fields["outcome"], fields.get("count"))
+    return {}
+
+
+@control("POST", "/checkout/{}/pay")
+def pay(self, fields, name):
+    from pages import success_url
+    with self.world.lock:
+        session = self.world.sessions.get(name)
+        checkout.complete(self.world, session, fields.get("email"), fields.get("async"))
+        return {"url": success_url(session), "customer": session["customer"],
+                "subscription": session["subscription"]}
+
+
+@control("POST", "/checkout/{}/async")
+def end_async(self, fields, name):
+    with self.world.lock:
+        checkout.end_async(self.world, self.world.sessions.get(name), fields["succeeded"])
+    return {}
+
+
+@control("POST", "/seed")
+def seed(self, fields):
+    w = self.world
+    made = []
+    with w.lock:
+        sold = w.prices.get(fields["price"])
+        endpoints, self.courier.endpoints = self.courier.endpoints, {}
+        try:
+            for i in range(fields["count"]):
+                customer = customers.create(w, {"email": f"seed{len(w.customers)}@example.com"})
+                sub = subscription.create(w, customer, [(sold, None)], {})
+                sub["status"] = fields.get("status", sub["status"])
+                made.append({"customer": customer["id"], "subscription": sub["id"]})
+        finally:
+            self.courier.endpoints = endpoints
+    return {"made": made}
+
+
+@control("POST", "/emit")
+def emit(self, fields):
+    w = self.world
+    with w.lock:
+        obj = fields.get("object", {})
+        if isinstance(obj, str):
+            obj = w.table_of(obj).get(obj)
+        before = None
+        if "previous_attributes" in fields:
+            before = {**render.freeze(obj), **fields["previous_attributes"]}
+        return w.events.public(w.emit(fields["type"], obj, before))
+
+
+@control("GET", "/endpoints")
+def endpoints(self, fields):
+    return {"endpoints": [e.describe() for e in self.courier.endpoints.values()]}
+
+
+@control("POST", "/endpoints")
+def set_endpoint(self, fields):
+    with self.world.lock:
+        return self.endpoint(fields)
+
+
+@control("DELETE", "/endpoints/{}")
+def drop_endpoint(self, fields, name):
+    with self.world.lock:
+        return self.courier.endpoints.pop(name).describe()
+
+
+@control("GET", "/deliveries")
+def deliveries(self, fields):
+    with self.courier.changed:
+        return {"deliveries": [d.describe() for d in self.courier.deliveries
+                               if fields.get("state", d.state) == d.state
+                               and fields.get("type", d.kind) == d.kind
+                               and fields.get("event", d.event) == d.event]}
+
+
+@control("POST", "/deliveries/rules")
+def add_rule(self, fields):
+    rule = Rule(**fields)
+    with self.courier.changed:
+        self.courier.rules.append(rule)
+    return {}
+
+
+@control("DELETE", "/deliveries/rules")
+def drop_rules(self, fields):
+    with self.courier.changed:
+        self.courier.rules = []
+    return {}
+
+
+@control("POST", "/deliveries/release")
+def release(self, fields):
+    return {"released": self.courier.release(fields.get("shuffle", False), fields.get("reverse", False),
+                                             fields.get("copies", 1))}
+
+
+@control("POST", "/deliveries/again")
+def again(self, fields):
+    states = fields.get("states", ["delivered", "failed", "waiting", "unsent", "held"])
+    return {"sent": self.courier.again(states, fields.get("event"), fields.get("type", "*"),
+                                       fields.get("copies", 1), fields.get("how"))}
+
+
+@control("POST", "/deliveries/forget")
+def forget(self, fields):
+    self.courier.forget()
+    return {}
+
+
+@control("POST", "/settle")
+def settle(self, fields):
+    return {"settled": self.courier.settle(fields.get("timeout", 10))}
+
+
+@control("POST", "/faults")
+def add_fault(self, fields):
+    fault = Fault(**fields)
+    with self.api.faults.lock:
+        self.api.faults.faults.append(fault)
+    return {}
+
+
+@control("DELETE", "/faults")
+def drop_faults(self, fields):
+    with self.api.faults.lock:
+        self.api.faults.faults = []
+    return {}
+
+
+@control("POST", "/down")
+def down(self, fields):
+    self.api.faults.set_down(fields.get("how"))
+    return {}
+
+
+@control("GET", "/calls")
+def calls(self, fields):
+    return {"calls": self.api.log.matching(fields.get("method"), fields.get("path"),
+                                           int(fields.get("since", 0))), "time": time.time()}
+
+
+@control("DELETE", "/calls")
+def drop_calls(self, fields):
+    self.api.log.calls.clear()
+    return {"next": self.api.log.next}
+
+
+@control("GET", "/usage")
+def usage(self, fields):
+    with self.world.lock:
+        events = [dict(e, meter=m["event_name"]) for m in self.world.meters
+                  if fields.get("meter", m["event_name"]) == m["event_name"] for e in m["_events"]
+                  if fields.get("customer", e["customer"]) == e["customer"]]
+        return {"events": events, "sum": sum(e["value"] for e in events)}
+
+
+@control("GET", "/usage_records")
+def usage_records(self, fields):
+    with self.world.lock:
+        return {"records": list(self.world.usage_records)}

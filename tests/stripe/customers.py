@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""customers: who pays, or for tests, does not."""
+from params import Empty, anything, merge_metadata, metadata, text
+from render import changing
+from errors import refused
+from routes import EMPTY_TEXT, optional, page, paged, route
+import subscription
+
+FIELDS = {"email": EMPTY_TEXT, "name": EMPTY_TEXT, "description": EMPTY_TEXT, "phone": EMPTY_TEXT,
+          "metadata": metadata, "address": Empty(anything), "shipping": Empty(anything),
+          "payment_method": text, "source": text, "invoice_settings": anything, "tax_exempt": text,
+          "preferred_locales": anything}
+OUTCOMES = ("succeeds", "fails", "requires_action", "none")
+
+
+def create(world, fields):
+    customer = world.customers.add({
+        "id": world.new_id("cus", 14), "object": "customer", "address": fields.get("address") or None,
+        "balance": 0, "created": world.now(), "currency": None, "default_source": None,
+        "delinquent": False, "description": optional(fields.get("description")), "discount": None,
+        "email": optional(fields.get("email")), "invoice_prefix": world.new_id("x", 8)[2:].upper(),
+        "invoice_settings": {"custom_fields": None, "default_payment_method": None, "footer": None},
+        "livemode": False, "metadata": merge_metadata({}, fields.get("metadata", {})),
+        "name": optional(fields.get("name")), "phone": optional(fields.get("phone")),
+        "preferred_locales": [], "shipping": None, "tax_exempt": "none", "test_clock": None,
+        "_payment": None, "_payments_left": None, "_subs": [],
+    })
+    world.emit("customer.created", customer)
+    return customer
+
+
+def living(world, name, param="customer"):
+    """The customer @name, if it is not deleted."""
+    customer = world.customers.get(name, param)
+    if customer.get("deleted"):
+        raise refused(f"No such customer: '{name}'", param, "resource_missing")
+    return customer
+
+
+def set_payments(customer, outcome, count=None):
+    """What becomes of the customer's next @count payments, or of all of them."""
+    if outcome not in OUTCOMES + (None,):
+        raise ValueError(f"payments: one of {', '.join(OUTCOMES)}")
+    customer["_payment"], customer["_payments_left"] = outcome, count
+
+
+def take_payment(world, customer):
+    """The outcome of one payment."""
+    outcome = customer["_payment"] or world.settings["payment"]
+    if customer["_payment"] and customer["_payments_left"] is not None:
+        customer["_payments_left"] -= 1
+        if customer["_payments_left"] <= 0:
+            customer["_payment"] = customer["_payments_left"] = None
+    return outcome
+
+
+@route("POST", "/v1/customers", FIELDS)
+def post(world, call):
+    return create(world, call.params)
+
+
+@route("GET", "/v1/customers", paged(email=text))
+def index(world, call):
+    email = call.params.get("email")
+    return page(world.customers, call,
+                lambda c: not c.get("deleted") and (email is None or c["email"] == email))
+
+
+@route("GET", "/v1/customers/{}")
+def get(world, call, name):
+    return world.customers.get(name)
+
+
+@route("POST", "/v1/customers/{}", FIELDS)
+def update(world, call, name):
+    customer = living(world, name, "id")
+    with changing(world, customer, "customer.updated"):
+        for field in ("email", "name", "description", "phone"):
+            if field in call.params:
+                customer[field] = optional(call.params[field])
+        customer["metadata"] = merge_metadata(customer["metadata"], call.params.get("metadata", {}))
+    return customer
+
+
+@route("DELETE", "/v1/customers/{}")
+def delete(world, call, name):
+    customer = living(world, name, "id")
+    for sub in map(world.subscriptions.get, customer["_subs"]):
+        if sub["status"] not in subscription.ENDED:
+            subscription.end(world, sub)
+    world.emit("customer.deleted", customer)
+    subs = customer["_subs"]
+    customer.clear()
+    customer.update({"id": name, "object": "customer", "deleted": True, "_subs": subs})
+    return customer

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""form: Stripe's form encoding, `a[b][0][c]=v`, read into nested dicts of strings.
+
+A list stays a dict of its indexes ("0", "1", ...); only the parameter's own check (params.py) knows
+whether a list or a hash is meant.
+"""
+import re
+from urllib.parse import parse_qsl
+
+from errors import invalid
+
+NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+
+
+def pairs(text):
+    """The decoded pairs in their order; ValueError if @text is not UTF-8."""
+    return parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="strict")
+
+
+def nest(items):
+    root = {}
+    for name, value in items:
+        match = NAME.fullmatch(name)
+        if not match:
+            raise invalid(f"Invalid parameter name: {name}", name)
+        keys = [match[1]] + re.findall(r"\[([^\[\]]*)\]", match[2])
+        insert(root, keys, value, name)
+    return root
+
+
+def insert(node, keys, value, name):
+    for i, key in enumerate(keys):
+        is_last = i == len(keys) - 1
+        if key == "":
+            key = next_index(node, None if is_last else keys[i + 1])
+        if is_last:
+            if isinstance(node.get(key), dict):
+                raise invalid(f"Invalid hash: {name}", name)
+            node[key] = value
+            return
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            raise invalid(f"Invalid hash: {name}", name)
+
+
+def next_index(node, inner):
+    """Where `[]` puts its value: a new place, or the last one if it has no @inner yet."""
+    last = str(len(node) - 1)
+    if inner and isinstance(node.get(last), dict) and inner not in node[last]:
+        return last
+    return str(len(node))

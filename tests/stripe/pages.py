@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""pages: what a customer sees of Stripe in a browser: the checkout page and the billing portal.
+
+Plain HTML forms; nothing needs a script.
+"""
+import html
+from urllib.parse import quote
+
+import checkout
+import form
+import subscription
+from errors import ApiError, invalid
+from params import Need, anything, text
+from routes import route
+from server import Answer
+from subscription_api import plan_cancellation
+
+STYLE = ("body{font:16px/1.5 sans-serif;max-width:32em;margin:4em auto;padding:0 1em}"
+         "button{font:inherit;padding:.5em 2em}input{font:inherit;padding:.3em;width:20em}"
+         ".error{color:#b00}")
+
+
+def show(status, title, body):
+    text_ = (f"<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{html.escape(title)}</title>"
+             f"<style>{STYLE}</style></head><body><h1>{html.escape(title)}</h1>{body}</body></html>")
+    return Answer(status, text_, {"Cache-Control": "no-store"}, "text/html; charset=utf-8")
+
+
+def see_other(url):
+    return Answer(303, b"", {"Location": url}, "text/plain")
+
+
+def money(amount, currency):
+    return f"{amount / 100:.2f} {currency.upper()}"
+
+
+def handle(world, request):
+    with world.lock:
+        parts = request.path.strip("/").split("/")
+        if parts[:2] == ["c", "pay"] and len(parts) == 3:
+            return pay_page(world, request, world.sessions.find(parts[2]))
+        if parts[:2] == ["p", "session"] and len(parts) == 3:
+            return portal_page(world, request, world.portals.find(parts[2]))
+        return show(404, "Nothing here", "")
+
+
+def success_url(session):
+    """{CHECKOUT_SESSION_ID} is replaced wherever it stands."""
+    return session["success_url"].replace("{CHECKOUT_SESSION_ID}", quote(session["id"]))
+
+
+def pay_page(world, request, session):
+    if session is None:
+        return show(404, "No such session", "")
+    if session["status"] == "complete":
+        return see_other(success_url(session))
+    if session["status"] != "open":
+        return show(410, "This page has expired", "")
+    problem = ""
+    if request.method == "POST":
+        fields = dict(form.pairs(request.body.decode()))
+        try:
+            checkout.complete(world, session, fields.get("email"))
+            return see_other(success_url(session))
+        except ApiError as e:
+            problem = f"<p class=\"error\" role=\"alert\">{html.escape(str(e))}</p>"
+    lines = "".join(f"<li>{html.escape(str(world.products.get(line['price']['product'])['name']))}: "
+                    f"{money(line['amount_total'], line['currency'])}</li>"
+                    for line in session["_line_items"])
+    email = "" if session["customer"] else (
+        "<p><label>Email <input name=\"email\" type=\"email\" "
+        f"value=\"{html.escape(session['customer_email'] or 'buyer@example.com')}\"></label></p>")
+    cancel = session["cancel_url"] and (
+        f"<p><a id=\"cancel\" href=\"{html.escape(session['cancel_url'])}\">Cancel</a></p>") or ""
+    body = (f"{problem}<p>A fake of Stripe Checkout: no money moves.</p><ul>{lines}</ul>"
+            f"<p>Due today: {money(session['amount_total'], session['currency'])}</p>"
+            f"<form method=\"post\" action=\"/c/pay/{session['id']}\">{email}"
+            f"<button id=\"pay\" type=\"submit\">Pay</button></form>{cancel}")
+    return show(402 if problem else 200, "Checkout", body)
+
+
+@route("POST", "/v1/billing_portal/sessions", {
+    "customer": Need(text), "return_url": text, "configuration": text, "flow_data": anything, "locale": text,
+    "on_behalf_of": text})
+def post_portal(world, call):
+    customer = world.customers.get(call.params["customer"], "customer")
+    if not call.params.get("return_url", "http://").startswith(("http://", "https://")):
+        raise invalid("Not a valid URL", "return_url", "url_invalid")
+    secret = world.new_id("test", 58)
+    portal = world.portals.add({
+        "id": world.new_id("bps"), "object": "billing_portal.session", "configuration": world.new_id("bpc"),
+        "created": world.now(), "customer": customer["id"], "flow": None, "livemode": False, "locale": None,
+        "on_behalf_of": None, "return_url": call.params.get("return_url"),
+        "url": f"{world.base_url}/p/session/{secret}"})
+    world.portals.places[secret] = world.portals.places[portal["id"]]
+    return portal
+
+
+def portal_page(world, request, portal):
+    if portal is None or world.now() - portal["created"] > 300:
+        return show(410, "This page has expired", "")
+    customer = world.customers.get(portal["customer"])
+    mine = [world.subscriptions.get(name) for name in customer["_subs"]]
+    if request.method == "POST":
+        fields = dict(form.pairs(request.body.decode()))
+        for sub in mine:
+            if sub["id"] == fields.get("subscription") and sub["status"] not in subscription.ENDED:
+                with subscription.updating(world, sub):
+                    plan_cancellation(world, sub, fields.get("do") == "cancel")
+        return see_other(request.path)
+    rows = "".join(portal_row(request, sub) for sub in mine)
+    back = portal["return_url"] and (
+        f"<p><a id=\"return\" href=\"{html.escape(portal['return_url'])}\">Return</a></p>") or ""
+    return show(200, "Billing", f"<p>A fake of Stripe's billing portal.</p><ul>{rows}</ul>{back}")
+
+
+def portal_row(request, sub):
+    shown = f"{sub['id']}: {sub['status']}"
+    if sub["status"] in subscription.ENDED:
+        return f"<li>{shown}</li>"
+    do, label = ("keep", "Keep") if sub["cancel_at_period_end"] else ("cancel", "Cancel at the period's end")
+    return (f"<li>{shown}<form method=\"post\" action=\"{request.path}\"><input type=\"hidden\" "
+            f"name=\"subscription\" value=\"{sub['id']}\"><button name=\"do\" value=\"{do}\" "
+            f"type=\"submit\">{label}</button></form></li>")

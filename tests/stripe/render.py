@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""render: an object as a version of the API shows it, with what a caller asked to expand.
+
+From 2025-03-31.basil on, a subscription's period is on its items, an invoice names its subscription in
+`parent` and a line its price in `pricing`; before, the period was on the subscription, and so on.
+"""
+import contextlib
+
+from errors import invalid
+
+BASIL = "2025-03-31"
+MOST_DEPTH = 4
+
+# What holds an id and may be expanded.
+EXPANDABLE = {
+    "checkout.session": ("customer", "subscription", "invoice", "line_items", "payment_intent"),
+    "subscription": ("customer", "latest_invoice", "default_payment_method", "pending_setup_intent"),
+    "invoice": ("customer", "subscription", "payment_intent", "charge", "default_payment_method"),
+    "price": ("product",),
+    "product": ("default_price",),
+    "item": (),
+    "entitlements.active_entitlement": ("feature",),
+    "subscription_details": ("subscription",),
+}
+
+
+def is_old(version):
+    return version[:10] < BASIL
+
+
+def freeze(value):
+    """A copy that later changes do not reach, of what may be shown."""
+    if isinstance(value, dict):
+        return {key: freeze(item) for key, item in value.items() if key[:1] != "_"}
+    if isinstance(value, list):
+        return [freeze(item) for item in value]
+    return value
+
+
+def shape(value, version):
+    """A copy of @value as @version shows it."""
+    if isinstance(value, list):
+        return [shape(item, version) for item in value]
+    if not isinstance(value, dict):
+        return value
+    shown = {key: shape(item, version) for key, item in value.items() if key[:1] != "_"}
+    if is_old(version):
+        make_old = OLD.get(value.get("object"))
+        if make_old:
+            make_old(value, shown)
+    return shown
+
+
+def old_subscription(sub, shown):
+    item = sub["items"]["data"][0]
+    shown["current_period_start"] = item["current_period_start"]
+    shown["current_period_end"] = item["current_period_end"]
+    shown["plan"] = {"id": item["price"]["id"], "object": "plan"}
+
+
+def old_item(item, shown):
+    del shown["current_period_start"], shown["current_period_end"]
+
+
+def old_invoice(invoice, shown):
+    details = (shown.pop("parent") or {}).get("subscription_details") or {}
+    shown["subscription"] = details.get("subscription")
+    shown["subscription_details"] = {"metadata": details.get("metadata")}
+    shown["paid"] = invoice["status"] == "paid"
+    shown["payment_intent"] = shown["charge"] = None
+
+
+def old_line(line, shown):
+    del shown["pricing"], shown["parent"]
+    shown["price"] = {"id": line["pricing"]["price_details"]["price"], "object": "price"}
+    shown["subscription"] = line["subscription"]
+    shown["subscription_item"] = line["parent"]["subscription_item_details"]["subscription_item"]
+    shown["type"] = "subscription"
+
+
+OLD = {"subscription": old_subscription, "subscription_item": old_item, "invoice": old_invoice,
+       "line_item": old_line}
+
+
+def difference(before, after):
+    """What previous_attributes says: the members of @before that @after has otherwise."""
+    old = {}
+    for key in before.keys() | after.keys():
+        was, is_now = before.get(key), after.get(key)
+        if was == is_now:
+            continue
+        if isinstance(was, dict) and isinstance(is_now, dict) and was.get("object") != "list":
+            old[key] = difference(was, is_now)
+        else:
+            old[key] = was
+    return old
+
+
+@contextlib.contextmanager
+def changing(world, obj, kind):
+    """Emits @kind if the body changed what the world sees of @obj."""
+    before = freeze(obj)
+    yield
+    newest = world.settings["api_version"]
+    if shape(before, newest) != shape(obj, newest):
+        world.emit(kind, obj, before)
+
+
+def list_of(rows, url, has_more=False):
+    return {"object": "list", "data": rows, "has_more": has_more, "url": url}
+
+
+def expanded(world, obj, version, paths):
+    """@obj, shaped, with every path of expand[] filled in."""
+    shown = shape(obj, version)
+    for path in paths:
+        steps = path.split(".")
+        if len(steps) > MOST_DEPTH:
+            raise invalid(f"You cannot expand more than {MOST_DEPTH} levels of a property: {path}",
+                          "expand")
+        fill(world, shown, steps, version, path)
+    return shown
+
+
+def fill(world, node, steps, version, path):
+    if not steps or node is None:
+        return
+    if isinstance(node, list):
+        for item in node:
+            fill(world, item, steps, version, path)
+        return
+    if not isinstance(node, dict):
+        raise cannot_expand(path)
+    name, rest = steps[0], steps[1:]
+    if name == "line_items" and node.get("object") == "checkout.session":
+        lines = world.sessions.get(node["id"])["_line_items"]
+        node.setdefault(name, shape(list_of(lines, f"/v1/checkout/sessions/{node['id']}/line_items"),
+                                    version))
+    elif name not in node:
+        raise cannot_expand(path)
+    if isinstance(node[name], str):
+        node[name] = fetch(world, node, name, version, path)
+    elif node[name] is not None and not rest and not isinstance(node[name], (dict, list)):
+        raise cannot_expand(path)
+    fill(world, node[name], rest, version, path)
+
+
+def fetch(world, node, name, version, path):
+    allowed = EXPANDABLE.get(node.get("object"), EXPANDABLE["subscription_details"])
+    table = world.table_of(node[name])
+    found = table.find(node[name]) if table is not None and name in allowed else None
+    if found is None:
+        raise cannot_expand(path)
+    return shape(found, version)
+
+
+def cannot_expand(path):
+    return invalid(f"This property cannot be expanded ({path}).", "expand")

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""routes: the table of the API's endpoints, which the modules of its objects fill.
+
+An endpoint is a function (world, call, *names) -> object; `names` are the {} of its pattern. What it returns
+is shaped for the caller's version and expanded afterwards; a page comes from page().
+"""
+import re
+
+from params import Empty, PAGE, text, when
+from render import list_of
+
+TABLE = []
+ALSO = {"expand": [text]}
+
+
+class Call:
+    def __init__(self, method, path, params, version):
+        self.method = method
+        self.path = path
+        self.params = params
+        self.version = version
+
+
+def route(method, pattern, spec=None, until=None):
+    """@until: the API version that no longer has the endpoint."""
+    expression = re.compile(pattern.replace("{}", "([^/]+)"))
+
+    def add(function):
+        TABLE.append((method, expression, {**(spec or {}), **ALSO}, until, function))
+        return function
+    return add
+
+
+def find(method, path, version):
+    """(spec, function, names), or None."""
+    for its_method, expression, spec, until, function in TABLE:
+        if its_method == method and not (until and version[:10] >= until):
+            match = expression.fullmatch(path)
+            if match:
+                return spec, function, match.groups()
+    return None
+
+
+def paged(**more):
+    return {**PAGE, "created": when, **more}
+
+
+def in_range(value, wanted):
+    if isinstance(wanted, int):
+        return value == wanted
+    return (value > wanted.get("gt", value - 1) and value >= wanted.get("gte", value)
+            and value < wanted.get("lt", value + 1) and value <= wanted.get("lte", value))
+
+
+def page(table, call, matches=lambda row: True):
+    """A list answer; @matches beside the cursors and `created`, which are everyone's."""
+    created = call.params.get("created")
+
+    def fits(row):
+        return matches(row) and (created is None or in_range(row["created"], created))
+
+    rows, has_more = table.page(call.params, fits)
+    return list_of(rows, call.path, has_more)
+
+
+def optional(value):
+    """A text that "" unsets."""
+    return value or None
+
+
+EMPTY_TEXT = Empty(text)

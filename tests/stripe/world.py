@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""world: everything that the fake knows. One lock guards it; who reads or changes it holds that lock.
+
+Objects are dicts as the newest API shows them; members that start with "_" are the fake's own and are
+never shown (render.py also knows how older versions look).
+"""
+import random
+import string
+import threading
+
+from clock import Clock
+from errors import missing
+from events import Events
+
+LETTERS = string.ascii_letters + string.digits
+
+# What tests turn; see control.py.
+SETTINGS = {
+    "api_version": "2026-10-28.endive",  # the account's own: calls without Stripe-Version, GET /v1/events
+    "draft_s": 3600,  # how long a renewal's invoice stays a draft
+    "retry_days": [3, 5, 7],  # further attempts, in days after the first one
+    "after_retries": "cancel",  # or unpaid, past_due, pause
+    "payment": "succeeds",  # of customers with no word of their own: fails, requires_action, none
+    "checkout_is_async": False,  # the page's payment is pending until control says how it ended
+    "meter_errors": "async",  # or sync
+    "meter_error_window_s": 0,  # how long errors are gathered into one report
+    "meter_lag_s": 0,  # how long a meter event is not yet in a summary
+    "calls_per_second": 0,  # 0: no limit
+    "delivery_retries_s": [0.1, 0.2, 0.5, 1, 2],
+    "delivery_timeout_s": 10,
+    "senders": 4,  # threads that deliver; with 1, deliveries come in order
+    "extra_scheme": False,  # Stripe-Signature also has a v0
+}
+
+
+class Table:
+    """The objects of one kind in the order of their making."""
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.places = {}
+        self.rows = []
+
+    def add(self, row):
+        self.places[row["id"]] = len(self.rows)
+        self.rows.append(row)
+        return row
+
+    def find(self, name):
+        place = self.places.get(name)
+        return None if place is None else self.rows[place]
+
+    def get(self, name, param="id"):
+        row = self.find(name)
+        if row is None:
+            raise missing(self.kind.replace(".", " ").replace("_", " "), name, param)
+        return row
+
+    def __iter__(self):
+        return iter(self.rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def page(self, params, matches=lambda row: True):
+        """Newest first, between the cursors: (rows, has_more)."""
+        limit = params.get("limit", 10)
+        if "ending_before" in params:
+            start = self.place(params["ending_before"], "ending_before") + 1
+            found = self.take(range(start, len(self.rows)), matches, limit + 1)
+            return found[:limit][::-1], len(found) > limit
+        start = len(self.rows)
+        if "starting_after" in params:
+            start = self.place(params["starting_after"], "starting_after")
+        found = self.take(range(start - 1, -1, -1), matches, limit + 1)
+        return found[:limit], len(found) > limit
+
+    def place(self, name, param):
+        self.get(name, param)
+        return self.places[name]
+
+    def take(self, places, matches, count):
+        found = []
+        for place in places:
+            if matches(self.rows[place]):
+                found.append(self.rows[place])
+                if len(found) == count:
+                    break
+        return found
+
+
+class World:
+    def __init__(self, secret_keys, base_url):
+        self.lock = threading.RLock()
+        self.clock = Clock(self.lock)
+        self.secret_keys = secret_keys
+        self.base_url = base_url
+        self.settings = dict(SETTINGS)
+        self.customers = Table("customer")
+        self.products = Table("product")
+        self.prices = Table("price")
+        self.sessions = Table("checkout.session")
+        self.subscriptions = Table("subscription")
+        self.items = Table("subscription_item")
+        self.invoices = Table("invoice")
+        self.features = Table("entitlements.feature")
+        self.portals = Table("billing_portal.session")
+        self.meters = Table("billing.meter")
+        self.usage_records = []
+        self.meter_identifiers = {}  # identifier -> when it was taken
+        self.meter_errors = {}  # meter -> errors not yet told of
+        self.request = None  # of the call that is being carried out
+        self.events = Events(self)
+        self.random = random.Random()
+
+    def now(self):
+        return self.clock.now()
+
+    def new_id(self, prefix, length=24):
+        return prefix + "_" + "".join(self.random.choices(LETTERS, k=length))
+
+    def emit(self, kind, obj, before=None):
+        return self.events.emit(kind, obj, before)
+
+    def table_of(self, name):
+        """The table that an id belongs to, by its prefix; None if nothing is expanded from it."""
+        return {"cus": self.customers, "prod": self.products, "price": self.prices,
+                "cs": self.sessions, "sub": self.subscriptions, "si": self.items,
+                "in": self.invoices, "feat": self.features, "mtr": self.meters,
+                }.get(name.split("_")[0])
