@@ -203,7 +203,7 @@ static void on_tick(uv_timer_t *timer)
 		fastpath_poll_events(agent->fastpath, on_event, agent);
 	}
 	if (agent->phase == AGENT_RUNNING)
-		mirror_update_grace(agent->mirror, clock_wall_ms(), clock_mono_ns());
+		mirror_pass_time(agent->mirror, clock_wall_ms(), clock_mono_ns());
 	flush_usage(agent);
 	/* It blocks while systemd does not read, so only if systemd asked for it. */
 	if (sd_watchdog_enabled(0, NULL) > 0)

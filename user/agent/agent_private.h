@@ -60,8 +60,6 @@ struct agent {
 	unsigned final_failures;
 };
 
-#define AGENT_GRACE_MS (7ULL * 24 * 3600 * 1000)
-
 /* state.c: the state folder and who we are. All say in @ret_why what is wrong. */
 int state_lock(const struct config *config, int *ret_lock_fd, char *ret_why, size_t why_size);
 int state_drop_privileges(const struct config *config, const char *pins, char *ret_why,

@@ -319,6 +319,7 @@ static int fill_texts(struct config *config)
 		  fill(&config->instance, "%s", "default") &&
 		  fill(&config->key_prefix, "%s", "tg_live");
 
+	config_tiers_fill(config);
 	return ok ? config_stripe_fill(config) : -ENOMEM;
 }
 

@@ -22,6 +22,9 @@ extern const struct conf_schema notices_schema; /* config_stripe.c */
 void config_stripe_defaults(struct config *config);
 int config_stripe_fill(struct config *config);
 
+/* After all is read: what tiers leave to other sections. */
+void config_tiers_fill(struct config *config);
+
 #define SECOND_MS 1000ULL
 #define MINUTE_MS (60 * SECOND_MS)
 #define DAY_MS	  (24 * 60 * MINUTE_MS)

@@ -15,6 +15,8 @@
 #define MAX_COST	1000000
 #define MAX_BURST	1000000000
 #define MAX_CONCURRENCY 1000000
+#define MAX_GRACE_MS	(365 * 86400000ULL)
+#define NO_GRACE	UINT64_MAX /* none is set: it is that of `stripe` */
 
 /* What a rate gives in a second, rounded up: "90/m" is 2. The text is known to be a rate. */
 static uint64_t units_a_second(struct text rate)
@@ -71,30 +73,38 @@ static void set_quota(struct conf *conf, const struct conf_node *node,
 	tier->period = text_is(period, "day") ? TOLLGATE_PERIOD_DAY : TOLLGATE_PERIOD_MONTH;
 }
 
+/* The bit of the feature that @node names, made on first use; -1 and it is said why. */
+static int read_feature(struct conf *conf, const struct conf_node *node)
+{
+	struct config *config = conf_owner(conf);
+	struct text name;
+	int bit;
+
+	if (!conf_name(conf, node, &name))
+		return -1;
+	bit = tiers_feature(&config->tiers, name);
+	if (bit >= 0)
+		return bit;
+	if (bit == -ENOSPC)
+		conf_error(conf, node, "'%.*s' is one too many: there are at most %d features",
+			   CONF_SHOWN(name), TIER_MAX_FEATURES);
+	else
+		conf_no_memory(conf);
+	return -1;
+}
+
 static void set_features(struct conf *conf, const struct conf_node *node,
 			 const struct conf_option *option, void *record)
 {
-	struct config *config = conf_owner(conf);
 	int items = conf_list(conf, node);
 	struct tier *tier = record;
 
 	(void)option;
 	for (int i = 0; i < items; i++) {
-		const struct conf_node *item = conf_item(conf, node, i);
-		struct text name;
-		int bit;
+		int bit = read_feature(conf, conf_item(conf, node, i));
 
-		if (!conf_name(conf, item, &name))
-			continue;
-		bit = tiers_feature(&config->tiers, name);
 		if (bit >= 0)
 			tier->features |= 1ULL << bit;
-		else if (bit == -ENOSPC)
-			conf_error(conf, item,
-				   "'%.*s' is one too many: there are at most %d features",
-				   CONF_SHOWN(name), TIER_MAX_FEATURES);
-		else
-			conf_no_memory(conf);
 	}
 }
 
@@ -160,15 +170,32 @@ static const struct conf_option tier_options[] = {
 	  .min = 1,
 	  .max = MAX_CONCURRENCY },
 	{ .name = "features", .set = set_features },
+	{ .name = "entitlements",
+	  .set = conf_set_bool,
+	  .offset = offsetof(struct tier, uses_entitlements) },
+	{ .name = "grace",
+	  .set = conf_set_duration,
+	  .offset = offsetof(struct tier, grace_ms),
+	  .max = MAX_GRACE_MS },
 	{ .name = "meter", .set = conf_set_name, .offset = offsetof(struct tier, meter) },
 };
 
+static const struct tier default_tier = { .grace_ms = NO_GRACE };
+
 const struct conf_schema tier_schema = {
-	CONF_SCHEMA(tier_options),
-	.noun = "a tier",
-	.record_size = sizeof(struct tier),
-	.finish = finish_tier,
+	CONF_SCHEMA(tier_options), .noun = "a tier",	  .record_size = sizeof(struct tier),
+	.defaults = &default_tier, .finish = finish_tier,
 };
+
+void config_tiers_fill(struct config *config)
+{
+	for (unsigned i = 0; i < config->tiers.count; i++) {
+		struct tier *tier = &config->tiers.list[i];
+
+		if (tier->grace_ms == NO_GRACE)
+			tier->grace_ms = config->stripe.grace_ms;
+	}
+}
 
 static void set_route_path(struct conf *conf, const struct conf_node *node,
 			   const struct conf_option *option, void *record)
@@ -214,6 +241,16 @@ static void set_route_upstream(struct conf *conf, const struct conf_node *node,
 	conf_error_unknown(conf, node, "upstream", t, names, count);
 }
 
+static bool has_entitlements(const struct tiers *tiers)
+{
+	for (unsigned i = 0; i < tiers->count; i++) {
+		if (tiers->list[i].uses_entitlements)
+			return true;
+	}
+	return false;
+}
+
+/* A feature that no tier has can only be one that Stripe grants. */
 static void set_route_feature(struct conf *conf, const struct conf_node *node,
 			      const struct conf_option *option, void *record)
 {
@@ -223,6 +260,10 @@ static void set_route_feature(struct conf *conf, const struct conf_node *node,
 	struct text t;
 
 	(void)option;
+	if (has_entitlements(tiers)) {
+		route->feature = read_feature(conf, node);
+		return;
+	}
 	if (!conf_text(conf, node, &t))
 		return;
 	for (unsigned i = 0; i < tiers->feature_count; i++) {
@@ -257,7 +298,8 @@ static void set_route_host(struct conf *conf, const struct conf_node *node,
 static void check_cost(struct conf *conf, const struct conf_node *cost, const struct route *route,
 		       const struct tier *tier)
 {
-	if (route->feature >= 0 && !(tier->features & 1ULL << route->feature))
+	if (route->feature >= 0 && !tier->uses_entitlements &&
+	    !(tier->features & 1ULL << route->feature))
 		return;
 	if (tier->interval_ns && route->cost > tier->burst)
 		conf_error(

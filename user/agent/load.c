@@ -144,8 +144,7 @@ static int adopt_slots(struct agent *agent)
 	agent->mirror = mirror_new(&agent->slots);
 	if (!agent->mirror)
 		return -ENOMEM;
-	return mirror_set_tiers(agent->mirror, agent->tiers, AGENT_GRACE_MS, clock_wall_ms(),
-				clock_mono_ns());
+	return mirror_set_tiers(agent->mirror, agent->tiers, clock_wall_ms(), clock_mono_ns());
 }
 
 static void on_opened(void *arg, int err)

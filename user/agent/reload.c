@@ -117,8 +117,8 @@ int reload(struct agent *agent, struct buf *messages, void (*done)(void *arg), v
 		return err;
 	}
 	if (agent->mirror)
-		err = mirror_set_tiers(agent->mirror, &fresh->config->tiers, AGENT_GRACE_MS,
-				       clock_wall_ms(), clock_mono_ns());
+		err = mirror_set_tiers(agent->mirror, &fresh->config->tiers, clock_wall_ms(),
+				       clock_mono_ns());
 	if (err) {
 		ruleset_unref(fresh);
 		free(waiter);

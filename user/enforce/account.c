@@ -22,6 +22,27 @@ bool account_is_entitled(const struct store_account *account, uint64_t grace_ms,
 	}
 }
 
+void account_set_status(struct store_account *account, enum store_status status, uint64_t failed_ms)
+{
+	account->status = status;
+	if (status == STORE_ACTIVE || status == STORE_TRIALING)
+		account->past_due_ms = 0;
+	else if (status == STORE_PAST_DUE && !account->past_due_ms)
+		account->past_due_ms = failed_ms;
+}
+
+bool account_is_same(const struct store_account *a, const struct store_account *b)
+{
+	return a->id == b->id && a->status == b->status && a->is_held == b->is_held &&
+	       a->created_ms == b->created_ms && a->past_due_ms == b->past_due_ms &&
+	       a->period_start_s == b->period_start_s && a->period_end_s == b->period_end_s &&
+	       a->trial_end_s == b->trial_end_s && a->cancel_at_s == b->cancel_at_s &&
+	       !strcmp(a->price, b->price) && !strcmp(a->email, b->email) &&
+	       !strcmp(a->features, b->features) && !strcmp(a->tier, b->tier) &&
+	       !strcmp(a->customer, b->customer) && !strcmp(a->subscription, b->subscription) &&
+	       !strcmp(a->label, b->label);
+}
+
 static void format_id(const char *kind, uint64_t id, char ret_text[ACCOUNT_ID_SIZE])
 {
 	uint64_t id_be64 = htobe64(id);

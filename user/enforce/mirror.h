@@ -39,15 +39,15 @@ int mirror_tier_id(struct mirror *mirror, const char *name);
 unsigned mirror_tier_count(const struct mirror *mirror);
 const char *mirror_tier_name(const struct mirror *mirror, unsigned tier_id);
 
-/*
- * Let @tiers (borrowed until the next call) hold from now on, for every account. Call it again
- * whenever wall time may have ended a grace: see mirror_update_grace().
- */
-int mirror_set_tiers(struct mirror *mirror, const struct tiers *tiers, uint64_t grace_ms,
-		     uint64_t wall_ms, uint64_t mono_ns);
+/* Let @tiers (borrowed until the next call) hold from now on, for every account. */
+int mirror_set_tiers(struct mirror *mirror, const struct tiers *tiers, uint64_t wall_ms,
+		     uint64_t mono_ns);
 
-/* Close the accounts whose grace has ended at @wall_ms. Cheap when none is past due. */
-void mirror_update_grace(struct mirror *mirror, uint64_t wall_ms, uint64_t mono_ns);
+/*
+ * What time alone changes: accounts whose grace has ended at @wall_ms are closed, and monthly quotas
+ * that follow a billing period get their next stretch. Every second; cheap when there is nothing to do.
+ */
+void mirror_pass_time(struct mirror *mirror, uint64_t wall_ms, uint64_t mono_ns);
 
 /* Enter or change an account. -ENOSPC when all slots are taken, -ENOMEM; then nothing changed. */
 int mirror_put_account(struct mirror *mirror, const struct store_account *account, uint64_t wall_ms,
@@ -58,6 +58,15 @@ int mirror_can_add(const struct mirror *mirror);
 
 /* Enter or change a key. -ENOENT for an unknown account, -ENOMEM. */
 int mirror_put_key(struct mirror *mirror, const struct store_key *key);
+
+/*
+ * All keys that @account has now are over at @at_ms, which must have come: one change, seen by a worker
+ * for all of them or for none. Returns how many were not over by then, or -ENOENT.
+ */
+int64_t mirror_end_keys(struct mirror *mirror, uint64_t account, uint64_t at_ms);
+
+/* When a key that is to be made for @account at @now_ms was created: never a time at which all ended. */
+uint64_t mirror_key_time(const struct mirror *mirror, uint64_t account, uint64_t now_ms);
 
 /*
  * After everything was entered: slots found at the start that belong to no account are given back. A
@@ -80,6 +89,12 @@ bool mirror_find(const struct mirror *mirror, const uint8_t hash[STORE_HASH_BYTE
 bool mirror_account(const struct mirror *mirror, uint64_t id, struct store_account *ret_account,
 		    uint32_t *ret_slot);
 bool mirror_key_by_id(const struct mirror *mirror, uint64_t id, struct store_key *ret_key);
+bool mirror_account_by_subscription(const struct mirror *mirror, const char *subscription,
+				    struct store_account *ret_account, uint32_t *ret_slot);
+
+/* How many accounts @customer has, in no order; the ids of the first @max of them. */
+unsigned mirror_accounts_of_customer(const struct mirror *mirror, const char *customer,
+				     uint64_t *ret_ids, unsigned max);
 void mirror_each_account(const struct mirror *mirror,
 			 void (*visit)(void *arg, const struct store_account *account,
 				       uint32_t slot),

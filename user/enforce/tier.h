@@ -7,6 +7,7 @@
 #ifndef ENFORCE_TIER_H
 #define ENFORCE_TIER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,9 +25,11 @@ struct tier {
 	uint64_t limit_ns;    /* burst * interval_ns */
 	uint64_t quota;	      /* units a period; 0: no quota */
 	enum tollgate_period period;
-	uint32_t concurrency; /* requests at once; 0: no limit */
-	uint64_t features;    /* one bit a feature */
-	char *meter;	      /* owned; NULL: usage is not reported */
+	uint32_t concurrency;	/* requests at once; 0: no limit */
+	uint64_t features;	/* one bit a feature */
+	bool uses_entitlements; /* those that Stripe says the customer has come on top */
+	uint64_t grace_ms;	/* access that is left when a payment fails */
+	char *meter;		/* owned; NULL: usage is not reported */
 };
 
 struct tiers {

@@ -56,7 +56,7 @@ struct store_account {
 	enum store_status status;
 	bool is_held;	      /* the operator's own hold */
 	uint64_t created_ms;  /* Unix time, as all times here */
-	uint64_t past_due_ms; /* when it first became past due; 0: it is not */
+	uint64_t past_due_ms; /* when payment first failed; 0: not since it was last active */
 	/* What Stripe last said of the subscription; all 0 or "" for an account without one. */
 	uint64_t period_start_s, period_end_s; /* the billing period */
 	uint64_t trial_end_s;		       /* 0: no trial */

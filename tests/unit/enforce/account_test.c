@@ -39,6 +39,62 @@ static void entitlement_follows_status_grace_and_hold(void **state)
 	}
 }
 
+static void only_being_paid_again_ends_a_grace(void **state)
+{
+	static const struct {
+		enum store_status status;
+		uint64_t at_ms, past_due_ms;
+	} rows[] = {
+		{ STORE_UNPAID, 1, 0 },	   { STORE_PAST_DUE, 2, 2 },   { STORE_PAST_DUE, 3, 2 },
+		{ STORE_UNPAID, 4, 2 },	   { STORE_PAUSED, 5, 2 },     { STORE_PAST_DUE, 6, 2 },
+		{ STORE_ACTIVE, 7, 0 },	   { STORE_PAST_DUE, 8, 8 },   { STORE_CANCELED, 9, 8 },
+		{ STORE_TRIALING, 10, 0 }, { STORE_PAST_DUE, 11, 11 },
+	};
+	struct store_account account = { .status = STORE_ACTIVE };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		account_set_status(&account, rows[i].status, rows[i].at_ms);
+		assert_int_equal(account.status, rows[i].status);
+		if (account.past_due_ms != rows[i].past_due_ms)
+			fail_msg("row %zu: %llu", i, (unsigned long long)account.past_due_ms);
+	}
+}
+
+static void accounts_that_differ_in_anything_are_not_the_same(void **state)
+{
+	static const struct store_account one;
+	static const struct {
+		struct store_account other;
+		const char *what;
+	} rows[] = {
+		{ { .id = 1 }, "id" },
+		{ { .status = STORE_PAUSED }, "status" },
+		{ { .is_held = true }, "hold" },
+		{ { .created_ms = 1 }, "creation" },
+		{ { .past_due_ms = 1 }, "failure" },
+		{ { .period_start_s = 1 }, "begin of the period" },
+		{ { .period_end_s = 1 }, "end of the period" },
+		{ { .trial_end_s = 1 }, "end of the trial" },
+		{ { .cancel_at_s = 1 }, "end" },
+		{ { .price = "a" }, "price" },
+		{ { .email = "a" }, "email" },
+		{ { .features = "a" }, "features" },
+		{ { .tier = "a" }, "tier" },
+		{ { .customer = "a" }, "customer" },
+		{ { .subscription = "a" }, "subscription" },
+		{ { .label = "a" }, "label" },
+	};
+	const struct store_account later = { .as_of_s = 1 };
+
+	(void)state;
+	assert_true(account_is_same(&one, &later));
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		if (account_is_same(&one, &rows[i].other))
+			fail_msg("%s", rows[i].what);
+	}
+}
+
 static void ids_have_one_form(void **state)
 {
 	static const struct {
@@ -129,6 +185,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entitlement_follows_status_grace_and_hold),
+		cmocka_unit_test(only_being_paid_again_ends_a_grace),
+		cmocka_unit_test(accounts_that_differ_in_anything_are_not_the_same),
 		cmocka_unit_test(ids_have_one_form),
 		cmocka_unit_test(new_ids_fit_a_signed_number_and_are_not_0),
 		cmocka_unit_test(features_get_a_bit_each_until_there_are_64),

@@ -53,6 +53,7 @@ static inline struct tier make_tier(const char *name, uint64_t interval_ns, uint
 	return (struct tier){ .name = (char *)name,
 			      .interval_ns = interval_ns,
 			      .burst = burst,
+			      .grace_ms = GRACE_MS,
 			      .limit_ns = interval_ns * burst };
 }
 
@@ -90,8 +91,7 @@ static inline int fixture_setup(void **state)
 		return -1;
 	f->mirror = mirror_new(&f->slots);
 	f->pepper = crypto_hmac_new("pepper", 6);
-	if (!f->mirror || !f->pepper ||
-	    mirror_set_tiers(f->mirror, &f->tiers, GRACE_MS, WALL_MS, NOW_NS))
+	if (!f->mirror || !f->pepper || mirror_set_tiers(f->mirror, &f->tiers, WALL_MS, NOW_NS))
 		return -1;
 	f->gate = (struct gate){ .slots = &f->slots,
 				 .mirror = f->mirror,

@@ -156,7 +156,7 @@ static void tiers_keep_their_ids(void **state)
 	put_account(f, 7, "basic", STORE_ACTIVE);
 	put_account(f, 8, "slow", STORE_ACTIVE);
 	put_account(f, 9, "of an older configuration", STORE_ACTIVE);
-	assert_int_equal(mirror_set_tiers(f->mirror, &tiers, GRACE_MS, WALL_MS, NOW_NS), 0);
+	assert_int_equal(mirror_set_tiers(f->mirror, &tiers, WALL_MS, NOW_NS), 0);
 	assert_int_equal(mirror_tier_id(f->mirror, "basic"), basic);
 	assert_int_equal(mirror_tier_id(f->mirror, "slow"), slow);
 	assert_int_equal(mirror_tier_id(f->mirror, "new"), known + 1);
@@ -173,7 +173,7 @@ static void tiers_keep_their_ids(void **state)
 	assert_int_equal(limits.state, TOLLGATE_SLOT_INACTIVE); /* its tier is gone */
 	assert_int_equal(limits.tier, slow);
 	/* And when it comes back, so does the account. */
-	assert_int_equal(mirror_set_tiers(f->mirror, &f->tiers, GRACE_MS, WALL_MS, NOW_NS), 0);
+	assert_int_equal(mirror_set_tiers(f->mirror, &f->tiers, WALL_MS, NOW_NS), 0);
 	slot_read_limits(slot_of_account(f, 8), &limits);
 	assert_int_equal(limits.state, TOLLGATE_SLOT_OPEN);
 }
@@ -202,18 +202,17 @@ static void grace_ends_at_its_time(void **state)
 	put_account(f, 7, "basic", STORE_PAST_DUE);
 	put_account(f, 8, "basic", STORE_ACTIVE);
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		mirror_update_grace(f->mirror, rows[i].wall_ms, NOW_NS);
+		mirror_pass_time(f->mirror, rows[i].wall_ms, NOW_NS);
 		if (is_open(f, 7) != rows[i].is_open)
 			fail_msg("row %zu", i);
 		assert_true(is_open(f, 8));
 	}
 	/* A longer grace, by a reload, opens it again; paying does so for good. */
-	assert_int_equal(mirror_set_tiers(f->mirror, &f->tiers, GRACE_MS * 3,
-					  WALL_MS + GRACE_MS * 2, NOW_NS),
-			 0);
+	f->tier_list[0].grace_ms = GRACE_MS * 3;
+	assert_int_equal(mirror_set_tiers(f->mirror, &f->tiers, WALL_MS + GRACE_MS * 2, NOW_NS), 0);
 	assert_true(is_open(f, 7));
 	put_account(f, 7, "basic", STORE_ACTIVE);
-	mirror_update_grace(f->mirror, WALL_MS + GRACE_MS * 9, NOW_NS);
+	mirror_pass_time(f->mirror, WALL_MS + GRACE_MS * 9, NOW_NS);
 	assert_true(is_open(f, 7));
 }
 
@@ -227,7 +226,7 @@ static void accounts_are_still_watched_after_some_have_paid(void **state)
 	put_account(f, 1, "basic", STORE_ACTIVE);
 	put_account(f, 2, "basic", STORE_PAST_DUE);
 	put_account(f, 3, "basic", STORE_CANCELED);
-	mirror_update_grace(f->mirror, WALL_MS + GRACE_MS, NOW_NS);
+	mirror_pass_time(f->mirror, WALL_MS + GRACE_MS, NOW_NS);
 	assert_true(is_open(f, 1));
 	assert_false(is_open(f, 2));
 	assert_false(is_open(f, 3));
@@ -255,7 +254,7 @@ static void remake(struct fixture *f)
 	mirror_free(f->mirror);
 	assert_int_equal(fixture_adopt(f), SLOTS_SAME_BOOT);
 	f->mirror = mirror_new(&f->slots);
-	assert_int_equal(mirror_set_tiers(f->mirror, &f->tiers, GRACE_MS, WALL_MS, NOW_NS), 0);
+	assert_int_equal(mirror_set_tiers(f->mirror, &f->tiers, WALL_MS, NOW_NS), 0);
 }
 
 static void after_a_restart_accounts_have_the_same_slots(void **state)

@@ -195,8 +195,7 @@ static void however_often_it_is_loaded_each_row_counts_once(void **state)
 		mirror_free(f->mirror);
 		assert_int_equal(fixture_adopt(f), SLOTS_SAME_BOOT);
 		f->mirror = mirror_new(&f->slots);
-		assert_int_equal(mirror_set_tiers(f->mirror, &f->tiers, GRACE_MS, WALL_MS, NOW_NS),
-				 0);
+		assert_int_equal(mirror_set_tiers(f->mirror, &f->tiers, WALL_MS, NOW_NS), 0);
 	}
 }
 

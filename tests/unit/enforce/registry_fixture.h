@@ -9,6 +9,7 @@
 
 #include "unit/enforce/enforce_fixture.h"
 
+#include "enforce/account.h"
 #include "enforce/registry.h"
 
 #define MAX_ANSWERS 64
@@ -20,7 +21,9 @@ struct answer {
 	struct store_key key;
 	bool has_account, has_key, has_text;
 	char text[KEY_TEXT_SIZE];
-	size_t added, present, failed_at;
+	size_t added, present, failed_at, changed;
+	bool has_before, is_changed;
+	struct store_account before;
 };
 
 struct world {
@@ -46,7 +49,12 @@ static inline void on_answer(void *arg, const struct registry_result *result)
 			      .has_text = result->key_text,
 			      .added = result->added,
 			      .present = result->present,
-			      .failed_at = result->failed_at };
+			      .failed_at = result->failed_at,
+			      .changed = result->changed,
+			      .has_before = result->before,
+			      .is_changed = result->is_changed };
+	if (result->before)
+		a->before = *result->before;
 	if (result->account)
 		a->account = *result->account;
 	if (result->key)
@@ -119,8 +127,9 @@ static inline int compare_accounts(void *arg, const struct store_account *accoun
 		struct store_account known;
 		uint32_t slot;
 
+		/* That nothing has changed since is not written. */
 		if (!mirror_account(w->f->mirror, accounts[i].id, &known, &slot) ||
-		    memcmp(&known, &accounts[i], sizeof(known)))
+		    !account_is_same(&known, &accounts[i]) || known.as_of_s < accounts[i].as_of_s)
 			return -EPROTO;
 	}
 	return 0;

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* end_keys_test: all keys of an account end at once, and keys that are made later do not. */
+#include "unit/enforce/enforce_fixture.h"
+
+#define AT_MS 5000ULL
+
+static void put_key_at(struct fixture *f, uint64_t id, uint64_t account, uint64_t created_ms,
+		       uint64_t revoked_ms)
+{
+	struct store_key key = {
+		.id = id, .account = account, .created_ms = created_ms, .revoked_ms = revoked_ms
+	};
+
+	memcpy(key.hash, &id, sizeof(id));
+	assert_int_equal(mirror_put_key(f->mirror, &key), 0);
+}
+
+/* When the key ends, as workers see it, and the control loop. */
+static uint64_t end_of(struct fixture *f, uint64_t id)
+{
+	uint8_t hash[STORE_HASH_BYTES] = { 0 };
+	struct mirror_key known;
+	struct store_key key;
+
+	memcpy(hash, &id, sizeof(id));
+	assert_true(mirror_find(f->mirror, hash, &known));
+	assert_true(mirror_key_by_id(f->mirror, id, &key));
+	assert_int_equal(key.revoked_ms, known.revoked_ms);
+	return known.revoked_ms;
+}
+
+static void each_key_ends_then_or_when_it_was_to_end_sooner(void **state)
+{
+	static const struct {
+		uint64_t account, created_ms, revoked_ms, end_ms;
+		const char *why;
+	} rows[] = {
+		{ 7, 1000, 0, AT_MS, "without an end" },
+		{ 7, AT_MS, 0, AT_MS, "made in that millisecond" },
+		{ 7, AT_MS + 99, 0, AT_MS, "made later, by a clock that was set back since" },
+		{ 7, 1000, AT_MS + 1, AT_MS, "to end later" },
+		{ 7, 1000, AT_MS - 1, AT_MS - 1, "over already" },
+		{ 8, 1000, 0, 0, "another account's" },
+	};
+	struct fixture *f = *state;
+
+	put_account(f, 7, "basic", STORE_ACTIVE);
+	put_account(f, 8, "basic", STORE_ACTIVE);
+	for (size_t i = 0; i < COUNT(rows); i++)
+		put_key_at(f, i + 1, rows[i].account, rows[i].created_ms, rows[i].revoked_ms);
+	assert_int_equal(mirror_end_keys(f->mirror, 7, AT_MS), 4);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		if (end_of(f, i + 1) != rows[i].end_ms)
+			fail_msg("%s", rows[i].why);
+	}
+	assert_int_equal(mirror_end_keys(f->mirror, 9, AT_MS), -ENOENT);
+}
+
+static void a_key_that_is_made_afterwards_lives(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t made_ms;
+
+	put_account(f, 7, "basic", STORE_ACTIVE);
+	assert_int_equal(mirror_key_time(f->mirror, 7, AT_MS), AT_MS);
+	put_key_at(f, 1, 7, AT_MS, 0);
+	assert_int_equal(mirror_end_keys(f->mirror, 7, AT_MS), 1);
+	made_ms = mirror_key_time(f->mirror, 7, AT_MS); /* the clock has not moved */
+	assert_true(made_ms > AT_MS);
+	put_key_at(f, 2, 7, made_ms, 0);
+	assert_int_equal(end_of(f, 1), AT_MS);
+	assert_int_equal(end_of(f, 2), 0);
+	/* And can be ended as well, all within that millisecond. */
+	assert_int_equal(mirror_end_keys(f->mirror, 7, AT_MS), 1);
+	assert_int_equal(end_of(f, 2), AT_MS);
+	put_key_at(f, 3, 7, mirror_key_time(f->mirror, 7, AT_MS), 0);
+	assert_int_equal(end_of(f, 3), 0);
+	assert_int_equal(mirror_end_keys(f->mirror, 7, AT_MS + 50), 1);
+	assert_int_equal(end_of(f, 1), AT_MS); /* what is over is not over later */
+	assert_int_equal(end_of(f, 3), AT_MS + 50);
+	assert_int_equal(mirror_key_time(f->mirror, 7, AT_MS * 9), AT_MS * 9);
+	assert_int_equal(mirror_key_time(f->mirror, 9, AT_MS), AT_MS);
+}
+
+/* Workers look at two keys one after the other: if the first is over, so is the second. */
+
+#define KEYS   1000
+#define ROUNDS 200
+
+struct race {
+	struct fixture *f;
+	uint64_t round; /* its account has all its keys */
+	uint64_t torn, seen;
+};
+
+static bool is_over(const struct fixture *f, uint64_t id)
+{
+	uint8_t hash[STORE_HASH_BYTES] = { 0 };
+	struct mirror_key known = { 0 };
+
+	memcpy(hash, &id, sizeof(id));
+	return mirror_find(f->mirror, hash, &known) && known.revoked_ms;
+}
+
+static void end_or_look(void *arg, unsigned index)
+{
+	struct race *race = arg;
+	uint64_t seed = index, round, torn = 0, seen = 0;
+
+	for (uint64_t i = 1; !index && i <= ROUNDS; i++) {
+		__atomic_store_n(&race->round, i, __ATOMIC_RELEASE);
+		mirror_end_keys(race->f->mirror, (i - 1) % SLOTS + 1, AT_MS + i);
+	}
+	do {
+		round = __atomic_load_n(&race->round, __ATOMIC_ACQUIRE);
+		for (unsigned i = 0; index && round && i < 100; i++) {
+			uint64_t base = ((round - 1) % SLOTS) * KEYS + 1;
+			bool first;
+
+			seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+			first = is_over(race->f, base + (seed >> 33) % KEYS);
+			seen += first;
+			torn += first && !is_over(race->f, base + (seed >> 13) % KEYS);
+		}
+	} while (index && round < ROUNDS);
+	__atomic_fetch_add(&race->torn, torn, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&race->seen, seen, __ATOMIC_RELAXED);
+}
+
+static void no_worker_sees_some_keys_over_and_others_not(void **state)
+{
+	struct fixture *f = *state;
+	struct race race = { .f = f };
+
+	for (uint64_t account = 1; account <= SLOTS; account++) {
+		put_account(f, account, "basic", STORE_ACTIVE);
+		for (uint64_t i = 0; i < KEYS; i++)
+			put_key_at(f, (account - 1) * KEYS + i + 1, account, 1000, 0);
+	}
+	run_crew(3, end_or_look, &race);
+	assert_int_equal(race.torn, 0);
+	assert_true(race.seen > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(each_key_ends_then_or_when_it_was_to_end_sooner),
+		TEST(a_key_that_is_made_afterwards_lives),
+		TEST(no_worker_sees_some_keys_over_and_others_not),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* registry_subscription_test: what becomes of an account when Stripe speaks of its subscription. */
+#include "unit/enforce/registry_fixture.h"
+
+#include <sqlite3.h>
+
+#define AS_OF_S 1700000000ULL
+
+static struct registry_subscription make_subscription(void)
+{
+	return (struct registry_subscription){ .subscription = "sub_1",
+					       .customer = "cus_1",
+					       .email = "a@example.com",
+					       .tier = "basic",
+					       .price = "price_1",
+					       .label = "a label",
+					       .status = STORE_ACTIVE,
+					       .period_start_s = AS_OF_S - 1000,
+					       .period_end_s = AS_OF_S + 1000,
+					       .as_of_s = AS_OF_S };
+}
+
+static const struct answer *apply(struct world *w, const struct registry_subscription *s)
+{
+	registry_subscription_apply(w->registry, s, on_answer, w);
+	return wait_for(w);
+}
+
+static struct store_account known(struct world *w, const char *subscription)
+{
+	struct store_account account;
+	uint32_t slot;
+
+	assert_true(mirror_account_by_subscription(w->f->mirror, subscription, &account, &slot));
+	return account;
+}
+
+static void a_new_subscription_is_a_new_account(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	char tier[] = "basic", email[] = "a@example.com";
+	uint64_t began_ms = clock_wall_ms();
+	struct world *w = *state;
+	const struct answer *a;
+
+	s.tier = tier;
+	s.email = email;
+	s.features = "export";
+	s.status = STORE_TRIALING;
+	s.trial_end_s = AS_OF_S + 500;
+	s.cancel_at_s = AS_OF_S + 900;
+	registry_subscription_apply(w->registry, &s, on_answer, w);
+	memset(tier, 'x', sizeof(tier)); /* texts were copied */
+	memset(email, 'x', sizeof(email));
+	memset(&s, 'x', sizeof(s));
+	a = wait_for(w);
+	assert_int_equal(a->err, 0);
+	assert_true(a->is_changed);
+	assert_false(a->has_before);
+	assert_int_not_equal(a->account.id, 0);
+	assert_true(a->account.created_ms >= began_ms);
+	assert_int_equal(a->account.status, STORE_TRIALING);
+	assert_int_equal(a->account.period_start_s, AS_OF_S - 1000);
+	assert_int_equal(a->account.period_end_s, AS_OF_S + 1000);
+	assert_int_equal(a->account.trial_end_s, AS_OF_S + 500);
+	assert_int_equal(a->account.cancel_at_s, AS_OF_S + 900);
+	assert_int_equal(a->account.as_of_s, AS_OF_S);
+	assert_string_equal(a->account.subscription, "sub_1");
+	assert_string_equal(a->account.customer, "cus_1");
+	assert_string_equal(a->account.email, "a@example.com");
+	assert_string_equal(a->account.tier, "basic");
+	assert_string_equal(a->account.price, "price_1");
+	assert_string_equal(a->account.features, "export");
+	assert_string_equal(a->account.label, "a label");
+	assert_int_equal(known(w, "sub_1").id, a->account.id);
+	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_OPEN);
+}
+
+static void what_stripe_says_changes_and_what_the_operator_said_stays(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct registry_change change = no_change();
+	struct world *w = *state;
+	const struct answer *a;
+	uint64_t id, created_ms;
+
+	s.features = "export";
+	a = apply(w, &s);
+	id = a->account.id;
+	created_ms = a->account.created_ms;
+	change.is_held = 1;
+	change.label = "a good customer";
+	registry_account_set(w->registry, id, &change, on_answer, w);
+	a = wait_for(w);
+	assert_int_equal(a->account.as_of_s, AS_OF_S);
+	assert_true(a->has_before && a->is_changed);
+	s = make_subscription();
+	s.tier = "slow";
+	s.price = "price_2";
+	s.customer = "cus_2";
+	s.email = NULL;
+	s.period_end_s += 1000;
+	s.as_of_s++;
+	a = apply(w, &s);
+	assert_int_equal(a->err, 0);
+	assert_true(a->is_changed && a->has_before);
+	assert_string_equal(a->before.tier, "basic");
+	assert_string_equal(a->before.customer, "cus_1");
+	assert_int_equal(a->account.id, id);
+	assert_int_equal(a->account.created_ms, created_ms);
+	assert_string_equal(a->account.tier, "slow");
+	assert_string_equal(a->account.price, "price_2");
+	assert_string_equal(a->account.customer, "cus_2");
+	assert_string_equal(a->account.email, "a@example.com");
+	assert_string_equal(a->account.features, "export");
+	assert_string_equal(a->account.label, "a good customer");
+	assert_int_equal(a->account.period_end_s, AS_OF_S + 2000);
+	assert_true(a->account.is_held);
+	assert_int_equal(slot_of_account(w->f, id)->state, TOLLGATE_SLOT_INACTIVE);
+	assert_int_equal(mirror_accounts(w->f->mirror), 1);
+}
+
+/* What another process sees of writes. */
+static int64_t data_version(sqlite3 *db)
+{
+	sqlite3_stmt *stmt;
+	int64_t version;
+
+	assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA data_version", -1, &stmt, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+	version = sqlite3_column_int64(stmt, 0);
+	sqlite3_finalize(stmt);
+	return version;
+}
+
+static void without_a_change_nothing_is_written(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+	const struct answer *a;
+	int64_t before;
+	sqlite3 *db;
+
+	apply(w, &s);
+	assert_int_equal(sqlite3_open(w->path, &db), SQLITE_OK);
+	before = data_version(db);
+	s.as_of_s += 100;
+	a = apply(w, &s);
+	assert_int_equal(a->err, 0);
+	assert_false(a->is_changed);
+	assert_true(a->has_account && a->has_before);
+	assert_int_equal(data_version(db), before);
+	/* But it is known to have been so then: what is older is no news. */
+	s.as_of_s -= 50;
+	s.tier = "slow";
+	assert_false(apply(w, &s)->is_changed);
+	assert_string_equal(known(w, "sub_1").tier, "basic");
+	s.as_of_s += 51;
+	assert_true(apply(w, &s)->is_changed);
+	assert_int_equal(data_version(db), before + 1);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void only_news_is_believed(void **state)
+{
+	enum what { NOTHING, STATUS, ALL };
+	static const struct {
+		int known;
+		int told;
+		int seconds; /* told so much after what is known */
+		bool is_snapshot;
+		enum what taken;
+		const char *why;
+	} rows[] = {
+		{ STORE_ACTIVE, STORE_PAST_DUE, 1, false, ALL, "fetched later" },
+		{ STORE_ACTIVE, STORE_PAST_DUE, 0, false, ALL, "fetched in the same second" },
+		{ STORE_ACTIVE, STORE_PAST_DUE, -1, false, NOTHING,
+		  "an answer that was overtaken" },
+		{ STORE_ACTIVE, STORE_CANCELED, -1, false, NOTHING, "the same, whatever it says" },
+		{ STORE_CANCELED, STORE_ACTIVE, 1, false, ALL, "fetched is what is" },
+		{ STORE_ACTIVE, STORE_PAST_DUE, 1, true, ALL, "a later snapshot" },
+		{ STORE_ACTIVE, STORE_PAST_DUE, 0, true, NOTHING, "one as old" },
+		{ STORE_ACTIVE, STORE_PAST_DUE, -1, true, NOTHING, "an older one" },
+		{ STORE_ACTIVE, STORE_CANCELED, 1, true, ALL, "a later end" },
+		{ STORE_ACTIVE, STORE_CANCELED, 0, true, STATUS, "an end as old" },
+		{ STORE_ACTIVE, STORE_CANCELED, -99, true, STATUS, "an end, however old" },
+		{ STORE_PAST_DUE, STORE_INCOMPLETE_EXPIRED, -1, true, NOTHING, "another end" },
+		{ STORE_CANCELED, STORE_ACTIVE, 99, true, NOTHING, "canceled is for good" },
+		{ STORE_CANCELED, STORE_CANCELED, 99, true, NOTHING, "and twice is once" },
+		{ STORE_INCOMPLETE_EXPIRED, STORE_ACTIVE, 99, true, NOTHING, "so is this end" },
+		{ STORE_PAUSED, STORE_ACTIVE, 1, true, ALL, "others are not" },
+	};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct registry_subscription s = make_subscription();
+		struct store_account now;
+		const struct answer *a;
+		char id[16];
+
+		snprintf(id, sizeof(id), "sub_%zu", i);
+		s.subscription = id;
+		s.status = rows[i].known;
+		assert_int_equal(apply(w, &s)->err, 0);
+		s.status = rows[i].told;
+		s.as_of_s += (uint64_t)rows[i].seconds;
+		s.is_snapshot = rows[i].is_snapshot;
+		s.tier = "slow";
+		a = apply(w, &s);
+		now = known(w, id);
+		if (a->err || a->is_changed != (rows[i].taken != NOTHING) || !a->has_before ||
+		    (int)now.status != (rows[i].taken != NOTHING ? rows[i].told : rows[i].known) ||
+		    strcmp(now.tier, rows[i].taken == ALL ? "slow" : "basic") ||
+		    now.as_of_s != (rows[i].taken == ALL ? s.as_of_s : AS_OF_S))
+			fail_msg("%s", rows[i].why);
+	}
+}
+
+static void grace_begins_with_the_first_failure_and_survives_worse(void **state)
+{
+	static const struct {
+		int status;
+		int64_t since; /* so many ms after `base`; 0: not told */
+		int64_t begun; /* likewise; 0: there is none; 1: now */
+		const char *why;
+	} rows[] = {
+		{ STORE_PAST_DUE, -50000, -50000, "as Stripe's invoice says" },
+		{ STORE_PAST_DUE, -40000, -50000, "a later failure" },
+		{ STORE_UNPAID, 0, -50000, "it got worse" },
+		{ STORE_PAST_DUE, -30000, -50000, "and a little better" },
+		{ STORE_ACTIVE, -20000, 0, "paid" },
+		{ STORE_PAST_DUE, 0, 1, "nobody says since when" },
+		{ STORE_TRIALING, 0, 0, "a trial" },
+		{ STORE_PAST_DUE, 9999999, 1, "not yet: by a clock that is ahead" },
+	};
+	uint64_t base = clock_wall_ms();
+	struct world *w = *state;
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct registry_subscription s = make_subscription();
+		uint64_t before_ms = clock_wall_ms(), begun_ms;
+
+		s.status = rows[i].status;
+		s.as_of_s += i;
+		s.past_due_since_ms = rows[i].since ? base + (uint64_t)rows[i].since : 0;
+		begun_ms = apply(w, &s)->account.past_due_ms;
+		if (rows[i].begun == 1
+			    ? begun_ms < before_ms || begun_ms > clock_wall_ms()
+			    : begun_ms != (rows[i].begun ? base + (uint64_t)rows[i].begun : 0))
+			fail_msg("%s", rows[i].why);
+	}
+}
+
+static void an_unknown_status_leaves_access_as_it_is(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+	const struct answer *a;
+
+	apply(w, &s);
+	s.status = -1;
+	s.tier = "slow";
+	s.as_of_s++;
+	a = apply(w, &s);
+	assert_int_equal(a->account.status, STORE_ACTIVE);
+	assert_string_equal(a->account.tier, "slow");
+	s.subscription = "sub_2";
+	a = apply(w, &s); /* there is none yet, so it gets none */
+	assert_int_equal(a->account.status, STORE_INCOMPLETE);
+	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_INACTIVE);
+}
+
+static void a_price_that_no_tier_has_gives_no_access(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+	const struct answer *a;
+
+	s.tier = "";
+	a = apply(w, &s);
+	assert_int_equal(a->err, 0);
+	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_INACTIVE);
+	s.tier = "basic";
+	s.as_of_s++;
+	a = apply(w, &s);
+	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_OPEN);
+}
+
+static void said_twice_at_once_it_is_one_account(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+
+	registry_subscription_apply(w->registry, &s, on_answer, w);
+	registry_subscription_apply(w->registry, &s, on_answer, w);
+	s.tier = "slow";
+	registry_subscription_apply(w->registry, &s, on_answer, w);
+	run(w);
+	assert_int_equal(w->answer_count, 3);
+	w->taken = 3;
+	assert_true(w->answers[0].is_changed && !w->answers[0].has_before);
+	assert_false(w->answers[1].is_changed);
+	assert_true(w->answers[2].is_changed && w->answers[2].has_before);
+	assert_int_equal(w->answers[2].account.id, w->answers[0].account.id);
+	assert_int_equal(mirror_accounts(w->f->mirror), 1);
+}
+
+static void without_a_slot_there_is_no_account(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+	char id[16];
+
+	for (unsigned i = 0; i < SLOTS; i++) {
+		snprintf(id, sizeof(id), "sub_%u", i);
+		s.subscription = id;
+		assert_int_equal(apply(w, &s)->err, 0);
+	}
+	s.subscription = "one_more";
+	assert_int_equal(apply(w, &s)->err, -ENOSPC);
+	s.subscription = "sub_0";
+	s.tier = "slow";
+	assert_int_equal(apply(w, &s)->err, 0); /* a change needs no room */
+}
+
+static void what_the_store_refuses_is_no_change(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+	const struct answer *a;
+	sqlite3 *db;
+
+	apply(w, &s);
+	assert_int_equal(sqlite3_open(w->path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+				      "CREATE TRIGGER t BEFORE UPDATE ON accounts "
+				      "BEGIN SELECT RAISE(ABORT, 'no'); END",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
+	s.tier = "slow";
+	s.as_of_s++;
+	a = apply(w, &s);
+	assert_int_not_equal(a->err, 0);
+	assert_false(a->has_account || a->has_before || a->is_changed);
+	assert_string_equal(known(w, "sub_1").tier, "basic");
+	assert_int_equal(known(w, "sub_1").as_of_s, AS_OF_S); /* and it is news still */
+	assert_int_equal(sqlite3_exec(db, "DROP TRIGGER t", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	assert_true(apply(w, &s)->is_changed);
+}
+
+static void times_past_the_32nd_bit_are_the_last_there_is(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+
+	s.cancel_at_s = 1ULL << 40;
+	assert_int_equal(apply(w, &s)->account.cancel_at_s, UINT32_MAX);
+	assert_false(apply(w, &s)->is_changed); /* again it is no change */
+}
+
+static void entitlements_are_those_of_all_accounts_of_the_customer(void **state)
+{
+	static const char *const customers[] = { "cus_1", "cus_2", "cus_1", "" };
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+	const struct answer *a;
+
+	for (unsigned i = 0; i < COUNT(customers); i++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "sub_%u", i);
+		s.subscription = id;
+		s.customer = customers[i];
+		assert_int_equal(apply(w, &s)->err, 0);
+	}
+	registry_account_entitle(w->registry, "cus_1", "export audit", on_answer, w);
+	a = wait_for(w);
+	assert_int_equal(a->err, 0);
+	assert_int_equal(a->changed, 2);
+	assert_true(a->is_changed && a->has_account);
+	assert_string_equal(known(w, "sub_0").features, "export audit");
+	assert_string_equal(known(w, "sub_1").features, "");
+	assert_string_equal(known(w, "sub_2").features, "export audit");
+	registry_account_entitle(w->registry, "cus_1", "export audit", on_answer, w);
+	a = wait_for(w);
+	assert_int_equal(a->err, 0);
+	assert_int_equal(a->changed, 0);
+	assert_false(a->is_changed);
+	registry_account_entitle(w->registry, "cus_1", "", on_answer, w);
+	assert_int_equal(wait_for(w)->changed, 2);
+	assert_string_equal(known(w, "sub_2").features, "");
+	registry_account_entitle(w->registry, "cus_3", "export", on_answer, w);
+	assert_int_equal(wait_for(w)->err, -ENOENT);
+	registry_account_entitle(w->registry, "", "export", on_answer, w);
+	assert_int_equal(wait_for(w)->err, -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WORLD(a_new_subscription_is_a_new_account),
+		WORLD(what_stripe_says_changes_and_what_the_operator_said_stays),
+		WORLD(without_a_change_nothing_is_written),
+		WORLD(only_news_is_believed),
+		WORLD(grace_begins_with_the_first_failure_and_survives_worse),
+		WORLD(an_unknown_status_leaves_access_as_it_is),
+		WORLD(a_price_that_no_tier_has_gives_no_access),
+		WORLD(said_twice_at_once_it_is_one_account),
+		WORLD(without_a_slot_there_is_no_account),
+		WORLD(what_the_store_refuses_is_no_change),
+		WORLD(times_past_the_32nd_bit_are_the_last_there_is),
+		WORLD(entitlements_are_those_of_all_accounts_of_the_customer),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

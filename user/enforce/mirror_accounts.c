@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * mirror_accounts: the accounts of the mirror: their entries, how they are found, and what of them is
+ * written to the slots.
+ *
+ * There may be a hundred thousand and more, so an entry is compact: seconds in 32 bits, texts packed.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "enforce/account.h"
+#include "enforce/mirror_private.h"
+#include "enforce/period.h"
+#include "enforce/usage.h"
+
+static const char *word_of(const struct account_entry *entry, enum account_word which)
+{
+	const char *word = entry->words;
+
+	for (unsigned i = 0; i < which; i++)
+		word += strlen(word) + 1;
+	return word;
+}
+
+static char *pack_words(const struct store_account *account)
+{
+	const char *const texts[WORD_COUNT] = {
+		[WORD_CUSTOMER] = account->customer, [WORD_SUBSCRIPTION] = account->subscription,
+		[WORD_LABEL] = account->label,	     [WORD_PRICE] = account->price,
+		[WORD_EMAIL] = account->email,	     [WORD_FEATURES] = account->features,
+	};
+	size_t bytes = 0;
+	char *words, *at;
+
+	for (unsigned i = 0; i < WORD_COUNT; i++)
+		bytes += strlen(texts[i]) + 1;
+	words = at = malloc(bytes);
+	for (unsigned i = 0; words && i < WORD_COUNT; i++)
+		at = stpcpy(at, texts[i]) + 1;
+	return words;
+}
+
+static uint32_t seconds32(uint64_t s)
+{
+	return s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
+}
+
+static void unpack(const struct mirror *mirror, const struct account_entry *entry,
+		   struct store_account *ret_account)
+{
+	*ret_account = (struct store_account){
+		.id = entry->id,
+		.status = (enum store_status)entry->status,
+		.is_held = entry->is_held,
+		.created_ms = entry->created_ms,
+		.past_due_ms = entry->past_due_ms,
+		.period_start_s = entry->period_start_s,
+		.period_end_s = entry->period_end_s,
+		.trial_end_s = entry->trial_end_s,
+		.cancel_at_s = entry->cancel_at_s,
+		.as_of_s = entry->as_of_s,
+	};
+	strcpy(ret_account->tier, mirror->tier_names[entry->tier_id]);
+	strcpy(ret_account->customer, word_of(entry, WORD_CUSTOMER));
+	strcpy(ret_account->subscription, word_of(entry, WORD_SUBSCRIPTION));
+	strcpy(ret_account->label, word_of(entry, WORD_LABEL));
+	strcpy(ret_account->price, word_of(entry, WORD_PRICE));
+	strcpy(ret_account->email, word_of(entry, WORD_EMAIL));
+	strcpy(ret_account->features, word_of(entry, WORD_FEATURES));
+}
+
+/* Indexes. */
+
+static struct account_entry **bucket_of(const struct account_index *index, const char *word)
+{
+	uint32_t hash = 0x811c9dc5; /* FNV-1a */
+
+	while (*word)
+		hash = (hash ^ (unsigned char)*word++) * 0x01000193;
+	return &index->buckets[(hash ^ hash >> 15) & (index->bucket_count - 1)];
+}
+
+/* Twice as many buckets. Without the memory for them chains only get longer. */
+static void grow_index(struct account_index *index, enum account_word which)
+{
+	struct account_index larger = { .bucket_count = index->bucket_count * 2,
+					.count = index->count };
+
+	larger.buckets = calloc(larger.bucket_count, sizeof(struct account_entry *));
+	if (!larger.buckets)
+		return;
+	for (uint32_t i = 0; i < index->bucket_count; i++) {
+		struct account_entry *entry, *next;
+
+		for (entry = index->buckets[i]; entry; entry = next) {
+			struct account_entry **head = bucket_of(&larger, word_of(entry, which));
+
+			next = entry->next[which];
+			entry->next[which] = *head;
+			*head = entry;
+		}
+	}
+	free(index->buckets);
+	*index = larger;
+}
+
+static void index_account(struct mirror *mirror, struct account_entry *entry)
+{
+	for (unsigned which = 0; which < WORD_INDEXED; which++) {
+		struct account_index *index = &mirror->indexes[which];
+		const char *word = word_of(entry, which);
+		struct account_entry **head;
+
+		if (!*word)
+			continue;
+		if (++index->count > index->bucket_count)
+			grow_index(index, which);
+		head = bucket_of(index, word);
+		entry->next[which] = *head;
+		*head = entry;
+	}
+}
+
+static void unindex_account(struct mirror *mirror, struct account_entry *entry)
+{
+	for (unsigned which = 0; which < WORD_INDEXED; which++) {
+		struct account_index *index = &mirror->indexes[which];
+		const char *word = word_of(entry, which);
+		struct account_entry **at;
+
+		if (!*word)
+			continue;
+		for (at = bucket_of(index, word); *at != entry;)
+			at = &(*at)->next[which];
+		*at = entry->next[which];
+		index->count--;
+	}
+}
+
+/* The first entry with that word, from @entry on along its chain; or NULL. */
+static struct account_entry *match_word(struct account_entry *entry, enum account_word which,
+					const char *word)
+{
+	while (entry && strcmp(word_of(entry, which), word))
+		entry = entry->next[which];
+	return entry;
+}
+
+/* Slots. */
+
+/* The bits of those of the account's entitlements that are features here. */
+static uint64_t entitled_features(const struct tiers *tiers, const struct account_entry *entry)
+{
+	const char *word = word_of(entry, WORD_FEATURES);
+	uint64_t features = 0;
+
+	while (*word) {
+		size_t len = strcspn(word, " ");
+
+		for (unsigned i = 0; i < tiers->feature_count; i++) {
+			if (text_is((struct text){ word, len }, tiers->features[i]))
+				features |= 1ULL << i;
+		}
+		word += len;
+		word += strspn(word, " ");
+	}
+	return features;
+}
+
+void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t wall_ms,
+		  uint64_t mono_ns)
+{
+	const struct store_account account = { .status = (enum store_status)entry->status,
+					       .is_held = entry->is_held,
+					       .past_due_ms = entry->past_due_ms };
+	const struct tier *tier = mirror->tier_by_id[entry->tier_id];
+	struct tollgate_slot *slot = &mirror->slots->list[entry->slot];
+	uint64_t billing = period_span(entry->period_start_s, entry->period_end_s), span = 0;
+	struct tier granted;
+	bool is_open = tier && account_is_entitled(&account, tier->grace_ms, wall_ms);
+
+	if (tier && tier->uses_entitlements) {
+		granted = *tier;
+		granted.features |= entitled_features(mirror->tiers, entry);
+		tier = &granted;
+	}
+	if (tier && tier->quota && tier->period == TOLLGATE_PERIOD_MONTH)
+		span = period_quota_span(billing, wall_ms / 1000);
+	entry->quota_end_s = (uint32_t)PERIOD_END_S(span);
+	if (span && entry->quota_end_s < mirror->next_turn_s)
+		mirror->next_turn_s = entry->quota_end_s;
+	slot_set_periods(slot, billing, span);
+	slot_set_limits(slot, tier, entry->tier_id, is_open, mono_ns);
+}
+
+int mirror_set_tiers(struct mirror *mirror, const struct tiers *tiers, uint64_t wall_ms,
+		     uint64_t mono_ns)
+{
+	struct cds_lfht_iter iter;
+	struct account_entry *entry;
+
+	for (unsigned i = 0; i < tiers->count; i++) {
+		int id = mirror_tier_id(mirror, tiers->list[i].name);
+
+		if (id < 0)
+			return id;
+	}
+	mirror->tiers = tiers;
+	for (unsigned i = 0; i < mirror->tier_count; i++)
+		mirror->tier_by_id[i] = tiers_find(tiers, mirror->tier_names[i]);
+	urcu_memb_read_lock();
+	cds_lfht_for_each_entry (mirror->accounts, &iter, entry, by_id)
+		mirror_apply(mirror, entry, wall_ms, mono_ns);
+	urcu_memb_read_unlock();
+	return 0;
+}
+
+void mirror_pass_time(struct mirror *mirror, uint64_t wall_ms, uint64_t mono_ns)
+{
+	uint64_t now_s = wall_ms / 1000;
+	struct cds_lfht_iter iter;
+	struct account_entry *entry;
+
+	if (!mirror->past_due_count && now_s < mirror->next_turn_s)
+		return;
+	mirror->next_turn_s = UINT64_MAX;
+	urcu_memb_read_lock();
+	cds_lfht_for_each_entry (mirror->accounts, &iter, entry, by_id) {
+		if (entry->status == STORE_PAST_DUE ||
+		    (entry->quota_end_s && entry->quota_end_s <= now_s))
+			mirror_apply(mirror, entry, wall_ms, mono_ns);
+		else if (entry->quota_end_s && entry->quota_end_s < mirror->next_turn_s)
+			mirror->next_turn_s = entry->quota_end_s;
+	}
+	urcu_memb_read_unlock();
+}
+
+/* Entries. */
+
+static int match_account(struct cds_lfht_node *node, const void *id)
+{
+	return caa_container_of(node, struct account_entry, by_id)->id == *(const uint64_t *)id;
+}
+
+struct account_entry *mirror_find_account(const struct mirror *mirror, uint64_t id)
+{
+	struct cds_lfht_iter iter;
+	struct cds_lfht_node *node;
+
+	urcu_memb_read_lock();
+	cds_lfht_lookup(mirror->accounts, mirror_hash_id(id), match_account, &id, &iter);
+	node = cds_lfht_iter_get_node(&iter);
+	urcu_memb_read_unlock();
+	return node ? caa_container_of(node, struct account_entry, by_id) : NULL;
+}
+
+static struct account_entry *add_account(struct mirror *mirror, uint64_t id)
+{
+	struct account_entry *entry = calloc(1, sizeof(*entry));
+	int64_t slot = mirror_find_adopted(mirror, id);
+
+	if (!entry) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (slot < 0)
+		slot = slots_take(mirror->slots, id);
+	if (slot < 0) {
+		free(entry);
+		errno = ENOSPC;
+		return NULL;
+	}
+	entry->id = id;
+	entry->slot = (uint32_t)slot;
+	mirror->slot_is_claimed[slot] = true;
+	cds_lfht_node_init(&entry->by_id);
+	urcu_memb_read_lock();
+	cds_lfht_add(mirror->accounts, mirror_hash_id(id), &entry->by_id);
+	urcu_memb_read_unlock();
+	mirror_make_room(mirror->accounts, ++mirror->account_count);
+	return entry;
+}
+
+/* Let the entry say what @account says; @words, which are its texts, are its own from now on. */
+static void fill_in(struct mirror *mirror, struct account_entry *entry,
+		    const struct store_account *account, char *words, int tier_id)
+{
+	if (entry->words) {
+		mirror->past_due_count -= entry->status == STORE_PAST_DUE;
+		unindex_account(mirror, entry);
+	}
+	mirror->past_due_count += account->status == STORE_PAST_DUE;
+	free(entry->words);
+	entry->words = words;
+	entry->tier_id = (uint16_t)tier_id;
+	entry->status = (uint8_t)account->status;
+	entry->is_held = account->is_held;
+	entry->created_ms = account->created_ms;
+	entry->past_due_ms = account->past_due_ms;
+	entry->period_start_s = seconds32(account->period_start_s);
+	entry->period_end_s = seconds32(account->period_end_s);
+	entry->trial_end_s = seconds32(account->trial_end_s);
+	entry->cancel_at_s = seconds32(account->cancel_at_s);
+	entry->as_of_s = seconds32(account->as_of_s);
+	index_account(mirror, entry);
+}
+
+int mirror_put_account(struct mirror *mirror, const struct store_account *account, uint64_t wall_ms,
+		       uint64_t mono_ns)
+{
+	struct account_entry *entry = mirror_find_account(mirror, account->id);
+	int tier_id = mirror_tier_id(mirror, account->tier);
+	char *words = tier_id < 0 ? NULL : pack_words(account);
+
+	if (!words)
+		return tier_id < 0 ? tier_id : -ENOMEM;
+	if (!entry)
+		entry = add_account(mirror, account->id);
+	if (!entry) {
+		free(words);
+		return -errno;
+	}
+	fill_in(mirror, entry, account, words, tier_id);
+	mirror_apply(mirror, entry, wall_ms, mono_ns);
+	/* A load brings quotas after accounts, and may be the second one, over slots that have them. */
+	if (!mirror->is_complete)
+		usage_forget_others(&mirror->slots->list[entry->slot]);
+	return 0;
+}
+
+static bool give(const struct mirror *mirror, const struct account_entry *entry,
+		 struct store_account *ret_account, uint32_t *ret_slot)
+{
+	if (!entry)
+		return false;
+	unpack(mirror, entry, ret_account);
+	*ret_slot = entry->slot;
+	return true;
+}
+
+bool mirror_account(const struct mirror *mirror, uint64_t id, struct store_account *ret_account,
+		    uint32_t *ret_slot)
+{
+	return give(mirror, mirror_find_account(mirror, id), ret_account, ret_slot);
+}
+
+bool mirror_account_by_subscription(const struct mirror *mirror, const char *subscription,
+				    struct store_account *ret_account, uint32_t *ret_slot)
+{
+	struct account_entry *first = *bucket_of(&mirror->indexes[WORD_SUBSCRIPTION], subscription);
+
+	return give(mirror, match_word(first, WORD_SUBSCRIPTION, subscription), ret_account,
+		    ret_slot);
+}
+
+unsigned mirror_accounts_of_customer(const struct mirror *mirror, const char *customer,
+				     uint64_t *ret_ids, unsigned max)
+{
+	struct account_entry *entry = *bucket_of(&mirror->indexes[WORD_CUSTOMER], customer);
+	unsigned count = 0;
+
+	while ((entry = match_word(entry, WORD_CUSTOMER, customer))) {
+		if (count < max)
+			ret_ids[count] = entry->id;
+		count++;
+		entry = entry->next[WORD_CUSTOMER];
+	}
+	return count;
+}
+
+void mirror_each_account(const struct mirror *mirror,
+			 void (*visit)(void *arg, const struct store_account *account,
+				       uint32_t slot),
+			 void *arg)
+{
+	struct store_account account;
+	struct account_entry *entry;
+	struct cds_lfht_iter iter;
+
+	urcu_memb_read_lock();
+	cds_lfht_for_each_entry (mirror->accounts, &iter, entry, by_id) {
+		unpack(mirror, entry, &account);
+		visit(arg, &account, entry->slot);
+	}
+	urcu_memb_read_unlock();
+}
+
+void mirror_put_quota(struct mirror *mirror, const struct store_quota *quota)
+{
+	const struct account_entry *entry = mirror_find_account(mirror, quota->account);
+	const struct tollgate_slots_head *head = mirror->slots->head;
+
+	if (entry)
+		usage_restore_quota(&mirror->slots->list[entry->slot], quota, head->epoch);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * mirror_private: the mirror's records. Private to mirror.c (tables, tiers, keys) and mirror_accounts.c.
+ *
+ * Three hash tables of liburcu: keys by hash (read by all workers), keys by id and accounts by id.
+ * Accounts by subscription and by customer are plain chained tables: the control loop's alone.
+ */
+#ifndef ENFORCE_MIRROR_PRIVATE_H
+#define ENFORCE_MIRROR_PRIVATE_H
+
+#include <urcu/urcu-memb.h>
+#include <urcu/rculfhash.h>
+
+#include "enforce/mirror.h"
+
+#define MIRROR_MAX_TIERS   4096
+#define MIRROR_MIN_BUCKETS 1024
+
+/* What is kept of an account as text, in the order of `words`. The first ones have an index. */
+enum account_word {
+	WORD_CUSTOMER,
+	WORD_SUBSCRIPTION,
+	WORD_INDEXED,
+	WORD_LABEL = WORD_INDEXED,
+	WORD_PRICE,
+	WORD_EMAIL,
+	WORD_FEATURES,
+	WORD_COUNT
+};
+
+struct account_entry {
+	struct cds_lfht_node by_id;
+	/*
+	 * Keys that were created before the first of these are over since the second (0: none are).
+	 * Read by workers, atomically; it lies with `slot` in one cache line.
+	 */
+	uint64_t keys_over_before_ms, keys_over_since_ms;
+	uint32_t slot;
+	uint16_t tier_id;
+	uint8_t status; /* enum store_status */
+	bool is_held;
+	uint64_t id;
+	struct account_entry *next[WORD_INDEXED]; /* borrowed: the chains of the indexes */
+	struct key_entry *last_key;		  /* borrowed: its keys, the newest first */
+	char *words; /* owned: the texts one after the other, each with its NUL */
+	uint64_t created_ms, past_due_ms;
+	uint32_t period_start_s, period_end_s, trial_end_s, cancel_at_s, as_of_s;
+	uint32_t quota_end_s; /* when the quota's span in the slot ends; 0: it has none */
+};
+
+struct key_entry {
+	struct cds_lfht_node by_hash;
+	struct cds_lfht_node by_id;
+	uint8_t hash[STORE_HASH_BYTES];
+	uint64_t id;
+	struct account_entry *account;	   /* borrowed from the mirror; lives as long as it */
+	struct key_entry *next_of_account; /* borrowed */
+	uint64_t created_ms;
+	uint64_t revoked_ms; /* read by workers, atomically */
+};
+
+/* Accounts by one of their words; those whose word is empty are not in it. */
+struct account_index {
+	struct account_entry **buckets; /* owned; each the head of a chain */
+	uint32_t bucket_count;		/* a power of two */
+	uint32_t count;
+};
+
+struct mirror {
+	struct slots *slots;	       /* borrowed */
+	const struct tiers *tiers;     /* borrowed from the caller of mirror_set_tiers */
+	struct cds_lfht *keys_by_hash; /* owned, with the entries */
+	struct cds_lfht *keys_by_id;   /* owned; the same entries */
+	struct cds_lfht *accounts;     /* owned, with the entries */
+	struct account_index indexes[WORD_INDEXED];
+	char *tier_names[MIRROR_MAX_TIERS]; /* owned */
+	const struct tier **tier_by_id;	    /* owned array, borrowed tiers; NULL: not configured */
+	unsigned tier_count;
+	uint32_t *slot_by_account; /* owned: open hash of the slots that were adopted, index + 1 */
+	uint32_t slot_mask;
+	bool *slot_is_claimed; /* owned: an account in the store has it */
+	bool is_complete;      /* a load has ended */
+	uint64_t next_turn_s;  /* when the first of the quotas' spans ends */
+	uint64_t account_count, key_count, past_due_count;
+};
+
+/* The table's hash of an id. */
+unsigned long mirror_hash_id(uint64_t id);
+
+/* One of @count entries was added: keep a bucket for each. Not within a read lock. */
+void mirror_make_room(struct cds_lfht *table, uint64_t count);
+
+/* The slot that the account had when the slots were adopted, or -ENOENT. */
+int64_t mirror_find_adopted(const struct mirror *mirror, uint64_t account_id);
+
+struct account_entry *mirror_find_account(const struct mirror *mirror, uint64_t id);
+
+/* Write what a verdict reads of this account to its slot, by the tiers and the time as they are. */
+void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t wall_ms,
+		  uint64_t mono_ns);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * registry_private: a change on its way. Private to registry.c, registry_keys.c and
+ * registry_subscriptions.c.
+ *
+ * A change is a job with two steps: begin() makes the records from what the mirror holds and gives
+ * them to the store; finish() enters them in the mirror. One job is under way at a time.
+ */
+#ifndef ENFORCE_REGISTRY_PRIVATE_H
+#define ENFORCE_REGISTRY_PRIVATE_H
+
+#include "enforce/registry.h"
+
+struct job {
+	struct job *next;
+	struct registry *registry; /* borrowed: it owns the job */
+	bool is_begun;
+	void (*begin)(struct job *job);
+	void (*finish)(struct job *job);
+	registry_done done;
+	void *arg;
+	uint64_t target; /* account or key */
+	uint64_t time_ms;
+	struct registry_change change;		   /* its strings point into `account` */
+	struct registry_subscription subscription; /* likewise */
+	struct store_account account, before;
+	bool has_before, is_unchanged;
+	uint64_t *ids; /* owned: accounts to be changed one after the other */
+	unsigned id_count, id_at;
+	struct store_key *keys; /* owned */
+	size_t key_count;
+	size_t present;
+	size_t failed_at;
+	size_t changed; /* accounts entitled, keys ended */
+	char key_text[KEY_TEXT_SIZE];
+	char task_id[STORE_TASK_ID_MAX];
+};
+
+struct registry {
+	struct store *store;		  /* borrowed */
+	struct mirror *mirror;		  /* borrowed */
+	const struct crypto_hmac *pepper; /* borrowed */
+	const char *key_prefix;		  /* borrowed */
+	struct job *first, **last;	  /* owned; the first is under way */
+	unsigned waiting;
+	bool is_pumping;
+};
+
+/* A job, or NULL when memory is short: then @done was told so. */
+struct job *registry_job(struct registry *registry, void (*begin)(struct job *),
+			 void (*finish)(struct job *), registry_done done, void *arg);
+
+/* Let it wait for its turn. */
+void registry_submit(struct job *job);
+
+/* Give up a job that was not submitted. */
+void registry_refuse(struct job *job, int err);
+
+/* The job under way is over. */
+void registry_end(struct job *job, int err);
+
+/* The store's answer to the job @arg: finish it, and end it. */
+void registry_on_stored(void *arg, int err);
+
+/* Enter `account` in the mirror: the finish() of what changes one. */
+void registry_enter_account(struct job *job);
+
+/* Copy @value, cut to @size, unless it is NULL. */
+void registry_replace(char *field, size_t size, const char *value);
+
+#endif

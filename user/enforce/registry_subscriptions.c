@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * registry: what Stripe says of subscriptions and customers, as changes of accounts.
+ *
+ * It may say it twice, late and out of order. What an account says is as of a second of Stripe's clock,
+ * and only news may change it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "enforce/account.h"
+#include "enforce/registry_private.h"
+
+/* The mirror keeps 32 bits; what the store gets must not differ. */
+static uint64_t seconds(uint64_t s)
+{
+	return s < UINT32_MAX ? s : UINT32_MAX;
+}
+
+static bool has_ended(const struct store_account *account)
+{
+	return account->status == STORE_CANCELED || account->status == STORE_INCOMPLETE_EXPIRED;
+}
+
+enum news {
+	NEWS_NONE,
+	NEWS_CANCELED, /* nothing but that */
+	NEWS_ALL,
+};
+
+static enum news news_in(const struct registry_subscription *s, const struct store_account *known)
+{
+	uint64_t as_of_s = seconds(s->as_of_s);
+
+	if (!s->is_snapshot)
+		return as_of_s < known->as_of_s ? NEWS_NONE : NEWS_ALL;
+	if (has_ended(known))
+		return NEWS_NONE;
+	if (as_of_s > known->as_of_s)
+		return NEWS_ALL;
+	return s->status == STORE_CANCELED ? NEWS_CANCELED : NEWS_NONE;
+}
+
+static void take_status(struct store_account *account, const struct registry_subscription *s)
+{
+	uint64_t now_ms = clock_wall_ms(), failed_ms = s->past_due_since_ms;
+
+	if (!failed_ms || failed_ms > now_ms)
+		failed_ms = now_ms;
+	if (s->status >= 0)
+		account_set_status(account, (enum store_status)s->status, failed_ms);
+}
+
+static void take_all(struct store_account *account, const struct registry_subscription *s)
+{
+	take_status(account, s);
+	registry_replace(account->customer, sizeof(account->customer), s->customer);
+	registry_replace(account->email, sizeof(account->email), s->email);
+	registry_replace(account->tier, sizeof(account->tier), s->tier);
+	registry_replace(account->price, sizeof(account->price), s->price);
+	registry_replace(account->features, sizeof(account->features), s->features);
+	account->period_start_s = seconds(s->period_start_s);
+	account->period_end_s = seconds(s->period_end_s);
+	account->trial_end_s = seconds(s->trial_end_s);
+	account->cancel_at_s = seconds(s->cancel_at_s);
+	account->as_of_s = seconds(s->as_of_s);
+}
+
+static void make_account(struct job *job)
+{
+	struct registry *registry = job->registry;
+	struct store_account account = { .status = STORE_INCOMPLETE,
+					 .created_ms = clock_wall_ms() };
+	int err = account_new_id(&account.id);
+
+	if (!err)
+		err = mirror_can_add(registry->mirror);
+	if (err) {
+		registry_end(job, err);
+		return;
+	}
+	take_all(&account, &job->subscription);
+	strcpy(account.subscription, job->account.subscription);
+	strcpy(account.label, job->account.label);
+	job->account = account;
+	store_account_add(registry->store, &job->account, registry_on_stored, job);
+}
+
+static void begin_apply(struct job *job)
+{
+	const struct registry_subscription *s = &job->subscription;
+	struct registry *registry = job->registry;
+	struct store_account account;
+	uint32_t slot;
+	enum news news;
+
+	job->has_before = mirror_account_by_subscription(registry->mirror, s->subscription,
+							 &job->before, &slot);
+	if (!job->has_before) {
+		make_account(job);
+		return;
+	}
+	account = job->before;
+	news = news_in(s, &account);
+	if (news == NEWS_ALL)
+		take_all(&account, s);
+	else if (news == NEWS_CANCELED)
+		take_status(&account, s);
+	job->account = account;
+	job->is_unchanged = account_is_same(&account, &job->before);
+	if (!job->is_unchanged) {
+		store_account_set(registry->store, &job->account, registry_on_stored, job);
+		return;
+	}
+	/* Nothing to write; but what is older than this has no news from now on either. */
+	if (account.as_of_s != job->before.as_of_s)
+		registry_enter_account(job);
+	registry_end(job, 0);
+}
+
+/* The copy of @value in @field, or NULL for NULL. */
+static const char *keep(char *field, size_t size, const char *value)
+{
+	registry_replace(field, size, value);
+	return value ? field : NULL;
+}
+#define KEEP(field, value) keep(room->field, sizeof(room->field), (value))
+
+void registry_subscription_apply(struct registry *registry, const struct registry_subscription *s,
+				 registry_done done, void *arg)
+{
+	struct job *job = registry_job(registry, begin_apply, registry_enter_account, done, arg);
+	struct store_account *room;
+
+	if (!job)
+		return;
+	room = &job->account;
+	job->subscription = *s;
+	job->subscription.subscription = KEEP(subscription, s->subscription);
+	job->subscription.customer = KEEP(customer, s->customer);
+	job->subscription.email = KEEP(email, s->email);
+	job->subscription.tier = KEEP(tier, s->tier);
+	job->subscription.price = KEEP(price, s->price);
+	job->subscription.features = KEEP(features, s->features);
+	job->subscription.label = KEEP(label, s->label);
+	registry_submit(job);
+}
+
+/* Entitlements: the accounts of a customer one after the other, as long as one of them differs. */
+
+static void entitle_next(struct job *job);
+
+static void on_entitled(void *arg, int err)
+{
+	struct job *job = arg;
+
+	if (err) {
+		registry_end(job, err);
+		return;
+	}
+	registry_enter_account(job);
+	job->changed++;
+	entitle_next(job);
+}
+
+static void entitle_next(struct job *job)
+{
+	struct registry *registry = job->registry;
+	const char *features = job->before.features;
+	uint32_t slot;
+
+	while (job->id_at < job->id_count) {
+		if (!mirror_account(registry->mirror, job->ids[job->id_at++], &job->account,
+				    &slot) ||
+		    !strcmp(job->account.features, features))
+			continue;
+		strcpy(job->account.features, features);
+		store_account_set(registry->store, &job->account, on_entitled, job);
+		return;
+	}
+	job->is_unchanged = !job->changed;
+	registry_end(job, 0);
+}
+
+static void begin_entitle(struct job *job)
+{
+	const struct mirror *mirror = job->registry->mirror;
+	const char *customer = job->before.customer;
+
+	job->id_count = mirror_accounts_of_customer(mirror, customer, NULL, 0);
+	if (!job->id_count) {
+		registry_end(job, -ENOENT);
+		return;
+	}
+	job->ids = calloc(job->id_count, sizeof(*job->ids));
+	if (!job->ids) {
+		registry_end(job, -ENOMEM);
+		return;
+	}
+	mirror_accounts_of_customer(mirror, customer, job->ids, job->id_count);
+	entitle_next(job);
+}
+
+void registry_account_entitle(struct registry *registry, const char *customer, const char *features,
+			      registry_done done, void *arg)
+{
+	struct job *job = registry_job(registry, begin_entitle, NULL, done, arg);
+
+	if (!job)
+		return;
+	/* What is wanted waits in the record that this change has no other use for. */
+	registry_replace(job->before.customer, sizeof(job->before.customer), customer);
+	registry_replace(job->before.features, sizeof(job->before.features), features);
+	registry_submit(job);
+}
