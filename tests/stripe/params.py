@@ -39,9 +39,10 @@ def integer(value, path):
 
 
 def boolean(value, path):
-    if value not in ("true", "false"):
+    """Python's library says True and False; Stripe takes them."""
+    if value not in ("true", "false", "True", "False"):
         raise invalid(f"Invalid boolean: {value}", path)
-    return value == "true"
+    return value in ("true", "True")
 
 
 def one_of(*words):

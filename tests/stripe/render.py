@@ -20,8 +20,9 @@ EXPANDABLE = {
     "product": ("default_price",),
     "item": (),
     "entitlements.active_entitlement": ("feature",),
-    "subscription_details": ("subscription",),
 }
+# Of invoice.parent.subscription_details, which has no `object`.
+IN_PARENT = ("subscription",)
 
 
 def is_old(version):
@@ -138,20 +139,12 @@ def fill(world, node, steps, version, path):
                                     version))
     elif name not in node:
         raise cannot_expand(path)
-    if isinstance(node[name], str):
-        node[name] = fetch(world, node, name, version, path)
-    elif node[name] is not None and not rest and not isinstance(node[name], (dict, list)):
+    may_grow = name in EXPANDABLE.get(node.get("object"), IN_PARENT)
+    if not may_grow and not (rest and isinstance(node[name], (dict, list))):
         raise cannot_expand(path)
+    if may_grow and isinstance(node[name], str):
+        node[name] = shape(world.table_of(node[name]).get(node[name]), version)
     fill(world, node[name], rest, version, path)
-
-
-def fetch(world, node, name, version, path):
-    allowed = EXPANDABLE.get(node.get("object"), EXPANDABLE["subscription_details"])
-    table = world.table_of(node[name])
-    found = table.find(node[name]) if table is not None and name in allowed else None
-    if found is None:
-        raise cannot_expand(path)
-    return shape(found, version)
 
 
 def cannot_expand(path):
