@@ -64,14 +64,13 @@ class Api:
             self.check_caller(request)
             meter = self.claim_meter(request, pairs)
             call = (request.method, request.path, sorted(pairs))
+            kept = None
             if key:
                 with self.world.lock:
                     kept = self.idempotency.begin(key, call)
-                if kept is not None:
-                    entry["replayed"] = True
-                    return self.again(kept)
-                began = True
-            return self.carry_out(request, pairs, fault, key, call)
+                began = kept is None
+            entry["replayed"] = kept is not None
+            return self.carry_out(request, pairs, fault, (key, call), kept)
         except ApiError as e:
             return self.dress(failure(e), request)
         finally:
@@ -80,20 +79,25 @@ class Api:
                     self.idempotency.end(key)
             self.busy_meters.discard(meter)
 
-    def carry_out(self, request, pairs, fault, key, call):
+    def carry_out(self, request, pairs, fault, identity, kept):
+        """@identity: (key, call); @kept: the first answer under that key, if there is one."""
         if fault and fault.delay_s:
             time.sleep(fault.delay_s)
         if fault and fault.is_ending and fault.when == "before":
-            return self.spoil(fault, key, call)
+            return self.spoil(fault, *identity)
+        answer = self.again(kept) if kept else self.first(request, pairs, *identity)
+        if fault and fault.is_ending:
+            return self.spoil(fault, *identity)
+        if fault and fault.cut is not None:
+            answer = copy_of(answer)
+            answer.cut = fault.cut
+        return answer
+
+    def first(self, request, pairs, key, call):
         with self.world.lock:
             answer, is_kept = self.execute(request, pairs, key)
             if key and is_kept:
                 self.idempotency.keep(key, call, answer)
-        if fault and fault.is_ending:
-            return self.spoil(fault, key, call)
-        if fault and fault.cut is not None:
-            answer = copy_of(answer)
-            answer.cut = fault.cut
         return answer
 
     def spoil(self, fault, key, call):

@@ -260,7 +260,7 @@ def set_endpoint(self, fields):
 @control("DELETE", "/endpoints/{}")
 def drop_endpoint(self, fields, name):
     with self.world.lock:
-        return self.courier.endpoints.pop(name).describe()
+        return self.courier.drop(name).describe()
 
 
 @control("GET", "/deliveries")

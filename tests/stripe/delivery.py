@@ -193,6 +193,17 @@ class Courier:
                 self.changed.wait(min(left, 0.5))
             return True
 
+    def drop(self, name):
+        """The endpoint is gone, and what it did not get does not count any more."""
+        with self.changed:
+            for delivery in self.deliveries:
+                if delivery.endpoint.id == name and delivery.state != "delivered":
+                    delivery.state = "unsent"
+            self.heap = [entry for entry in self.heap if entry[2].endpoint.id != name]
+            heapq.heapify(self.heap)
+            self.changed.notify_all()
+            return self.endpoints.pop(name)
+
     def forget(self):
         """As after a day when nobody looked: what waits is not sent any more."""
         with self.changed:
@@ -266,7 +277,7 @@ class Courier:
         delivery.attempts.append(outcome)
         if outcome["status"] is not None and 200 <= outcome["status"] < 300:
             delivery.state = "delivered"
-        elif delivery.state != "delivered":
+        elif delivery.state == "sending":
             self.retry(delivery)
 
     def retry(self, delivery):

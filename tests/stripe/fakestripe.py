@@ -62,7 +62,7 @@ class FakeStripe:
         self.process.stdin.close()
         self.process.stdout.close()
 
-    def control(self, method, path, **fields):
+    def control(self, method, path, /, **fields):
         """One word to /_control@path; its answer."""
         target = "/_control" + path
         body = None
