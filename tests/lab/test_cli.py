@@ -199,6 +199,22 @@ def test_a_revoked_key_ends_at_once_and_its_siblings_do_not(edge):
         assert crowd.statuses(account.key) == {200}
 
 
+def test_all_keys_of_an_account_are_revoked_in_one_step(edge):
+    account, other = edge.account("pro"), edge.account("pro")
+    second = edge.json("key", "create", "--account", account.id)["key"]
+    with Crowd(edge, second) as crowd:
+        assert edge.json("key", "revoke", "--account", account.id) == {"account": account.id,
+                                                                       "revoked": 2}
+        assert crowd.statuses(second) == {401}
+        assert crowd.statuses(account.key) == {401}
+        assert crowd.statuses(other.key) == {200}
+        assert all(key["revoked"] for key in edge.json("key", "list", "--account", account.id))
+        fresh = edge.json("key", "create", "--account", account.id)["key"]
+        assert crowd.statuses(fresh) == {200}
+    shown = edge.cli("key", "revoke", "--account", account.id).stdout
+    assert account.id in shown and "1" in shown
+
+
 def test_rotate_ends_the_old_key_at_once(edge):
     account = edge.account("pro")
     with Crowd(edge, account.key) as crowd:
@@ -280,6 +296,10 @@ def test_changes_outlive_the_agent(make):
     (["key", "create", "--account", "acc_0000000000000001"], 1, "no such"),
     (["key", "revoke", "key_0000000000000001"], 1, "no such"),
     (["key", "revoke", "tg_live_thekey"], 2, "key_"),
+    (["key", "revoke"], 2, "either a key or --account"),
+    (["key", "revoke", "key_0000000000000001", "--account", "acc_0000000000000001"], 2, "either"),
+    (["key", "revoke", "--account", "key_0000000000000001"], 2, "acc_"),
+    (["key", "revoke", "--account", "acc_0000000000000001"], 1, "no such account"),
     (["key", "rotate", "key_0000000000000001", "--overlap", "soon"], 2, "--overlap"),
     (["key", "import", "/nonexistent/file"], 1, "could not be opened"),
     (["usage", "--since", "yesterday"], 2, "--since"),

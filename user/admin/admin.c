@@ -141,6 +141,7 @@ static const struct {
 	{ "POST", "/api/v1/accounts", false, true, admin_account_create },
 	{ "GET", "/api/v1/accounts/{}", false, true, admin_account_show },
 	{ "PATCH", "/api/v1/accounts/{}", false, true, admin_account_set },
+	{ "POST", "/api/v1/accounts/{}/keys/revoke", false, true, admin_keys_revoke },
 	{ "GET", "/api/v1/keys", false, true, admin_keys_list },
 	{ "POST", "/api/v1/keys", false, true, admin_key_create },
 	{ "POST", "/api/v1/keys/import", false, true, admin_keys_import },

@@ -53,6 +53,7 @@ void admin_tiers_list(struct admin_request *r, const char *id);
 void admin_keys_list(struct admin_request *r, const char *id);
 void admin_key_create(struct admin_request *r, const char *id);
 void admin_key_revoke(struct admin_request *r, const char *id);
+void admin_keys_revoke(struct admin_request *r, const char *id);
 void admin_key_rotate(struct admin_request *r, const char *id);
 void admin_keys_import(struct admin_request *r, const char *id);
 

@@ -106,6 +106,31 @@ void admin_key_revoke(struct admin_request *r, const char *id)
 		registry_key_revoke(r->agent->registry(r->agent->arg), number, 0, on_key, r);
 }
 
+static void on_keys_revoked(void *arg, const struct registry_result *result)
+{
+	struct admin_request *r = arg;
+	char account[ACCOUNT_ID_SIZE];
+
+	if (result->err) {
+		admin_fail_errno(r, result->err, "account");
+		return;
+	}
+	account_format_id(result->account->id, account);
+	admin_answer_json(r, 200,
+			  json_pack("{s:s, s:I}", "account", account, "revoked",
+				    (json_int_t)result->changed));
+}
+
+void admin_keys_revoke(struct admin_request *r, const char *id)
+{
+	uint64_t number;
+
+	if (account_parse_id(text_of(id), &number))
+		admin_fail(r, 400, "'%s' is no account id: acc_ and 16 hex digits", id);
+	else
+		registry_keys_revoke(r->agent->registry(r->agent->arg), number, on_keys_revoked, r);
+}
+
 void admin_key_rotate(struct admin_request *r, const char *id)
 {
 	uint64_t number, overlap_ms = 0;

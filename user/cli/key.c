@@ -10,7 +10,7 @@
 static const char help[] =
 	"usage: tollgate key create --account ID [--label L]\n"
 	"       tollgate key list [--account ID]\n"
-	"       tollgate key revoke ID\n"
+	"       tollgate key revoke ID | --account ID\n"
 	"       tollgate key rotate ID [--overlap 24h]\n"
 	"       tollgate key import FILE\n"
 	"\n"
@@ -29,6 +29,12 @@ static const struct table_column show_columns[] = {
 	{ "key", "hint", TABLE_TEXT },	      { "label", "label", TABLE_TEXT },
 	{ "created", "created", TABLE_TEXT }, { "revoked", "revoked", TABLE_TEXT },
 	{ "ends", "ends", TABLE_TEXT },	      { 0 },
+};
+
+static const struct table_column revoked_columns[] = {
+	{ "account", "account", TABLE_TEXT },
+	{ "revoked", "revoked", TABLE_NUMBER },
+	{ 0 },
 };
 
 static const char *string_of(const json_t *object, const char *member)
@@ -129,18 +135,39 @@ static int list(int argc, char **argv, const struct cli_options *options)
 	return output_finish(0);
 }
 
+/* End one key, or with @account all that it has; the call to make goes to @ret_path. */
+static bool revoke_path(const char *id, const char *account, char *ret_path)
+{
+	if (!id == !account) {
+		output_error("name either a key or --account");
+		return false;
+	}
+	if (!args_check_id(id ? id : account, id ? "key_" : "acc_"))
+		return false;
+	if (id)
+		snprintf(ret_path, CLI_PATH_MAX, "/api/v1/keys/%s/revoke", id);
+	else
+		snprintf(ret_path, CLI_PATH_MAX, "/api/v1/accounts/%s/keys/revoke", account);
+	return true;
+}
+
 static int revoke(int argc, char **argv, const struct cli_options *options)
 {
-	const char *id;
+	const char *id = NULL, *account = NULL;
 	bool json = false;
 	const struct args args = {
-		.usage = "key revoke ID [--json]",
+		.usage = "key revoke ID | --account ID [--json]",
 		.help = "End a key now, and print what is known of it. ID is that of `key list`, "
 			"not\n"
-			"the key itself.\n",
-		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+			"the key itself.\n\n"
+			"  --account ID  end all keys that this account has, at once, and print "
+			"how "
+			"many\n"
+			"                were good until then\n",
+		.options = (const struct args_option[]){ { "account", &account, NULL },
+							 { "json", NULL, &json },
+							 { 0 } },
 		.ret_operands = &id,
-		.operand_min = 1,
 		.operand_max = 1,
 	};
 	char path[CLI_PATH_MAX];
@@ -149,16 +176,15 @@ static int revoke(int argc, char **argv, const struct cli_options *options)
 
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
-	if (!args_check_id(id, "key_"))
+	if (!revoke_path(id, account, path))
 		return 2;
-	snprintf(path, sizeof(path), "/api/v1/keys/%s/revoke", id);
 	answer = cli_call(options, "POST", path, NULL);
 	if (!answer)
 		return 1;
 	if (json)
 		output_json(answer);
 	else
-		table_print_object(output_stdout(), show_columns, answer);
+		table_print_object(output_stdout(), id ? show_columns : revoked_columns, answer);
 	json_decref(answer);
 	return output_finish(0);
 }
