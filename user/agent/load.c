@@ -16,6 +16,8 @@
 
 #define RETRY_MS 1000
 
+#define LONGEST_MONTH_DAYS 31 /* so long ago may a monthly quota's period have begun (period.h) */
+
 static void wait_for_store(struct agent *agent, int err)
 {
 	snprintf(agent->not_ready, sizeof(agent->not_ready), "the store cannot be used: %s (%s)",
@@ -150,6 +152,7 @@ static int adopt_slots(struct agent *agent)
 static void on_opened(void *arg, int err)
 {
 	struct agent *agent = arg;
+	uint32_t day;
 
 	if (agent->phase > AGENT_RUNNING)
 		return;
@@ -169,8 +172,8 @@ static void on_opened(void *arg, int err)
 		}
 	}
 	visit = (struct visit){ agent, clock_wall_ms(), clock_mono_ns(), visit.is_registered };
-	store_load(agent->store, &visitor, &visit, usage_period(TOLLGATE_PERIOD_DAY, visit.wall_ms),
-		   usage_period(TOLLGATE_PERIOD_MONTH, visit.wall_ms), on_loaded, agent);
+	day = usage_period(TOLLGATE_PERIOD_DAY, visit.wall_ms);
+	store_load(agent->store, &visitor, &visit, day, day - LONGEST_MONTH_DAYS, on_loaded, agent);
 }
 
 void load_retry(uv_timer_t *timer)

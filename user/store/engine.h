@@ -37,7 +37,7 @@ struct store_engine_ops {
 	int (*open)(struct store_engine *engine, const uint8_t pepper_check[STORE_HASH_BYTES],
 		    uint8_t ret_id[STORE_ID_BYTES]);
 	int (*load)(struct store_engine *engine, const struct store_visitor *visitor,
-		    void *visitor_arg, uint32_t day, uint32_t month);
+		    void *visitor_arg, uint32_t day, uint32_t month_day);
 	int (*account_add)(struct store_engine *engine, const struct store_account *account);
 	int (*account_set)(struct store_engine *engine, const struct store_account *account);
 	int (*keys_add)(struct store_engine *engine, const struct store_key *keys, size_t count);

@@ -66,7 +66,7 @@
 	X(KEYS_OF, "SELECT " KEY_COLUMNS " FROM keys WHERE account = ?3 AND seq > ?1 "             \
 		   "ORDER BY seq LIMIT ?2")                                                        \
 	X(QUOTAS, "SELECT account, epoch, period_kind, period, units FROM quota "                  \
-		  "WHERE period_kind = ?1 AND period = ?2")                                        \
+		  "WHERE period_kind = ?1 AND period >= ?2 ORDER BY period")                       \
 	X(USAGE, "SELECT account, window_start_s, window_seconds, " USAGE_SUMS                     \
 		 " FROM usage AS u WHERE window_start_s >= ?1 "                                    \
 		 "GROUP BY window_start_s, account, window_seconds LIMIT ?2")                      \
@@ -162,7 +162,7 @@ int sqlite_add_key(struct sqlite *s, const struct store_key *key);
 
 /* The operations of struct store_engine_ops: in sqlite_records.c... */
 int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor, void *visitor_arg,
-		uint32_t day, uint32_t month);
+		uint32_t day, uint32_t month_day);
 int sqlite_account_add(struct store_engine *engine, const struct store_account *account);
 int sqlite_account_set(struct store_engine *engine, const struct store_account *account);
 int sqlite_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count);

@@ -367,11 +367,11 @@ static int visit_rows(struct sqlite *s, sqlite3_stmt *stmt, const struct reader 
 }
 
 int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor, void *visitor_arg,
-		uint32_t day, uint32_t month)
+		uint32_t day, uint32_t month_day)
 {
 	const struct {
-		uint32_t kind, period;
-	} periods[] = { { TOLLGATE_PERIOD_DAY, day }, { TOLLGATE_PERIOD_MONTH, month } };
+		uint32_t kind, since;
+	} periods[] = { { TOLLGATE_PERIOD_DAY, day }, { TOLLGATE_PERIOD_MONTH, month_day } };
 	struct sqlite *s = (struct sqlite *)engine;
 	int err;
 
@@ -388,7 +388,7 @@ int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor
 		err = visit_rows(s, STATEMENT(s, KEYS), &key_reader, visitor, visitor_arg);
 	for (size_t i = 0; i < sizeof(periods) / sizeof(periods[0]) && !err; i++) {
 		sqlite_bind_u64(STATEMENT(s, QUOTAS), 1, periods[i].kind);
-		sqlite_bind_u64(STATEMENT(s, QUOTAS), 2, periods[i].period);
+		sqlite_bind_u64(STATEMENT(s, QUOTAS), 2, periods[i].since);
 		err = visit_rows(s, STATEMENT(s, QUOTAS), &quota_reader, visitor, visitor_arg);
 	}
 	return sqlite_end(s, err);

@@ -180,7 +180,7 @@ static int run_open(struct store_engine *engine, struct job *job)
 
 static int run_load(struct store_engine *engine, struct job *job)
 {
-	return engine->ops->load(engine, &job->visitor, job->visitor_arg, job->day, job->month);
+	return engine->ops->load(engine, &job->visitor, job->visitor_arg, job->day, job->month_day);
 }
 
 static int run_account_add(struct store_engine *engine, struct job *job)
@@ -393,7 +393,7 @@ const char *store_error(const struct store *store)
 }
 
 void store_load(struct store *store, const struct store_visitor *visitor, void *visitor_arg,
-		uint32_t day, uint32_t month, store_done done, void *arg)
+		uint32_t day, uint32_t month_day, store_done done, void *arg)
 {
 	struct job *job = job_new(run_load, NULL, 0, 0);
 
@@ -401,7 +401,7 @@ void store_load(struct store *store, const struct store_visitor *visitor, void *
 		job->visitor = *visitor;
 		job->visitor_arg = visitor_arg;
 		job->day = day;
-		job->month = month;
+		job->month_day = month_day;
 	}
 	job_submit_done(store, job, done, arg);
 }

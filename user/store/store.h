@@ -99,7 +99,7 @@ struct store_quota {
 	uint64_t account;
 	uint64_t epoch;
 	uint32_t period_kind; /* enum tollgate_period */
-	uint32_t period;      /* number of the day or month */
+	uint32_t period;      /* number of the day on which it began */
 	uint64_t units;
 };
 
@@ -139,8 +139,9 @@ const char *store_error(const struct store *store);
 
 /*
  * Read everything. The visitor's functions are called on the STORE'S thread, batch by batch: accounts
- * first, then keys, then quotas of the periods given (others are history). They return 0 or an error
- * that ends the load and becomes @done's.
+ * first, then keys, then quotas of periods that began on @day (daily ones) or @month_day (monthly ones)
+ * or later, those of each kind in the order of their periods; others are history. They return 0 or an
+ * error that ends the load and becomes @done's.
  */
 struct store_visitor {
 	int (*on_accounts)(void *arg, const struct store_account *accounts, size_t count);
@@ -148,7 +149,7 @@ struct store_visitor {
 	int (*on_quotas)(void *arg, const struct store_quota *quotas, size_t count);
 };
 void store_load(struct store *store, const struct store_visitor *visitor, void *visitor_arg,
-		uint32_t day, uint32_t month, store_done done, void *arg);
+		uint32_t day, uint32_t month_day, store_done done, void *arg);
 
 /*
  * Changes: each is one durable transaction. Records are copied.

@@ -36,7 +36,7 @@ struct job {
 	uint8_t bytes[STORE_HASH_BYTES];
 	struct store_visitor visitor;
 	void *visitor_arg;
-	uint32_t day, month;
+	uint32_t day, month_day;
 };
 
 /* A job with copies of @count records of @size bytes at @records; NULL when memory is short. */

@@ -251,6 +251,35 @@ static void the_first_of_many_periods_to_end_is_not_missed(void **state)
 	}
 }
 
+static void what_was_charged_in_a_billing_period_is_found_again(void **state)
+{
+	const uint64_t start_s = NOW_S - 20 * DAY_S, end_s = start_s + 30 * DAY_S;
+	const uint32_t period = clock_day(start_s * 1000);
+	const struct store_quota quotas[] = {
+		{ 7, 9, TOLLGATE_PERIOD_MONTH, period - 30, 100 },
+		{ 7, 9, TOLLGATE_PERIOD_MONTH, period, 40 },
+		{ 8, 9, TOLLGATE_PERIOD_MONTH, period - 30, 200 },
+	};
+	struct fixture *f = *state;
+
+	for (uint64_t id = 7; id <= 8; id++)
+		put(f, &(struct store_account){ .id = id,
+						.tier = "basic",
+						.period_start_s = start_s,
+						.period_end_s = end_s });
+	for (size_t i = 0; i < COUNT(quotas); i++)
+		mirror_put_quota(f->mirror, &quotas[i]);
+	for (uint64_t id = 7; id <= 8; id++) {
+		const struct tollgate_slot *slot = slot_of_account(f, id);
+		uint64_t end_ms;
+		uint32_t now = usage_quota_period(TOLLGATE_PERIOD_MONTH, slot->quota_span, WALL_MS,
+						  &end_ms);
+
+		assert_int_equal(now, period);
+		assert_int_equal(usage_quota_used(slot->quota_word, now), id == 7 ? 40 : 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +290,7 @@ int main(void)
 		TEST(entitlements_are_features_where_the_tier_says_so),
 		TEST(a_monthly_quota_follows_the_billing_period),
 		TEST(the_first_of_many_periods_to_end_is_not_missed),
+		TEST(what_was_charged_in_a_billing_period_is_found_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -251,7 +251,8 @@ static void a_load_gives_accounts_then_keys_then_the_quotas_of_now(void **state)
 		{ 7, 100, TOLLGATE_PERIOD_DAY, 19999, 6 },
 		{ 7, 100, TOLLGATE_PERIOD_MONTH, 650, 7 },
 		{ 7, 200, TOLLGATE_PERIOD_MONTH, 650, 8 },
-		{ 7, 100, TOLLGATE_PERIOD_MONTH, 20000, 9 },
+		{ 7, 100, TOLLGATE_PERIOD_MONTH, 649, 9 },
+		{ 7, 100, TOLLGATE_PERIOD_MONTH, 655, 10 },
 	};
 	const struct store_quota less = { 7, 100, TOLLGATE_PERIOD_DAY, 20000, 4 };
 	struct fixture *f = *state;
@@ -260,15 +261,16 @@ static void a_load_gives_accounts_then_keys_then_the_quotas_of_now(void **state)
 	fixture_open(f);
 	add_account(f, 7);
 	assert_int_equal(keys_add(f, &key, 1), 0);
-	assert_int_equal(usage_put(f, NULL, 0, quotas, 5), 0);
+	assert_int_equal(usage_put(f, NULL, 0, quotas, 6), 0);
 	assert_int_equal(usage_put(f, NULL, 0, &less, 1), 0);
 	fixture_load(f);
 	assert_string_equal(f->order, "akqq");
-	assert_int_equal(f->quota_count, 3);
+	assert_int_equal(f->quota_count, 4);
 	assert_int_equal(f->quotas[0].units, 5);
 	assert_int_equal(f->quotas[0].period_kind, TOLLGATE_PERIOD_DAY);
 	assert_int_equal(f->quotas[1].units + f->quotas[2].units, 15);
 	assert_int_not_equal(f->quotas[1].epoch, f->quotas[2].epoch);
+	assert_int_equal(f->quotas[3].period, 655);
 }
 
 static void a_load_is_handed_over_in_batches(void **state)
