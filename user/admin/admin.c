@@ -148,6 +148,8 @@ static const struct {
 	{ "POST", "/api/v1/keys/{}/revoke", false, true, admin_key_revoke },
 	{ "POST", "/api/v1/keys/{}/rotate", false, true, admin_key_rotate },
 	{ "GET", "/api/v1/usage", false, true, admin_usage_list },
+	{ "GET", "/api/v1/drift", false, true, admin_drift },
+	{ "POST", "/api/v1/sync", false, true, admin_sync },
 };
 
 /* Whether @path has the form of @pattern; the part at "{}" goes to @ret_id. */

@@ -17,6 +17,15 @@
 #include "enforce/slot.h"
 #include "http/server.h"
 
+/* Questions that only Stripe can answer. */
+enum admin_question {
+	ADMIN_SYNC,  /* repair what differs from Stripe's subscriptions */
+	ADMIN_DRIFT, /* what was counted, against what Stripe has */
+};
+
+/* @answer is taken over; NULL: there is none, @why says so. */
+typedef void (*admin_answered)(void *arg, json_t *answer, const char *why);
+
 /* What the agent lends to the admin interface; all borrowed until admin_free(). */
 struct admin_agent {
 	void *arg;
@@ -38,6 +47,11 @@ struct admin_agent {
 	 */
 	int (*reload)(void *arg, struct buf *messages, void (*done)(void *done_arg),
 		      void *done_arg);
+	/*
+	 * 0, and @done follows; -ENOSYS: Stripe is not configured, -EAGAIN: not ready, -ENOMEM.
+	 */
+	int (*ask)(void *arg, enum admin_question question, uint64_t since_s, admin_answered done,
+		   void *done_arg);
 };
 
 struct admin;

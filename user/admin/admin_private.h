@@ -43,11 +43,13 @@ json_t *admin_time(uint64_t ms);
 
 typedef void (*admin_call)(struct admin_request *r, const char *id);
 
-/* accounts.c and keys.c: one function a call; @id is the path's, or "". */
+/* accounts.c, keys.c and billing.c: one function a call; @id is the path's, or "". */
 void admin_accounts_list(struct admin_request *r, const char *id);
 void admin_account_create(struct admin_request *r, const char *id);
 void admin_account_show(struct admin_request *r, const char *id);
 void admin_account_set(struct admin_request *r, const char *id);
+void admin_sync(struct admin_request *r, const char *id);
+void admin_drift(struct admin_request *r, const char *id);
 void admin_usage_list(struct admin_request *r, const char *id);
 void admin_tiers_list(struct admin_request *r, const char *id);
 void admin_keys_list(struct admin_request *r, const char *id);

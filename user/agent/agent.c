@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -210,51 +211,6 @@ static void on_tick(uv_timer_t *timer)
 		sd_notify(0, "WATCHDOG=1");
 }
 
-/* What is lent to the admin interface. */
-
-static struct registry *lend_registry(void *arg)
-{
-	return ((struct agent *)arg)->registry;
-}
-
-static struct mirror *lend_mirror(void *arg)
-{
-	return ((struct agent *)arg)->mirror;
-}
-
-static struct slots *lend_slots(void *arg)
-{
-	return &((struct agent *)arg)->slots;
-}
-
-static struct store *lend_store(void *arg)
-{
-	return ((struct agent *)arg)->store;
-}
-
-static const struct tiers *lend_tiers(void *arg)
-{
-	return ((struct agent *)arg)->tiers;
-}
-
-static const char *lend_key_prefix(void *arg)
-{
-	return ((struct agent *)arg)->key_prefix;
-}
-
-static bool is_ready(void *arg, const char **ret_why)
-{
-	struct agent *agent = arg;
-
-	*ret_why = agent->not_ready;
-	return agent->phase == AGENT_RUNNING && !agent->not_ready[0];
-}
-
-static int lend_reload(void *arg, struct buf *messages, void (*done)(void *arg), void *done_arg)
-{
-	return reload(arg, messages, done, done_arg);
-}
-
 /* Coming up: each step says itself what is wrong. */
 
 static int read_config(struct agent *agent)
@@ -437,40 +393,6 @@ static int open_workers(struct agent *agent)
 	return 0;
 }
 
-static int open_admin(struct agent *agent)
-{
-	const struct config *config = agent->rules->config;
-	const struct admin_agent lent = {
-		.arg = agent,
-		.registry = lend_registry,
-		.mirror = lend_mirror,
-		.slots = lend_slots,
-		.store = lend_store,
-		.tiers = lend_tiers,
-		.key_prefix = lend_key_prefix,
-		.is_ready = is_ready,
-		.status = status_json,
-		.write_metrics = status_metrics,
-		.reload = lend_reload,
-	};
-	int err;
-
-	agent->admin = admin_new(&agent->loop, &lent);
-	if (!agent->admin)
-		return -ENOMEM;
-	err = admin_listen_unix(agent->admin, config->admin_socket);
-	if (err) {
-		log_error("admin socket %s: %s", config->admin_socket, strerror(-err));
-		return err;
-	}
-	if (!config->has_admin_address)
-		return 0;
-	err = admin_listen_tcp(agent->admin, &config->admin_address);
-	if (err)
-		log_error("admin address: %s", strerror(-err));
-	return err;
-}
-
 static int lock_state(struct agent *agent)
 {
 	char why[WHY_SIZE] = "";
@@ -524,8 +446,9 @@ static int start_workers(struct agent *agent)
 static int come_up(struct agent *agent)
 {
 	static int (*const steps[])(struct agent *) = {
-		lock_state,   check_ports,  load_pepper, open_fastpath,	  open_slots,	 make_gate,
-		open_billing, open_workers, open_admin,	 drop_privileges, start_workers, load_begin,
+		lock_state,	 check_ports,	  load_pepper,	 open_fastpath,
+		open_slots,	 make_gate,	  open_billing,	 open_workers,
+		lend_open_admin, drop_privileges, start_workers, load_begin,
 	};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
@@ -568,15 +491,18 @@ static void raise_limits(void)
 	setrlimit(RLIMIT_NOFILE, &files);
 }
 
-int agent_run(const char *config_path)
+int agent_run(const char *config_path, const char *env_file)
 {
 	static struct agent agent;
 
 	agent = (struct agent){ .config_path = config_path,
+				.env_file = env_file,
 				.lock_fd = -1,
 				.started_ns = clock_mono_ns() };
 	snprintf(agent.not_ready, sizeof(agent.not_ready), "the store is being loaded");
 	raise_limits();
+	/* No core dumps, and /proc only for root: there are secrets in our memory. */
+	prctl(PR_SET_DUMPABLE, 0);
 	if (read_config(&agent))
 		return 1;
 	mirror_register_thread();

@@ -9,6 +9,6 @@
  * Run with the configuration at @config_path until SIGTERM or SIGINT, and drain. Returns the process'
  * exit code: 0 after an orderly stop, 1 if it could not start or go on; the log says why.
  */
-int agent_run(const char *config_path);
+int agent_run(const char *config_path, const char *env_file);
 
 #endif

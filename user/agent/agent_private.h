@@ -25,6 +25,7 @@ enum agent_phase {
 struct agent {
 	uv_loop_t loop;		 /* the control loop */
 	const char *config_path; /* borrowed */
+	const char *env_file;	 /* borrowed; NULL: none */
 	enum agent_phase phase;
 	int exit_code;
 	char not_ready[256]; /* why requests get no real verdicts; empty: they do */
@@ -76,6 +77,9 @@ void flush_finally(struct agent *agent); /* then agent_close() */
 /* reload.c */
 /* See admin.h; @done is called once all workers go by the new rules, if 0 is returned. */
 int reload(struct agent *agent, struct buf *messages, void (*done)(void *arg), void *arg);
+
+/* lend.c */
+int lend_open_admin(struct agent *agent); /* 0 or a negative errno, after a message */
 
 /* status.c */
 json_t *status_json(void *agent);

@@ -1,17 +1,36 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* billing: the agent's own paths, and who answers on which. */
+/* billing: all that talks with Stripe and with customers, put together. */
 #include "agent/billing.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "agent/agent_private.h"
+#include "base/log.h"
+#include "base/metrics.h"
 #include "http/problem.h"
+#include "net/transfer.h"
+#include "stripe/api.h"
+#include "stripe/inbox.h"
+#include "stripe/reconcile.h"
+#include "stripe/report.h"
+#include "stripe/webhook.h"
 
-#define MAX_ERRANDS 4096
+#define MAX_ERRANDS   4096
+#define MAX_TRANSFERS 128
+#define MAX_PER_HOST  32
 
 struct billing {
-	struct agent *agent;	  /* borrowed */
-	struct errand_desk *desk; /* owned */
+	struct agent *agent;	       /* borrowed */
+	struct errand_desk *desk;      /* owned */
+	struct stripe_context context; /* what the following borrow */
+	struct transfers
+		*transfers; /* owned, as all here; NULL without Stripe, or before the start */
+	struct webhook *webhook;
+	struct inbox *inbox;
+	struct reconcile *reconcile;
+	struct report *report;
+	bool is_started;
 };
 
 static void answer_problem(struct errand *e, unsigned status, const char *detail)
@@ -20,14 +39,20 @@ static void answer_problem(struct errand *e, unsigned status, const char *detail
 
 	buf_init(&body, 1024);
 	problem_write_body(&body, status, detail, NULL);
-	errand_answer(e, status, TEXT(PROBLEM_FIELD), buf_text(&body));
+	errand_answer(e, status, TEXT(PROBLEM_FIELD "Retry-After: 5\r\n"), buf_text(&body));
 	buf_done(&body);
 }
 
 static void on_errand(void *arg, struct errand *e)
 {
-	(void)arg;
-	answer_problem(e, 503, "Not ready");
+	struct billing *billing = arg;
+
+	if (!billing->is_started)
+		answer_problem(e, 503, "Starting; try again soon");
+	else if (text_is(e->path, billing->context.settings->webhook_path))
+		webhook_receive(billing->webhook, e);
+	else
+		answer_problem(e, 404, "Not found");
 }
 
 struct billing *billing_new(struct agent *agent)
@@ -50,15 +75,228 @@ struct errand_desk *billing_desk(const struct billing *billing)
 	return billing->desk;
 }
 
+/* ---- what happens between the parts ---- */
+
+static void on_event_stored(void *arg, const struct store_task *event)
+{
+	struct billing *billing = arg;
+
+	inbox_take(billing->inbox, event);
+}
+
+static void on_changed(void *arg, const struct store_account *before,
+		       const struct store_account *after)
+{
+	struct billing *billing = arg;
+
+	report_account_changed(billing->report, before, after);
+}
+
+static void on_meter_error(void *arg, const json_t *event)
+{
+	struct billing *billing = arg;
+
+	report_meter_error(billing->report, event);
+}
+
+static void on_catalog(void *arg)
+{
+	struct billing *billing = arg;
+
+	reconcile_soon(billing->reconcile);
+}
+
+/* ---- life ---- */
+
+static struct stripe_api_config api_config(const struct stripe_settings *settings)
+{
+	return (struct stripe_api_config){
+		.secret_key = settings->secret_key,
+		.base = settings->api_base,
+		.version = settings->api_version,
+		.calls_per_second = settings->calls_per_second,
+	};
+}
+
+void billing_configure(struct billing *billing)
+{
+	const struct config *config = billing->agent->rules->config;
+	struct stripe_api_config wanted;
+
+	billing->context.settings = &config->stripe;
+	billing->context.tiers = &config->tiers;
+	if (!billing->is_started)
+		return;
+	wanted = api_config(&config->stripe);
+	if (stripe_api_set_config(billing->context.api, &wanted))
+		log_error("reload: Stripe's settings stay as they were: out of memory");
+	/* Prices may belong to other tiers now. */
+	reconcile_soon(billing->reconcile);
+}
+
+static int make_parts(struct billing *billing)
+{
+	const struct inbox_listeners listeners = { .on_catalog = on_catalog,
+						   .on_meter_error = on_meter_error,
+						   .arg = billing };
+	struct stripe_context *context = &billing->context;
+	struct stripe_api_config wanted = api_config(context->settings);
+
+	billing->transfers = transfers_new(context->loop, MAX_TRANSFERS, MAX_PER_HOST);
+	if (!billing->transfers)
+		return -ENOMEM;
+	context->api = stripe_api_new(context->loop, billing->transfers, &wanted);
+	if (!context->api)
+		return -ENOMEM;
+	billing->inbox = inbox_new(context, &listeners);
+	billing->webhook = webhook_new(context, on_event_stored, billing);
+	billing->reconcile = reconcile_new(context, on_event_stored, billing);
+	billing->report = report_new(context);
+	return billing->inbox && billing->webhook && billing->reconcile && billing->report
+		       ? 0
+		       : -ENOMEM;
+}
+
+int billing_start(struct billing *billing)
+{
+	struct agent *agent = billing->agent;
+	int err;
+
+	if (!agent->rules->config->stripe.is_configured || billing->is_started)
+		return 0;
+	billing->context = (struct stripe_context){
+		.loop = &agent->loop,
+		.store = agent->store,
+		.mirror = agent->mirror,
+		.registry = agent->registry,
+		.slots = &agent->slots,
+		.on_changed = on_changed,
+		.on_changed_arg = billing,
+	};
+	billing_configure(billing);
+	err = make_parts(billing);
+	if (err)
+		return err;
+	billing->is_started = true;
+	inbox_start(billing->inbox);
+	reconcile_start(billing->reconcile);
+	report_start(billing->report);
+	return 0;
+}
+
 void billing_stop(struct billing *billing)
 {
 	if (!billing)
 		return;
+	billing->is_started = false;
 	errand_desk_close(billing->desk);
 	billing->desk = NULL;
+	report_stop(billing->report);
+	reconcile_stop(billing->reconcile);
+	inbox_stop(billing->inbox);
+	stripe_api_free(billing->context.api);
+	billing->context.api = NULL;
+	transfers_free(billing->transfers);
+	billing->transfers = NULL;
 }
 
 void billing_free(struct billing *billing)
 {
+	if (!billing)
+		return;
+	report_free(billing->report);
+	reconcile_free(billing->reconcile);
+	webhook_free(billing->webhook);
+	inbox_free(billing->inbox);
 	free(billing);
+}
+
+/* ---- what is told ---- */
+
+struct question {
+	admin_answered done;
+	void *arg;
+};
+
+static void on_reconciled(void *arg, const struct reconcile_report *report)
+{
+	struct question question = *(struct question *)arg;
+	json_t *answer = NULL;
+
+	free(arg);
+	if (!report->err)
+		answer = json_pack(
+			"{s:I, s:I, s:I, s:I, s:I, s:O}", "subscriptions", (json_int_t)report->seen,
+			"repaired", (json_int_t)report->repaired, "failed",
+			(json_int_t)report->failed, "missed_events", (json_int_t)report->missed,
+			"strays", (json_int_t)report->strays, "repairs", report->repairs);
+	question.done(question.arg, answer, report->why);
+}
+
+int billing_ask(struct billing *billing, enum admin_question question, uint64_t since_s,
+		admin_answered done, void *arg)
+{
+	struct question *q;
+	int err;
+
+	(void)since_s;
+	if (!billing->agent->rules->config->stripe.is_configured)
+		return -ENOSYS;
+	if (!billing->is_started)
+		return -EAGAIN;
+	if (question != ADMIN_SYNC)
+		return -ENOSYS;
+	q = malloc(sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	*q = (struct question){ done, arg };
+	err = reconcile_run(billing->reconcile, on_reconciled, q);
+	if (err)
+		free(q);
+	return err;
+}
+
+json_t *billing_status(const struct billing *billing)
+{
+	const struct inbox_counters *inbox;
+	const struct webhook_counters *webhook;
+
+	if (!billing || !billing->is_started)
+		return NULL;
+	inbox = inbox_counters(billing->inbox);
+	webhook = webhook_counters(billing->webhook);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "events_accepted",
+			 (json_int_t)webhook->accepted, "events_repeated",
+			 (json_int_t)webhook->repeated, "events_refused",
+			 (json_int_t)(webhook->forged + webhook->malformed), "events_pending",
+			 (json_int_t)inbox->pending, "events_failed", (json_int_t)inbox->failed,
+			 "fetch_failures", (json_int_t)inbox->failures, "reconciled_ms",
+			 (json_int_t)reconcile_last_ms(billing->reconcile));
+}
+
+int billing_metrics(const struct billing *billing, struct buf *out)
+{
+	const struct webhook_counters *webhook;
+	const struct inbox_counters *inbox;
+	struct metrics m = { .out = out };
+
+	if (!billing || !billing->is_started)
+		return 0;
+	inbox = inbox_counters(billing->inbox);
+	webhook = webhook_counters(billing->webhook);
+	metrics_family(&m, "tollgate_stripe_events_total", "counter",
+		       "Webhooks by what became of them.");
+	metrics_sample(&m, "result", "accepted", NULL, NULL, webhook->accepted);
+	metrics_sample(&m, "result", "repeated", NULL, NULL, webhook->repeated);
+	metrics_sample(&m, "result", "forged", NULL, NULL, webhook->forged);
+	metrics_sample(&m, "result", "malformed", NULL, NULL, webhook->malformed);
+	metrics_sample(&m, "result", "not_stored", NULL, NULL, webhook->failed);
+	metrics_family(&m, "tollgate_stripe_events_pending", "gauge",
+		       "Events that are stored and not yet worked.");
+	metrics_value(&m, inbox->pending);
+	metrics_family(&m, "tollgate_stripe_fetches_total", "counter",
+		       "Objects fetched because of events, and tries that failed.");
+	metrics_sample(&m, "result", "ok", NULL, NULL, inbox->fetches);
+	metrics_sample(&m, "result", "failed", NULL, NULL, inbox->failures);
+	return m.err;
 }

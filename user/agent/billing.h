@@ -1,24 +1,47 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * billing: the agent's own paths and what is behind them: webhooks, pages, and all talk with Stripe.
+ * billing: all that talks with Stripe and with customers, put together: webhooks, pages, reports.
  *
- * Control loop only. It is there whether or not Stripe is configured, because a reload may bring it.
+ * Its desk is there whether or not Stripe is configured; the rest only if it is, once the store is
+ * loaded. Control loop only.
  */
 #ifndef AGENT_BILLING_H
 #define AGENT_BILLING_H
 
+#include <jansson.h>
+
+#include "admin/admin.h"
 #include "http/errand.h"
 
 struct agent;
 struct billing;
 
-/* NULL when memory is short. */
+/* By the agent's configuration. NULL when memory is short. */
 struct billing *billing_new(struct agent *agent);
 
 /* Where workers bring requests on own paths. */
 struct errand_desk *billing_desk(const struct billing *billing);
 
-/* Take no more requests, end what is under way. Accepts NULL; billing_free() follows once the loop is empty. */
+/* The registry is there: begin. 0 or -ENOMEM. */
+int billing_start(struct billing *billing);
+
+/* The agent goes by another configuration. */
+void billing_configure(struct billing *billing);
+
+/* See admin.h: -ENOSYS without Stripe, -EAGAIN before the start. */
+int billing_ask(struct billing *billing, enum admin_question question, uint64_t since_s,
+		admin_answered done, void *arg);
+
+/* For `status`: a new object, or NULL without Stripe. */
+json_t *billing_status(const struct billing *billing);
+
+/* Prometheus text. 0 or the error of buf_append(). */
+int billing_metrics(const struct billing *billing, struct buf *out);
+
+/*
+ * Take no more requests, end what is under way; before the registry and the store are freed. Then, when
+ * the loop is empty, free. Accept NULL.
+ */
 void billing_stop(struct billing *billing);
 void billing_free(struct billing *billing);
 

@@ -10,9 +10,9 @@
 
 #include "agent/agent.h"
 #include "agent/config.h"
+#include "base/env.h"
 
 #define DEFAULT_CONFIG "/etc/tollgate/tollgate.yaml"
-#define ENV_LINE_MAX   4096
 
 struct options {
 	const char *config;
@@ -60,54 +60,16 @@ static int parse(int argc, char **argv, const char *usage, struct options *ret)
 	return -1;
 }
 
-/* One line "NAME=value", the value bare or in single or double quotes. -EINVAL for anything else. */
-static int set_variable(char *line)
-{
-	char *value = strchr(line, '='), quote;
-	size_t len;
-
-	if (!value || value == line)
-		return -EINVAL;
-	*value++ = '\0';
-	len = strlen(value);
-	quote = *value;
-	if (quote == '"' || quote == '\'') {
-		if (len < 2 || value[len - 1] != quote)
-			return -EINVAL;
-		value[len - 1] = '\0';
-		value++;
-	}
-	return setenv(line, value, 1) ? -errno : 0;
-}
-
 static int read_env_file(const char *path)
 {
-	char line[ENV_LINE_MAX];
-	unsigned number = 0;
-	FILE *file = fopen(path, "re");
-	int err = 0;
+	struct buf messages;
+	int err;
 
-	if (!file) {
-		fprintf(stderr, "%s: %s\n", path, strerror(errno));
-		return -errno;
-	}
-	while (!err && fgets(line, sizeof(line), file)) {
-		char *start = line + strspn(line, " \t");
-
-		number++;
-		if (strlen(line) == sizeof(line) - 1)
-			err = -EINVAL;
-		start[strcspn(start, "\r\n")] = '\0';
-		if (!*start || *start == '#')
-			continue;
-		if (!strncmp(start, "export ", 7))
-			start += 7;
-		if (!err)
-			err = set_variable(start);
-	}
-	fclose(file);
+	buf_init(&messages, 4096);
+	err = env_read_file(path, &messages);
 	if (err)
-		fprintf(stderr, "%s:%u: not a line NAME=value\n", path, number);
+		fwrite(buf_head(&messages), 1, buf_len(&messages), stderr);
+	buf_done(&messages);
 	return err;
 }
 
@@ -125,7 +87,7 @@ int agent_command_run(int argc, char **argv)
 	}
 	if (options.env_file && read_env_file(options.env_file))
 		return 1;
-	return agent_run(options.config);
+	return agent_run(options.config, options.env_file);
 }
 
 int agent_command_check(int argc, char **argv)

@@ -111,6 +111,10 @@ static void on_loaded(void *arg, int err)
 		agent_fail(agent, "out of memory");
 		return;
 	}
+	if (billing_start(agent->billing)) {
+		agent_fail(agent, "out of memory");
+		return;
+	}
 	agent->not_ready[0] = '\0';
 	agent->phase = AGENT_RUNNING;
 	agent->gate.mirror = agent->mirror;

@@ -10,6 +10,7 @@
 
 #include "agent/agent_private.h"
 #include "base/clock.h"
+#include "base/env.h"
 #include "base/log.h"
 
 /* Who waits for the workers to go by the new rules. */
@@ -77,12 +78,19 @@ static int prepare(struct agent *agent, struct buf *messages, struct ruleset **r
 		buf_append_str(messages, "the agent is stopping\n");
 		return -ECANCELED;
 	}
-	err = config_read(agent->config_path, &config, messages);
+	err = agent->env_file ? env_read_file(agent->env_file, messages) : 0;
+	if (!err)
+		err = config_read(agent->config_path, &config, messages);
 	if (err)
 		return err;
 	/* Workers find a listener's certificate by its place in the list. */
 	if (!config_same_listeners(old->config, config)) {
 		buf_append_str(messages, "listeners cannot change without a restart\n");
+		config_free(config);
+		return -EINVAL;
+	}
+	if (config->stripe.is_configured != old->config->stripe.is_configured) {
+		buf_append_str(messages, "stripe cannot be added or removed without a restart\n");
 		config_free(config);
 		return -EINVAL;
 	}
@@ -127,6 +135,7 @@ int reload(struct agent *agent, struct buf *messages, void (*done)(void *arg), v
 	name_what_needs_a_restart(old->config, fresh->config, messages);
 	agent->rules = fresh;
 	agent->tiers = &fresh->config->tiers;
+	billing_configure(agent->billing);
 	if (agent->fastpath && agent->phase == AGENT_RUNNING)
 		fastpath_set_action(agent->fastpath, fresh->config->fastpath.action);
 	log_set_level(fresh->config->log);

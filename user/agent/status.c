@@ -97,16 +97,16 @@ json_t *status_json(void *arg)
 	for (unsigned i = 0; i < TOLLGATE_VERDICT_COUNT; i++)
 		json_object_set_new(verdicts, verdict_labels[i],
 				    json_integer((json_int_t)sum.verdicts[i]));
-	return json_pack("{s:s, s:b, s:s, s:i, s:I, s:i, s:i, s:I, s:I, s:s, s:o, s:o}", "version",
-			 TOLLGATE_VERSION, "ready", is_ready, "why", agent->not_ready, "pid",
-			 (int)getpid(), "uptime_seconds",
+	return json_pack("{s:s, s:b, s:s, s:i, s:I, s:i, s:i, s:I, s:I, s:s, s:o, s:o, s:o*}",
+			 "version", TOLLGATE_VERSION, "ready", is_ready, "why", agent->not_ready,
+			 "pid", (int)getpid(), "uptime_seconds",
 			 (json_int_t)((clock_mono_ns() - agent->started_ns) / NS_PER_SECOND),
 			 "workers", (int)agent->workers_started, "connections",
 			 (int)connections(agent), "accounts",
 			 (json_int_t)(agent->mirror ? mirror_accounts(agent->mirror) : 0), "keys",
 			 (json_int_t)(agent->mirror ? mirror_keys(agent->mirror) : 0), "store",
 			 agent->rules->config->store, "requests", verdicts, "fastpath",
-			 json_fastpath(agent));
+			 json_fastpath(agent), "stripe", billing_status(agent->billing));
 }
 
 static void write_requests(struct metrics *m, const struct proxy_counters *sum, const uint64_t *xdp)
@@ -187,5 +187,7 @@ int status_metrics(void *arg, struct buf *out)
 	write_requests(&m, &sum, xdp);
 	write_answers(&m, &sum);
 	write_state(&m, agent);
+	if (!m.err)
+		m.err = billing_metrics(agent->billing, out);
 	return m.err;
 }

@@ -17,6 +17,8 @@
 
 #include <yaml.h>
 
+#include "base/env.h"
+
 #define MAX_MESSAGES 50
 
 struct conf {
@@ -329,6 +331,7 @@ static size_t expand_one(struct conf *conf, const struct conf_node *node, struct
 		return 0;
 	}
 	snprintf(name, sizeof(name), "%.*s", (int)name_len, inner.ptr);
+	env_hide(name); /* it may be a secret */
 	value = getenv(name);
 	if (!value && !fallback.ptr) {
 		conf_error(conf, node, "the environment has no '%s'", name);

@@ -14,6 +14,7 @@
 int cli_account(int argc, char **argv, const struct cli_options *options);
 int cli_key(int argc, char **argv, const struct cli_options *options);
 int cli_reload(int argc, char **argv, const struct cli_options *options);
+int cli_sync(int argc, char **argv, const struct cli_options *options);
 int cli_status(int argc, char **argv, const struct cli_options *options);
 int cli_usage(int argc, char **argv, const struct cli_options *options);
 int cli_version(int argc, char **argv, const struct cli_options *options);

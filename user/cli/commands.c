@@ -8,6 +8,7 @@ const struct cli_command cli_commands[] = {
 	{ "key", "create, list, revoke, rotate and import API keys", cli_key },
 	{ "usage", "requests counted for each account", cli_usage },
 	{ "reload", "let the running agent read its configuration again", cli_reload },
+	{ "sync", "hold all subscriptions against Stripe's", cli_sync },
 	{ "version", "the version of this program", cli_version },
 	{ NULL, NULL, NULL },
 };

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The life of a subscription, as it reaches the verdicts."""
+import http.client
+import json
+import time
+
+import pytest
+import stripe
+
+from billing import SECRET_KEY, WEBHOOK_PATH, WEBHOOK_SECRET, Billing
+from lab import wait_until
+
+SECOND = 1.0
+
+
+def sign(body, secret=WEBHOOK_SECRET, when=None):
+    """As Stripe's own library does."""
+    when = int(when or time.time())
+    signature = stripe.WebhookSignature._compute_signature(f"{when}.{body}", secret)
+    return f"t={when},v1={signature}"
+
+
+def post_event(billing, body, header=None, path=WEBHOOK_PATH):
+    """Status and body of the answer to a webhook."""
+    connection = http.client.HTTPConnection(billing.agent.address[0], billing.agent.port, timeout=10)
+    headers = {"Content-Type": "application/json"}
+    if header is not None:
+        headers["Stripe-Signature"] = header
+    connection.request("POST", path, body, headers)
+    answer = connection.getresponse()
+    said = answer.read().decode()
+    connection.close()
+    return answer.status, said
+
+
+def event(kind, obj, name="evt_1", **fields):
+    return json.dumps({"id": name, "object": "event", "type": kind, "created": int(time.time()), "livemode": False,
+                       "api_version": "2026-10-28.endive", "data": {"object": obj}, **fields})
+
+
+def takes_effect(billing, account, status):
+    """Within a second of the change, which has just been made."""
+    begin = time.monotonic()
+    wait_until(lambda: billing.status(account) == status, f"status {status}")
+    assert time.monotonic() - begin < SECOND
+
+
+@pytest.fixture
+def billing(make):
+    return Billing(make)
+
+
+def test_a_subscription_lives_and_dies(billing):
+    sub = billing.subscribe()
+    shown = billing.wait_account(sub.id, status="active", tier="basic")
+    assert shown["customer"] == sub.customer
+    account = billing.key_for(sub.id)
+    assert billing.status(account) == 200
+    # It falls behind: grace. The default is a week.
+    billing.fake.payments(sub.customer, "fails")
+    billing.fake.renew(sub.id)
+    billing.wait_account(sub.id, status="past_due")
+    assert billing.status(account) == 200
+    # It pays again.
+    billing.fake.payments(sub.customer, None)
+    billing.fake.advance(days=7)
+    billing.wait_account(sub.id, status="active")
+    assert billing.status(account) == 200
+    # It goes.
+    billing.cancel(sub)
+    takes_effect(billing, account, 403)
+    assert billing.account_of(sub.id)["status"] == "canceled"
+
+
+def test_grace_begins_with_the_first_failure_and_survives_restarts(make):
+    tiers = [{"name": "basic", "prices": ["price_basic"], "grace": "3s"}]
+    billing = Billing(make, tiers=tiers)
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    billing.fake.payments(sub.customer, "fails")
+    billing.fake.renew(sub.id)
+    began = time.monotonic()
+    billing.wait_account(sub.id, status="past_due")
+    assert billing.status(account) == 200
+    assert billing.agent.stop() == 0
+    billing.agent.start()
+    billing.fake.advance(days=3)  # the next attempt fails too
+    wait_until(lambda: billing.status(account) == 403, "the grace's end", timeout=10)
+    assert time.monotonic() - began < 6  # neither the restart nor the second failure began it anew
+    billing.fake.payments(sub.customer, None)
+    billing.fake.advance(days=7)
+    wait_until(lambda: billing.status(account) == 200, "access after the payment")
+
+
+@pytest.mark.parametrize("status,answer", [
+    ("trialing", 200), ("active", 200), ("past_due", 200), ("unpaid", 403), ("incomplete", 403),
+    ("incomplete_expired", 403), ("paused", 403), ("canceled", 403)])
+def test_status_decides_over_access(billing, status, answer):
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    billing.fake.control("POST", f"/subscriptions/{sub.id}/status", status=status)
+    billing.wait_account(sub.id, status=status)
+    assert billing.status(account) == answer
+
+
+def test_an_unknown_status_changes_nothing(billing):
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    billing.fake.control("POST", f"/subscriptions/{sub.id}/status", status="sleeping")
+    wait_until(lambda: "unknown status 'sleeping'" in billing.agent.log(), "a line in the log")
+    billing.fake.settle()
+    assert billing.status(account) == 200
+
+
+def test_a_tier_changes_at_once_and_the_quota_goes_on(make):
+    tiers = [{"name": "small", "prices": ["price_basic"], "quota": "5/month"},
+             {"name": "large", "prices": ["pro_monthly"], "quota": "8/month"}]
+    billing = Billing(make, tiers=tiers)
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    assert [billing.status(account) for _ in range(6)] == [200] * 5 + [429]
+    billing.change(sub, items=[{"id": sub["items"].data[0].id, "price": "price_pro"}])
+    takes_effect(billing, account, 200)
+    assert [billing.status(account) for _ in range(3)] == [200, 200, 429]
+
+
+def test_no_tier_no_access(billing):
+    billing.fake.price("price_other")
+    sub = billing.subscribe("price_other")
+    account = billing.key_for(sub.id)
+    assert billing.status(account) == 403
+    assert "no tier names its price price_other" in billing.agent.log()
+
+
+def test_two_accounts_of_one_customer_share_no_meter(billing):
+    customer = billing.customer()
+    first = billing.key_for(billing.subscribe("price_metered", customer).id)
+    second = billing.key_for(billing.subscribe("price_metered", customer).id)
+    assert billing.status(first) == 200
+    assert billing.status(second) == 403
+    assert "same meter 'api_requests'" in billing.agent.log()
+
+
+def test_duplicates_and_disorder_end_where_stripe_is(billing):
+    billing.fake.rule("hold")
+    subs = [billing.subscribe() for _ in range(8)]
+    for number, sub in enumerate(subs):
+        billing.fake.payments(sub.customer, "fails")
+        billing.fake.renew(sub.id)
+        if number % 2:
+            billing.fake.payments(sub.customer, None)
+            billing.fake.advance(days=7)
+        if number % 4 == 3:
+            billing.cancel(sub)
+    billing.fake.release(shuffle=True, copies=3)
+    assert billing.fake.settle()
+    for sub in subs:
+        now = stripe.Subscription.retrieve(sub.id, **billing.auth())
+        billing.wait_account(sub.id, status=now.status)
+    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "all events worked")
+    for sub in subs:
+        now = stripe.Subscription.retrieve(sub.id, **billing.auth())
+        assert billing.account_of(sub.id)["status"] == now.status
+    assert billing.agent.metric("tollgate_stripe_events_total", result="repeated") > 0
+
+
+def test_thin_events_lead_to_the_same(make):
+    billing = Billing(make, webhook=False)
+    billing.fake.endpoint(billing.agent.url(WEBHOOK_PATH), payload="thin")
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    assert billing.status(account) == 200
+    billing.cancel(sub)
+    wait_until(lambda: billing.status(account) == 403, "the end")
+
+
+def test_lost_events_are_found_by_sync(billing):
+    kept, lost = billing.subscribe(), billing.subscribe()
+    account = billing.key_for(lost.id)
+    billing.wait_account(kept.id)
+    billing.fake.rule("drop")
+    billing.cancel(lost)
+    never = billing.subscribe("pro_monthly" if False else "price_pro")
+    billing.fake.settle()
+    assert billing.status(account) == 200
+    report = billing.agent.json("sync")
+    assert report["subscriptions"] == 3 and report["repaired"] == 2 and report["failed"] == 0
+    assert {r["subscription"] for r in report["repairs"]} == {lost.id, never.id}
+    assert billing.status(account) == 403
+    assert billing.account_of(never.id)["tier"] == "pro"
+    assert billing.agent.json("sync")["repaired"] == 0
+
+
+def test_a_start_finds_what_happened_while_down(billing):
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    assert billing.agent.stop() == 0
+    billing.cancel(sub)
+    billing.agent.start()
+    wait_until(lambda: billing.status(account) == 403, "the cancellation")
+
+
+def test_stripe_away_means_the_snapshot_holds_until_it_is_back(billing):
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "quiet")
+    time.sleep(1.1)  # events have seconds; one of the same second as a fetch does not count as newer
+    billing.fake.fault(path="/v1/subscriptions.*", method="GET", status=500)
+    billing.fake.control("POST", f"/subscriptions/{sub.id}/status", status="unpaid")
+    takes_effect(billing, account, 403)
+    assert billing.agent.status()["stripe"]["events_pending"] > 0
+    billing.fake.no_faults()
+    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "the fetch")
+
+
+def test_a_crash_after_the_acknowledgement_loses_no_event(billing):
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "quiet")
+    billing.fake.fault(path="/v1/.*", method="GET", status=500)
+    billing.fake.endpoint(id=billing.fake.control("GET", "/endpoints")["endpoints"][0]["id"], payload="thin")
+    billing.cancel(sub)
+    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] > 0, "the event")
+    billing.agent.kill()
+    billing.fake.no_faults()
+    billing.agent.configure(stripe={"reconcile_every": "7d"})
+    billing.agent.start()
+    wait_until(lambda: billing.status(account) == 403, "the cancellation")
+
+
+def test_pause_collection_follows_the_policy(make):
+    for policy, status in (("allow", 200), ("refuse", 403)):
+        billing = Billing(make, stripe={"on_pause_collection": policy})
+        sub = billing.subscribe()
+        account = billing.key_for(sub.id)
+        billing.change(sub, pause_collection={"behavior": "void"})
+        billing.fake.settle()
+        wait_until(lambda: billing.status(account) == status, policy)
+
+
+def test_a_deleted_customer_has_no_keys(billing):
+    customer = billing.customer()
+    sub = billing.subscribe(customer=customer)
+    account = billing.key_for(sub.id)
+    stripe.Customer.delete(customer.id, **billing.auth())
+    wait_until(lambda: billing.status(account) == 401, "the end of its keys")
+
+
+@pytest.mark.parametrize("policy,status", [("notify", 200), ("suspend", 403)])
+def test_a_dispute_follows_the_policy(make, policy, status):
+    billing = Billing(make, stripe={"on_dispute": policy})
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    dispute = {"id": "dp_1", "object": "dispute", "charge": "ch_1", "customer": sub.customer}
+    billing.fake.fault(method="GET", path="/v1/(disputes|charges)/.*", status=200,
+                       body=json.dumps({"id": "dp_1", "object": "dispute", "charge": {
+                           "id": "ch_1", "object": "charge", "customer": sub.customer}}))
+    assert post_event(billing, body := event("charge.dispute.created", dispute), sign(body))[0] == 200
+    wait_until(lambda: "is disputed or refunded" in billing.agent.log(), "the dispute")
+    wait_until(lambda: billing.status(account) == status, policy)
+
+
+def test_entitlements_give_features(make):
+    routes = [{"path": "/v1/export/", "upstream": "api", "feature": "export"}, {"path": "/", "upstream": "api"}]
+    tiers = [{"name": "basic", "prices": ["price_ent"], "entitlements": True},
+             {"name": "pro", "features": ["export"]}]
+    billing = Billing(make, tiers=tiers, routes=routes)
+    billing.fake.price("price_ent", features=["export"])
+    account = billing.key_for(billing.subscribe("price_ent").id)
+    wait_until(lambda: billing.agent.get("/v1/export/x", account).status == 200, "the feature")
+
+
+# Webhooks.
+
+def test_only_what_stripe_signed_is_taken(billing):
+    body = event("ping", {"id": "x"})
+    now = time.time()
+    rows = [
+        (None, 400, "Missing signature header"),
+        (sign(body, "whsec_other"), 400, "Signature verification failed"),
+        (sign(body, when=now - 301), 400, "Signature verification failed"),
+        ("t=1", 400, "Signature verification failed"),
+        ("", 400, "Signature verification failed"),
+        (sign(body) + ",v1=" + "0" * 64, 200, "received"),
+        (sign(body).replace("v1=", "v0="), 400, "Signature verification failed"),
+    ]
+    for header, status, words in rows:
+        got = post_event(billing, body, header)
+        assert got[0] == status and words in got[1], (header, got)
+    assert post_event(billing, body + " ", sign(body))[0] == 400
+    for bad in ("{}", "[]", "nonsense", "", event("ping", {"id": "x"}, livemode=True)):
+        got = post_event(billing, bad, sign(bad))
+        assert got[0] == 400 and "Invalid payload" in got[1], (bad, got)
+    large = "x" * (1 << 20) + "x"
+    assert post_event(billing, large, sign(large))[0] == 413
+    connection = http.client.HTTPConnection(billing.agent.address[0], billing.agent.port, timeout=10)
+    connection.request("GET", WEBHOOK_PATH)
+    assert connection.getresponse().status == 405
+    connection.close()
+
+
+def test_a_rolled_secret_is_accepted_after_sighup(billing):
+    body = event("ping", {"id": "x"}, "evt_rolled")
+    assert post_event(billing, body, sign(body, "whsec_new"))[0] == 400
+    billing.agent.configure(stripe={"webhook_secrets": ["whsec_new", WEBHOOK_SECRET]})
+    billing.agent.cli("reload")
+    assert post_event(billing, body, sign(body, "whsec_new"))[0] == 200
+    body = event("ping", {"id": "x"}, "evt_old")
+    assert post_event(billing, body, sign(body))[0] == 200
+
+
+def test_unknown_types_are_accepted_and_logged(billing):
+    body = event("tax.settings.updated", {"id": "x", "object": "tax"}, "evt_unknown")
+    assert post_event(billing, body, sign(body))[0] == 200
+    wait_until(lambda: "tax.settings.updated" in billing.agent.log(), "a line in the log")
+
+
+def test_an_own_path_hides_a_route_and_needs_no_key(billing):
+    assert billing.agent.get(WEBHOOK_PATH).status == 405
+    assert billing.agent.get(WEBHOOK_PATH + "x").status == 401
+
+
+def test_the_secret_is_nowhere_to_be_seen(billing):
+    billing.subscribe()
+    billing.fake.settle()
+    assert SECRET_KEY not in billing.agent.log() and WEBHOOK_SECRET not in billing.agent.log()
+    for call in billing.fake.calls():
+        assert SECRET_KEY not in json.dumps(call.get("params", {}))
+
+
+def test_calls_are_pinned_to_a_version(billing):
+    billing.key_for(billing.subscribe().id)
+    seen = [c for c in billing.fake.calls(path="/v1/subscriptions")]
+    ours = [c for c in seen if c["headers"].get("stripe-version") == "2026-10-28.endive"]
+    assert ours, seen
+
+
+def test_ten_thousand_events_with_repeats_end_where_stripe_is(make):
+    billing = Billing(make, webhook=False, max_accounts=4096)
+    made = billing.fake.seed(200, "price_basic")
+    events = []
+    words = ["active", "past_due", "unpaid", "active", "trialing"]
+    for turn in range(40):
+        for number, one in enumerate(made):
+            obj = {"id": one["subscription"], "object": "subscription", "customer": one["customer"],
+                   "status": words[(turn + number) % 5], "items": {"object": "list", "data": []}}
+            events.append(event("customer.subscription.updated", obj, f"evt_{turn}_{number}"))
+    events += events[::4]
+    assert len(events) == 10000
+    order = sorted(range(len(events)), key=lambda i: i * 7919 % 10007)
+    connection = http.client.HTTPConnection(billing.agent.address[0], billing.agent.port, timeout=30)
+    for i in order:
+        connection.request("POST", WEBHOOK_PATH, events[i], {"Stripe-Signature": sign(events[i])})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+    connection.close()
+    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "all worked", timeout=60)
+    assert billing.agent.metric("tollgate_stripe_events_total", result="accepted") == 8000
+    assert billing.agent.metric("tollgate_stripe_events_total", result="repeated") == 2000
+    assert {a["status"] for a in billing.accounts()} == {"active"}
+    assert len(billing.accounts()) == 200

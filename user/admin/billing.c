@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* admin: calls about billing, which the agent answers when it has asked Stripe. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "admin/admin_private.h"
+
+static void on_answered(void *arg, json_t *answer, const char *why)
+{
+	struct admin_request *r = arg;
+
+	if (answer)
+		admin_answer_json(r, 200, answer);
+	else
+		admin_fail(r, 502, "Stripe could not be asked: %s", why);
+}
+
+static void ask(struct admin_request *r, enum admin_question question, uint64_t since_s)
+{
+	int err = r->agent->ask(r->agent->arg, question, since_s, on_answered, r);
+
+	if (err == -ENOSYS)
+		admin_fail(r, 409, "Stripe is not configured");
+	else if (err == -EAGAIN)
+		admin_fail(r, 503, "not ready yet");
+	else if (err)
+		admin_fail_errno(r, err, "billing");
+}
+
+void admin_sync(struct admin_request *r, const char *id)
+{
+	(void)id;
+	ask(r, ADMIN_SYNC, 0);
+}
+
+void admin_drift(struct admin_request *r, const char *id)
+{
+	uint64_t since_s = 0;
+	char text[32];
+
+	(void)id;
+	if (admin_query(r, "since", text, sizeof(text)) &&
+	    text_parse_u64(text_of(text), UINT32_MAX, &since_s)) {
+		admin_fail(r, 400, "since is a time in Unix seconds");
+		return;
+	}
+	ask(r, ADMIN_DRIFT, since_s);
+}

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * api: calls to Stripe's API.
+ *
+ * A call is in one list at a time: ready (two of them, by urgency), resting before another try, or on
+ * its way. One timer wakes whatever is next: the limiter's next place, or the first rest that is over.
+ */
+#include "stripe/api.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <curl/curl.h>
+#include <openssl/crypto.h>
+
+#include "base/buf.h"
+#include "base/crypto.h"
+#include "base/log.h"
+
+#define MAX_WAITING	  20000
+#define MAX_ON_THE_WAY	  20
+#define MAX_TRIES	  5
+#define MAX_TRIES_URGENT  2
+#define FIRST_REST_MS	  500
+#define MAX_REST_MS	  8000
+#define MAX_ASKED_REST_MS 60000 /* of what Retry-After may ask for */
+#define CONNECT_MS	  10000
+#define TOTAL_MS	  30000
+#define TOTAL_URGENT_MS	  15000
+#define MAX_ANSWER	  (16 << 20)
+#define WHY_MAX		  512
+
+struct call {
+	struct call *next;
+	struct stripe_api *api; /* borrowed */
+	stripe_done done;
+	void *arg;
+	char *method, *path, *form, *key; /* owned */
+	struct transfer *transfer;	  /* on its way */
+	bool is_urgent;
+	unsigned tries;
+	uint64_t due_ms; /* resting: loop time */
+};
+
+struct call_list {
+	struct call *first, **last;
+};
+
+struct stripe_api {
+	uv_loop_t *loop;		      /* borrowed */
+	struct transfers *transfers;	      /* borrowed */
+	char *authorization, *base, *version; /* owned */
+	uv_timer_t timer;
+	struct call_list urgent, ready, resting, on_the_way;
+	unsigned on_the_way_count;
+	uint64_t interval_us, next_us; /* limiter: when the next place is free */
+	struct stripe_api_counters counters;
+};
+
+static void pump(struct stripe_api *api);
+
+/* ---- lists ---- */
+
+static void list_init(struct call_list *list)
+{
+	list->first = NULL;
+	list->last = &list->first;
+}
+
+static void list_push(struct call_list *list, struct call *call)
+{
+	call->next = NULL;
+	*list->last = call;
+	list->last = &call->next;
+}
+
+static void list_remove(struct call_list *list, struct call *call)
+{
+	struct call **at = &list->first;
+
+	while (*at != call)
+		at = &(*at)->next;
+	*at = call->next;
+	if (!*at)
+		list->last = at;
+}
+
+static void call_free(struct call *call)
+{
+	free(call->method);
+	free(call->path);
+	free(call->form);
+	free(call->key);
+	free(call);
+}
+
+static void list_free(struct call_list *list)
+{
+	while (list->first) {
+		struct call *call = list->first;
+
+		list->first = call->next;
+		call_free(call);
+	}
+}
+
+/* ---- answers ---- */
+
+static const char *text_at(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "";
+}
+
+static uint64_t date_of(const struct transfer_result *result)
+{
+	struct text date;
+	char copy[64];
+	time_t at;
+
+	if (!transfer_field(result, "Date", &date) || date.len >= sizeof(copy))
+		return 0;
+	snprintf(copy, sizeof(copy), "%.*s", TEXT_ARG(date));
+	at = curl_getdate(copy, NULL);
+	return at > 0 ? (uint64_t)at : 0;
+}
+
+static bool should_retry(const struct transfer_result *result)
+{
+	struct text word;
+
+	if (result->err)
+		return result->err != -EMSGSIZE;
+	if (result->status < 300)
+		return false;
+	if (transfer_field(result, "Stripe-Should-Retry", &word))
+		return text_is(word, "true");
+	return result->status == 409 || result->status == 429 || result->status >= 500;
+}
+
+/* How long to rest: a random part, but at least half, of a time that doubles; or what was asked for. */
+static uint64_t rest_ms(const struct call *call, const struct transfer_result *result)
+{
+	uint64_t span_ms = (uint64_t)FIRST_REST_MS << (call->tries - 1), jitter = 0, asked_s;
+	struct text word;
+
+	if (span_ms > MAX_REST_MS)
+		span_ms = MAX_REST_MS;
+	crypto_random(&jitter, sizeof(jitter));
+	span_ms = span_ms / 2 + jitter % (span_ms / 2);
+	if (!result->err && transfer_field(result, "Retry-After", &word) &&
+	    !text_parse_u64(word, MAX_ASKED_REST_MS / 1000, &asked_s) && asked_s * 1000 > span_ms)
+		span_ms = asked_s * 1000;
+	return span_ms;
+}
+
+static void describe(const struct call *call, const struct transfer_result *result,
+		     struct stripe_answer *answer, const json_t *body, char why[WHY_MAX])
+{
+	const json_t *error = json_object_get(body, "error");
+	struct text id = TEXT("");
+
+	answer->type = text_at(error, "type");
+	answer->code = text_at(error, "code");
+	answer->message = text_at(error, "message");
+	answer->why = why;
+	why[0] = '\0';
+	if (!answer->err)
+		return;
+	transfer_field(result, "Request-Id", &id);
+	if (result->err)
+		snprintf(why, WHY_MAX, "%s %.64s: %s", call->method, call->path,
+			 result->words[0] ? result->words : strerror(-result->err));
+	else
+		snprintf(why, WHY_MAX, "%s %.64s: %u %s%s%s: %.200s (request %.*s)", call->method,
+			 call->path, result->status, answer->type, answer->code[0] ? " " : "",
+			 answer->code, answer->message, (int)(id.len < 64 ? id.len : 64), id.ptr);
+}
+
+static void finish(struct call *call, const struct transfer_result *result)
+{
+	struct stripe_api *api = call->api;
+	struct stripe_answer answer = { .err = result->err, .status = result->status };
+	char why[WHY_MAX];
+	json_t *body = NULL;
+
+	if (!answer.err) {
+		body = json_loadb(result->body.ptr ? result->body.ptr : "", result->body.len, 0,
+				  NULL);
+		answer.date_s = date_of(result);
+		if (result->status < 200 || result->status > 299)
+			answer.err = -EREMOTEIO;
+		else if (!json_is_object(body))
+			answer.err = -EBADMSG;
+		else
+			answer.body = body;
+	}
+	describe(call, result, &answer, body, why);
+	api->counters.waiting--;
+	api->counters.failures += answer.err != 0;
+	call->done(call->arg, &answer);
+	json_decref(body);
+	call_free(call);
+}
+
+static void on_transfer(void *arg, const struct transfer_result *result)
+{
+	struct call *call = arg;
+	struct stripe_api *api = call->api;
+
+	call->transfer = NULL;
+	list_remove(&api->on_the_way, call);
+	api->on_the_way_count--;
+	if (should_retry(result) &&
+	    call->tries < (call->is_urgent ? MAX_TRIES_URGENT : MAX_TRIES)) {
+		call->due_ms = uv_now(api->loop) + rest_ms(call, result);
+		list_push(&api->resting, call);
+		pump(api);
+		return;
+	}
+	pump(api);
+	finish(call, result);
+}
+
+/* ---- sending ---- */
+
+static int send_call(struct call *call)
+{
+	struct stripe_api *api = call->api;
+	bool is_post = !strcmp(call->method, "POST");
+	char key[320];
+	const char *fields[] = {
+		api->authorization,
+		api->version,
+		is_post ? "Content-Type: application/x-www-form-urlencoded" : NULL,
+		is_post ? key : NULL,
+		NULL,
+	};
+	struct transfer_request request = {
+		.method = call->method,
+		.fields = fields,
+		.body = is_post ? text_of(call->form) : (struct text){ 0 },
+		.connect_ms = CONNECT_MS,
+		.total_ms = call->is_urgent ? TOTAL_URGENT_MS : TOTAL_MS,
+		.max_answer_bytes = MAX_ANSWER,
+	};
+	char *url;
+	int err;
+
+	snprintf(key, sizeof(key), "Idempotency-Key: %s", call->key);
+	if (asprintf(&url, "%s%s", api->base, call->path) < 0)
+		return -ENOMEM;
+	request.url = url;
+	err = transfer_request(api->transfers, &request, on_transfer, call, &call->transfer);
+	free(url);
+	return err;
+}
+
+static void start(struct call *call)
+{
+	struct stripe_api *api = call->api;
+	int err;
+
+	call->tries++;
+	api->counters.calls++;
+	api->counters.retries += call->tries > 1;
+	err = send_call(call);
+	if (err) {
+		finish(call, &(struct transfer_result){ .err = err, .words = "" });
+		return;
+	}
+	list_push(&api->on_the_way, call);
+	api->on_the_way_count++;
+}
+
+/* Calls whose rest is over become ready. Returns when the next one will be; UINT64_MAX: none rests. */
+static uint64_t wake_rested(struct stripe_api *api, uint64_t now_ms)
+{
+	uint64_t next_ms = UINT64_MAX;
+	struct call *call, *following;
+
+	for (call = api->resting.first; call; call = following) {
+		following = call->next;
+		if (call->due_ms > now_ms) {
+			next_ms = call->due_ms < next_ms ? call->due_ms : next_ms;
+			continue;
+		}
+		list_remove(&api->resting, call);
+		list_push(call->is_urgent ? &api->urgent : &api->ready, call);
+	}
+	return next_ms;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	pump(timer->data);
+}
+
+/* Send what may be sent now; set the timer for what may be sent later. */
+static void pump(struct stripe_api *api)
+{
+	uint64_t now_ms = uv_now(api->loop), now_us = now_ms * 1000, next_ms;
+
+	next_ms = wake_rested(api, now_ms);
+	/* A second's worth may be saved up. */
+	if (api->next_us + 1000000 < now_us)
+		api->next_us = now_us - 1000000;
+	while ((api->urgent.first || api->ready.first) && api->on_the_way_count < MAX_ON_THE_WAY) {
+		struct call_list *list = api->urgent.first ? &api->urgent : &api->ready;
+		struct call *call = list->first;
+
+		if (api->next_us > now_us) {
+			uint64_t place_ms = api->next_us / 1000 + 1;
+
+			next_ms = place_ms < next_ms ? place_ms : next_ms;
+			break;
+		}
+		api->next_us += api->interval_us;
+		list_remove(list, call);
+		start(call);
+	}
+	if (next_ms != UINT64_MAX)
+		uv_timer_start(&api->timer, on_timer, next_ms > now_ms ? next_ms - now_ms : 0, 0);
+}
+
+/* ---- public ---- */
+
+static void refuse(stripe_done done, void *arg, int err, const char *why)
+{
+	const struct stripe_answer answer = {
+		.err = err, .type = "", .code = "", .message = "", .why = why
+	};
+
+	done(arg, &answer);
+}
+
+static char *make_key(const char *given)
+{
+	uint8_t bytes[16];
+	char hex[33];
+
+	if (given)
+		return strdup(given);
+	if (crypto_random(bytes, sizeof(bytes)))
+		return NULL;
+	text_hex(bytes, sizeof(bytes), hex);
+	return strdup(hex);
+}
+
+void stripe_api_call(struct stripe_api *api, const struct stripe_call *wanted, stripe_done done,
+		     void *arg)
+{
+	struct call *call;
+
+	if (api->counters.waiting >= MAX_WAITING) {
+		refuse(done, arg, -ENOBUFS, "too many calls to Stripe are waiting");
+		return;
+	}
+	call = calloc(1, sizeof(*call));
+	if (call) {
+		call->method = strdup(wanted->method);
+		call->path = strdup(wanted->path);
+		call->form = text_dup(wanted->form);
+		call->key = make_key(wanted->idempotency_key);
+	}
+	if (!call || !call->method || !call->path || !call->form || !call->key) {
+		if (call)
+			call_free(call);
+		refuse(done, arg, -ENOMEM, "out of memory");
+		return;
+	}
+	call->api = api;
+	call->done = done;
+	call->arg = arg;
+	call->is_urgent = wanted->is_interactive;
+	api->counters.waiting++;
+	list_push(call->is_urgent ? &api->urgent : &api->ready, call);
+	/* Not from within: the caller is in the middle of something. */
+	uv_update_time(api->loop);
+	uv_timer_start(&api->timer, on_timer, 0, 0);
+}
+
+const struct stripe_api_counters *stripe_api_counters(const struct stripe_api *api)
+{
+	return &api->counters;
+}
+
+static void free_secret(char *text)
+{
+	if (text)
+		OPENSSL_cleanse(text, strlen(text));
+	free(text);
+}
+
+int stripe_api_set_config(struct stripe_api *api, const struct stripe_api_config *config)
+{
+	char *authorization, *version = NULL, *base = strdup(config->base);
+
+	if (asprintf(&authorization, "Authorization: Bearer %s", config->secret_key) < 0)
+		authorization = NULL;
+	if (asprintf(&version, "Stripe-Version: %s", config->version) < 0)
+		version = NULL;
+	if (!authorization || !version || !base) {
+		free_secret(authorization);
+		free(version);
+		free(base);
+		return -ENOMEM;
+	}
+	free_secret(api->authorization);
+	free(api->version);
+	free(api->base);
+	api->authorization = authorization;
+	api->version = version;
+	api->base = base;
+	api->interval_us = 1000000 / (config->calls_per_second ? config->calls_per_second : 1);
+	return 0;
+}
+
+struct stripe_api *stripe_api_new(uv_loop_t *loop, struct transfers *transfers,
+				  const struct stripe_api_config *config)
+{
+	struct stripe_api *api = calloc(1, sizeof(*api));
+
+	if (!api)
+		return NULL;
+	if (stripe_api_set_config(api, config)) {
+		free(api);
+		return NULL;
+	}
+	api->loop = loop;
+	api->transfers = transfers;
+	list_init(&api->urgent);
+	list_init(&api->ready);
+	list_init(&api->resting);
+	list_init(&api->on_the_way);
+	uv_timer_init(loop, &api->timer);
+	uv_unref((uv_handle_t *)&api->timer);
+	api->timer.data = api;
+	return api;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+void stripe_api_free(struct stripe_api *api)
+{
+	if (!api)
+		return;
+	for (struct call *call = api->on_the_way.first; call; call = call->next)
+		transfer_cancel(call->transfer);
+	list_free(&api->urgent);
+	list_free(&api->ready);
+	list_free(&api->resting);
+	list_free(&api->on_the_way);
+	free_secret(api->authorization);
+	free(api->version);
+	free(api->base);
+	uv_close((uv_handle_t *)&api->timer, on_timer_closed);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* apply: what a subscription means for its account. */
+#include "stripe/apply.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "enforce/account.h"
+
+#define MAX_SIBLINGS 64 /* accounts of one customer that are looked at */
+
+/* Who asked, kept over the registry's work. */
+struct application {
+	const struct stripe_context *context; /* borrowed */
+	registry_done done;
+	void *arg;
+};
+
+static void on_applied(void *arg, const struct registry_result *result)
+{
+	struct application *a = arg;
+	const struct stripe_context *context = a->context;
+
+	if (!result->err && result->is_changed && context->on_changed)
+		context->on_changed(context->on_changed_arg, result->before, result->account);
+	a->done(a->arg, result);
+	free(a);
+}
+
+/*
+ * Meter events belong to a customer: were two accounts of one to share a meter, Stripe would bill one
+ * subscription's usage to both. The account that was there first keeps it.
+ */
+static bool shares_meter(const struct stripe_context *context, const struct subscription *s,
+			 const struct tier *tier)
+{
+	uint64_t ids[MAX_SIBLINGS];
+	unsigned count;
+
+	if (!tier->meter || !s->customer[0])
+		return false;
+	count = mirror_accounts_of_customer(context->mirror, s->customer, ids, MAX_SIBLINGS);
+	for (unsigned i = 0; i < count && i < MAX_SIBLINGS; i++) {
+		const struct tier *other_tier;
+		struct store_account other;
+		uint32_t slot;
+
+		if (!mirror_account(context->mirror, ids[i], &other, &slot) ||
+		    !other.subscription[0] || !strcmp(other.subscription, s->id) ||
+		    other.status == STORE_CANCELED || other.status == STORE_INCOMPLETE_EXPIRED)
+			continue;
+		other_tier = tiers_find(context->tiers, other.tier);
+		if (!other_tier || !other_tier->meter || strcmp(other_tier->meter, tier->meter))
+			continue;
+		log_error("subscription %s: customer %s has subscription %s already, whose tier "
+			  "has the "
+			  "same meter '%s'; it gets no access",
+			  s->id, s->customer, other.subscription, tier->meter);
+		return true;
+	}
+	return false;
+}
+
+/* The name of the tier, "" for none. */
+static const char *choose_tier(const struct stripe_context *context, const struct subscription *s,
+			       const struct subscription_item **ret_item)
+{
+	const struct tier *tier = subscription_tier(context->tiers, s, ret_item);
+
+	if (!tier) {
+		log_warn("subscription %s: no tier names its price %s (lookup key '%s', product "
+			 "%s); it "
+			 "gets no access",
+			 s->id, *ret_item ? (*ret_item)->price : "",
+			 *ret_item ? (*ret_item)->lookup_key : "",
+			 *ret_item ? (*ret_item)->product : "");
+		return "";
+	}
+	return shares_meter(context, s, tier) ? "" : tier->name;
+}
+
+static int choose_status(const struct stripe_context *context, const struct subscription *s)
+{
+	if (s->status < 0)
+		log_error("subscription %s: unknown status '%s'; its access stays as it is", s->id,
+			  s->status_word);
+	if (s->is_collection_paused && context->settings->refuse_when_paused &&
+	    (s->status == STORE_ACTIVE || s->status == STORE_TRIALING))
+		return STORE_PAUSED;
+	return s->status;
+}
+
+static void fail(registry_done done, void *arg, int err)
+{
+	done(arg, &(struct registry_result){ .err = err });
+}
+
+void apply_subscription(const struct stripe_context *context, const json_t *object,
+			const struct apply_source *source, registry_done done, void *arg)
+{
+	const struct subscription_item *item;
+	struct registry_subscription wanted;
+	struct application *a;
+	struct subscription s;
+	const char *why;
+
+	if (subscription_parse(object, &s, &why)) {
+		log_error("a subscription cannot be read: %s", why);
+		fail(done, arg, -EBADMSG);
+		return;
+	}
+	a = malloc(sizeof(*a));
+	if (!a) {
+		fail(done, arg, -ENOMEM);
+		return;
+	}
+	*a = (struct application){ context, done, arg };
+	wanted = (struct registry_subscription){
+		.subscription = s.id,
+		.customer = s.customer,
+		.email = s.email[0] ? s.email : NULL,
+		.tier = choose_tier(context, &s, &item),
+		.price = item ? item->price : "",
+		.label = s.email,
+		.status = choose_status(context, &s),
+		.past_due_since_ms = source->failed_ms,
+		.period_start_s =
+			item && item->period_end_s ? item->period_start_s : s.period_start_s,
+		.period_end_s = item && item->period_end_s ? item->period_end_s : s.period_end_s,
+		.trial_end_s = s.trial_end_s,
+		.cancel_at_s = s.cancel_at_s,
+		.as_of_s = source->as_of_s,
+		.is_snapshot = source->is_snapshot,
+	};
+	registry_subscription_apply(context->registry, &wanted, on_applied, a);
+}

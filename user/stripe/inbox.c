@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * inbox: which object is fetched when, and which events are done by that.
+ *
+ * An object is in the table while it is dirty. It is in the queue, or being fetched, or (paused, or
+ * more were fetched already than may be) still in the queue.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "stripe/inbox_private.h"
+#include "stripe/webhook.h"
+
+#define MAX_FETCHING   16
+#define FIRST_PAUSE_MS 500
+#define MAX_PAUSE_MS   60000
+#define PAGE	       500 /* pending events read at once */
+#define BUCKETS	       (sizeof(((struct inbox *)0)->buckets) / sizeof(struct object *))
+
+static void pump(struct inbox *inbox);
+
+/* ---- lists of events ---- */
+
+static int list_add(struct event_list *list, char *id)
+{
+	if (list->count == list->size) {
+		size_t size = list->size ? 2 * list->size : 2;
+		char **ids = realloc(list->ids, size * sizeof(*ids));
+
+		if (!ids)
+			return -ENOMEM;
+		list->ids = ids;
+		list->size = size;
+	}
+	list->ids[list->count++] = id;
+	return 0;
+}
+
+static void list_done(struct event_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->ids[i]);
+	free(list->ids);
+	*list = (struct event_list){ 0 };
+}
+
+/* Move all of @from behind @to. Without memory they are left for the next start. */
+static void list_move(struct event_list *to, struct event_list *from)
+{
+	for (size_t i = 0; i < from->count; i++) {
+		if (!list_add(to, from->ids[i]))
+			from->ids[i] = NULL;
+	}
+	list_done(from);
+}
+
+/* ---- finished events, to the store ---- */
+
+static void on_set(void *arg, int err);
+
+static void write_finished(struct inbox *inbox)
+{
+	if (inbox->writing || !inbox->finished_count || inbox->is_stopped)
+		return;
+	inbox->writing = inbox->finished;
+	inbox->writing_count = inbox->finished_count;
+	inbox->finished = NULL;
+	inbox->finished_count = inbox->finished_size = 0;
+	store_tasks_set(inbox->context->store, inbox->writing, inbox->writing_count, on_set, inbox);
+}
+
+/* One that could not be written is worked again after the next start: harmless. */
+static void on_set(void *arg, int err)
+{
+	struct inbox *inbox = arg;
+
+	if (err)
+		log_error("events that were worked cannot be marked so: %s",
+			  store_error(inbox->context->store));
+	free(inbox->writing);
+	inbox->writing = NULL;
+	write_finished(inbox);
+}
+
+void inbox_finish(struct inbox *inbox, const char *event_id, enum store_task_state state,
+		  const char *note)
+{
+	struct store_task *task;
+
+	inbox->counters.pending--;
+	inbox->counters.worked += state == STORE_TASK_DONE;
+	inbox->counters.failed += state == STORE_TASK_FAILED;
+	if (inbox->finished_count == inbox->finished_size) {
+		size_t size = inbox->finished_size ? 2 * inbox->finished_size : 16;
+		struct store_task *tasks = realloc(inbox->finished, size * sizeof(*tasks));
+
+		if (!tasks)
+			return;
+		inbox->finished = tasks;
+		inbox->finished_size = size;
+	}
+	task = &inbox->finished[inbox->finished_count++];
+	*task = (struct store_task){
+		.queue = WEBHOOK_QUEUE,
+		.tried_ms = clock_wall_ms(),
+		.attempts = 1,
+		.state = state,
+	};
+	snprintf(task->id, sizeof(task->id), "%s", event_id);
+	snprintf(task->note, sizeof(task->note), "%s", note);
+	write_finished(inbox);
+}
+
+/* ---- objects ---- */
+
+static struct object **bucket_of(struct inbox *inbox, enum event_kind kind, const char *id)
+{
+	uint64_t hash = 0xcbf29ce484222325 + (unsigned)kind; /* FNV-1a */
+
+	for (; *id; id++)
+		hash = (hash ^ (unsigned char)*id) * 0x100000001b3;
+	return &inbox->buckets[hash % BUCKETS];
+}
+
+static struct object *find_or_make(struct inbox *inbox, enum event_kind kind, const char *id)
+{
+	struct object **bucket = bucket_of(inbox, kind, id), *object;
+
+	for (object = *bucket; object; object = object->next_in_bucket) {
+		if (object->kind == kind && !strcmp(object->id, id))
+			return object;
+	}
+	object = calloc(1, sizeof(*object));
+	if (!object)
+		return NULL;
+	object->inbox = inbox;
+	object->kind = kind;
+	snprintf(object->id, sizeof(object->id), "%s", id);
+	object->next_in_bucket = *bucket;
+	*bucket = object;
+	return object;
+}
+
+static void object_free(struct object *object)
+{
+	struct object **at = bucket_of(object->inbox, object->kind, object->id);
+
+	while (*at != object)
+		at = &(*at)->next_in_bucket;
+	*at = object->next_in_bucket;
+	list_done(&object->covered);
+	list_done(&object->waiting);
+	free(object);
+}
+
+static void enqueue(struct object *object)
+{
+	struct inbox *inbox = object->inbox;
+
+	if (object->is_queued || object->is_fetching)
+		return;
+	object->is_queued = true;
+	object->next_in_queue = NULL;
+	*inbox->last = object;
+	inbox->last = &object->next_in_queue;
+}
+
+void inbox_add(struct inbox *inbox, enum event_kind kind, const char *id, const char *event_id)
+{
+	struct object *object = find_or_make(inbox, kind, id);
+	char *copy = object && event_id ? strdup(event_id) : NULL;
+
+	if (!object || (event_id && (!copy || list_add(&object->waiting, copy)))) {
+		free(copy);
+		log_error("out of memory: event %s waits for the next start",
+			  event_id ? event_id : "");
+	}
+	if (!object)
+		return;
+	object->is_dirty = true;
+	enqueue(object);
+	pump(inbox);
+}
+
+void inbox_mark(struct inbox *inbox, const char *id)
+{
+	inbox_add(inbox, EVENT_SUBSCRIPTION, id, NULL);
+}
+
+/* ---- fetching ---- */
+
+static void on_pause_over(uv_timer_t *timer)
+{
+	struct inbox *inbox = timer->data;
+
+	inbox->is_paused = false;
+	pump(inbox);
+}
+
+/* Stripe cannot be had: wait, for longer each time, and not all hosts at the same moment. */
+static void pause_after_setback(struct inbox *inbox)
+{
+	uint64_t pause_ms = MAX_PAUSE_MS, jitter = 0;
+
+	if (inbox->is_paused || inbox->is_stopped)
+		return;
+	if (inbox->setbacks < 8)
+		pause_ms = FIRST_PAUSE_MS << inbox->setbacks;
+	if (pause_ms > MAX_PAUSE_MS)
+		pause_ms = MAX_PAUSE_MS;
+	crypto_random(&jitter, sizeof(jitter));
+	inbox->setbacks++;
+	inbox->is_paused = true;
+	uv_timer_start(&inbox->pause, on_pause_over, pause_ms / 2 + jitter % (pause_ms / 2), 0);
+}
+
+void object_done(struct object *object, int err, const char *note)
+{
+	struct inbox *inbox = object->inbox;
+
+	inbox->fetching--;
+	object->is_fetching = false;
+	if (err) {
+		inbox->counters.failures++;
+		object->is_dirty = true;
+		list_move(&object->covered, &object->waiting);
+		object->waiting = object->covered;
+		object->covered = (struct event_list){ 0 };
+		pause_after_setback(inbox);
+	} else {
+		inbox->setbacks = 0;
+	}
+	for (size_t i = 0; i < object->covered.count; i++)
+		inbox_finish(inbox, object->covered.ids[i], STORE_TASK_DONE, note);
+	list_done(&object->covered);
+	if (object->is_dirty)
+		enqueue(object);
+	else
+		object_free(object);
+	pump(inbox);
+}
+
+/* Whether asking again could help. */
+static bool is_passing(const struct stripe_answer *answer)
+{
+	return answer->err == -ENOBUFS || !answer->status || answer->status == 401 ||
+	       answer->status == 403 || answer->status == 409 || answer->status == 429 ||
+	       answer->status >= 500;
+}
+
+static void on_answer(void *arg, const struct stripe_answer *answer)
+{
+	struct object *object = arg;
+	char note[STORE_NOTE_MAX];
+
+	if (!answer->err) {
+		object->inbox->counters.fetches++;
+		object->date_s = answer->date_s;
+		object_act(object, answer);
+		return;
+	}
+	if (is_passing(answer)) {
+		log_warn("%s %s cannot be fetched, and is tried again: %s",
+			 event_kind_word(object->kind), object->id, answer->why);
+		object_done(object, -EIO, "");
+		return;
+	}
+	snprintf(note, sizeof(note), "Stripe has no such object: %s", answer->why);
+	log_warn("%s %s: %s", event_kind_word(object->kind), object->id, note);
+	object_done(object, 0, note);
+}
+
+static void fetch(struct object *object)
+{
+	struct inbox *inbox = object->inbox;
+	struct stripe_call call = { .method = "GET" };
+	char path[EVENT_ID_MAX + 128];
+
+	object->is_fetching = true;
+	object->is_dirty = false;
+	inbox->fetching++;
+	list_move(&object->covered, &object->waiting);
+	object_path(object, path, sizeof(path));
+	call.path = path;
+	stripe_api_call(inbox->context->api, &call, on_answer, object);
+}
+
+static void pump(struct inbox *inbox)
+{
+	if (inbox->is_pumping)
+		return;
+	inbox->is_pumping = true;
+	while (inbox->first && inbox->fetching < MAX_FETCHING && !inbox->is_paused &&
+	       !inbox->is_stopped) {
+		struct object *object = inbox->first;
+
+		inbox->first = object->next_in_queue;
+		if (!inbox->first)
+			inbox->last = &inbox->first;
+		object->is_queued = false;
+		fetch(object);
+	}
+	inbox->is_pumping = false;
+}
+
+/* ---- events in ---- */
+
+void inbox_take(struct inbox *inbox, const struct store_task *task)
+{
+	struct event event;
+	const char *why;
+
+	inbox->counters.pending++;
+	if (event_parse(text_of(task->body), &event, &why)) {
+		inbox_finish(inbox, task->id, STORE_TASK_FAILED, why);
+		return;
+	}
+	inbox_sort(inbox, &event);
+	event_done(&event);
+}
+
+static void on_page(void *arg, int err, const struct store_task *tasks, size_t count);
+
+static void read_page(struct inbox *inbox, uint64_t after_seq)
+{
+	store_tasks_list(inbox->context->store, WEBHOOK_QUEUE, STORE_TASK_PENDING, UINT64_MAX,
+			 after_seq, PAGE, on_page, inbox);
+}
+
+static void on_page(void *arg, int err, const struct store_task *tasks, size_t count)
+{
+	struct inbox *inbox = arg;
+
+	if (err)
+		log_error("events that wait cannot be read: %s",
+			  store_error(inbox->context->store));
+	if (err || inbox->is_stopped)
+		return;
+	for (size_t i = 0; i < count; i++)
+		inbox_take(inbox, &tasks[i]);
+	if (count == PAGE)
+		read_page(inbox, tasks[count - 1].seq);
+}
+
+void inbox_start(struct inbox *inbox)
+{
+	read_page(inbox, 0);
+}
+
+struct inbox *inbox_new(const struct stripe_context *context,
+			const struct inbox_listeners *listeners)
+{
+	struct inbox *inbox = calloc(1, sizeof(*inbox));
+
+	if (!inbox)
+		return NULL;
+	inbox->context = context;
+	inbox->listeners = *listeners;
+	inbox->last = &inbox->first;
+	uv_timer_init(context->loop, &inbox->pause);
+	uv_unref((uv_handle_t *)&inbox->pause);
+	inbox->pause.data = inbox;
+	return inbox;
+}
+
+const struct inbox_counters *inbox_counters(const struct inbox *inbox)
+{
+	return &inbox->counters;
+}
+
+void inbox_stop(struct inbox *inbox)
+{
+	if (!inbox || inbox->is_stopped)
+		return;
+	inbox->is_stopped = true;
+	uv_close((uv_handle_t *)&inbox->pause, NULL);
+}
+
+void inbox_free(struct inbox *inbox)
+{
+	if (!inbox)
+		return;
+	for (size_t i = 0; i < BUCKETS; i++) {
+		while (inbox->buckets[i])
+			object_free(inbox->buckets[i]);
+	}
+	free(inbox->finished);
+	free(inbox->writing);
+	free(inbox);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * inbox: what is made of stored events: each marks an object dirty; the object is fetched and applied.
+ *
+ * Events of one object are worked together: one fetch is under way for it at a time, and covers all
+ * events that had come when it began. Before that a subscription's own copy in the event is applied,
+ * if it is newer than what is known; a cancellation always. An event's task is done when what it was about
+ * is in force; until then it is in the store, and a restart goes on with it. While Stripe cannot be
+ * reached the inbox pauses, for longer each time.
+ */
+#ifndef STRIPE_INBOX_H
+#define STRIPE_INBOX_H
+
+#include <jansson.h>
+
+#include "stripe/context.h"
+
+struct inbox;
+
+struct inbox_counters {
+	uint64_t worked;   /* events */
+	uint64_t ignored;  /* events of a type that is not known or not ours */
+	uint64_t failed;   /* events given up, with a reason in the store */
+	uint64_t fetches;  /* objects fetched */
+	uint64_t failures; /* fetches that did not succeed */
+	uint64_t pending;  /* events waiting now */
+};
+
+/* What other parts of billing hear of. @arg is theirs; all may be NULL. */
+struct inbox_listeners {
+	void (*on_catalog)(void *arg); /* prices or products changed: tiers may match others */
+	/* A meter event was refused after it was accepted; @event as Stripe has it. */
+	void (*on_meter_error)(void *arg, const json_t *event);
+	/* A charge of @customer was disputed or refunded. */
+	void (*on_dispute)(void *arg, const char *customer, const char *type);
+	void *arg;
+};
+
+/* NULL when memory is short. @context is borrowed. */
+struct inbox *inbox_new(const struct stripe_context *context,
+			const struct inbox_listeners *listeners);
+
+/* Take up the events that are pending in the store. Once, when the registry is there. */
+void inbox_start(struct inbox *inbox);
+
+/* Work one event that has just been stored. */
+void inbox_take(struct inbox *inbox, const struct store_task *event);
+
+/* Fetch and apply the subscription @id soon. */
+void inbox_mark(struct inbox *inbox, const char *id);
+
+const struct inbox_counters *inbox_counters(const struct inbox *inbox);
+
+/* Stop: nothing is fetched any more. Then, when the loop has turned, free. Accept NULL. */
+void inbox_stop(struct inbox *inbox);
+void inbox_free(struct inbox *inbox);
+
+#endif

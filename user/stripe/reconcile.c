@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * reconcile: all subscriptions that Stripe has, held against ours.
+ *
+ * A run is a chain: page of subscriptions -> each applied -> next page -> ... -> pages of events that
+ * were not delivered -> stored -> the end.
+ */
+#include "stripe/reconcile.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "enforce/account.h"
+#include "stripe/api.h"
+#include "stripe/apply.h"
+#include "stripe/event.h"
+#include "stripe/webhook.h"
+
+#define SOON_MS	    3000
+#define RETRY_MS    60000
+#define MAX_REPAIRS 1000
+#define PAGE	    "100"
+#define ID_MAX	    256
+
+struct waiter {
+	struct waiter *next;
+	reconcile_done done;
+	void *arg;
+};
+
+struct reconcile {
+	const struct stripe_context *context; /* borrowed */
+	void (*on_event)(void *arg, const struct store_task *event);
+	void *arg;
+	uv_timer_t timer;
+	bool is_started, is_running, is_stopped;
+	struct waiter *waiters; /* owned */
+	struct reconcile_report report;
+	uint64_t started_ms, last_ms;
+	char after[ID_MAX]; /* the last id of the page */
+	bool has_more;
+	unsigned pending; /* applications of the page, and one for the page itself */
+	json_t *page;	  /* owned: events being stored */
+	struct store_task *tasks;
+};
+
+static void on_timer(uv_timer_t *timer);
+
+struct reconcile *reconcile_new(const struct stripe_context *context,
+				void (*on_event)(void *arg, const struct store_task *event),
+				void *arg)
+{
+	struct reconcile *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->context = context;
+	r->on_event = on_event;
+	r->arg = arg;
+	uv_timer_init(context->loop, &r->timer);
+	uv_unref((uv_handle_t *)&r->timer);
+	r->timer.data = r;
+	return r;
+}
+
+uint64_t reconcile_last_ms(const struct reconcile *r)
+{
+	return r->last_ms;
+}
+
+/* ---- the end of a run ---- */
+
+static void finish(struct reconcile *r, int err, const char *why)
+{
+	struct waiter *waiter = r->waiters;
+	json_t *repairs = r->report.repairs;
+
+	r->waiters = NULL;
+	r->is_running = false;
+	r->report.err = err;
+	r->report.why = why;
+	if (err)
+		log_warn("reconciliation with Stripe ended early: %s", why);
+	else
+		log_info("reconciled %llu subscriptions: %llu repaired, %llu failed, %llu missed "
+			 "events",
+			 (unsigned long long)r->report.seen, (unsigned long long)r->report.repaired,
+			 (unsigned long long)r->report.failed,
+			 (unsigned long long)r->report.missed);
+	if (!err)
+		r->last_ms = clock_wall_ms();
+	while (waiter) {
+		struct waiter *next = waiter->next;
+
+		waiter->done(waiter->arg, &r->report);
+		free(waiter);
+		waiter = next;
+	}
+	json_decref(repairs);
+	r->report = (struct reconcile_report){ 0 };
+	if (!r->is_stopped)
+		uv_timer_start(&r->timer, on_timer,
+			       err ? RETRY_MS : r->context->settings->reconcile_every_ms, 0);
+}
+
+/* ---- events that were not delivered ---- */
+
+static void fetch_events(struct reconcile *r);
+
+static void next_events(struct reconcile *r)
+{
+	json_decref(r->page);
+	r->page = NULL;
+	free(r->tasks);
+	r->tasks = NULL;
+	if (r->has_more)
+		fetch_events(r);
+	else
+		finish(r, 0, "");
+}
+
+static void on_events_stored(void *arg, int err, const bool *is_fresh, size_t count)
+{
+	struct reconcile *r = arg;
+
+	if (err)
+		log_error("missed events cannot be stored: %s", store_error(r->context->store));
+	for (size_t i = 0; !err && i < count; i++) {
+		if (!is_fresh[i])
+			continue;
+		r->report.missed++;
+		r->on_event(r->arg, &r->tasks[i]);
+	}
+	for (size_t i = 0; i < json_array_size(json_object_get(r->page, "data")); i++)
+		free(r->tasks[i].body);
+	next_events(r);
+}
+
+/* 0 when @task was filled in. */
+static int task_of_event(const json_t *object, struct store_task *task)
+{
+	char *body = json_dumps(object, JSON_COMPACT);
+	struct event event;
+	const char *why;
+
+	*task = (struct store_task){ .queue = WEBHOOK_QUEUE, .created_ms = clock_wall_ms() };
+	if (!body || event_parse(text_of(body), &event, &why)) {
+		free(body);
+		return -EBADMSG;
+	}
+	snprintf(task->id, sizeof(task->id), "%s", event.id);
+	snprintf(task->object, sizeof(task->object), "%s", event.object_id);
+	task->body = body;
+	event_done(&event);
+	return 0;
+}
+
+static void note_page(struct reconcile *r, const json_t *body)
+{
+	const json_t *data = json_object_get(body, "data");
+	const json_t *last = json_array_get(data, json_array_size(data) - 1);
+	const char *id = json_string_value(json_object_get(last, "id"));
+
+	r->has_more = json_is_true(json_object_get(body, "has_more")) && id;
+	snprintf(r->after, sizeof(r->after), "%s", id ? id : "");
+}
+
+static void on_events(void *arg, const struct stripe_answer *answer)
+{
+	struct reconcile *r = arg;
+	const json_t *object, *data;
+	size_t i, count = 0;
+
+	if (answer->err) {
+		finish(r, -EIO, answer->why);
+		return;
+	}
+	note_page(r, answer->body);
+	r->page = json_incref((json_t *)answer->body);
+	data = json_object_get(r->page, "data");
+	r->tasks = calloc(json_array_size(data) + 1, sizeof(*r->tasks));
+	json_array_foreach (data, i, object) {
+		if (r->tasks && !task_of_event(object, &r->tasks[count]))
+			count++;
+	}
+	if (count)
+		store_tasks_add(r->context->store, r->tasks, count, on_events_stored, r);
+	else
+		next_events(r);
+}
+
+static void fetch_events(struct reconcile *r)
+{
+	struct stripe_call call = { .method = "GET" };
+	char path[ID_MAX + 128];
+
+	snprintf(path, sizeof(path), "/v1/events?delivery_success=false&limit=" PAGE "%s%s",
+		 r->after[0] ? "&starting_after=" : "", r->after);
+	call.path = path;
+	stripe_api_call(r->context->api, &call, on_events, r);
+}
+
+/* ---- accounts that Stripe does not know ---- */
+
+static void visit_stray(void *arg, const struct store_account *account, uint32_t slot)
+{
+	struct reconcile *r = arg;
+
+	(void)slot;
+	/* What was seen in this run, or changed since, has a younger mark than its beginning. */
+	if (!account->subscription[0] || account->as_of_s * 1000 + 5000 >= r->started_ms)
+		return;
+	r->report.strays++;
+	if (r->report.strays <= 10)
+		log_warn("Stripe lists no subscription %s; its account keeps its last status '%s'",
+			 account->subscription, store_status_word(account->status));
+}
+
+/* ---- subscriptions ---- */
+
+static void fetch_subscriptions(struct reconcile *r);
+
+static void page_step_over(struct reconcile *r)
+{
+	if (--r->pending)
+		return;
+	if (r->is_stopped) {
+		finish(r, -ECANCELED, "the agent stops");
+		return;
+	}
+	if (r->has_more) {
+		fetch_subscriptions(r);
+		return;
+	}
+	mirror_each_account(r->context->mirror, visit_stray, r);
+	r->after[0] = '\0';
+	fetch_events(r);
+}
+
+static void describe(const struct store_account *before, const struct store_account *after,
+		     char *ret_text, size_t size)
+{
+	if (!before)
+		snprintf(ret_text, size, "new: %s, tier '%s'", store_status_word(after->status),
+			 after->tier);
+	else if (before->status != after->status || strcmp(before->tier, after->tier))
+		snprintf(ret_text, size, "%s, tier '%s' -> %s, tier '%s'",
+			 store_status_word(before->status), before->tier,
+			 store_status_word(after->status), after->tier);
+	else if (before->period_end_s != after->period_end_s)
+		snprintf(ret_text, size, "period ends at %llu, not %llu",
+			 (unsigned long long)after->period_end_s,
+			 (unsigned long long)before->period_end_s);
+	else
+		snprintf(ret_text, size, "details");
+}
+
+static void note_repair(struct reconcile *r, const struct registry_result *result)
+{
+	char id[ACCOUNT_ID_SIZE], change[256];
+
+	if (!result->is_changed)
+		return;
+	r->report.repaired++;
+	account_format_id(result->account->id, id);
+	describe(result->before, result->account, change, sizeof(change));
+	log_info("reconciled %s (%s): %s", id, result->account->subscription, change);
+	if (json_array_size(r->report.repairs) < MAX_REPAIRS)
+		json_array_append_new(r->report.repairs,
+				      json_pack("{s:s, s:s, s:s}", "account", id, "subscription",
+						result->account->subscription, "change", change));
+}
+
+static void on_applied(void *arg, const struct registry_result *result)
+{
+	struct reconcile *r = arg;
+
+	if (result->err)
+		r->report.failed++;
+	else
+		note_repair(r, result);
+	page_step_over(r);
+}
+
+static void on_subscriptions(void *arg, const struct stripe_answer *answer)
+{
+	const struct apply_source source = { .as_of_s = answer->date_s };
+	struct reconcile *r = arg;
+	const json_t *object, *data;
+	size_t i;
+
+	if (answer->err) {
+		finish(r, -EIO, answer->why);
+		return;
+	}
+	note_page(r, answer->body);
+	data = json_object_get(answer->body, "data");
+	r->pending = (unsigned)json_array_size(data) + 1;
+	json_array_foreach (data, i, object) {
+		r->report.seen++;
+		apply_subscription(r->context, object, &source, on_applied, r);
+	}
+	page_step_over(r);
+}
+
+static void fetch_subscriptions(struct reconcile *r)
+{
+	struct stripe_call call = { .method = "GET" };
+	char path[ID_MAX + 256];
+
+	snprintf(path, sizeof(path),
+		 "/v1/subscriptions?status=all&limit=" PAGE "&expand%%5B0%%5D=data.customer"
+		 "&expand%%5B1%%5D=data.latest_invoice%s%s",
+		 r->after[0] ? "&starting_after=" : "", r->after);
+	call.path = path;
+	stripe_api_call(r->context->api, &call, on_subscriptions, r);
+}
+
+/* ---- runs ---- */
+
+static void begin(struct reconcile *r)
+{
+	if (r->is_running || r->is_stopped || !r->is_started)
+		return;
+	r->is_running = true;
+	uv_timer_stop(&r->timer);
+	r->report = (struct reconcile_report){ .repairs = json_array() };
+	r->started_ms = clock_wall_ms();
+	r->after[0] = '\0';
+	fetch_subscriptions(r);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	begin(timer->data);
+}
+
+void reconcile_start(struct reconcile *r)
+{
+	r->is_started = true;
+	begin(r);
+}
+
+void reconcile_soon(struct reconcile *r)
+{
+	if (r->is_started && !r->is_running && !r->is_stopped)
+		uv_timer_start(&r->timer, on_timer, SOON_MS, 0);
+}
+
+int reconcile_run(struct reconcile *r, reconcile_done done, void *arg)
+{
+	struct waiter *waiter;
+
+	if (!r->is_started || r->is_stopped)
+		return -EAGAIN;
+	waiter = calloc(1, sizeof(*waiter));
+	if (!waiter)
+		return -ENOMEM;
+	*waiter = (struct waiter){ r->waiters, done, arg };
+	r->waiters = waiter;
+	begin(r);
+	return 0;
+}
+
+void reconcile_stop(struct reconcile *r)
+{
+	if (!r || r->is_stopped)
+		return;
+	r->is_stopped = true;
+	uv_close((uv_handle_t *)&r->timer, NULL);
+	if (r->waiters)
+		finish(r, -ECANCELED, "the agent stops");
+}
+
+void reconcile_free(struct reconcile *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; r->tasks && i < json_array_size(json_object_get(r->page, "data")); i++)
+		free(r->tasks[i].body);
+	free(r->tasks);
+	json_decref(r->page);
+	json_decref(r->report.repairs);
+	free(r);
+}

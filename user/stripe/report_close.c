@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * report_close: usage whose window has ended becomes tasks.
+ *
+ * One listing at a time: rows that are open -> a task each, where there is somebody to bill -> one
+ * transaction. Usage of accounts without a meter is closed without a task, so that a meter that a tier
+ * gets later does not bill the past.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "stripe/form.h"
+#include "stripe/report_private.h"
+
+#define MAX_ROWS  10000
+#define SETTLE_S  3 /* after a window's end: usage is written to the store every second */
+#define SETTLE_MS (SETTLE_S * 1000)
+#define MAX_BODY  2048
+
+static void list_open(struct report *report);
+
+/* Whom the usage of @account is to be billed to; NULL customer: nobody. */
+struct payer {
+	const char *customer, *subscription, *meter;
+	struct store_account account; /* what the above may point into */
+};
+
+static void find_payer(const struct report *report, uint64_t account, struct payer *ret)
+{
+	const struct early_close *early = report->current;
+	const struct tier *tier;
+	uint32_t slot;
+
+	ret->customer = ret->subscription = ret->meter = NULL;
+	if (early) {
+		ret->customer = early->customer;
+		ret->subscription = early->subscription;
+		ret->meter = early->meter;
+		return;
+	}
+	if (!mirror_account(report->context->mirror, account, &ret->account, &slot))
+		return;
+	tier = tiers_find(report->context->tiers, ret->account.tier);
+	if (!tier || !tier->meter || !ret->account.customer[0])
+		return;
+	ret->customer = ret->account.customer;
+	ret->subscription = ret->account.subscription;
+	ret->meter = tier->meter;
+}
+
+static int write_meter_event(const struct report_meter *meter, const struct payer *payer,
+			     const char *id, uint64_t units, uint64_t at_s, struct buf *body)
+{
+	char name[128];
+	int err = form_add(body, "event_name", payer->meter);
+
+	if (!err)
+		err = form_add(body, "identifier", id);
+	if (!err)
+		err = form_add_u64(body, "timestamp", at_s);
+	snprintf(name, sizeof(name), "payload[%s]", meter->customer_key);
+	if (!err)
+		err = form_add(body, name, payer->customer);
+	snprintf(name, sizeof(name), "payload[%s]", meter->value_key);
+	return err ? err : form_add_u64(body, name, units);
+}
+
+static int write_usage_record(uint64_t units, uint64_t at_s, struct buf *body)
+{
+	int err = form_add(body, "action", "increment");
+
+	if (!err)
+		err = form_add_u64(body, "quantity", units);
+	return err ? err : form_add_u64(body, "timestamp", at_s);
+}
+
+/* 0; -EAGAIN: the meter is not known yet, so the row stays open; -ENOMEM. */
+static int make_task(struct report *report, const struct store_usage *row,
+		     const struct payer *payer, struct store_task *task)
+{
+	bool is_record = report->context->settings->report == STRIPE_USAGE_RECORDS;
+	const struct report_meter *meter =
+		is_record ? NULL : report_find_meter(report, payer->meter);
+	uint64_t units = row->units - row->closed_units;
+	uint64_t at_s = report_timestamp(row->window_start_s, row->window_seconds, row->closings,
+					 report_now_s(report));
+	struct buf body;
+	int err;
+
+	if (!meter && !is_record)
+		return -EAGAIN;
+	*task = (struct store_task){
+		.queue = REPORT_QUEUE,
+		.account = row->account,
+		.created_ms = clock_wall_ms(),
+	};
+	report_identifier(row->account, row->window_start_s, row->closings, task->id);
+	snprintf(task->object, sizeof(task->object), "%s",
+		 is_record ? payer->subscription : payer->customer);
+	buf_init(&body, MAX_BODY);
+	err = is_record ? write_usage_record(units, at_s, &body)
+			: write_meter_event(meter, payer, task->id, units, at_s, &body);
+	task->body = err ? NULL : text_dup(buf_text(&body));
+	buf_done(&body);
+	return task->body ? 0 : -ENOMEM;
+}
+
+static void forget_rows(struct report *report)
+{
+	for (size_t i = 0; i < report->task_count; i++)
+		free(report->tasks[i].body);
+	free(report->tasks);
+	free(report->rows);
+	report->tasks = NULL;
+	report->rows = NULL;
+	report->row_count = report->task_count = 0;
+}
+
+static void end_listing(struct report *report)
+{
+	forget_rows(report);
+	free(report->current);
+	report->current = NULL;
+	report->is_closing = false;
+}
+
+static void on_closed(void *arg, int err)
+{
+	struct report *report = arg;
+	bool goes_on = !err && report->is_page_full && !report->is_stopped;
+
+	if (err)
+		log_error("usage cannot be closed, and is tried again: %s (%s)",
+			  store_error(report->context->store), strerror(-err));
+	else
+		report->counters.closed += report->task_count;
+	if (goes_on) {
+		forget_rows(report);
+		list_open(report);
+		return;
+	}
+	end_listing(report);
+	if (!err)
+		report_send(report);
+}
+
+/* Take the row, with a task if somebody is to pay. False when memory is short. */
+static bool take_row(struct report *report, const struct store_usage *row)
+{
+	struct store_task *task = &report->tasks[report->task_count];
+	struct payer payer;
+	int err = 0;
+
+	find_payer(report, row->account, &payer);
+	if (payer.customer) {
+		err = make_task(report, row, &payer, task);
+		report->task_count += !err;
+	}
+	if (!err)
+		report->rows[report->row_count++] = *row;
+	return err != -ENOMEM;
+}
+
+static void on_open(void *arg, int err, const struct store_usage *rows, size_t count)
+{
+	struct report *report = arg;
+
+	if (err || !count || report->is_stopped) {
+		if (err)
+			log_error("usage cannot be listed: %s",
+				  store_error(report->context->store));
+		end_listing(report);
+		return;
+	}
+	report->rows = calloc(count, sizeof(*report->rows));
+	report->tasks = calloc(count, sizeof(*report->tasks));
+	for (size_t i = 0; i < count && report->rows && report->tasks; i++) {
+		if (!take_row(report, &rows[i]))
+			break;
+	}
+	report->is_page_full = count == MAX_ROWS;
+	if (!report->row_count) {
+		end_listing(report);
+		return;
+	}
+	store_usage_close(report->context->store, report->rows, report->row_count, report->tasks,
+			  report->task_count, on_closed, report);
+}
+
+static void list_open(struct report *report)
+{
+	store_usage_open(report->context->store, report->current ? report->current->account : 0,
+			 clock_wall_ms() / 1000 - SETTLE_S, MAX_ROWS, on_open, report);
+}
+
+/* The first account whose usage has settled, out of the list. */
+static struct early_close *take_early(struct report *report)
+{
+	uint64_t now_ms = clock_wall_ms();
+
+	for (struct early_close **at = &report->early; *at; at = &(*at)->next) {
+		struct early_close *early = *at;
+
+		if (early->due_ms > now_ms)
+			continue;
+		*at = early->next;
+		return early;
+	}
+	return NULL;
+}
+
+void report_close(struct report *report)
+{
+	if (report->is_closing || report->is_stopped)
+		return;
+	report->current = take_early(report);
+	report->is_closing = true;
+	list_open(report);
+}
+
+void report_account_changed(struct report *report, const struct store_account *before,
+			    const struct store_account *after)
+{
+	const struct tier *old, *new;
+	struct early_close *early;
+	bool has_ended, has_other_meter;
+
+	if (!before || !before->customer[0])
+		return;
+	old = tiers_find(report->context->tiers, before->tier);
+	new = tiers_find(report->context->tiers, after->tier);
+	if (!old || !old->meter)
+		return;
+	has_ended = after->status == STORE_CANCELED && before->status != STORE_CANCELED;
+	has_other_meter = !new || !new->meter || strcmp(old->meter, new->meter);
+	if (!has_ended && !has_other_meter)
+		return;
+	early = calloc(1, sizeof(*early));
+	if (!early)
+		return; /* then it is closed when its window ends */
+	early->account = after->id;
+	early->due_ms = clock_wall_ms() + SETTLE_MS;
+	snprintf(early->customer, sizeof(early->customer), "%s", before->customer);
+	snprintf(early->subscription, sizeof(early->subscription), "%s", before->subscription);
+	snprintf(early->meter, sizeof(early->meter), "%s", old->meter);
+	early->next = report->early;
+	report->early = early;
+}

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * report_send: tasks to Stripe, until it has them.
+ *
+ * A round: list what is due -> mark as tried (so that a crash leaves a doubt, never a blind second
+ * try a day later) -> send -> settle all results in one transaction -> the next round. Within a day
+ * Stripe recognises a repeated identifier. After that its summaries are asked: a minute in which we
+ * placed one event (see report_timestamp()) holds nothing, or that event, or something we cannot tell apart.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "stripe/api.h"
+#include "stripe/form.h"
+#include "stripe/report_private.h"
+
+#define DOUBT_MS       (23 * 3600 * 1000ULL) /* Stripe keeps identifiers for at least 24 h */
+#define MAX_BACKOFF_MS (300 * 1000ULL)
+#define OLDEST_S       (35 * 86400ULL) /* Stripe takes nothing older */
+#define KNOWN_ALREADY  "already exists with identifier"
+
+void report_done_sending(struct report *report)
+{
+	for (unsigned i = 0; i < report->sending_count; i++)
+		free(report->sending[i].task.body);
+	report->sending_count = 0;
+	free(report->marked);
+	report->marked = NULL;
+}
+
+/* ---- the end of a round ---- */
+
+static void on_settled(void *arg, int err)
+{
+	struct report *report = arg;
+
+	if (err)
+		log_error("what Stripe took cannot be noted, and is sent again: %s",
+			  store_error(report->context->store));
+	report_done_sending(report);
+	report->is_listing = false;
+	if (!err)
+		report_send(report);
+}
+
+static void settle(struct sending *s)
+{
+	struct report *report = s->report;
+
+	s->is_busy = false;
+	for (unsigned i = 0; i < report->sending_count; i++) {
+		if (report->sending[i].is_busy)
+			return;
+	}
+	for (unsigned i = 0; i < report->sending_count; i++)
+		report->marked[i] = report->sending[i].task;
+	store_tasks_set(report->context->store, report->marked, report->sending_count, on_settled,
+			report);
+}
+
+static uint64_t value_of(const struct store_task *task)
+{
+	const char *at = strstr(task->body, "quantity=");
+	const char *value = at ? at + strlen("quantity=") : strrchr(task->body, '=') + 1;
+
+	return strtoull(value, NULL, 10);
+}
+
+static uint64_t timestamp_of(const struct store_task *task)
+{
+	const char *at = strstr(task->body, "timestamp=");
+
+	return at ? strtoull(at + strlen("timestamp="), NULL, 10) : 0;
+}
+
+static void deliver(struct sending *s, const char *note, bool is_repeated)
+{
+	struct report *report = s->report;
+
+	s->task.state = STORE_TASK_DONE;
+	snprintf(s->task.note, sizeof(s->task.note), "%s", note);
+	report->counters.delivered++;
+	report->counters.repeated += is_repeated;
+	report->counters.delivered_units += value_of(&s->task);
+	settle(s);
+}
+
+static void give_up(struct sending *s, const char *why)
+{
+	log_error("usage %s (%s, %" PRIu64 " units) is not billed: %s", s->task.id, s->task.object,
+		  value_of(&s->task), why);
+	s->task.state = STORE_TASK_FAILED;
+	snprintf(s->task.note, sizeof(s->task.note), "%s", why);
+	s->report->counters.failed++;
+	settle(s);
+}
+
+static void try_later(struct sending *s, const char *why)
+{
+	uint64_t backoff_ms = 1000;
+
+	for (unsigned i = 1; i < s->task.attempts && backoff_ms < MAX_BACKOFF_MS; i++)
+		backoff_ms *= 2;
+	if (backoff_ms > MAX_BACKOFF_MS)
+		backoff_ms = MAX_BACKOFF_MS;
+	s->task.due_ms = clock_wall_ms() + backoff_ms;
+	snprintf(s->task.note, sizeof(s->task.note), "%s", why);
+	s->report->counters.setbacks++;
+	settle(s);
+}
+
+static bool is_passing(const struct stripe_answer *answer)
+{
+	return !answer->status || answer->status == 401 || answer->status == 403 ||
+	       answer->status == 409 || answer->status == 429 || answer->status >= 500;
+}
+
+/* ---- sending ---- */
+
+static void on_sent(void *arg, const struct stripe_answer *answer)
+{
+	struct sending *s = arg;
+
+	report_note_date(s->report, answer);
+	if (!answer->err)
+		deliver(s, "", false);
+	else if (answer->status == 400 && strstr(answer->why, KNOWN_ALREADY))
+		deliver(s, "Stripe had it already", true);
+	else if (is_passing(answer))
+		try_later(s, answer->why);
+	else
+		give_up(s, answer->why);
+}
+
+static void post(struct sending *s, const char *path)
+{
+	const struct stripe_call call = {
+		.method = "POST",
+		.path = path,
+		.form = text_of(s->task.body),
+		.idempotency_key = s->task.id,
+	};
+
+	stripe_api_call(s->report->context->api, &call, on_sent, s);
+}
+
+/* Usage records go to the metered item of the subscription. */
+static void on_subscription(void *arg, const struct stripe_answer *answer)
+{
+	const json_t *items = json_object_get(answer->body, "items"), *item;
+	struct sending *s = arg;
+	const char *id = NULL;
+	char path[256];
+	size_t i;
+
+	if (answer->err) {
+		if (is_passing(answer))
+			try_later(s, answer->why);
+		else
+			give_up(s, answer->why);
+		return;
+	}
+	json_array_foreach (json_object_get(items, "data"), i, item) {
+		const json_t *recurring =
+			json_object_get(json_object_get(item, "price"), "recurring");
+		const char *type = json_string_value(json_object_get(recurring, "usage_type"));
+
+		if (!id && type && !strcmp(type, "metered"))
+			id = json_string_value(json_object_get(item, "id"));
+	}
+	if (!id) {
+		give_up(s, "the subscription has no metered item");
+		return;
+	}
+	snprintf(path, sizeof(path), "/v1/subscription_items/%s/usage_records", id);
+	post(s, path);
+}
+
+static void send_task(struct sending *s)
+{
+	char path[STORE_TASK_ID_MAX + 64];
+	struct stripe_call call = { .method = "GET", .path = path };
+
+	if (s->report->context->settings->report != STRIPE_USAGE_RECORDS) {
+		post(s, "/v1/billing/meter_events");
+		return;
+	}
+	snprintf(path, sizeof(path), "/v1/subscriptions/%s", s->task.object);
+	stripe_api_call(s->report->context->api, &call, on_subscription, s);
+}
+
+/* ---- doubts ---- */
+
+static void on_summaries(void *arg, const struct stripe_answer *answer)
+{
+	const json_t *summary, *data = json_object_get(answer->body, "data");
+	struct sending *s = arg;
+	double sum = 0;
+	size_t i;
+
+	if (answer->err) {
+		try_later(s, answer->why);
+		return;
+	}
+	json_array_foreach (data, i, summary)
+		sum += json_number_value(json_object_get(summary, "aggregated_value"));
+	if (sum == 0) {
+		s->task.tried_ms = clock_wall_ms(); /* a first try again */
+		send_task(s);
+	} else if (sum == (double)value_of(&s->task)) {
+		deliver(s, "Stripe's summary has it", true);
+	} else {
+		give_up(s,
+			"Stripe's summary of that minute has other usage too: look whether it was "
+			"billed");
+	}
+}
+
+/* The value of @name in the task's body, decoded; these are plain words. */
+static void body_value(const char *body, const char *name, char *ret, size_t size)
+{
+	const char *at = strstr(body, name);
+
+	ret[0] = '\0';
+	if (at)
+		snprintf(ret, size, "%.*s", (int)strcspn(at + strlen(name), "&"),
+			 at + strlen(name));
+}
+
+static void ask_summaries(struct sending *s)
+{
+	uint64_t minute_s = timestamp_of(&s->task) / 60 * 60;
+	const struct report_meter *meter = NULL;
+	char name[128], path[512];
+	struct stripe_call call = { .method = "GET", .path = path };
+
+	body_value(s->task.body, "event_name=", name, sizeof(name));
+	if (s->report->context->settings->report != STRIPE_USAGE_RECORDS)
+		meter = report_find_meter(s->report, name);
+	if (!meter) {
+		if (s->report->context->settings->report == STRIPE_USAGE_RECORDS)
+			give_up(s, "tried more than a day ago: look whether it was billed");
+		else
+			try_later(s, "its meter is not known");
+		return;
+	}
+	snprintf(path, sizeof(path),
+		 "/v1/billing/meters/%s/event_summaries?customer=%s&start_time=%" PRIu64
+		 "&end_time=%" PRIu64,
+		 meter->id, s->task.object, minute_s, minute_s + 60);
+	stripe_api_call(s->report->context->api, &call, on_summaries, s);
+}
+
+/* ---- a round ---- */
+
+static void on_marked(void *arg, int err)
+{
+	struct report *report = arg;
+	unsigned count = report->sending_count;
+
+	if (err || report->is_stopped) {
+		report_done_sending(report);
+		report->is_listing = false;
+		return;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		struct sending *s = &report->sending[i];
+		bool is_doubtful =
+			s->task.attempts > 1 && clock_wall_ms() - s->task.tried_ms > DOUBT_MS;
+
+		if (timestamp_of(&s->task) + OLDEST_S < report_now_s(report))
+			give_up(s, "older than the 35 days that Stripe takes");
+		else if (is_doubtful)
+			ask_summaries(s);
+		else
+			send_task(s);
+	}
+}
+
+/* One call at a time for a customer, and so for a customer and meter. */
+static bool has_sibling(const struct report *report, const struct store_task *task)
+{
+	for (unsigned i = 0; i < report->sending_count; i++) {
+		if (!strcmp(report->sending[i].task.object, task->object))
+			return true;
+	}
+	return false;
+}
+
+static void take(struct report *report, const struct store_task *task)
+{
+	struct sending *s = &report->sending[report->sending_count];
+
+	*s = (struct sending){ .report = report, .task = *task, .is_busy = true };
+	s->task.body = strdup(task->body ? task->body : "");
+	if (!s->task.body)
+		return;
+	s->task.attempts++;
+	if (!s->task.tried_ms)
+		s->task.tried_ms = clock_wall_ms();
+	report->sending_count++;
+}
+
+static void on_due(void *arg, int err, const struct store_task *tasks, size_t count)
+{
+	struct report *report = arg;
+
+	for (size_t i = 0; !err && i < count && report->sending_count < REPORT_MAX_SENDING; i++) {
+		if (!has_sibling(report, &tasks[i]))
+			take(report, &tasks[i]);
+	}
+	if (report->sending_count)
+		report->marked = calloc(report->sending_count, sizeof(*report->marked));
+	if (!report->marked) {
+		report_done_sending(report);
+		report->is_listing = false;
+		return;
+	}
+	for (unsigned i = 0; i < report->sending_count; i++)
+		report->marked[i] = report->sending[i].task;
+	store_tasks_set(report->context->store, report->marked, report->sending_count, on_marked,
+			report);
+}
+
+void report_send(struct report *report)
+{
+	if (report->is_listing || report->is_stopped || !report->is_started)
+		return;
+	report->is_listing = true;
+	store_tasks_list(report->context->store, REPORT_QUEUE, STORE_TASK_PENDING, clock_wall_ms(),
+			 0, 4 * REPORT_MAX_SENDING, on_due, report);
+}
+
+static void on_error_noted(void *arg, int err)
+{
+	struct report *report = arg;
+
+	if (err)
+		log_error("a refused usage cannot be noted: %s",
+			  store_error(report->context->store));
+}
+
+void report_meter_error(struct report *report, const json_t *event)
+{
+	const json_t *types = json_object_get(
+		json_object_get(json_object_get(event, "data"), "reason"), "error_types");
+	const json_t *type, *sample;
+	size_t i, j;
+
+	json_array_foreach (types, i, type) {
+		const char *code = json_string_value(json_object_get(type, "code"));
+
+		json_array_foreach (json_object_get(type, "sample_errors"), j, sample) {
+			const char *id = json_string_value(
+				json_object_get(json_object_get(sample, "request"), "identifier"));
+			const char *words =
+				json_string_value(json_object_get(sample, "error_message"));
+			struct store_task task = { .queue = REPORT_QUEUE,
+						   .state = STORE_TASK_FAILED,
+						   .attempts = 1,
+						   .tried_ms = clock_wall_ms() };
+
+			if (!id || strncmp(id, "tg_", 3))
+				continue;
+			snprintf(task.id, sizeof(task.id), "%s", id);
+			snprintf(task.note, sizeof(task.note), "%s: %s", code ? code : "",
+				 words ? words : "");
+			log_error("usage %s was refused by Stripe after it had been taken: %s", id,
+				  task.note);
+			report->counters.failed++;
+			store_tasks_set(report->context->store, &task, 1, on_error_noted, report);
+		}
+	}
+}

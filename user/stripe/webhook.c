@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * webhook: Stripe's events as they come in.
+ *
+ * Two lists of arrivals: one is being written, the other gathers meanwhile.
+ */
+#include "stripe/webhook.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/problem.h"
+#include "stripe/event.h"
+#include "stripe/signature.h"
+
+#define MAX_BATCH 1000 /* events in one transaction */
+
+struct arrivals {
+	struct errand **errands;  /* owned: the arrays, and what waits in them */
+	struct store_task *tasks; /* owned, with their bodies */
+	size_t count, size;
+};
+
+struct webhook {
+	const struct stripe_context *context; /* borrowed */
+	void (*on_stored)(void *arg, const struct store_task *event);
+	void *arg;
+	struct arrivals gathering, writing;
+	struct webhook_counters counters;
+};
+
+struct webhook *webhook_new(const struct stripe_context *context,
+			    void (*on_stored)(void *arg, const struct store_task *event), void *arg)
+{
+	struct webhook *webhook = calloc(1, sizeof(*webhook));
+
+	if (!webhook)
+		return NULL;
+	webhook->context = context;
+	webhook->on_stored = on_stored;
+	webhook->arg = arg;
+	return webhook;
+}
+
+const struct webhook_counters *webhook_counters(const struct webhook *webhook)
+{
+	return &webhook->counters;
+}
+
+static void refuse(struct errand *e, unsigned status, const char *fields, const char *what,
+		   const char *why)
+{
+	char detail[256];
+	struct buf body;
+
+	snprintf(detail, sizeof(detail), "%s%s", what, why);
+	buf_init(&body, 1024);
+	problem_write_body(&body, status, detail, NULL);
+	errand_answer(e, status, text_of(fields), buf_text(&body));
+	buf_done(&body);
+}
+
+static void refuse_unstored(struct webhook *webhook, struct errand *e)
+{
+	webhook->counters.failed++;
+	refuse(e, 503, PROBLEM_FIELD "Retry-After: 10\r\n", "The event could not be stored", "");
+}
+
+static void clear(struct arrivals *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->tasks[i].body);
+	list->count = 0;
+}
+
+static void write_batch(struct webhook *webhook);
+
+static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
+{
+	struct webhook *webhook = arg;
+	struct arrivals *list = &webhook->writing;
+
+	if (err)
+		log_error("events cannot be stored: %s", store_error(webhook->context->store));
+	for (size_t i = 0; i < list->count; i++) {
+		struct errand *e = list->errands[i];
+
+		if (err || i >= count) {
+			refuse_unstored(webhook, e);
+			continue;
+		}
+		webhook->counters.accepted += is_fresh[i];
+		webhook->counters.repeated += !is_fresh[i];
+		errand_answer(e, 200, TEXT("Content-Type: application/json\r\n"),
+			      TEXT("{\"received\":true}"));
+		if (is_fresh[i])
+			webhook->on_stored(webhook->arg, &list->tasks[i]);
+	}
+	clear(list);
+	write_batch(webhook);
+}
+
+/* Unless a batch is under way: its end comes back here. */
+static void write_batch(struct webhook *webhook)
+{
+	struct arrivals list = webhook->writing;
+
+	if (webhook->writing.count || !webhook->gathering.count)
+		return;
+	webhook->writing = webhook->gathering;
+	webhook->gathering = list;
+	store_tasks_add(webhook->context->store, webhook->writing.tasks, webhook->writing.count,
+			on_added, webhook);
+}
+
+static bool make_room(struct arrivals *list)
+{
+	size_t size = list->size ? 2 * list->size : 16;
+	struct store_task *tasks;
+	struct errand **errands;
+
+	if (list->count < list->size)
+		return true;
+	errands = realloc(list->errands, size * sizeof(*errands));
+	if (errands)
+		list->errands = errands;
+	tasks = realloc(list->tasks, size * sizeof(*tasks));
+	if (tasks)
+		list->tasks = tasks;
+	if (errands && tasks)
+		list->size = size;
+	return errands && tasks;
+}
+
+static void gather(struct webhook *webhook, struct errand *e, const struct event *event)
+{
+	struct arrivals *list = &webhook->gathering;
+	struct store_task *task;
+	char *body;
+
+	body = list->count < MAX_BATCH && make_room(list) ? text_dup(e->body) : NULL;
+	if (!body) {
+		refuse_unstored(webhook, e);
+		return;
+	}
+	list->errands[list->count] = e;
+	task = &list->tasks[list->count++];
+	*task = (struct store_task){
+		.queue = WEBHOOK_QUEUE,
+		.created_ms = clock_wall_ms(),
+		.body = body,
+	};
+	snprintf(task->id, sizeof(task->id), "%s", event->id);
+	snprintf(task->object, sizeof(task->object), "%s", event->object_id);
+	write_batch(webhook);
+}
+
+/* Is it from Stripe? If not it is answered here. */
+static bool is_genuine(struct webhook *webhook, struct errand *e)
+{
+	const struct stripe_settings *settings = webhook->context->settings;
+	enum signature_verdict verdict = SIGNATURE_MALFORMED;
+	struct text header;
+
+	if (!errand_count(e, "Stripe-Signature")) {
+		webhook->counters.forged++;
+		refuse(e, 400, PROBLEM_FIELD, "Missing signature header", "");
+		return false;
+	}
+	if (errand_field(e, "Stripe-Signature", &header))
+		verdict = signature_verify(header, e->body,
+					   (const char *const *)settings->webhook_secrets,
+					   settings->webhook_secret_count, clock_wall_ms() / 1000,
+					   settings->tolerance_ms / 1000);
+	if (verdict == SIGNATURE_OK)
+		return true;
+	webhook->counters.forged++;
+	log_debug("webhook: signature: %s", signature_reason(verdict));
+	refuse(e, 400, PROBLEM_FIELD, "Signature verification failed: ", signature_reason(verdict));
+	return false;
+}
+
+void webhook_receive(struct webhook *webhook, struct errand *e)
+{
+	const struct stripe_settings *settings = webhook->context->settings;
+	const char *why = "";
+	struct event event;
+	int err;
+
+	if (!text_is(e->method, "POST")) {
+		refuse(e, 405, PROBLEM_FIELD "Allow: POST\r\n", "Use POST", "");
+		return;
+	}
+	if (!is_genuine(webhook, e))
+		return;
+	err = event_parse(e->body, &event, &why);
+	if (!err && event.is_live != stripe_settings_is_live(settings)) {
+		why = event.is_live ? "a live event, but test mode is configured"
+				    : "a test event, but live mode is configured";
+		err = -EBADMSG;
+		event_done(&event);
+	}
+	if (err) {
+		webhook->counters.malformed++;
+		log_warn("webhook: invalid payload: %s", why);
+		refuse(e, 400, PROBLEM_FIELD, "Invalid payload: ", why);
+		return;
+	}
+	gather(webhook, e, &event);
+	event_done(&event);
+}
+
+static void free_arrivals(struct webhook *webhook, struct arrivals *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		refuse_unstored(webhook, list->errands[i]);
+	clear(list);
+	free(list->errands);
+	free(list->tasks);
+}
+
+void webhook_free(struct webhook *webhook)
+{
+	if (!webhook)
+		return;
+	free_arrivals(webhook, &webhook->writing);
+	free_arrivals(webhook, &webhook->gathering);
+	free(webhook);
+}
