@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """api: one call of Stripe's API from its bytes to its answer.
 
-In order: down mode, faults that answer instead, the limit on calls, who calls, the idempotency key, the
-parameters, the endpoint itself; and faults that lose the answer.
+In order: down mode, faults that answer instead, the limit on calls, who calls, the idempotency key,
+the parameters, the endpoint itself; and faults that lose the answer.
 """
 import base64
 import hmac
@@ -51,7 +51,8 @@ class Api:
             self.faults.up.wait(HANG_S)
             return RESET
         if down:
-            return RESET if down == "reset" else self.dress(Answer(int(down), "down\n", kind="text/plain"))
+            return RESET if down == "reset" else self.dress(Answer(int(down), "down\n",
+                                                                   kind="text/plain"))
         fault = self.faults.take(request.method, request.path)
         key = request.method == "POST" and request.get("idempotency-key")
         entry["fault"] = fault and (fault.status or ("reset" if fault.reset else "delay"))
@@ -137,7 +138,8 @@ class Api:
                           "application/x-www-form-urlencoded).")
         found = find(request.method, request.path, version)
         if not found:
-            raise ApiError(404, f"Unrecognized request URL ({request.method}: {request.path}). Please see "
+            raise ApiError(404,
+                           f"Unrecognized request URL ({request.method}: {request.path}). Please see "
                            "https://stripe.com/docs or we can help at https://support.stripe.com/.",
                            "url_invalid", kept=False)
         spec, function, names = found
@@ -157,7 +159,8 @@ class Api:
             raise unknown_caller("You did not provide an API key. You need to provide your API key in the "
                                  "Authorization header, using Bearer auth (e.g. 'Authorization: Bearer "
                                  "YOUR_SECRET_KEY').")
-        if not any(hmac.compare_digest(token.encode(), known.encode()) for known in self.world.secret_keys):
+        if not any(hmac.compare_digest(token.encode(),
+                                       known.encode()) for known in self.world.secret_keys):
             raise unknown_caller(f"Invalid API Key provided: {token[:8]}{'*' * 8}{token[-4:]}")
 
     def claim_meter(self, request, pairs):

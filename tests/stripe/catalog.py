@@ -9,15 +9,19 @@ from routes import EMPTY_TEXT, optional, page, paged, route
 INTERVAL = one_of("day", "week", "month", "year")
 LOOKUP_KEY = at_most(200)
 PRODUCT = {"name": Need(text), "id": text, "active": boolean, "description": EMPTY_TEXT,
-           "metadata": metadata, "default_price_data": anything, "images": anything, "tax_code": text,
+           "metadata": metadata, "default_price_data": anything, "images": anything,
+           "tax_code": text,
            "unit_label": text, "url": text, "statement_descriptor": text, "shippable": boolean,
            "marketing_features": anything}
 RECURRING = {"interval": Need(INTERVAL), "interval_count": between(1, 1095), "meter": text,
              "usage_type": one_of("licensed", "metered"), "trial_period_days": integer,
              "aggregate_usage": one_of("sum", "max", "last_during_period", "last_ever")}
-PRICE = {"currency": Need(text), "product": text, "product_data": {"name": Need(text), "metadata": metadata},
-         "unit_amount": integer, "unit_amount_decimal": text, "recurring": RECURRING, "active": boolean,
-         "lookup_key": LOOKUP_KEY, "transfer_lookup_key": boolean, "nickname": text, "metadata": metadata,
+PRICE = {"currency": Need(text), "product": text,
+         "product_data": {"name": Need(text), "metadata": metadata},
+         "unit_amount": integer, "unit_amount_decimal": text, "recurring": RECURRING,
+         "active": boolean,
+         "lookup_key": LOOKUP_KEY, "transfer_lookup_key": boolean, "nickname": text,
+         "metadata": metadata,
          "billing_scheme": text, "tax_behavior": text}
 
 
@@ -26,12 +30,15 @@ def create_product(world, fields, name=None):
     if world.products.find(name):
         raise refused(f"Product already exists: {name}", "id", "resource_already_exists")
     product = world.products.add({
-        "id": name, "object": "product", "active": fields.get("active", True), "created": world.now(),
+        "id": name, "object": "product", "active": fields.get("active", True),
+        "created": world.now(),
         "default_price": None, "description": optional(fields.get("description")), "images": [],
         "livemode": False, "marketing_features": [],
         "metadata": merge_metadata({}, fields.get("metadata", {})), "name": fields["name"],
-        "package_dimensions": None, "shippable": None, "statement_descriptor": None, "tax_code": None,
-        "type": "service", "unit_label": fields.get("unit_label"), "updated": world.now(), "url": None,
+        "package_dimensions": None, "shippable": None, "statement_descriptor": None,
+        "tax_code": None,
+        "type": "service", "unit_label": fields.get("unit_label"), "updated": world.now(),
+        "url": None,
         "_features": [],
     })
     world.emit("product.created", product)
@@ -51,7 +58,8 @@ def recurring_of(world, fields, version):
                       "recurring[meter]")
     if meter and usage_type != "metered":
         raise refused("You may only specify a meter when usage_type=metered.", "recurring[meter]")
-    return {"aggregate_usage": recurring.get("aggregate_usage", None if meter or usage_type == "licensed"
+    return {"aggregate_usage": recurring.get("aggregate_usage",
+                                             None if meter or usage_type == "licensed"
                                              else "sum"),
             "interval": recurring["interval"], "interval_count": recurring.get("interval_count", 1),
             "meter": meter, "trial_period_days": recurring.get("trial_period_days"),
@@ -62,7 +70,8 @@ def take_lookup_key(world, key, may_transfer):
     for price in world.prices:
         if key and price["lookup_key"] == key:
             if not may_transfer:
-                raise refused(f"A price (`{price['id']}`) already uses that lookup key.", "lookup_key")
+                raise refused(f"A price (`{price['id']}`) already uses that lookup key.",
+                              "lookup_key")
             with changing(world, price, "price.updated"):
                 price["lookup_key"] = None
     return key or None
@@ -71,7 +80,8 @@ def take_lookup_key(world, key, may_transfer):
 def create_price(world, fields, version, name=None):
     """@name: the id that a test wants it to have."""
     if ("product" in fields) == ("product_data" in fields):
-        raise invalid("You must specify either `product` or `product_data` when creating a price.", "product")
+        raise invalid("You must specify either `product` or `product_data` when creating a price.",
+                      "product")
     recurring = recurring_of(world, fields, version)
     if "product" in fields:
         product = world.products.get(fields["product"], "product")
@@ -82,14 +92,20 @@ def create_price(world, fields, version, name=None):
         raise invalid("Prices require an `unit_amount` or `unit_amount_decimal` parameter to be set.",
                       "unit_amount", "parameter_missing")
     price = world.prices.add({
-        "id": name or world.new_id("price"), "object": "price", "active": fields.get("active", True),
-        "billing_scheme": "per_unit", "created": world.now(), "currency": fields["currency"].lower(),
+        "id": name or world.new_id("price"), "object": "price",
+        "active": fields.get("active", True),
+        "billing_scheme": "per_unit", "created": world.now(),
+        "currency": fields["currency"].lower(),
         "custom_unit_amount": None, "livemode": False,
-        "lookup_key": take_lookup_key(world, fields.get("lookup_key"), fields.get("transfer_lookup_key")),
-        "metadata": merge_metadata({}, fields.get("metadata", {})), "nickname": fields.get("nickname"),
-        "product": product["id"], "recurring": recurring, "tax_behavior": "unspecified", "tiers_mode": None,
+        "lookup_key": take_lookup_key(world, fields.get("lookup_key"),
+                                      fields.get("transfer_lookup_key")),
+        "metadata": merge_metadata({}, fields.get("metadata", {})),
+        "nickname": fields.get("nickname"),
+        "product": product["id"], "recurring": recurring, "tax_behavior": "unspecified",
+        "tiers_mode": None,
         "transform_quantity": None, "type": "recurring" if recurring else "one_time",
-        "unit_amount": amount, "unit_amount_decimal": fields.get("unit_amount_decimal", str(amount)),
+        "unit_amount": amount,
+        "unit_amount_decimal": fields.get("unit_amount_decimal", str(amount)),
     })
     world.emit("price.created", price)
     return price
@@ -145,7 +161,8 @@ def post_price(world, call):
 
 @route("GET", "/v1/prices", paged(active=boolean, product=text, lookup_keys=[text], currency=text,
                                   type=one_of("recurring", "one_time"),
-                                  recurring={"interval": INTERVAL, "meter": text, "usage_type": text}))
+                                  recurring={"interval": INTERVAL, "meter": text,
+                                             "usage_type": text}))
 def prices(world, call):
     p = call.params
     recurring = p.get("recurring", {})
@@ -165,7 +182,8 @@ def get_price(world, call, name):
     return world.prices.get(name)
 
 
-@route("POST", "/v1/prices/{}", {"active": boolean, "lookup_key": Empty(LOOKUP_KEY), "metadata": metadata,
+@route("POST", "/v1/prices/{}",
+       {"active": boolean, "lookup_key": Empty(LOOKUP_KEY), "metadata": metadata,
                                  "transfer_lookup_key": boolean, "nickname": EMPTY_TEXT,
                                  "tax_behavior": text})
 def update_price(world, call, name):
@@ -180,7 +198,8 @@ def update_price(world, call, name):
     return price
 
 
-@route("POST", "/v1/entitlements/features", {"lookup_key": Need(at_most(80)), "name": Need(at_most(80)),
+@route("POST", "/v1/entitlements/features",
+       {"lookup_key": Need(at_most(80)), "name": Need(at_most(80)),
                                              "metadata": metadata})
 def post_feature(world, call):
     return create_feature(world, call.params["lookup_key"], call.params["name"])
@@ -191,7 +210,8 @@ def create_feature(world, lookup_key, name):
         raise refused(f"A feature with lookup_key {lookup_key} already exists.", "lookup_key")
     return world.features.add({
         "id": world.new_id("feat_test", 26), "object": "entitlements.feature", "active": True,
-        "livemode": False, "lookup_key": lookup_key, "metadata": {}, "name": name, "created": world.now()})
+        "livemode": False, "lookup_key": lookup_key, "metadata": {}, "name": name,
+        "created": world.now()})
 
 
 @route("GET", "/v1/entitlements/features", {"lookup_key": text, "archived": boolean, **paged()})
@@ -220,4 +240,5 @@ def product_feature(product, feature):
 @route("GET", "/v1/products/{}/features", paged())
 def product_features(world, call, name):
     product = world.products.get(name)
-    return list_of([product_feature(product, world.features.get(f)) for f in product["_features"]], call.path)
+    return list_of([product_feature(product, world.features.get(f)) for f in product["_features"]],
+                   call.path)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """checkout: sessions, and what comes of them when somebody pays, gives up, or is too late.
 
-With the setting checkout_is_async the page completes the session with payment_status unpaid, and control
-says later whether the money came.
+With the setting checkout_is_async the page completes the session with payment_status unpaid, and
+control says later whether the money came.
 """
 import customers
 import invoices
@@ -21,11 +21,15 @@ ENDIVE = "2026-09-30"
 
 
 @route("POST", "/v1/checkout/sessions", {
-    "mode": Need(one_of("payment", "setup", "subscription")), "success_url": text, "cancel_url": text,
-    "line_items": Need([{"price": Need(text), "quantity": between(1, 999999), "adjustable_quantity": anything,
+    "mode": Need(one_of("payment", "setup", "subscription")), "success_url": text,
+    "cancel_url": text,
+    "line_items": Need([{"price": Need(text), "quantity": between(1, 999999),
+                         "adjustable_quantity": anything,
                          "metadata": metadata}]),
-    "customer": text, "customer_email": text, "client_reference_id": at_most(200), "metadata": metadata,
-    "subscription_data": {"metadata": metadata, "trial_period_days": between(1, 730), "trial_end": integer,
+    "customer": text, "customer_email": text, "client_reference_id": at_most(200),
+    "metadata": metadata,
+    "subscription_data": {"metadata": metadata, "trial_period_days": between(1, 730),
+                          "trial_end": integer,
                           "description": text, "trial_settings": TRIAL_SETTINGS},
     "payment_method_types": [text], "expires_at": integer, "allow_promotion_codes": boolean,
     "billing_address_collection": text, "locale": text, "ui_mode": text, "automatic_tax": anything,
@@ -49,7 +53,8 @@ def post(world, call):
     if "customer" in p:
         customers.living(world, p["customer"])
     if "customer_email" in p and "@" not in p["customer_email"]:
-        raise refused(f"Invalid email address: {p['customer_email']}", "customer_email", "email_invalid")
+        raise refused(f"Invalid email address: {p['customer_email']}", "customer_email",
+                      "email_invalid")
     return create(world, p)
 
 
@@ -82,24 +87,30 @@ def create(world, p):
         total = 0
     name = world.new_id("cs_test", 58)
     session = world.sessions.add({
-        "id": name, "object": "checkout.session", "adaptive_pricing": None, "after_expiration": None,
+        "id": name, "object": "checkout.session", "adaptive_pricing": None,
+        "after_expiration": None,
         "allow_promotion_codes": p.get("allow_promotion_codes"), "amount_subtotal": total,
-        "amount_total": total, "automatic_tax": {"enabled": False, "liability": None, "status": None},
+        "amount_total": total,
+        "automatic_tax": {"enabled": False, "liability": None, "status": None},
         "billing_address_collection": None, "cancel_url": p.get("cancel_url"),
         "client_reference_id": p.get("client_reference_id"), "client_secret": None,
         "collected_information": None, "consent": None, "consent_collection": None, "created": now,
         "currency": items[0][0]["currency"], "currency_conversion": None, "custom_fields": [],
         "custom_text": {}, "customer": p.get("customer"),
         "customer_creation": None if "customer" in p else "always", "customer_details": None,
-        "customer_email": p.get("customer_email"), "discounts": [], "expires_at": expires, "invoice": None,
+        "customer_email": p.get("customer_email"), "discounts": [], "expires_at": expires,
+        "invoice": None,
         "invoice_creation": None, "livemode": False, "locale": None,
         "metadata": merge_metadata({}, p.get("metadata", {})), "mode": "subscription",
         "payment_intent": None, "payment_link": None, "payment_method_collection": "always",
-        "payment_method_options": None, "payment_method_types": ["card"], "payment_status": "unpaid",
+        "payment_method_options": None, "payment_method_types": ["card"],
+        "payment_status": "unpaid",
         "phone_number_collection": {"enabled": False}, "recovered_from": None, "setup_intent": None,
         "shipping_address_collection": None, "shipping_cost": None, "shipping_options": [],
-        "status": "open", "submit_type": None, "subscription": None, "success_url": p["success_url"],
-        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0}, "ui_mode": "hosted",
+        "status": "open", "submit_type": None, "subscription": None,
+        "success_url": p["success_url"],
+        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
+        "ui_mode": "hosted",
         "url": f"{world.base_url}/c/pay/{name}",
         "_line_items": lines, "_items": items, "_data": data, "_timer": None,
     })
@@ -110,7 +121,8 @@ def create(world, p):
 def buyer(world, session, email):
     if session["customer"]:
         return world.customers.get(session["customer"])
-    return customers.create(world, {"email": session["customer_email"] or email or "buyer@example.com"})
+    return customers.create(world,
+                            {"email": session["customer_email"] or email or "buyer@example.com"})
 
 
 def complete(world, session, email=None, is_async=None):

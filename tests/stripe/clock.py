@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """clock: the fake's own time, which tests turn forward, and what is to happen at given times.
 
-Time is the host's plus an offset. While the clock is turned, every timer on the way runs in the order of
-its time, and the clock stands at that time meanwhile. All under the world's lock.
+Time is the host's plus an offset. While the clock is turned, every timer on the way runs in the
+order of its time, and the clock stands at that time meanwhile. All under the world's lock.
 """
 import calendar
 import heapq
 import itertools
 import threading
 import time
+import traceback
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -58,6 +59,8 @@ class Clock:
             self.held = max(at, self.held or 0)
             try:
                 timer.run()
+            except Exception:  # the fake's own mistake; time goes on
+                traceback.print_exc()
             finally:
                 self.held = None
 
@@ -84,4 +87,5 @@ def add_interval(start, interval, count):
 def iso(when):
     """As v2 objects write a time: 2024-09-26T17:46:22.134Z."""
     whole = int(when)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{int((when - whole) * 1000):03d}Z"
+    return time.strftime("%Y-%m-%dT%H:%M:%S",
+                         time.gmtime(whole)) + f".{int((when - whole) * 1000):03d}Z"

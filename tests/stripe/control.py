@@ -1,47 +1,48 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""control: what tests turn, as JSON over /_control/..., on the same port and without a key.
+"""control: what tests turn, as JSON over /_control, on the same port and without a key. The paths
+below come after /_control; GET /_control itself says what there is.
 
-    GET    /_control                         clock, counts, settings
-    POST   /_control/reset                   {}: faults, rules, settings and `down` as at the start
-    POST   /_control/settings                {name: value, ...}; the names are in world.py
+    GET    /                         clock, counts, settings
+    POST   /reset                    {}: faults, rules, settings and `down` as at the start
+    POST   /settings                 {name: value, ...}; the names are in world.py
 
-    POST   /_control/clock                   {"advance": seconds} or {"to": time}: runs all that falls due
-    POST   /_control/subscriptions/ID/renew  {}: turns the clock to the period's end, and its invoice's attempt
-    POST   /_control/subscriptions/ID/status {"status": word}: any status, known or not, as an update
+    POST   /clock                    {"advance": seconds} or {"to": time}: runs all that falls due
+    POST   /subscriptions/ID/renew   {}: turns the clock to the period's end, and its invoice's attempt
+    POST   /subscriptions/ID/status  {"status": word}: any status, known or not, as an update
 
-    POST   /_control/prices                  {"id", "lookup_key", "unit_amount", "interval", "currency",
-                                             "product", "name", "meter": event name, "features": [lookup keys]}
-    POST   /_control/customers/ID/payments   {"outcome": succeeds | fails | requires_action | none | null,
-                                             "count": n or null}: what becomes of the next payments
-    POST   /_control/checkout/ID/pay         {"email", "async": bool}: as the page does -> {"url"}
-    POST   /_control/checkout/ID/async       {"succeeded": bool}: how the pending payment ended
-    POST   /_control/seed                    {"count", "price", "status"}: subscriptions without a word to anyone
-    POST   /_control/emit                    {"type", "object": {...} or an id, "previous_attributes": {...}}
+    POST   /prices                   {"id", "lookup_key", "unit_amount", "interval", "currency",
+                                     "product", "name", "meter": event name, "features": [lookup keys]}
+    POST   /customers/ID/payments    {"outcome": succeeds | fails | requires_action | none | null,
+                                     "count": n or null}: what becomes of the next payments
+    POST   /checkout/ID/pay          {"email", "async": bool}: as the page does -> {"url"}
+    POST   /checkout/ID/async        {"succeeded": bool}: how the pending payment ended
+    POST   /seed                     {"count", "price", "status"}: subscriptions without a word to anyone
+    POST   /emit                     {"type", "object": {...} or an id, "previous_attributes": {...}}
 
-    GET    /_control/endpoints               where events go
-    POST   /_control/endpoints               {"url", "secrets", "api_version", "payload": snapshot | thin | both,
-                                             "types": [patterns]}; with "id": changes that endpoint
-    DELETE /_control/endpoints/ID
-    GET    /_control/deliveries?state=&type=&event=   state and attempts of each
-    POST   /_control/deliveries/rules        {"do": hold | drop | fail | twice | delay | shuffle | corrupt,
-                                             "type": pattern, "count": n or null, "seconds", "copies", "how"}
-                                             drop: as if never sent; fail: given up; how: signature, body,
-                                             stale, future, missing, secret
-    DELETE /_control/deliveries/rules
-    POST   /_control/deliveries/release      {"shuffle", "reverse", "copies"}: lets held ones go, ends holding
-    POST   /_control/deliveries/again        {"states": [...], "event", "type", "copies", "how"}: once more, now
-    POST   /_control/deliveries/forget       {}: what waits for a retry is given up
-    POST   /_control/settle                  {"timeout": s}: waits until nothing is under way -> {"settled"}
+    GET    /endpoints                where events go
+    POST   /endpoints                {"url", "secrets", "api_version", "payload": snapshot | thin | both,
+                                     "types": [patterns]}; with "id": changes that endpoint
+    DELETE /endpoints/ID
+    GET    /deliveries?state=&type=&event= state and attempts of each
+    POST   /deliveries/rules         {"do": hold | drop | fail | twice | delay | shuffle | corrupt,
+                                     "type": pattern, "count": n or null, "seconds", "copies", "how"}
+                                     drop: as if never sent; fail: given up; how: signature, body,
+                                     stale, future, missing, secret
+    DELETE /deliveries/rules
+    POST   /deliveries/release       {"shuffle", "reverse", "copies"}: lets held ones go, ends holding
+    POST   /deliveries/again         {"states": [...], "event", "type", "copies", "how"}: once more, now
+    POST   /deliveries/forget        {}: what waits for a retry is given up
+    POST   /settle                   {"timeout": s}: waits until nothing is under way -> {"settled"}
 
-    POST   /_control/faults                  {"count": n or null, "skip", "method", "path": regex, "status",
-                                             "code", "message", "body", "headers", "reset", "when": before |
-                                             after, "delay": s, "cut": bytes, "saved"}; see faults.py
-    DELETE /_control/faults
-    POST   /_control/down                    {"how": "reset" | "hang" | status | null}
-    GET    /_control/calls?method=&path=&since=       every call: params as sent, some headers, status
-    DELETE /_control/calls
-    GET    /_control/usage?meter=EVENT_NAME&customer=  every meter event that counted, and their sum
-    GET    /_control/usage_records           usage records of old
+    POST   /faults                   {"count": n or null, "skip", "method", "path": regex, "status",
+                                     "code", "message", "body", "headers", "reset", "when": before |
+                                     after, "delay": s, "cut": bytes, "saved"}; see faults.py
+    DELETE /faults
+    POST   /down                     {"how": "reset" | "hang" | status | null}
+    GET    /calls?method=&path=&since= every call: params as sent, some headers, status
+    DELETE /calls
+    GET    /usage?meter=EVENT_NAME&customer= every meter event that counted, and their sum
+    GET    /usage_records            usage records of old
 """
 import json
 import re
@@ -65,7 +66,8 @@ ROUTES = []
 
 def control(method, pattern):
     def add(function):
-        ROUTES.append((method, re.compile("/_control" + pattern.replace("{}", "([^/]+)")), function))
+        ROUTES.append((method, re.compile("/_control" + pattern.replace("{}", "([^/]+)")),
+                       function))
         return function
     return add
 
@@ -108,7 +110,8 @@ def overview(self, fields):
     with w.lock:
         return {"now": w.clock.exact(), "offset": w.clock.offset_s, "settings": w.settings,
                 "customers": len(w.customers), "subscriptions": len(w.subscriptions),
-                "sessions": len(w.sessions), "invoices": len(w.invoices), "events": len(w.events.snapshots),
+                "sessions": len(w.sessions), "invoices": len(w.invoices),
+                "events": len(w.events.snapshots),
                 "calls": self.api.log.next, "down": self.api.faults.down}
 
 
@@ -116,7 +119,8 @@ def overview(self, fields):
 def reset(self, fields):
     with self.world.lock:
         self.world.settings.clear()
-        self.world.settings.update({key: list(v) if isinstance(v, list) else v for key, v in SETTINGS.items()})
+        self.world.settings.update({key: list(v) if isinstance(v, list) else v for key,
+                                    v in SETTINGS.items()})
     self.api.faults.faults = []
     self.api.faults.set_down(None)
     with self.courier.changed:
@@ -183,7 +187,8 @@ def price(self, fields):
         for key in fields.get("features", ()):
             known = [f for f in w.features if f["lookup_key"] == key]
             catalog.attach(w, product, known[0] if known else catalog.create_feature(w, key, key))
-        asked = {"currency": fields.get("currency", "usd"), "product": product["id"], "recurring": recurring,
+        asked = {"currency": fields.get("currency", "usd"), "product": product["id"],
+                 "recurring": recurring,
                  "unit_amount": fields.get("unit_amount", 1000), "transfer_lookup_key": True}
         if fields.get("lookup_key"):
             asked["lookup_key"] = fields["lookup_key"]
@@ -194,7 +199,8 @@ def price(self, fields):
 @control("POST", "/customers/{}/payments")
 def payments(self, fields, name):
     with self.world.lock:
-        customers.set_payments(self.world.customers.get(name), fields["outcome"], fields.get("count"))
+        customers.set_payments(self.world.customers.get(name), fields["outcome"],
+                               fields.get("count"))
     return {}
 
 
@@ -289,7 +295,8 @@ def drop_rules(self, fields):
 
 @control("POST", "/deliveries/release")
 def release(self, fields):
-    return {"released": self.courier.release(fields.get("shuffle", False), fields.get("reverse", False),
+    return {"released": self.courier.release(fields.get("shuffle", False),
+                                             fields.get("reverse", False),
                                              fields.get("copies", 1))}
 
 

@@ -15,7 +15,8 @@ OUTCOMES = ("succeeds", "fails", "requires_action", "none")
 
 def create(world, fields):
     customer = world.customers.add({
-        "id": world.new_id("cus", 14), "object": "customer", "address": fields.get("address") or None,
+        "id": world.new_id("cus",
+                           14), "object": "customer", "address": fields.get("address") or None,
         "balance": 0, "created": world.now(), "currency": None, "default_source": None,
         "delinquent": False, "description": optional(fields.get("description")), "discount": None,
         "email": optional(fields.get("email")), "invoice_prefix": world.new_id("x", 8)[2:].upper(),

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """delivery: endpoints, signatures, and the threads that bring events to them, or fail to.
 
-A delivery is one body for one endpoint. Its state is `waiting`, `held`, `sending`, `delivered`, `failed` (all
-attempts used up: GET /v1/events?delivery_success=false shows it) or `unsent` (as if the endpoint had
-not been there: nothing shows it). Rules (control.py) say what is to become of the next deliveries.
+A delivery is one body for one endpoint. Its state is `waiting`, `held`, `sending`, `delivered`,
+`failed` (all attempts used up: GET /v1/events?delivery_success=false shows it) or `unsent` (as if
+the endpoint had not been there: nothing shows it). Rules (control.py) say what is to become of the
+next deliveries.
 """
 import fnmatch
 import hashlib
@@ -87,8 +88,10 @@ def signed_request(delivery, settings, when):
     when += {"stale": -3600, "future": 3600}.get(how, 0)
     signature = sign(["whsec_of_somebody_else"] if how == "secret" else secrets, body, when,
                      settings["extra_scheme"])
-    headers = {"Content-Type": "application/json; charset=utf-8", "Accept": "*/*; q=0.5, application/xml",
-               "Cache-Control": "no-cache", "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)"}
+    headers = {"Content-Type": "application/json; charset=utf-8",
+               "Accept": "*/*; q=0.5, application/xml",
+               "Cache-Control": "no-cache",
+               "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)"}
     if how == "signature":
         signature = signature[:-1] + ("0" if signature[-1] != "0" else "1")
     if how == "body":
@@ -241,7 +244,8 @@ class Courier:
         headers, body = signed_request(delivery, self.settings, time.time())
         outcome = {"at": time.time(), "status": None, "error": None}
         try:
-            outcome["status"], outcome["body"] = self.send(delivery.endpoint.url, headers, body, connections)
+            outcome["status"], outcome["body"] = self.send(delivery.endpoint.url, headers, body,
+                                                           connections)
         except (OSError, ValueError, http.client.HTTPException) as e:
             outcome["error"] = f"{type(e).__name__}: {e}"
         outcome["elapsed_ms"] = round((time.monotonic() - start) * 1000, 1)

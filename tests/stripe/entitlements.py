@@ -9,7 +9,8 @@ GIVING = ("active", "trialing", "past_due")
 
 
 def subscriptions_of(world, customer):
-    return [world.subscriptions.get(name) for name in world.customers.get(customer).get("_subs", ())]
+    return [world.subscriptions.get(name) for name in world.customers.get(customer).get("_subs",
+                                                                                        ())]
 
 
 def features_of(world, customer):
@@ -27,7 +28,8 @@ def active(world, customer):
     rows = []
     for name in features_of(world, customer):
         feature = world.features.get(name)
-        rows.append({"id": f"ent_test_{customer[4:]}{name[-10:]}", "object": "entitlements.active_entitlement",
+        rows.append({"id": f"ent_test_{customer[4:]}{name[-10:]}",
+                     "object": "entitlements.active_entitlement",
                      "feature": name, "livemode": False, "lookup_key": feature["lookup_key"]})
     return rows
 
@@ -37,7 +39,8 @@ def summary(world, customer):
 
 
 def of_rows(customer, rows):
-    return {"object": "entitlements.active_entitlement_summary", "customer": customer, "livemode": False,
+    return {"object": "entitlements.active_entitlement_summary", "customer": customer,
+            "livemode": False,
             "entitlements": list_of(rows, f"/v1/customer/{customer}/entitlements")}
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """events: what happened, as snapshot and as thin events, and what an endpoint is sent of it.
 
-A snapshot holds the object as it was, in the version of whoever reads it: an endpoint has its own version,
-and GET /v1/events has the account's. A body that is sent is made once and never changes, however often and
-late it comes.
+A snapshot holds the object as it was, in the version of whoever reads it: an endpoint has its own
+version, and GET /v1/events has the account's. A body that is sent is made once and never changes,
+however often and late it comes.
 """
 import json
 
@@ -15,7 +15,8 @@ KEPT_DAYS = 30
 # What a thin event says of its object: where to fetch it.
 PLACES = {
     "subscription": "/v1/subscriptions/", "customer": "/v1/customers/", "invoice": "/v1/invoices/",
-    "checkout.session": "/v1/checkout/sessions/", "price": "/v1/prices/", "product": "/v1/products/",
+    "checkout.session": "/v1/checkout/sessions/", "price": "/v1/prices/",
+    "product": "/v1/products/",
     "billing.meter": "/v1/billing/meters/", "charge": "/v1/charges/", "dispute": "/v1/disputes/",
 }
 # Statuses that have a thin event of their own beside the one of the update.
@@ -38,7 +39,8 @@ class Events:
         """@before: the object as it was, frozen, if this is an update."""
         world = self.world
         event = {
-            "id": world.new_id("evt"), "object": "event", "api_version": world.settings["api_version"],
+            "id": world.new_id("evt"), "object": "event",
+            "api_version": world.settings["api_version"],
             "created": world.now(), "type": kind, "livemode": False, "pending_webhooks": 0,
             "request": dict(world.request or {"id": None, "idempotency_key": None}),
             "_object": freeze(obj), "_before": before,
@@ -52,7 +54,8 @@ class Events:
     def data(self, event, version):
         data = {"object": shape(event["_object"], version)}
         if event["_before"] is not None:
-            data["previous_attributes"] = difference(shape(event["_before"], version), data["object"])
+            data["previous_attributes"] = difference(shape(event["_before"], version),
+                                                     data["object"])
         return data
 
     def send(self, event, before):
@@ -84,7 +87,8 @@ class Events:
     def make_thin(self, kind, related, data=None, snapshot=None):
         world = self.world
         thin = {"id": world.new_id("evt_test", 36), "object": "v2.core.event", "context": None,
-                "created": iso(world.clock.exact()), "livemode": False, "reason": None, "type": kind}
+                "created": iso(world.clock.exact()), "livemode": False, "reason": None,
+                "type": kind}
         if related:
             thin["related_object"] = related
         if snapshot:

@@ -3,15 +3,17 @@
 
     python3 fake.py --port 0 --secret-key sk_test_x --webhook-secret whsec_x --webhook http://host/path
 
-Says "listening on 127.0.0.1:PORT" when it takes calls. All state is in memory. It follows what Stripe's own
-libraries send and expect; control.py lists what tests can turn. Reading order: world (what there is), clock,
-subscription (its life), invoices, checkout, meters, events, delivery, then api and server.
+Says "listening on 127.0.0.1:PORT" when it takes calls. All state is in memory. It follows what
+Stripe's own libraries send and expect; control.py lists what tests can turn. Reading order: world
+(what there is), clock, subscription (its life), invoices, checkout, meters, events, delivery, then
+api and server.
 """
 import argparse
 import os
 import signal
 import sys
 import threading
+import traceback
 
 import api
 import catalog  # noqa: F401  (these fill the table of endpoints)
@@ -31,12 +33,15 @@ def arguments():
     parser = argparse.ArgumentParser(description="A fake Stripe for tests.")
     parser.add_argument("--port", type=int, default=12111, help="0: any")
     parser.add_argument("--address", default="127.0.0.1")
-    parser.add_argument("--secret-key", action="append", default=[], help="more than one is allowed")
-    parser.add_argument("--webhook-secret", action="append", default=[], help="several: as while rolling one")
+    parser.add_argument("--secret-key", action="append", default=[],
+                        help="more than one is allowed")
+    parser.add_argument("--webhook-secret", action="append", default=[],
+                        help="several: as while rolling one")
     parser.add_argument("--webhook", help="where events go; control can say so later")
     parser.add_argument("--webhook-version", help="the API version of the webhook's events")
     parser.add_argument("--payload", choices=("snapshot", "thin", "both"), default="snapshot")
-    parser.add_argument("--public-url", help="the beginning of the pages' URLs, as a browser sees it")
+    parser.add_argument("--public-url",
+                        help="the beginning of the pages' URLs, as a browser sees it")
     parser.add_argument("--until-eof", action="store_true", help="end when the standard input does")
     return parser.parse_args()
 
@@ -74,6 +79,14 @@ def end_with_input():
 
 
 def route(request, handlers):
+    try:
+        return dispatch(request, handlers)
+    except Exception:  # the fake's own mistake: seen in its log, and as an answer that no test asks for
+        traceback.print_exc()
+        return Answer(500, "the fake is broken\n", kind="text/plain")
+
+
+def dispatch(request, handlers):
     if request.path.startswith("/_control"):
         return handlers["control"].handle(request)
     if request.path.startswith(PAGES):

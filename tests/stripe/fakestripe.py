@@ -24,12 +24,15 @@ class ControlError(Exception):
 
 
 class FakeStripe:
-    def __init__(self, secret_key="sk_test_fake", webhook_secret="whsec_test_fake", webhook=None, more=(),
+    def __init__(self, secret_key="sk_test_fake", webhook_secret="whsec_test_fake", webhook=None,
+                 more=(),
                  port=0, preexec=None, log=None):
         self.secret_key, self.webhook_secret = secret_key, webhook_secret
         self.connection = None
-        command = [PYTHON if os.path.exists(PYTHON) else sys.executable, os.path.join(HERE, "fake.py"),
-                   "--port", str(port), "--secret-key", secret_key, "--webhook-secret", webhook_secret,
+        command = [PYTHON if os.path.exists(PYTHON) else sys.executable,
+                   os.path.join(HERE, "fake.py"),
+                   "--port", str(port), "--secret-key", secret_key, "--webhook-secret",
+                   webhook_secret,
                    "--until-eof", *more]
         if webhook:
             command += ["--webhook", webhook]
@@ -85,7 +88,8 @@ class FakeStripe:
         return self.control("GET", "")["now"]
 
     def advance(self, seconds=0, minutes=0, hours=0, days=0):
-        return self.control("POST", "/clock", advance=seconds + 60 * minutes + 3600 * hours + 86400 * days)
+        return self.control("POST", "/clock",
+                            advance=seconds + 60 * minutes + 3600 * hours + 86400 * days)
 
     def turn_to(self, when):
         return self.control("POST", "/clock", to=when)

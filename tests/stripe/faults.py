@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """faults: what tests let go wrong with calls, the limit on calls, and the log of all of them.
 
-A fault takes the next `count` calls that match and, in this order, waits `delay` seconds, and then either
-answers `status` (with `headers`, `code`, or a raw `body`), or resets the connection. `when` is `before`
-(nothing is done) or `after` (the work is done, and its answer lost). `saved`: the answer is also kept under
-the idempotency key, so that the same key gets it again, as with a real 500 of Stripe's.
+A fault takes the next `count` calls that match and, in this order, waits `delay` seconds, and then
+either answers `status` (with `headers`, `code`, or a raw `body`), or resets the connection. `when`
+is `before` (nothing is done) or `after` (the work is done, and its answer lost). `saved`: the
+answer is also kept under the idempotency key, so that the same key gets it again, as with a real
+500 of Stripe's.
 """
 import collections
 import json
@@ -19,8 +20,10 @@ DEFAULT_CODES = {409: "lock_timeout", 429: "rate_limit"}
 
 
 class Fault:
-    def __init__(self, count=1, method=None, path=None, status=None, code=None, message=None, body=None,
-                 headers=None, reset=False, when="before", delay=0.0, cut=None, saved=False, skip=0):
+    def __init__(self, count=1, method=None, path=None, status=None, code=None, message=None,
+                 body=None,
+                 headers=None, reset=False, when="before", delay=0.0, cut=None, saved=False,
+                 skip=0):
         if when not in ("before", "after"):
             raise ValueError("when is before or after")
         self.left, self.skip = count, skip
@@ -41,7 +44,8 @@ class Fault:
         if self.reset:
             return RESET
         if self.body is not None:
-            return Answer(self.status, self.body, self.headers, self.headers.get("Content-Type", "text/html"))
+            return Answer(self.status, self.body, self.headers,
+                          self.headers.get("Content-Type", "text/html"))
         kind = "api_error" if self.status >= 500 else "invalid_request_error"
         error = {"type": kind, "message": self.message or f"Injected {self.status}."}
         code = self.code or DEFAULT_CODES.get(self.status)
@@ -96,7 +100,8 @@ class Faults:
 class CallLog:
     """Every call, but never who signed it."""
 
-    KEPT_HEADERS = ("stripe-version", "idempotency-key", "content-type", "user-agent", "stripe-account")
+    KEPT_HEADERS = ("stripe-version", "idempotency-key", "content-type", "user-agent",
+                    "stripe-account")
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -104,7 +109,8 @@ class CallLog:
         self.next = 0
 
     def open(self, request, pairs):
-        call = {"path": request.path, "method": request.method, "params": dict(pairs), "time": time.time(),
+        call = {"path": request.path, "method": request.method, "params": dict(pairs),
+                "time": time.time(),
                 "headers": {name: request.headers[name] for name in self.KEPT_HEADERS
                             if name in request.headers},
                 "status": None, "replayed": False, "fault": None}

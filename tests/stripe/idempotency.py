@@ -20,13 +20,16 @@ class Idempotency:
         if len(key) > MOST_KEY:
             raise invalid("Idempotency keys must be at most 255 characters long.")
         if key in self.running:
-            raise ApiError(409, "There is currently another in-progress request using this Idempotent Key "
+            raise ApiError(409,
+                           "There is currently another in-progress request using this Idempotent Key "
                            "(that probably means you submitted twice, and the other request is still going "
-                           "through).", "idempotency_key_in_use", type="idempotency_error", kept=False)
+                           "through).", "idempotency_key_in_use", type="idempotency_error",
+                           kept=False)
         found = self.kept.get(key)
         if found and self.clock.exact() - found[0] < DAY:
             if found[1] != call:
-                raise ApiError(400, "Keys for idempotent requests can only be used with the same parameters "
+                raise ApiError(400,
+                               "Keys for idempotent requests can only be used with the same parameters "
                                "they were first used with. Try using a key other than "
                                f"'{key}' if you meant to execute a different request.",
                                type="idempotency_error", kept=False)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """invoices: from draft to paid, with the attempts in between.
 
-A renewal's invoice is a draft for a while (setting draft_s) so that late usage still gets onto it; then it is
-finalised and its payment tried. What that means for the subscription is subscription.py's to say.
+A renewal's invoice is a draft for a while (setting draft_s) so that late usage still gets onto it;
+then it is finalised and its payment tried. What that means for the subscription is
+subscription.py's to say.
 """
 import customers
 import subscription
@@ -10,7 +11,7 @@ from catalog import amount_of, is_metered
 from clock import DAY
 from errors import declined, refused
 from meters import usage_of
-from params import anything, boolean, one_of, text
+from params import boolean, one_of, text
 from render import list_of
 from routes import page, paged, route
 
@@ -19,7 +20,8 @@ def line_of(world, sub, item, period, quantity, description):
     price = item["price"]
     return {
         "id": world.new_id("il"), "object": "line_item",
-        "amount": amount_of(price, quantity), "currency": price["currency"], "description": description,
+        "amount": amount_of(price, quantity), "currency": price["currency"],
+        "description": description,
         "discountable": True, "discounts": [], "invoice": None, "livemode": False, "metadata": {},
         "parent": {"type": "subscription_item_details", "subscription_item_details": {
             "subscription_item": item["id"], "subscription": sub["id"], "proration": False}},
@@ -63,13 +65,16 @@ def draft(world, sub, reason, lines):
         "currency": first["price"]["currency"], "custom_fields": None, "customer": sub["customer"],
         "customer_email": customer.get("email"), "customer_name": customer.get("name"),
         "default_payment_method": None, "description": None, "discounts": [], "due_date": None,
-        "effective_at": None, "ending_balance": None, "hosted_invoice_url": None, "invoice_pdf": None,
+        "effective_at": None, "ending_balance": None, "hosted_invoice_url": None,
+        "invoice_pdf": None,
         "lines": list_of(lines, f"/v1/invoices/{name}/lines"), "livemode": False, "metadata": {},
         "next_payment_attempt": None, "number": None,
         "parent": {"type": "subscription_details", "quote_details": None, "subscription_details": {
             "metadata": dict(sub["metadata"]), "subscription": sub["id"]}},
-        "period_start": period[0], "period_end": period[1], "starting_balance": 0, "status": "draft",
-        "status_transitions": {"finalized_at": None, "marked_uncollectible_at": None, "paid_at": None,
+        "period_start": period[0], "period_end": period[1], "starting_balance": 0,
+        "status": "draft",
+        "status_transitions": {"finalized_at": None, "marked_uncollectible_at": None,
+                               "paid_at": None,
                                "voided_at": None},
         "subtotal": 0, "total": 0, "test_clock": None, "webhooks_delivered_at": None,
         "_subscription": sub["id"], "_retry": None, "_first_failure": None, "_timers": {},
@@ -90,7 +95,8 @@ def add_up(invoice):
 def count_usage(world, invoice):
     for line in invoice["lines"]["data"]:
         if line.get("_is_usage"):
-            line["quantity"] = usage_of(world, line["_item"], invoice["customer"], line["period"]["start"],
+            line["quantity"] = usage_of(world, line["_item"], invoice["customer"],
+                                        line["period"]["start"],
                                         line["period"]["end"])
             line["amount"] = amount_of(line["_item"]["price"], line["quantity"])
     add_up(invoice)
@@ -190,7 +196,8 @@ def mark_uncollectible(world, invoice):
 
 
 @route("GET", "/v1/invoices", paged(customer=text, subscription=text, collection_method=text,
-                                    status=one_of("draft", "open", "paid", "uncollectible", "void")))
+                                    status=one_of("draft", "open", "paid", "uncollectible",
+                                                  "void")))
 def index(world, call):
     p = call.params
     return page(world.invoices, call, lambda i: p.get("customer", i["customer"]) == i["customer"]
@@ -251,5 +258,6 @@ def post_uncollectible(world, call, name):
 def open_invoice(world, name):
     invoice = world.invoices.get(name)
     if invoice["status"] not in ("open", "uncollectible"):
-        raise refused(f"This invoice is {invoice['status']}; it must be open.", code="invoice_not_editable")
+        raise refused(f"This invoice is {invoice['status']}; it must be open.",
+                      code="invoice_not_editable")
     return invoice

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """meters: usage, as billing meter events and as the usage records of old.
 
-A meter event is checked in part at once (times, identifier) and in part later, as Stripe does: who the
-customer is, whether there is a meter, and the value, are told in thin events (or at once, with the
-setting meter_errors = sync). An identifier counts once in 24 hours.
+A meter event is checked in part at once (times, identifier) and in part later, as Stripe does: who
+the customer is, whether there is a meter, and the value, are told in thin events (or at once, with
+the setting meter_errors = sync). An identifier counts once in 24 hours.
 """
 import re
 
@@ -42,8 +42,10 @@ def create_meter(world, event_name, display_name, formula="sum", customer_key="s
     "value_settings": {"event_payload_key": Need(at_most(100))}, "event_time_window": text})
 def post_meter(world, call):
     p = call.params
-    return create_meter(world, p["event_name"], p["display_name"], p["default_aggregation"]["formula"],
-                        p.get("customer_mapping", {}).get("event_payload_key", "stripe_customer_id"),
+    return create_meter(world, p["event_name"], p["display_name"],
+                        p["default_aggregation"]["formula"],
+                        p.get("customer_mapping", {}).get("event_payload_key",
+                                                          "stripe_customer_id"),
                         p.get("value_settings", {}).get("event_payload_key", "value"))
 
 
@@ -97,13 +99,15 @@ def post_event(world, call):
         raise refused(error[1], "payload", error[0])
     world.meter_identifiers[identifier] = now
     event = {"object": "billing.meter_event", "created": now, "event_name": p["event_name"],
-             "identifier": identifier, "livemode": False, "payload": p["payload"], "timestamp": when}
+             "identifier": identifier, "livemode": False, "payload": p["payload"],
+             "timestamp": when}
     if error:
         report(world, meter or (named[-1] if named else None), error, identifier)
     else:
         value = p["payload"][meter["value_settings"]["event_payload_key"]]
         meter["_events"].append({
-            "customer": p["payload"][meter["customer_mapping"]["event_payload_key"]], "value": int(value),
+            "customer": p["payload"][meter["customer_mapping"]["event_payload_key"]],
+            "value": int(value),
             "timestamp": when, "identifier": identifier, "created": now})
     return event
 
@@ -111,7 +115,8 @@ def post_event(world, call):
 def check_new(world, identifier):
     seen = world.meter_identifiers.get(identifier)
     if seen is not None and world.now() - seen < DAY:
-        raise ApiError(400, f"An event already exists with identifier {identifier}.", param="identifier",
+        raise ApiError(400, f"An event already exists with identifier {identifier}.",
+                       param="identifier",
                        headers={"Stripe-Should-Retry": "false"})
 
 
@@ -163,7 +168,8 @@ def tell(world, meter):
             "validation_start": iso(errors[0][3]), "validation_end": iso(world.clock.exact())}
     request, world.request = world.request, None
     if meter:
-        place = {"id": meter["id"], "type": "billing.meter", "url": f"/v1/billing/meters/{meter['id']}"}
+        place = {"id": meter["id"], "type": "billing.meter",
+                 "url": f"/v1/billing/meters/{meter['id']}"}
         thin = world.events.make_thin("v1.billing.meter.error_report_triggered", place, data)
     else:
         thin = world.events.make_thin("v1.billing.meter.no_meter_found", None, data)
@@ -217,7 +223,8 @@ def summaries(world, call, name):
         upto = edge + step if step else end
         value = total(meter, p["customer"], edge, upto, latest)
         if value or not step:
-            rows.append({"id": f"mtrusg_test_{meter['id'][-8:]}{edge}", "object": "billing.meter_event_summary",
+            rows.append({"id": f"mtrusg_test_{meter['id'][-8:]}{edge}",
+                         "object": "billing.meter_event_summary",
                          "aggregated_value": value, "end_time": upto, "livemode": False,
                          "meter": meter["id"], "start_time": edge})
     rows.reverse()
@@ -258,9 +265,11 @@ def post_usage(world, call, name):
 def usage_summaries(world, call, name):
     item = world.items.get(name)
     start, end = item["current_period_start"], item["current_period_end"]
-    row = {"id": f"sis_{name[3:]}", "object": "usage_record_summary", "invoice": None, "livemode": False,
+    row = {"id": f"sis_{name[3:]}", "object": "usage_record_summary", "invoice": None,
+           "livemode": False,
            "period": {"start": start, "end": None}, "subscription_item": name,
-           "total_usage": usage_of(world, item, world.subscriptions.get(item["subscription"])["customer"],
+           "total_usage": usage_of(world, item,
+                                   world.subscriptions.get(item["subscription"])["customer"],
                                    start, end)}
     return list_of([row], call.path)
 

@@ -80,7 +80,8 @@ def pay_page(world, request, session):
 
 
 @route("POST", "/v1/billing_portal/sessions", {
-    "customer": Need(text), "return_url": text, "configuration": text, "flow_data": anything, "locale": text,
+    "customer": Need(text), "return_url": text, "configuration": text, "flow_data": anything,
+    "locale": text,
     "on_behalf_of": text})
 def post_portal(world, call):
     customer = world.customers.get(call.params["customer"], "customer")
@@ -88,8 +89,10 @@ def post_portal(world, call):
         raise invalid("Not a valid URL", "return_url", "url_invalid")
     secret = world.new_id("test", 58)
     portal = world.portals.add({
-        "id": world.new_id("bps"), "object": "billing_portal.session", "configuration": world.new_id("bpc"),
-        "created": world.now(), "customer": customer["id"], "flow": None, "livemode": False, "locale": None,
+        "id": world.new_id("bps"), "object": "billing_portal.session",
+        "configuration": world.new_id("bpc"),
+        "created": world.now(), "customer": customer["id"], "flow": None, "livemode": False,
+        "locale": None,
         "on_behalf_of": None, "return_url": call.params.get("return_url"),
         "url": f"{world.base_url}/p/session/{secret}"})
     world.portals.places[secret] = world.portals.places[portal["id"]]
@@ -118,7 +121,8 @@ def portal_row(request, sub):
     shown = f"{sub['id']}: {sub['status']}"
     if sub["status"] in subscription.ENDED:
         return f"<li>{shown}</li>"
-    do, label = ("keep", "Keep") if sub["cancel_at_period_end"] else ("cancel", "Cancel at the period's end")
+    do, label = ("keep", "Keep") if sub["cancel_at_period_end"] else ("cancel",
+                                                                      "Cancel at the period's end")
     return (f"<li>{shown}<form method=\"post\" action=\"{request.path}\"><input type=\"hidden\" "
             f"name=\"subscription\" value=\"{sub['id']}\"><button name=\"do\" value=\"{do}\" "
             f"type=\"submit\">{label}</button></form></li>")

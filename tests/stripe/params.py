@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """params: the parameters that an endpoint takes, checked as strictly as Stripe does.
 
-A spec is a dict from names to checks. A check is a function (text, path) -> value, a dict (a hash), or a
-list of one check (a list). Need(check) must be there; Empty(check) may be "" (which unsets).
+A spec is a dict from names to checks. A check is a function (text, path) -> value, a dict (a hash),
+or a list of one check (a list). Need(check) must be there; Empty(check) may be "" (which unsets).
 """
 import re
 
@@ -65,7 +65,8 @@ def between(least, most):
 def at_most(count):
     def check(value, path):
         if len(text(value, path)) > count:
-            raise invalid(f"Invalid string: {value[:20]}...; must be at most {count} characters", path)
+            raise invalid(f"Invalid string: {value[:20]}...; must be at most {count} characters",
+                          path)
         return value
     return check
 
@@ -133,7 +134,8 @@ def check_hash(spec, value, path=""):
 
     for name in value:
         if name not in spec:
-            raise invalid(f"Received unknown parameter: {full(name)}", full(name), "parameter_unknown")
+            raise invalid(f"Received unknown parameter: {full(name)}", full(name),
+                          "parameter_unknown")
     for name, inner in spec.items():
         if isinstance(inner, Need) and name not in value:
             raise invalid(f"Missing required param: {full(name)}.", full(name), "parameter_missing")

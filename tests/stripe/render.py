@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """render: an object as a version of the API shows it, with what a caller asked to expand.
 
-From 2025-03-31.basil on, a subscription's period is on its items, an invoice names its subscription in
-`parent` and a line its price in `pricing`; before, the period was on the subscription, and so on.
+From 2025-03-31.basil on, a subscription's period is on its items, an invoice names its subscription
+in `parent` and a line its price in `pricing`; before, the period was on the subscription, and so
+on.
 """
 import contextlib
 
@@ -14,7 +15,8 @@ MOST_DEPTH = 4
 # What holds an id and may be expanded.
 EXPANDABLE = {
     "checkout.session": ("customer", "subscription", "invoice", "line_items", "payment_intent"),
-    "subscription": ("customer", "latest_invoice", "default_payment_method", "pending_setup_intent"),
+    "subscription": ("customer", "latest_invoice", "default_payment_method",
+                     "pending_setup_intent"),
     "invoice": ("customer", "subscription", "payment_intent", "charge", "default_payment_method"),
     "price": ("product",),
     "product": ("default_price",),
@@ -135,7 +137,8 @@ def fill(world, node, steps, version, path):
     name, rest = steps[0], steps[1:]
     if name == "line_items" and node.get("object") == "checkout.session":
         lines = world.sessions.get(node["id"])["_line_items"]
-        node.setdefault(name, shape(list_of(lines, f"/v1/checkout/sessions/{node['id']}/line_items"),
+        node.setdefault(name,
+                        shape(list_of(lines, f"/v1/checkout/sessions/{node['id']}/line_items"),
                                     version))
     elif name not in node:
         raise cannot_expand(path)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """routes: the table of the API's endpoints, which the modules of its objects fill.
 
-An endpoint is a function (world, call, *names) -> object; `names` are the {} of its pattern. What it returns
-is shaped for the caller's version and expanded afterwards; a page comes from page().
+An endpoint is a function (world, call, *names) -> object; `names` are the {} of its pattern. What
+it returns is shaped for the caller's version and expanded afterwards; a page comes from page().
 """
 import re
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """server: HTTP/1.1 for one program's calls: a thread a connection, keep-alive, strict, quick.
 
-It knows nothing of Stripe. The handler takes a Request and returns an Answer, or RESET, which ends the
-connection with a reset instead of an answer.
+It knows nothing of Stripe. The handler takes a Request and returns an Answer, or RESET, which ends
+the connection with a reset instead of an answer.
 """
 import http
 import json

@@ -63,12 +63,14 @@ def make(world, customer, items, fields):
         "cancel_at": fields.get("cancel_at") or None,
         "cancel_at_period_end": fields.get("cancel_at_period_end", False), "canceled_at": None,
         "cancellation_details": {"comment": None, "feedback": None, "reason": None},
-        "collection_method": fields.get("collection_method", "charge_automatically"), "created": now,
+        "collection_method": fields.get("collection_method", "charge_automatically"),
+        "created": now,
         "currency": price["currency"], "customer": customer["id"],
         "days_until_due": fields.get("days_until_due"), "default_payment_method": None,
         "default_source": None, "default_tax_rates": [], "description": fields.get("description"),
         "discounts": [], "ended_at": None,
-        "items": list_of(rows, f"/v1/subscription_items?subscription={name}"), "latest_invoice": None,
+        "items": list_of(rows, f"/v1/subscription_items?subscription={name}"),
+        "latest_invoice": None,
         "livemode": False, "metadata": merge_metadata({}, fields.get("metadata", {})),
         "next_pending_invoice_item_invoice": None, "on_behalf_of": None, "pause_collection": None,
         "payment_settings": {"payment_method_options": None, "payment_method_types": None,
@@ -78,7 +80,8 @@ def make(world, customer, items, fields):
         "test_clock": None, "transfer_data": None, "trial_end": trial_end,
         "trial_settings": {"end_behavior": {"missing_payment_method": missing_method(fields)}},
         "trial_start": now if trial_end else None,
-        "_timers": {}, "_invoices": [], "_is_new": True, "_is_changing": False, "_proration": 0, "_periods": 0,
+        "_timers": {}, "_invoices": [], "_is_new": True, "_is_changing": False, "_proration": 0,
+        "_periods": 0,
     })
     customer["_subs"].append(name)
     return sub
@@ -231,7 +234,8 @@ def next_period(sub, start):
     anchor = sub["billing_cycle_anchor"]
     while True:
         sub["_periods"] += 1
-        ends = add_interval(anchor, recurring["interval"], recurring["interval_count"] * sub["_periods"])
+        ends = add_interval(anchor, recurring["interval"],
+                            recurring["interval_count"] * sub["_periods"])
         if ends > start:
             break
     for item in sub["items"]["data"]:
@@ -248,7 +252,8 @@ def add_proration(world, sub, lines):
     if sub["_proration"]:
         item = sub["items"]["data"][0]
         period = (item["current_period_start"], item["current_period_end"])
-        line = invoices.line_of(world, sub, item, period, 1, "Remaining time after a change of price")
+        line = invoices.line_of(world, sub, item, period, 1,
+                                "Remaining time after a change of price")
         line["amount"] = sub["_proration"]
         line["parent"]["subscription_item_details"]["proration"] = True
         lines.append(line)

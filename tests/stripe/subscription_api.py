@@ -12,13 +12,16 @@ from routes import EMPTY_TEXT, page, paged, route
 PRORATION = one_of("create_prorations", "always_invoice", "none")
 PAYMENT_BEHAVIOR = one_of("allow_incomplete", "default_incomplete", "error_if_incomplete",
                           "pending_if_incomplete")
-TRIAL_SETTINGS = {"end_behavior": Need({"missing_payment_method": Need(one_of("cancel", "create_invoice",
+TRIAL_SETTINGS = {"end_behavior": Need({"missing_payment_method": Need(one_of("cancel",
+                                                                              "create_invoice",
                                                                                "pause"))})}
 DETAILS = {"comment": EMPTY_TEXT, "feedback": EMPTY_TEXT}
 SHARED = {"metadata": metadata, "cancel_at_period_end": boolean, "cancel_at": Empty(integer),
-          "trial_end": now_or_time, "proration_behavior": PRORATION, "payment_behavior": PAYMENT_BEHAVIOR,
+          "trial_end": now_or_time, "proration_behavior": PRORATION,
+          "payment_behavior": PAYMENT_BEHAVIOR,
           "default_payment_method": text, "description": EMPTY_TEXT, "off_session": boolean,
-          "collection_method": one_of("charge_automatically", "send_invoice"), "days_until_due": integer,
+          "collection_method": one_of("charge_automatically", "send_invoice"),
+          "days_until_due": integer,
           "payment_settings": anything, "trial_settings": TRIAL_SETTINGS, "automatic_tax": anything,
           "trial_from_plan": boolean}
 STATUSES = life.LIVING + life.ENDED
@@ -81,7 +84,8 @@ def get(world, call, name):
 
 
 @route("POST", "/v1/subscriptions/{}", {
-    **SHARED, "items": [{"id": text, "price": text, "quantity": between(0, 1000000), "deleted": boolean,
+    **SHARED,
+    "items": [{"id": text, "price": text, "quantity": between(0, 1000000), "deleted": boolean,
                          "clear_usage": boolean, "metadata": metadata}],
     "pause_collection": Empty({"behavior": UPDATE_BEHAVIOR, "resumes_at": integer}),
     "billing_cycle_anchor": one_of("now", "unchanged"), "cancellation_details": DETAILS})
@@ -141,7 +145,8 @@ def change_items(world, sub, p):
             continue
         item = next((item for item in items if item["id"] == row["id"]), None)
         if item is None:
-            raise refused(f"No such subscription item: '{row['id']}'", f"items[{i}][id]", "resource_missing")
+            raise refused(f"No such subscription item: '{row['id']}'", f"items[{i}][id]",
+                          "resource_missing")
         if row.get("deleted"):
             items.remove(item)
         else:
@@ -181,7 +186,8 @@ def settle_change(world, sub, p, before, interval):
         life.prorate(world, sub, before, life.cost_of(sub))
     if rhythm(sub) != interval or p.get("billing_cycle_anchor") == "now":
         life.restart_period(world, sub)
-        life.invoice_now(world, sub, "subscription_update" if not sub["_proration"] else "subscription_cycle")
+        life.invoice_now(world, sub,
+                         "subscription_update" if not sub["_proration"] else "subscription_cycle")
     elif behavior == "always_invoice" and sub["_proration"]:
         life.invoice_now(world, sub, "subscription_update")
 
@@ -230,7 +236,8 @@ def resume(world, call, name):
     return sub
 
 
-@route("POST", "/v1/subscriptions/{}/pause", {"type": text, "bill_for": anything, "invoicing_behavior": text})
+@route("POST", "/v1/subscriptions/{}/pause",
+       {"type": text, "bill_for": anything, "invoicing_behavior": text})
 def pause(world, call, name):
     sub = world.subscriptions.get(name)
     if sub["status"] not in ("active", "trialing", "past_due"):

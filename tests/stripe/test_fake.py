@@ -148,7 +148,8 @@ def test_what_is_not_there_is_404(fake):
 
 
 def test_a_body_that_is_no_form_is_refused(fake):
-    status, _, body = call(fake, "POST", "/v1/customers", {"a": "b"}, {"Content-Type": "application/json"})
+    status, _, body = call(fake, "POST", "/v1/customers", {"a": "b"},
+                           {"Content-Type": "application/json"})
     assert status == 400 and "application/x-www-form-urlencoded" in json.loads(body)["error"]["message"]
 
 
@@ -200,7 +201,8 @@ def test_the_page_pays_and_leads_back(fake):
     path = session.url[len(fake.url):]
     status, head, _ = call(fake, "POST", path, {"email": "grace@example.com"})
     assert (status, head["Location"]) == (303, f"http://shop.test/done?session_id={session.id}")
-    done = stripe.checkout.Session.retrieve(session.id, expand=["subscription", "customer", "line_items"])
+    done = stripe.checkout.Session.retrieve(session.id,
+                                            expand=["subscription", "customer", "line_items"])
     assert (done.status, done.payment_status) == ("complete", "paid")
     assert done.customer.email == done.customer_details.email == "grace@example.com"
     assert done.subscription.status == "active" and done.subscription.metadata.tier == "pro"
@@ -262,7 +264,8 @@ def test_a_pending_payment_ends_later(fake):
 
 def test_the_portal_cancels_and_leads_back(fake, customer):
     sub = stripe.Subscription.create(customer=customer.id, items=[{"price": "price_pro"}])
-    portal = stripe.billing_portal.Session.create(customer=customer.id, return_url="http://shop.test/back")
+    portal = stripe.billing_portal.Session.create(customer=customer.id,
+                                                  return_url="http://shop.test/back")
     path = portal.url[len(fake.url):]
     page = call(fake, "GET", path)[2].decode()
     assert 'href="http://shop.test/back"' in page and sub.id in page

@@ -179,7 +179,8 @@ def test_thin_events_name_their_object_and_no_more(fake, endpoint, receiver, cus
     assert "v1.customer.subscription.active" in receiver.types()
     signature, body = receiver.got[0]
     assert stripe.WebhookSignature.verify_header(body.decode(), signature, SECRET, 300)
-    fetched = stripe.api_requestor.APIRequestor().request("get", f"/v2/core/events/{thin['id']}")[0].data
+    fetched = stripe.api_requestor.APIRequestor().request("get",
+                                                          f"/v2/core/events/{thin['id']}")[0].data
     assert fetched["related_object"]["id"] == sub.id
 
 
@@ -191,7 +192,8 @@ def test_one_endpoint_takes_both_shapes(fake, endpoint, receiver):
 
 
 def test_any_event_can_be_made(fake, endpoint, receiver, customer):
-    fake.emit("charge.dispute.created", {"id": "dp_1", "object": "dispute", "customer": customer.id})
+    fake.emit("charge.dispute.created",
+              {"id": "dp_1", "object": "dispute", "customer": customer.id})
     fake.emit("customer.updated", customer.id, previous_attributes={"email": "old@example.com"})
     fake.emit("wholly.unknown", {"id": "x_1", "object": "x"})
     assert fake.settle()

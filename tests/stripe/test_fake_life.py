@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A subscription's life in the fake: what becomes of it, and the events that say so, in their order."""
+"""A subscription's life in the fake: what becomes of it, and the events that say so, in their
+order."""
 import calendar
 import time
 

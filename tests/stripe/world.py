@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""world: everything that the fake knows. One lock guards it; who reads or changes it holds that lock.
+"""world: everything that the fake knows. One lock guards it; who reads or changes it holds that
+lock.
 
-Objects are dicts as the newest API shows them; members that start with "_" are the fake's own and are
-never shown (render.py also knows how older versions look).
+Objects are dicts as the newest API shows them; members that start with "_" are the fake's own and
+are never shown (render.py also knows how older versions look).
 """
 import random
 import string
@@ -16,7 +17,8 @@ LETTERS = string.ascii_letters + string.digits
 
 # What tests turn; see control.py.
 SETTINGS = {
-    "api_version": "2026-10-28.endive",  # the account's own: calls without Stripe-Version, GET /v1/events
+    "api_version": "2026-10-28.endive",
+    # the account's own: calls without Stripe-Version, GET /v1/events
     "draft_s": 3600,  # how long a renewal's invoice stays a draft
     "retry_days": [3, 5, 7],  # further attempts, in days after the first one
     "after_retries": "cancel",  # or unpaid, past_due, pause
