@@ -62,7 +62,7 @@ FUZZ_SECONDS ?= 60
 BENCH_SRC := $(sort $(wildcard tests/bench/*_bench.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
 
-.PHONY: all test test-unit test-packets test-lab lint format fuzz bench asan install clean help
+.PHONY: all test test-unit test-packets test-lab test-stripe lint format fuzz bench asan install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -141,6 +141,9 @@ test-packets: $(PACKET_BIN) ## packet tables through BPF_PROG_RUN (root)
 
 test-lab: $(BIN) ## real clients in network namespaces (root)
 	TOLLGATE=$(abspath $(BIN)) /usr/bin/python3 -m pytest -q -rs tests/lab $(LAB_ARGS)
+
+test-stripe: ## Stripe's own library against the fake Stripe that tests and the demo use
+	/usr/bin/python3 -m pytest -q -rs tests/stripe
 
 lint: ## format, direction of includes, banned functions, shell scripts
 	scripts/lint
