@@ -82,14 +82,17 @@ static void a_key_that_is_made_afterwards_lives(void **state)
 	assert_int_equal(mirror_key_time(f->mirror, 9, AT_MS), AT_MS);
 }
 
-/* Workers look at two keys one after the other: if the first is over, so is the second. */
+/*
+ * Workers look at two keys one after the other: if the first is over, so is the second. The first is one
+ * of the newest, which a walk over the keys comes to first.
+ */
 
-#define KEYS   1000
-#define ROUNDS 200
+#define ACCOUNTS 16
+#define KEYS	 8000 /* of each */
 
 struct race {
 	struct fixture *f;
-	uint64_t round; /* its account has all its keys */
+	uint64_t account; /* whose keys are being ended */
 	uint64_t torn, seen;
 };
 
@@ -105,24 +108,25 @@ static bool is_over(const struct fixture *f, uint64_t id)
 static void end_or_look(void *arg, unsigned index)
 {
 	struct race *race = arg;
-	uint64_t seed = index, round, torn = 0, seen = 0;
+	uint64_t seed = index, account = 0, torn = 0, seen = 0;
 
-	for (uint64_t i = 1; !index && i <= ROUNDS; i++) {
-		__atomic_store_n(&race->round, i, __ATOMIC_RELEASE);
-		mirror_end_keys(race->f->mirror, (i - 1) % SLOTS + 1, AT_MS + i);
+	for (uint64_t i = 1; !index && i <= ACCOUNTS; i++) {
+		__atomic_store_n(&race->account, i, __ATOMIC_RELEASE);
+		mirror_end_keys(race->f->mirror, i, AT_MS);
 	}
-	do {
-		round = __atomic_load_n(&race->round, __ATOMIC_ACQUIRE);
-		for (unsigned i = 0; index && round && i < 100; i++) {
-			uint64_t base = ((round - 1) % SLOTS) * KEYS + 1;
-			bool first;
+	while (index && account < ACCOUNTS) {
+		uint64_t oldest;
 
+		account = __atomic_load_n(&race->account, __ATOMIC_ACQUIRE);
+		oldest = account ? (account - 1) * KEYS + 1 : 1;
+		for (unsigned i = 0; i < 100; i++) {
 			seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
-			first = is_over(race->f, base + (seed >> 33) % KEYS);
-			seen += first;
-			torn += first && !is_over(race->f, base + (seed >> 13) % KEYS);
+			if (!is_over(race->f, oldest + KEYS - 1 - (seed >> 33) % (KEYS / 2)))
+				continue;
+			seen++;
+			torn += !is_over(race->f, oldest + (seed >> 13) % (KEYS / 2));
 		}
-	} while (index && round < ROUNDS);
+	}
 	__atomic_fetch_add(&race->torn, torn, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&race->seen, seen, __ATOMIC_RELAXED);
 }
@@ -132,7 +136,7 @@ static void no_worker_sees_some_keys_over_and_others_not(void **state)
 	struct fixture *f = *state;
 	struct race race = { .f = f };
 
-	for (uint64_t account = 1; account <= SLOTS; account++) {
+	for (uint64_t account = 1; account <= ACCOUNTS; account++) {
 		put_account(f, account, "basic", STORE_ACTIVE);
 		for (uint64_t i = 0; i < KEYS; i++)
 			put_key_at(f, (account - 1) * KEYS + i + 1, account, 1000, 0);

@@ -47,17 +47,23 @@ static void imported_keys_made_afterwards_live_as_well(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1");
-	const struct registry_import import = { account, TEXT(PLAIN_KEY), TEXT("") };
+	char last[32] = PLAIN_KEY, key[32];
 
-	create_key(w, account);
-	/* Asked for before all keys end, carried out after. */
-	registry_keys_revoke(w->registry, account, on_answer, w);
-	registry_keys_import(w->registry, &import, 1, on_answer, w);
-	run(w);
-	assert_int_equal(w->answers[w->taken].err, 0);
-	assert_int_equal(w->answers[w->taken + 1].added, 1);
-	w->taken += 2;
-	assert_int_equal(verdict_of(w, account, PLAIN_KEY), TOLLGATE_ALLOW);
+	for (unsigned round = 0; round < 50; round++) {
+		struct registry_import import = { .account = account };
+
+		snprintf(key, sizeof(key), "an-imported-key-%u", round + 2);
+		import.key = text_of(key);
+		/* Asked for before all keys end, carried out after. */
+		registry_keys_revoke(w->registry, account, on_answer, w);
+		registry_keys_import(w->registry, &import, 1, on_answer, w);
+		run(w);
+		assert_int_equal(w->answers[w->taken++ % MAX_ANSWERS].err, 0);
+		assert_int_equal(w->answers[w->taken++ % MAX_ANSWERS].added, 1);
+		assert_int_equal(verdict_of(w, account, key), TOLLGATE_ALLOW);
+		assert_int_not_equal(verdict_of(w, account, last), TOLLGATE_ALLOW);
+		strcpy(last, key);
+	}
 }
 
 static void a_rotation_overlap_ends_with_all_keys(void **state)

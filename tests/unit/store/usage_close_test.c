@@ -93,6 +93,26 @@ static void units_that_come_after_the_listing_stay_open(void **state)
 	}
 }
 
+static void a_window_closed_in_part_is_listed_again(void **state)
+{
+	struct fixture *f = *state;
+	struct store_usage row;
+
+	fixture_open(f);
+	put(f, 7, 100, HOUR, 20);
+	row = listed(f, 2 * HOUR);
+	put(f, 7, 100, HOUR, 25);
+	assert_int_equal(usage_close(f, &row, 1, NULL, 0), 0);
+	row = listed(f, 2 * HOUR);
+	assert_int_equal(row.units, 25);
+	assert_int_equal(row.closed_units, 20);
+	put(f, 7, 100, HOUR, 26);
+	assert_int_equal(usage_close(f, &row, 1, NULL, 0), 0);
+	row = listed(f, 2 * HOUR);
+	assert_int_equal(row.closed_units, 25);
+	assert_int_equal(row.closings, 2);
+}
+
 static void totals_written_again_open_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -270,6 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_window_is_open_until_it_is_closed_and_not_before_its_end),
 		TEST(units_that_come_after_the_listing_stay_open),
+		TEST(a_window_closed_in_part_is_listed_again),
 		TEST(totals_written_again_open_nothing),
 		TEST(requests_that_cost_nothing_need_no_closing),
 		TEST(a_closing_that_came_second_is_told_to_look_again),
