@@ -106,10 +106,10 @@ class FakeStripe:
     def reset(self):
         return self.control("POST", "/reset")
 
-    def price(self, name=None, **fields):
+    def price(self, name=None, /, **fields):
         return self.control("POST", "/prices", **({"id": name} if name else {}), **fields)
 
-    def payments(self, customer, outcome, count=None):
+    def payments(self, customer, outcome=None, count=None):
         return self.control("POST", f"/customers/{customer}/payments", outcome=outcome, count=count)
 
     def pay(self, session, **fields):
@@ -121,7 +121,7 @@ class FakeStripe:
     def seed(self, count, price, **fields):
         return self.control("POST", "/seed", count=count, price=price, **fields)["made"]
 
-    def emit(self, kind, obj, **fields):
+    def emit(self, kind, obj, /, **fields):
         return self.control("POST", "/emit", type=kind, object=obj, **fields)
 
     def usage(self, meter=None, customer=None):

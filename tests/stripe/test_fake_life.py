@@ -301,3 +301,24 @@ def test_a_month_that_lacks_the_day_ends_on_its_last_one(fake, customer):
         fake.renew(sub.id)
     last_of_february = calendar.monthrange(year, 2)[1]
     assert [(e.tm_mon, e.tm_mday) for e in ends] == [(2, last_of_february), (3, 31), (4, 30)]
+
+
+def test_a_cancellation_that_was_taken_back_does_not_come(fake, customer, story):
+    sub = subscribe(customer)
+    ends = sub["items"].data[0].current_period_end
+    stripe.Subscription.modify(sub.id, cancel_at=int(fake.now()) + DAY)
+    stripe.Subscription.modify(sub.id, cancel_at="")
+    stripe.Subscription.modify(sub.id, cancel_at_period_end=True)
+    stripe.Subscription.modify(sub.id, cancel_at_period_end=False)
+    fake.turn_to(ends + 1)
+    assert status(sub) == "active"
+    assert "customer.subscription.deleted" not in story.told()[0]
+    stripe.Subscription.modify(sub.id, cancel_at=int(fake.now()) + DAY)
+    fake.advance(days=1, seconds=1)
+    assert status(sub) == "canceled"
+
+
+def test_cancel_is_a_post_too(customer):
+    sub = subscribe(customer)
+    ended = stripe.Subscription._static_request("post", f"/v1/subscriptions/{sub.id}/cancel")
+    assert ended.status == "canceled" and ended.ended_at
