@@ -78,7 +78,8 @@ struct registry_subscription {
  * status: incomplete). The operator's hold and label stay. What is older than what is known is ignored:
  * a fetched one only if it is, a snapshot also if it is as old, or if the subscription has ended for
  * good (canceled, incomplete_expired). But that it was canceled is believed of any snapshot: of an older
- * one that alone. Without a change nothing is written, and `is_changed` is false. -ENOSPC: all slots are taken.
+ * one that alone. Without a change nothing is written, and `is_changed` is false. -ENOSPC: all slots are
+ * taken.
  */
 void registry_subscription_apply(struct registry *registry, const struct registry_subscription *s,
 				 registry_done done, void *arg);
