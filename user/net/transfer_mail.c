@@ -11,6 +11,8 @@
 #include "base/clock.h"
 #include "net/transfer_private.h"
 
+#define LAST_WORD_MS 1000 /* for the server's, when total_ms are over */
+
 /* Called about once a second. Not 0: give up. */
 static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
 		       curl_off_t up)
@@ -28,8 +30,7 @@ static void send_mail(uv_work_t *work)
 {
 	struct transfer *t = work->data;
 
-	/* The mail may take until total_ms, and the server's last word as long again. */
-	t->give_up_ns = clock_mono_ns() + 2 * t->total_ms * NS_PER_MS;
+	t->give_up_ns = clock_mono_ns() + (t->total_ms + LAST_WORD_MS) * NS_PER_MS;
 	t->code = curl_easy_perform(t->easy);
 }
 

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Mail to servers that take it, refuse it, or never say goodbye. */
+#include "unit/net/transfer_fixture.h"
+
+static const char *const to_one[] = { "b@example.com", NULL };
+
+static struct transfer_mail mail_to(const struct fixture *f)
+{
+	return (struct transfer_mail){
+		.url = f->url,
+		.starttls = TRANSFER_STARTTLS_NONE,
+		.from = "a@example.com",
+		.to = to_one,
+		.message = TEXT("Subject: s\n\nHello.\n.hidden\r\nEnd\rover"),
+		.total_ms = 60000,
+	};
+}
+
+static void send_mail(struct fixture *f, struct transfer_mail mail)
+{
+	assert_int_equal(transfer_mail(f->transfers, &mail, on_end, f, NULL), 0);
+	PEER_WAIT(&f->peer, f->ends == 1);
+	f->ends = 0;
+	assert_int_equal(transfers_count(f->transfers), 0);
+}
+
+static void start_smtp(struct fixture *f, const struct peer_answer *script)
+{
+	start(f, script);
+	f->peer.is_smtp = true;
+	peer_url(&f->peer, "smtp", "127.0.0.1", "", f->url);
+}
+
+static const struct peer_answer smtp[] = {
+	{ "220 mail.example.com\r\n", PEER_KEEP, "" },
+	{ "250-mail\r\n250 AUTH PLAIN LOGIN\r\n", PEER_KEEP, "EHLO " },
+	{ "334 \r\n", PEER_KEEP, "AUTH PLAIN" },
+	{ "235 in\r\n", PEER_KEEP, "AG1l" },
+	{ "250 ok\r\n", PEER_KEEP, "MAIL FROM:<a@example.com>" },
+	{ "250 ok\r\n", PEER_KEEP, "RCPT TO:<b@example.com>" },
+	{ "550 no\r\n", PEER_KEEP, "RCPT TO:<c@example.com>" },
+	{ "354 go\r\n", PEER_KEEP, "DATA" },
+	{ "250 taken\r\n", PEER_KEEP, ".\r\n" },
+	{ "221 bye\r\n", PEER_CLOSE, "QUIT" },
+	{ 0 },
+};
+
+static void a_mail_is_handed_over(void **state)
+{
+	struct fixture f;
+	struct transfer_mail mail;
+	const char *said;
+
+	(void)state;
+	start_smtp(&f, smtp);
+	mail = mail_to(&f);
+	mail.user = "me@example.com";
+	mail.password = "secret";
+	send_mail(&f, mail);
+	if (f.err)
+		fail_msg("%d %s", f.err, f.words);
+	buf_append(&f.peer.transcript, "", 1);
+	said = buf_head(&f.peer.transcript);
+	assert_non_null(strstr(said, "AUTH PLAIN\r\nAG1lQGV4YW1wbGUuY29tAHNlY3JldA==\r\n"));
+	assert_non_null(strstr(said, "DATA\r\nSubject: s\r\n\r\nHello.\r\n..hidden\r\nEnd\r\nover"
+				     "\r\n.\r\nQUIT\r\n"));
+	stop(&f);
+}
+
+/* What a mail server says, and what becomes of the mail. */
+static void a_refused_mail_says_how(void **state)
+{
+	static const struct {
+		const char *to, *answer;
+		int err;
+		unsigned status;
+	} rows[] = {
+		{ "AUTH PLAIN", "535 wrong\r\n", -EACCES, 535 },
+		{ "MAIL FROM:", "451 later\r\n", -EREMOTEIO, 451 },
+		{ "RCPT TO:", "550 nobody\r\n", -EREMOTEIO, 550 },
+		{ "DATA", "554 no\r\n", -EREMOTEIO, 554 },
+		{ ".\r\n", "554 spam\r\n", -EREMOTEIO, 554 },
+		{ "", "554 go away\r\n", -EREMOTEIO, 554 },
+		{ "", "HTTP/1.1 400 what\r\n", -ETIMEDOUT, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct peer_answer script[sizeof(smtp) / sizeof(smtp[0])];
+		struct fixture f;
+		struct transfer_mail mail;
+
+		memcpy(script, smtp, sizeof(smtp));
+		for (struct peer_answer *a = script; a->to; a++) {
+			if (rows[i].to[0] ? text_starts(text_of(a->to), text_of(rows[i].to))
+					  : !a->to[0])
+				a->text = rows[i].answer;
+		}
+		start_smtp(&f, script);
+		mail = mail_to(&f);
+		mail.user = "me";
+		mail.password = "secret";
+		if (rows[i].err == -ETIMEDOUT)
+			mail.total_ms = 100;
+		send_mail(&f, mail);
+		if (f.err != rows[i].err || (rows[i].status && f.status != rows[i].status))
+			fail_msg("%s%s: %d, %u, %s", rows[i].to, rows[i].answer, f.err, f.status,
+				 f.words);
+		assert_null(strstr(f.words, "secret"));
+		stop(&f);
+	}
+}
+
+static void without_tls_a_login_that_needs_it_is_not_tried(void **state)
+{
+	struct fixture f;
+	struct transfer_mail mail;
+
+	(void)state;
+	start_smtp(&f, smtp);
+	mail = mail_to(&f);
+	mail.user = "me";
+	mail.password = "secret";
+	mail.starttls = TRANSFER_STARTTLS_REQUIRED;
+	send_mail(&f, mail);
+	assert_int_equal(f.err, -EPROTO);
+	buf_append(&f.peer.transcript, "", 1);
+	assert_null(strstr(buf_head(&f.peer.transcript), "AUTH"));
+	assert_null(strstr(buf_head(&f.peer.transcript), "MAIL"));
+	stop(&f);
+}
+
+static void mail_goes_over_tls(void **state)
+{
+	struct fixture f;
+	struct transfer_mail mail;
+	char why[256];
+
+	(void)state;
+	start_smtp(&f, smtp);
+	assert_int_equal(
+		tls_context_new_server(certificate_file, key_file, &f.peer.tls, why, sizeof(why)),
+		0);
+	peer_url(&f.peer, "smtps", "localhost", "", f.url);
+	mail = mail_to(&f);
+	send_mail(&f, mail);
+	assert_int_equal(f.err, -EPROTO);
+	assert_int_equal(buf_len(&f.peer.transcript), 0);
+	mail.ca_file = certificate_file;
+	send_mail(&f, mail);
+	if (f.err)
+		fail_msg("%d %s", f.err, f.words);
+	stop(&f);
+}
+
+static void addresses_are_checked(void **state)
+{
+	static const char *const bad[] = { "b@example.com>\r\nRCPT TO:<c@example.com", "b", "",
+					   "b@example.com c@example.com", "<b@example.com>" };
+	struct fixture f;
+	struct transfer_mail mail;
+
+	(void)state;
+	start_smtp(&f, smtp);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		const char *const to[] = { bad[i], NULL };
+
+		mail = mail_to(&f);
+		mail.to = to;
+		assert_int_equal(transfer_mail(f.transfers, &mail, on_end, &f, NULL), -EINVAL);
+		mail = mail_to(&f);
+		mail.from = bad[i];
+		assert_int_equal(transfer_mail(f.transfers, &mail, on_end, &f, NULL), -EINVAL);
+	}
+	mail = mail_to(&f);
+	mail.user = "me";
+	assert_int_equal(transfer_mail(f.transfers, &mail, on_end, &f, NULL), -EINVAL);
+	stop(&f);
+}
+
+/* The server never answers QUIT, and the agent stops. */
+static void a_mail_that_is_under_way_is_left_at_the_end(void **state)
+{
+	struct peer_answer script[sizeof(smtp) / sizeof(smtp[0])];
+	struct fixture f;
+	struct transfer_mail mail;
+
+	(void)state;
+	memcpy(script, smtp, sizeof(smtp));
+	for (struct peer_answer *a = script; a->to; a++) {
+		if (!strcmp(a->to, "QUIT"))
+			*a = (struct peer_answer){ NULL, PEER_HOLD, "QUIT" };
+	}
+	start_smtp(&f, script);
+	mail = mail_to(&f);
+	assert_int_equal(transfer_mail(f.transfers, &mail, on_end, &f, NULL), 0);
+	PEER_WAIT(&f.peer,
+		  buf_len(&f.peer.transcript) && memmem(buf_head(&f.peer.transcript),
+							buf_len(&f.peer.transcript), "QUIT", 4));
+	transfers_free(f.transfers);
+	f.transfers = NULL;
+	PEER_WAIT(&f.peer, !f.peer.clients[0]->conn);
+	stop(&f);
+	assert_int_equal(f.ends, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_mail_is_handed_over),
+		cmocka_unit_test(a_refused_mail_says_how),
+		cmocka_unit_test(without_tls_a_login_that_needs_it_is_not_tried),
+		cmocka_unit_test(mail_goes_over_tls),
+		cmocka_unit_test(addresses_are_checked),
+		cmocka_unit_test(a_mail_that_is_under_way_is_left_at_the_end),
+	};
+
+	return cmocka_run_group_tests_name("transfer_mail", tests, make_certificate,
+					   remove_certificate);
+}
