@@ -4,6 +4,8 @@
  *
  * A call is in one list at a time: ready (two of them, by urgency), resting before another try, or on
  * its way. One timer wakes whatever is next: the limiter's next place, or the first rest that is over.
+ * The limiter remembers when each of the last calls_per_second calls was sent, so that no second, wherever
+ * it begins, has more of them.
  */
 #include "stripe/api.h"
 
@@ -19,18 +21,19 @@
 #include "base/crypto.h"
 #include "base/log.h"
 
-#define MAX_WAITING	  20000
-#define MAX_ON_THE_WAY	  20
-#define MAX_TRIES	  5
-#define MAX_TRIES_URGENT  2
-#define FIRST_REST_MS	  500
-#define MAX_REST_MS	  8000
-#define MAX_ASKED_REST_MS 60000 /* of what Retry-After may ask for */
-#define CONNECT_MS	  10000
-#define TOTAL_MS	  30000
-#define TOTAL_URGENT_MS	  15000
-#define MAX_ANSWER	  (16 << 20)
-#define WHY_MAX		  512
+#define MAX_WAITING	   20000
+#define MAX_ON_THE_WAY	   20
+#define MAX_TRIES	   5
+#define MAX_TRIES_URGENT   2
+#define FIRST_REST_MS	   500
+#define MAX_REST_MS	   8000
+#define MAX_URGENT_REST_MS 3000	 /* somebody looks at an empty page */
+#define MAX_ASKED_REST_MS  60000 /* of what Retry-After may ask for */
+#define CONNECT_MS	   10000
+#define TOTAL_MS	   30000
+#define TOTAL_URGENT_MS	   15000
+#define MAX_ANSWER	   (16 << 20)
+#define WHY_MAX		   512
 
 struct call {
 	struct call *next;
@@ -55,11 +58,18 @@ struct stripe_api {
 	uv_timer_t timer;
 	struct call_list urgent, ready, resting, on_the_way;
 	unsigned on_the_way_count;
-	uint64_t interval_us, next_us; /* limiter: when the next place is free */
+	uint64_t *sent_ms; /* owned: a ring of loop times; 0: not used yet */
+	unsigned places, next_place;
 	struct stripe_api_counters counters;
 };
 
-static void pump(struct stripe_api *api);
+static void on_timer(uv_timer_t *timer);
+
+/* Whoever calls is in the middle of something, so nothing is sent from here. */
+static void pump_soon(struct stripe_api *api)
+{
+	uv_timer_start(&api->timer, on_timer, 0, 0);
+}
 
 /* ---- lists ---- */
 
@@ -157,6 +167,19 @@ static uint64_t rest_ms(const struct call *call, const struct transfer_result *r
 	return span_ms;
 }
 
+/*
+ * What of @path may be logged: without its query, and a checkout session's id only by its beginning, for
+ * who knows all of it can claim a key.
+ */
+static int shown_len(const char *path)
+{
+	size_t len = strcspn(path, "?");
+	const char *session = memmem(path, len, "/cs_", 4);
+	size_t shown = session ? (size_t)(session - path) + 12 : 96;
+
+	return (int)(len < shown ? len : shown);
+}
+
 static void describe(const struct call *call, const struct transfer_result *result,
 		     struct stripe_answer *answer, const json_t *body, char why[WHY_MAX])
 {
@@ -172,12 +195,13 @@ static void describe(const struct call *call, const struct transfer_result *resu
 		return;
 	transfer_field(result, "Request-Id", &id);
 	if (result->err)
-		snprintf(why, WHY_MAX, "%s %.64s: %s", call->method, call->path,
-			 result->words[0] ? result->words : strerror(-result->err));
+		snprintf(why, WHY_MAX, "%s %.*s: %s", call->method, shown_len(call->path),
+			 call->path, result->words[0] ? result->words : strerror(-result->err));
 	else
-		snprintf(why, WHY_MAX, "%s %.64s: %u %s%s%s: %.200s (request %.*s)", call->method,
-			 call->path, result->status, answer->type, answer->code[0] ? " " : "",
-			 answer->code, answer->message, (int)(id.len < 64 ? id.len : 64), id.ptr);
+		snprintf(why, WHY_MAX, "%s %.*s: %u %s%s%s: %.200s (request %.*s)", call->method,
+			 shown_len(call->path), call->path, result->status, answer->type,
+			 answer->code[0] ? " " : "", answer->code, answer->message,
+			 (int)(id.len < 64 ? id.len : 64), id.ptr);
 }
 
 static void finish(struct call *call, const struct transfer_result *result)
@@ -206,6 +230,21 @@ static void finish(struct call *call, const struct transfer_result *result)
 	call_free(call);
 }
 
+static bool rests(struct call *call, const struct transfer_result *result)
+{
+	uint64_t ms;
+
+	if (!should_retry(result) ||
+	    call->tries >= (call->is_urgent ? MAX_TRIES_URGENT : MAX_TRIES))
+		return false;
+	ms = rest_ms(call, result);
+	if (call->is_urgent && ms > MAX_URGENT_REST_MS)
+		return false;
+	call->due_ms = uv_now(call->api->loop) + ms;
+	list_push(&call->api->resting, call);
+	return true;
+}
+
 static void on_transfer(void *arg, const struct transfer_result *result)
 {
 	struct call *call = arg;
@@ -214,15 +253,9 @@ static void on_transfer(void *arg, const struct transfer_result *result)
 	call->transfer = NULL;
 	list_remove(&api->on_the_way, call);
 	api->on_the_way_count--;
-	if (should_retry(result) &&
-	    call->tries < (call->is_urgent ? MAX_TRIES_URGENT : MAX_TRIES)) {
-		call->due_ms = uv_now(api->loop) + rest_ms(call, result);
-		list_push(&api->resting, call);
-		pump(api);
-		return;
-	}
-	pump(api);
-	finish(call, result);
+	pump_soon(api);
+	if (!rests(call, result))
+		finish(call, result);
 }
 
 /* ---- sending ---- */
@@ -259,23 +292,6 @@ static int send_call(struct call *call)
 	return err;
 }
 
-static void start(struct call *call)
-{
-	struct stripe_api *api = call->api;
-	int err;
-
-	call->tries++;
-	api->counters.calls++;
-	api->counters.retries += call->tries > 1;
-	err = send_call(call);
-	if (err) {
-		finish(call, &(struct transfer_result){ .err = err, .words = "" });
-		return;
-	}
-	list_push(&api->on_the_way, call);
-	api->on_the_way_count++;
-}
-
 /* Calls whose rest is over become ready. Returns when the next one will be; UINT64_MAX: none rests. */
 static uint64_t wake_rested(struct stripe_api *api, uint64_t now_ms)
 {
@@ -294,36 +310,62 @@ static uint64_t wake_rested(struct stripe_api *api, uint64_t now_ms)
 	return next_ms;
 }
 
-static void on_timer(uv_timer_t *timer)
+/* When the next call may be sent; not before @now_ms. */
+static uint64_t next_place_ms(const struct stripe_api *api, uint64_t now_ms)
 {
-	pump(timer->data);
+	uint64_t sent_ms = api->sent_ms[api->next_place];
+
+	return sent_ms && sent_ms + 1000 > now_ms ? sent_ms + 1000 : now_ms;
+}
+
+static int start(struct call *call, uint64_t now_ms)
+{
+	struct stripe_api *api = call->api;
+	int err;
+
+	api->sent_ms[api->next_place] = now_ms;
+	api->next_place = (api->next_place + 1) % api->places;
+	call->tries++;
+	api->counters.calls++;
+	api->counters.retries += call->tries > 1;
+	err = send_call(call);
+	if (err)
+		return err;
+	list_push(&api->on_the_way, call);
+	api->on_the_way_count++;
+	return 0;
 }
 
 /* Send what may be sent now; set the timer for what may be sent later. */
 static void pump(struct stripe_api *api)
 {
-	uint64_t now_ms = uv_now(api->loop), now_us = now_ms * 1000, next_ms;
+	uint64_t now_ms = uv_now(api->loop), next_ms = wake_rested(api, now_ms);
 
-	next_ms = wake_rested(api, now_ms);
-	/* A second's worth may be saved up. */
-	if (api->next_us + 1000000 < now_us)
-		api->next_us = now_us - 1000000;
 	while ((api->urgent.first || api->ready.first) && api->on_the_way_count < MAX_ON_THE_WAY) {
 		struct call_list *list = api->urgent.first ? &api->urgent : &api->ready;
 		struct call *call = list->first;
+		uint64_t place_ms = next_place_ms(api, now_ms);
+		int err;
 
-		if (api->next_us > now_us) {
-			uint64_t place_ms = api->next_us / 1000 + 1;
-
+		if (place_ms > now_ms) {
 			next_ms = place_ms < next_ms ? place_ms : next_ms;
 			break;
 		}
-		api->next_us += api->interval_us;
 		list_remove(list, call);
-		start(call);
+		err = start(call, now_ms);
+		if (err) {
+			pump_soon(api);
+			finish(call, &(struct transfer_result){ .err = err, .words = "" });
+			return;
+		}
 	}
 	if (next_ms != UINT64_MAX)
-		uv_timer_start(&api->timer, on_timer, next_ms > now_ms ? next_ms - now_ms : 0, 0);
+		uv_timer_start(&api->timer, on_timer, next_ms - now_ms, 0);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	pump(timer->data);
 }
 
 /* ---- public ---- */
@@ -378,9 +420,7 @@ void stripe_api_call(struct stripe_api *api, const struct stripe_call *wanted, s
 	call->is_urgent = wanted->is_interactive;
 	api->counters.waiting++;
 	list_push(call->is_urgent ? &api->urgent : &api->ready, call);
-	/* Not from within: the caller is in the middle of something. */
-	uv_update_time(api->loop);
-	uv_timer_start(&api->timer, on_timer, 0, 0);
+	pump_soon(api);
 }
 
 const struct stripe_api_counters *stripe_api_counters(const struct stripe_api *api)
@@ -395,6 +435,26 @@ static void free_secret(char *text)
 	free(text);
 }
 
+/* After a change of the number all places count as used just now. */
+static int set_places(struct stripe_api *api, unsigned calls_per_second)
+{
+	unsigned places = calls_per_second ? calls_per_second : 1;
+	uint64_t *sent_ms;
+
+	if (places == api->places)
+		return 0;
+	sent_ms = calloc(places, sizeof(*sent_ms));
+	if (!sent_ms)
+		return -ENOMEM;
+	for (unsigned i = 0; i < places && api->places; i++)
+		sent_ms[i] = uv_now(api->loop);
+	free(api->sent_ms);
+	api->sent_ms = sent_ms;
+	api->places = places;
+	api->next_place = 0;
+	return 0;
+}
+
 int stripe_api_set_config(struct stripe_api *api, const struct stripe_api_config *config)
 {
 	char *authorization, *version = NULL, *base = strdup(config->base);
@@ -403,7 +463,7 @@ int stripe_api_set_config(struct stripe_api *api, const struct stripe_api_config
 		authorization = NULL;
 	if (asprintf(&version, "Stripe-Version: %s", config->version) < 0)
 		version = NULL;
-	if (!authorization || !version || !base) {
+	if (!authorization || !version || !base || set_places(api, config->calls_per_second)) {
 		free_secret(authorization);
 		free(version);
 		free(base);
@@ -415,7 +475,6 @@ int stripe_api_set_config(struct stripe_api *api, const struct stripe_api_config
 	api->authorization = authorization;
 	api->version = version;
 	api->base = base;
-	api->interval_us = 1000000 / (config->calls_per_second ? config->calls_per_second : 1);
 	return 0;
 }
 
@@ -426,17 +485,17 @@ struct stripe_api *stripe_api_new(uv_loop_t *loop, struct transfers *transfers,
 
 	if (!api)
 		return NULL;
-	if (stripe_api_set_config(api, config)) {
+	api->loop = loop;
+	if (stripe_api_set_config(api, config) || uv_timer_init(loop, &api->timer)) {
+		free(api->sent_ms);
 		free(api);
 		return NULL;
 	}
-	api->loop = loop;
 	api->transfers = transfers;
 	list_init(&api->urgent);
 	list_init(&api->ready);
 	list_init(&api->resting);
 	list_init(&api->on_the_way);
-	uv_timer_init(loop, &api->timer);
 	uv_unref((uv_handle_t *)&api->timer);
 	api->timer.data = api;
 	return api;
@@ -460,5 +519,6 @@ void stripe_api_free(struct stripe_api *api)
 	free_secret(api->authorization);
 	free(api->version);
 	free(api->base);
+	free(api->sent_ms);
 	uv_close((uv_handle_t *)&api->timer, on_timer_closed);
 }

@@ -23,9 +23,9 @@ struct stripe_api;
 /* Texts are copied. */
 struct stripe_api_config {
 	const char *secret_key;
-	const char *base;    /* "https://api.stripe.com" */
-	const char *version; /* "2026-10-28.endive" */
-	unsigned calls_per_second;
+	const char *base;	   /* "https://api.stripe.com" */
+	const char *version;	   /* "2026-10-28.endive" */
+	unsigned calls_per_second; /* at most, in any second */
 };
 
 /* Texts are copied. */
@@ -65,7 +65,10 @@ int stripe_api_set_config(struct stripe_api *api, const struct stripe_api_config
 /* Drop all calls without a callback, and free. The loop must turn once more. Accepts NULL. */
 void stripe_api_free(struct stripe_api *api);
 
-/* @done follows exactly once; only with -ENOBUFS or -ENOMEM before this returns. */
+/*
+ * @done follows exactly once; only with -ENOBUFS or -ENOMEM before this returns. There is no way to
+ * take a call back: who asks keeps what @arg needs until then, or frees the whole api.
+ */
 void stripe_api_call(struct stripe_api *api, const struct stripe_call *call, stripe_done done,
 		     void *arg);
 

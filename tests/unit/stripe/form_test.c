@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Forms as Stripe reads them. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "stripe/form.h"
+
+static void must_be(const struct buf *b, const char *expected)
+{
+	if (!text_is(buf_text(b), expected))
+		fail_msg("%.*s", TEXT_ARG(buf_text(b)));
+}
+
+static void names_and_values_are_encoded(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1024);
+	assert_int_equal(form_add(&b, "line_items[0][price]", "price_1"), 0);
+	assert_int_equal(form_add_u64(&b, "line_items[0][quantity]", UINT64_MAX), 0);
+	assert_int_equal(form_add(&b, "empty", ""), 0);
+	assert_int_equal(form_add(&b, "a+b", "Az09-_.~ &=%+/\n\xc3\xa9{}"), 0);
+	must_be(&b, "line_items%5B0%5D%5Bprice%5D=price_1"
+		    "&line_items%5B0%5D%5Bquantity%5D=18446744073709551615"
+		    "&empty="
+		    "&a%2Bb=Az09-_.~%20%26%3D%25%2B%2F%0A%C3%A9%7B%7D");
+	buf_done(&b);
+}
+
+static void a_value_alone_is_encoded_for_a_path(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 64);
+	assert_int_equal(form_encode(&b, "../sub_1?x#y"), 0);
+	must_be(&b, "..%2Fsub_1%3Fx%23y");
+	buf_done(&b);
+}
+
+/* Half a field would be a field of another meaning. */
+static void what_does_not_fit_leaves_nothing_behind(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 11);
+	assert_int_equal(form_add(&b, "a", "1"), 0);
+	assert_int_equal(form_add(&b, "b", "123456"), -EMSGSIZE);
+	must_be(&b, "a=1");
+	assert_int_equal(form_add(&b, "b", "%%"), -EMSGSIZE);
+	must_be(&b, "a=1");
+	assert_int_equal(form_add(&b, "c", "12345"), 0);
+	must_be(&b, "a=1&c=12345");
+	buf_done(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_and_values_are_encoded),
+		cmocka_unit_test(a_value_alone_is_encoded_for_a_path),
+		cmocka_unit_test(what_does_not_fit_leaves_nothing_behind),
+	};
+
+	return cmocka_run_group_tests_name("form", tests, NULL, NULL);
+}
