@@ -58,7 +58,8 @@ struct tollgate_slot {
 	__u32 quota_period;	 /* limits: enum tollgate_period */
 	__u32 concurrency_limit; /* limits: requests at once; 0: no limit */
 	__u32 tier;		 /* limits: index into the agent's tiers */
-	__u32 reserved[5];
+	__u32 grace_end_s; /* limits: Unix time at which access ends, past due; 0: it does not */
+	__u32 reserved[4];
 	__u64 refused_window; /* agent: second of the last refusals << 32 | refusals in it */
 
 	/* line 2: what is used up */

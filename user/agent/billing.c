@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "http/problem.h"
 #include "net/transfer.h"
+#include "portal/notice.h"
 #include "stripe/api.h"
 #include "stripe/inbox.h"
 #include "stripe/reconcile.h"
@@ -30,6 +31,7 @@ struct billing {
 	struct inbox *inbox;
 	struct reconcile *reconcile;
 	struct report *report;
+	struct notices *notices;
 	bool is_started;
 };
 
@@ -90,6 +92,10 @@ static void on_changed(void *arg, const struct store_account *before,
 	struct billing *billing = arg;
 
 	report_account_changed(billing->report, before, after);
+	notices_account_changed(billing->notices, before, after);
+	/* Entitlements may have come before the account did. */
+	if (!before)
+		inbox_mark_entitlements(billing->inbox, after);
 }
 
 static void on_meter_error(void *arg, const json_t *event)
@@ -127,6 +133,7 @@ void billing_configure(struct billing *billing)
 	billing->context.tiers = &config->tiers;
 	if (!billing->is_started)
 		return;
+	notices_set(billing->notices, &config->notices);
 	wanted = api_config(&config->stripe);
 	if (stripe_api_set_config(billing->context.api, &wanted))
 		log_error("reload: Stripe's settings stay as they were: out of memory");
@@ -152,7 +159,10 @@ static int make_parts(struct billing *billing)
 	billing->webhook = webhook_new(context, on_event_stored, billing);
 	billing->reconcile = reconcile_new(context, on_event_stored, billing);
 	billing->report = report_new(context);
-	return billing->inbox && billing->webhook && billing->reconcile && billing->report
+	billing->notices =
+		notices_new(context, billing->transfers, &billing->agent->rules->config->notices);
+	return billing->inbox && billing->webhook && billing->reconcile && billing->report &&
+			       billing->notices
 		       ? 0
 		       : -ENOMEM;
 }
@@ -181,6 +191,7 @@ int billing_start(struct billing *billing)
 	inbox_start(billing->inbox);
 	reconcile_start(billing->reconcile);
 	report_start(billing->report);
+	notices_start(billing->notices);
 	return 0;
 }
 
@@ -191,6 +202,7 @@ void billing_stop(struct billing *billing)
 	billing->is_started = false;
 	errand_desk_close(billing->desk);
 	billing->desk = NULL;
+	notices_stop(billing->notices);
 	report_stop(billing->report);
 	reconcile_stop(billing->reconcile);
 	inbox_stop(billing->inbox);
@@ -204,6 +216,7 @@ void billing_free(struct billing *billing)
 {
 	if (!billing)
 		return;
+	notices_free(billing->notices);
 	report_free(billing->report);
 	reconcile_free(billing->reconcile);
 	webhook_free(billing->webhook);

@@ -12,6 +12,7 @@
 #include <openssl/crypto.h>
 
 #include "agent/config_parts.h"
+#include "portal/template.h"
 
 #define DEFAULT_API_BASE    "https://api.stripe.com"
 #define DEFAULT_API_VERSION "2026-10-28.endive"
@@ -391,10 +392,22 @@ static void finish_hook(struct conf *conf, const struct conf_node *mapping, void
 static const struct conf_schema hook_schema = { CONF_SCHEMA(hook_options), .noun = "webhook",
 						.finish = finish_hook };
 
+/* Texts are looked at here, not when a customer is to be told. */
+static void set_templates(struct conf *conf, const struct conf_node *node,
+			  const struct conf_option *option, void *record)
+{
+	const struct notice_settings *n = &((struct config *)record)->notices;
+	char why[512];
+
+	config_set_path(conf, node, option, record);
+	if (n->templates && template_check(n->templates, why, sizeof(why)))
+		conf_error(conf, node, "%s", why);
+}
+
 static const struct conf_option notices_options[] = {
 	{ .name = "smtp", .set = conf_set_mapping, .schema = &smtp_schema },
 	{ .name = "webhook", .set = conf_set_mapping, .schema = &hook_schema },
-	{ .name = "templates", .set = config_set_path, AT(notices.templates) },
+	{ .name = "templates", .set = set_templates, AT(notices.templates) },
 	{ .name = "before_grace_end",
 	  .set = conf_set_duration,
 	  AT(notices.before_grace_end_ms),

@@ -177,6 +177,7 @@ void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t w
 	const struct tier *tier = mirror->tier_by_id[entry->tier_id];
 	struct tollgate_slot *slot = &mirror->slots->list[entry->slot];
 	uint64_t billing = period_span(entry->period_start_s, entry->period_end_s), span = 0;
+	uint32_t grace_end_s = 0;
 	struct tier granted;
 	bool is_open = tier && account_is_entitled(&account, tier->grace_ms, wall_ms);
 
@@ -190,7 +191,9 @@ void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t w
 	entry->quota_end_s = (uint32_t)PERIOD_END_S(span);
 	if (span && entry->quota_end_s < mirror->next_turn_s)
 		mirror->next_turn_s = entry->quota_end_s;
-	slot_set_periods(slot, billing, span);
+	if (is_open && account.status == STORE_PAST_DUE)
+		grace_end_s = (uint32_t)((account.past_due_ms + tier->grace_ms) / 1000);
+	slot_set_periods(slot, billing, span, grace_end_s);
 	slot_set_limits(slot, tier, entry->tier_id, is_open, mono_ns);
 }
 

@@ -245,7 +245,8 @@ void slot_set_limits(struct tollgate_slot *slot, const struct tier *tier, uint32
 	__atomic_store_n(&slot->limits_seq, seq + 2, __ATOMIC_RELEASE);
 }
 
-void slot_set_periods(struct tollgate_slot *slot, uint64_t billing, uint64_t quota_span)
+void slot_set_periods(struct tollgate_slot *slot, uint64_t billing, uint64_t quota_span,
+		      uint32_t grace_end_s)
 {
 	uint32_t seq = slot->limits_seq;
 
@@ -253,6 +254,7 @@ void slot_set_periods(struct tollgate_slot *slot, uint64_t billing, uint64_t quo
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	PUT(billing, billing);
 	PUT(quota_span, quota_span);
+	PUT(grace_end_s, grace_end_s);
 	__atomic_store_n(&slot->limits_seq, seq + 2, __ATOMIC_RELEASE);
 }
 
@@ -274,6 +276,7 @@ void slot_read_limits(const struct tollgate_slot *slot, struct slot_limits *ret_
 			.concurrency_limit = GET(concurrency_limit),
 			.tier = GET(tier),
 			.state = GET(state),
+			.grace_end_s = GET(grace_end_s),
 		};
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	} while ((seq & 1) || seq != __atomic_load_n(&slot->limits_seq, __ATOMIC_RELAXED));

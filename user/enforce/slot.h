@@ -77,14 +77,15 @@ void slot_set_limits(struct tollgate_slot *slot, const struct tier *tier, uint32
 
 /*
  * Set the billing period and the span of a monthly quota (period.h); 0: none. Usage windows opened from
- * now on end with the period.
+ * now on end with the period. @grace_end_s: when an account that is past due loses its access; 0: none is.
  */
-void slot_set_periods(struct tollgate_slot *slot, uint64_t billing, uint64_t quota_span);
+void slot_set_periods(struct tollgate_slot *slot, uint64_t billing, uint64_t quota_span,
+		      uint32_t grace_end_s);
 
 /* The limits as they were at one moment. Any thread. */
 struct slot_limits {
 	uint64_t interval_ns, limit_ns, features, quota_limit, quota_span;
-	uint32_t quota_period, concurrency_limit, tier, state;
+	uint32_t quota_period, concurrency_limit, tier, state, grace_end_s;
 };
 void slot_read_limits(const struct tollgate_slot *slot, struct slot_limits *ret_limits);
 

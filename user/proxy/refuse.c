@@ -3,6 +3,7 @@
 #include "proxy/refuse.h"
 
 #include <errno.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "enforce/usage.h"
@@ -122,6 +123,16 @@ static char *put_both(char *at, const struct gate_result *result)
 	return put(at, TEXT("\r\n"));
 }
 
+/* An IMF-fixdate, as Date has it (RFC 9110, 5.6.7). */
+static char *put_grace(char *at, uint32_t end_s)
+{
+	time_t end = end_s;
+	struct tm tm;
+
+	gmtime_r(&end, &tm);
+	return at + strftime(at, 64, "Tollgate-Grace-Ends: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+}
+
 int refuse_write_limits(const struct gate_result *result, struct buf *fields)
 {
 	char text[FIELDS_MAX], *end;
@@ -130,6 +141,8 @@ int refuse_write_limits(const struct gate_result *result, struct buf *fields)
 		end = put_both(text, result);
 	else
 		end = put_quota(put_rate(text, result, false), result);
+	if (result->limits.grace_end_s)
+		end = put_grace(end, result->limits.grace_end_s);
 	return buf_append(fields, text, (size_t)(end - text));
 }
 

@@ -92,6 +92,16 @@ static int choose_status(const struct stripe_context *context, const struct subs
 	return s->status;
 }
 
+/* A subscription that ended for good, and never was one of ours: no account is made for it. */
+static bool is_history(const struct stripe_context *context, const struct subscription *s)
+{
+	struct store_account account;
+	uint32_t slot;
+
+	return (s->status == STORE_CANCELED || s->status == STORE_INCOMPLETE_EXPIRED) &&
+	       !mirror_account_by_subscription(context->mirror, s->id, &account, &slot);
+}
+
 static void fail(registry_done done, void *arg, int err)
 {
 	done(arg, &(struct registry_result){ .err = err });
@@ -109,6 +119,10 @@ void apply_subscription(const struct stripe_context *context, const json_t *obje
 	if (subscription_parse(object, &s, &why)) {
 		log_error("a subscription cannot be read: %s", why);
 		fail(done, arg, -EBADMSG);
+		return;
+	}
+	if (is_history(context, &s)) {
+		done(arg, &(struct registry_result){ 0 });
 		return;
 	}
 	a = malloc(sizeof(*a));

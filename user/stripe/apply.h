@@ -19,7 +19,7 @@ struct apply_source {
 /*
  * Bring the account of @object, a subscription, up to date. @done follows as for
  * registry_subscription_apply(), with -EBADMSG when it is no subscription that can be read; it may come
- * before the call returns. The log says what of it is not understood.
+ * before the call returns. One that has ended and has no account gets none: `account` is NULL. The log says what of it is not understood.
  */
 void apply_subscription(const struct stripe_context *context, const json_t *object,
 			const struct apply_source *source, registry_done done, void *arg);

@@ -192,6 +192,14 @@ void inbox_mark(struct inbox *inbox, const char *id)
 	inbox_add(inbox, EVENT_SUBSCRIPTION, id, NULL);
 }
 
+void inbox_mark_entitlements(struct inbox *inbox, const struct store_account *account)
+{
+	const struct tier *tier = tiers_find(inbox->context->tiers, account->tier);
+
+	if (tier && tier->uses_entitlements && account->customer[0])
+		inbox_add(inbox, EVENT_ENTITLEMENTS, account->customer, NULL);
+}
+
 /* ---- fetching ---- */
 
 static void on_pause_over(uv_timer_t *timer)

@@ -49,6 +49,9 @@ void inbox_take(struct inbox *inbox, const struct store_task *event);
 /* Fetch and apply the subscription @id soon. */
 void inbox_mark(struct inbox *inbox, const char *id);
 
+/* The same for the entitlements of the account's customer, if its tier goes by them. */
+void inbox_mark_entitlements(struct inbox *inbox, const struct store_account *account);
+
 const struct inbox_counters *inbox_counters(const struct inbox *inbox);
 
 /* Stop: nothing is fetched any more. Then, when the loop has turned, free. Accept NULL. */

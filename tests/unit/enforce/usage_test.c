@@ -140,7 +140,7 @@ static void a_window_ends_with_the_billing_period(void **state)
 	struct tollgate_slot *slot = take(f, 7);
 	struct ledger ledger = { 0 };
 
-	slot_set_periods(slot, PERIOD_SPAN(1800, 9000), 0);
+	slot_set_periods(slot, PERIOD_SPAN(1800, 9000), 0, 0);
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		uint64_t window = window_of(f, slot, rows[i].at_s * 1000);
 

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What customers are told: by mail to a server of our own, by webhooks that Stripe's library verifies."""
+import email.header
+import email.utils
+import http.server
+import json
+import smtplib
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+import stripe
+
+from billing import Billing
+from lab import wait_until
+from mailserver import MailServer
+
+HOOK_SECRET = "whsec_notices"
+PASSWORD = "mail-password"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mail")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-keyout", folder / "key.pem", "-out", folder / "cert.pem", "-days", "2", "-subj",
+                    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+                   check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def mail(make):
+    server = MailServer()
+    make.made.append(server)
+    return server
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """Takes webhooks; @statuses are the next answers, then 200."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Taker)
+        self.statuses, self.taken = [], []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/notices"
+        self.thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+        self.thread.join()
+
+
+class Taker(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        status = self.server.statuses.pop(0) if self.server.statuses else 200
+        self.server.taken.append((status, self.headers["Tollgate-Signature"], body))
+        self.send_response(status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def receiver(make):
+    made = Receiver()
+    make.made.append(made)
+    return made
+
+
+def smtp(server, **more):
+    return {"server": f"localhost:{server.port}", "tls": "none", "from": "billing@example.com", **more}
+
+
+def sell(make, notices, grace="7d", **tier):
+    return Billing(make, tiers=[{"name": "basic", "prices": ["price_basic"], "grace": grace, **tier}],
+                   notices=notices)
+
+
+def fail_payment(billing):
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    billing.fake.payments(sub.customer, "fails")
+    billing.fake.renew(sub.id)
+    billing.wait_account(sub.id, status="past_due")
+    return sub, account
+
+
+def text_of(message):
+    return message.get_payload(decode=True).decode()
+
+
+def test_the_mail_server_is_one(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    server = MailServer(tls=context, password=PASSWORD)
+    try:
+        with smtplib.SMTP("localhost", server.port) as client:
+            client.starttls(context=ssl.create_default_context(cafile=certificate / "cert.pem"))
+            with pytest.raises(smtplib.SMTPAuthenticationError):
+                client.login("tollgate", "wrong")
+            client.login("tollgate", PASSWORD)
+            client.sendmail("a@example.com", ["b@example.com"], "Subject: x\r\n\r\n.dot\r\n")
+        assert server.mails[0].is_known and server.mails[0].recipients == ["b@example.com"]
+        assert server.mails[0].get_payload() == ".dot\r\n"
+    finally:
+        server.close()
+
+
+def test_a_failed_payment_is_told_once_by_mail_and_webhook(make, mail, receiver):
+    billing = sell(make, {"smtp": smtp(mail), "webhook": {"url": receiver.url, "secret": HOOK_SECRET}})
+    sub, account = fail_payment(billing)
+    wait_until(lambda: mail.mails and receiver.taken, "both notices")
+    message = mail.mails[0]
+    assert message.recipients == ["ann@example.com"] and message["To"] == "<ann@example.com>"
+    assert message["Subject"] == "Your payment failed" and message["From"] == "<billing@example.com>"
+    assert abs(email.utils.parsedate_to_datetime(message["Date"]).timestamp() - time.time()) < 60
+    assert "basic" in text_of(message) and "{{" not in text_of(message)
+    status, signature, body = receiver.taken[0]
+    assert stripe.WebhookSignature.verify_header(body, signature, HOOK_SECRET, tolerance=300)
+    told = json.loads(body)
+    assert told["type"] == "payment_failed" and told["values"]["account"] == account.id
+    # Again and again: the event, the next failure, a restart.
+    billing.fake.again(type="customer.subscription.updated")
+    billing.fake.advance(days=3)
+    billing.fake.settle()
+    assert billing.agent.stop() == 0
+    billing.agent.start()
+    billing.fake.advance(days=2)
+    billing.fake.settle()
+    # A second account's notices come after whatever the first one's would have been.
+    fail_payment(billing)
+    def failures():
+        told = [json.loads(t[2]) for t in receiver.taken]
+        return [t["values"]["account"] for t in told if t["type"] == "payment_failed"]
+    wait_until(lambda: len(failures()) >= 2, "the second account's")
+    wait_until(lambda: len([m for m in mail.mails if m["Subject"] == "Your payment failed"]) >= 2, "its mail")
+    assert len(failures()) == len(set(failures())) == 2
+    assert len([m for m in mail.mails if m["Subject"] == "Your payment failed"]) == 2
+
+
+def test_answers_within_grace_say_when_it_ends(make):
+    billing = sell(make, {})
+    sub, account = fail_payment(billing)
+    answer = billing.agent.get("/", account)
+    ends = email.utils.parsedate_to_datetime(answer.get("Tollgate-Grace-Ends")).timestamp()
+    assert answer.status == 200 and abs(ends - (time.time() + 7 * 86400)) < 60
+    billing.fake.payments(sub.customer, None)
+    billing.fake.advance(days=7)
+    billing.wait_account(sub.id, status="active")
+    assert not billing.agent.get("/", account).get("Tollgate-Grace-Ends")
+
+
+def test_the_end_of_grace_is_announced_and_told(make, receiver):
+    billing = sell(make, {"webhook": {"url": receiver.url, "secret": HOOK_SECRET}}, grace="2d")
+    fail_payment(billing)
+    wait_until(lambda: len(receiver.taken) == 2, "failed, and ending (within two days)")
+    assert sorted(json.loads(t[2])["type"] for t in receiver.taken) == ["grace_ending", "payment_failed"]
+
+
+def test_a_suspension_and_a_trials_end_are_told(make, receiver):
+    billing = sell(make, {"webhook": {"url": receiver.url, "secret": HOOK_SECRET}})
+    sub = billing.subscribe(trial_period_days=2)
+    billing.wait_account(sub.id, status="trialing")
+    wait_until(lambda: receiver.taken, "the trial's notice")
+    assert json.loads(receiver.taken[0][2])["type"] == "trial_ending"
+    billing.cancel(sub)
+    wait_until(lambda: len(receiver.taken) == 2, "the suspension")
+    assert json.loads(receiver.taken[1][2])["type"] == "suspended"
+    assert json.loads(receiver.taken[1][2])["values"]["status"] == "canceled"
+
+
+def test_a_used_quota_is_told_at_80_and_100_per_cent(make, receiver):
+    billing = sell(make, {"webhook": {"url": receiver.url, "secret": HOOK_SECRET}}, quota="10/month")
+    account = billing.key_for(billing.subscribe().id)
+    assert [billing.status(account) for _ in range(11)] == [200] * 10 + [429]
+    assert billing.agent.stop() == 0  # the look at all accounts comes every half minute, and at the start
+    billing.agent.start()
+    wait_until(lambda: len(receiver.taken) == 2, "both notices")
+    assert sorted(json.loads(t[2])["type"] for t in receiver.taken) == ["quota_100", "quota_80"]
+    assert json.loads(receiver.taken[0][2])["values"]["quota"] == "10"
+
+
+def test_what_is_not_taken_is_sent_again(make, mail, receiver):
+    mail.refusals = [451, None]
+    receiver.statuses = [500, 302]
+    billing = sell(make, {"smtp": smtp(mail), "webhook": {"url": receiver.url, "secret": HOOK_SECRET}})
+    fail_payment(billing)
+    wait_until(lambda: mail.mails and len(receiver.taken) == 3, "both in the end", timeout=20)
+    assert [t[0] for t in receiver.taken] == [500, 302, 200]
+
+
+def test_a_final_refusal_is_kept_and_said(make, mail):
+    mail.refusals = [550]
+    billing = sell(make, {"smtp": smtp(mail)})
+    fail_payment(billing)
+    wait_until(lambda: "is given up" in billing.agent.log(), "a line in the log")
+    assert not mail.mails
+
+
+def test_a_notice_outlives_the_agent(make, receiver):
+    port = receiver.server_address[1]
+    receiver.close()
+    make.made.remove(receiver)
+    billing = sell(make, {"webhook": {"url": f"http://127.0.0.1:{port}/x", "secret": HOOK_SECRET}})
+    fail_payment(billing)
+    wait_until(lambda: "is tried again" in billing.agent.log(), "a try")
+    billing.agent.kill()
+    again = Receiver()
+    make.made.append(again)
+    billing.agent.configure(notices={"webhook": {"url": again.url, "secret": HOOK_SECRET}})
+    billing.agent.start()
+    wait_until(lambda: again.taken, "the notice", timeout=20)
+
+
+def test_mail_goes_over_tls_with_a_login(make, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    server = MailServer(tls=context, password=PASSWORD)
+    make.made.append(server)
+    login = {"tls": "starttls", "user": "tollgate", "ca_file": str(certificate / "cert.pem")}
+    billing = sell(make, {"smtp": smtp(server, password="wrong-secret", **login)})
+    fail_payment(billing)
+    wait_until(lambda: "is tried again" in billing.agent.log(), "the refused login")
+    assert "wrong-secret" not in billing.agent.log() and not server.mails
+    billing.agent.configure(notices={"smtp": smtp(server, password=PASSWORD, **login)})
+    billing.agent.cli("reload")
+    wait_until(lambda: server.mails, "the mail", timeout=20)
+    assert server.mails[0].is_tls and server.mails[0].is_known
+
+
+def test_a_server_that_cannot_be_trusted_gets_no_mail(make, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    server = MailServer(tls=context)
+    make.made.append(server)
+    billing = sell(make, {"smtp": smtp(server, tls="starttls")})
+    fail_payment(billing)
+    wait_until(lambda: "is tried again" in billing.agent.log(), "a try")
+    assert not server.mails
+
+
+def test_the_operators_texts_replace_ours(make, mail, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "payment_failed.txt").write_text("Subject: Zahlung für {{tier}} — offen\n\nGuten Tag {{email}}\n")
+    billing = sell(make, {"smtp": smtp(mail), "templates": str(tmp_path / "texts")})
+    fail_payment(billing)
+    wait_until(lambda: mail.mails, "the mail")
+    subject = str(email.header.make_header(email.header.decode_header(mail.mails[0]["Subject"])))
+    assert subject == "Zahlung für basic — offen"
+    assert text_of(mail.mails[0]) == "Guten Tag ann@example.com\n"
+
+
+def test_a_wrong_text_is_named_at_once(make, tmp_path):
+    (tmp_path / "suspended.txt").write_text("Subject: {{nonsense}}\n\nx\n")
+    billing = Billing(make, start=False, notices={"templates": str(tmp_path)})
+    billing.agent.configure()
+    checked = billing.agent.cli("check", "-c", billing.agent.config_path, check=False)
+    assert checked.returncode == 1 and "unknown name nonsense" in checked.stderr
