@@ -85,6 +85,7 @@ class Agent:
         self.pins = Pins(f"lab-{os.getpid()}-{number}")
         self.process = None
         self.prefix = []  # of the command, such as another user
+        self.options = []  # of `run`
         listener = {"name": "public", "address": f"{network.server_address}:{self.port}"}
         if network.interfaces:
             listener["interfaces"] = list(network.interfaces)
@@ -121,7 +122,7 @@ class Agent:
         """Start the process and wait for nothing."""
         if not os.path.exists(self.config_path):
             self.configure()
-        command = [*self.prefix, tollgate(), "run", "-c", self.config_path]
+        command = [*self.prefix, tollgate(), "run", "-c", self.config_path, *self.options]
         with open(self.log_path, "ab") as log:
             self.process = spawn(self.network.command("edge", *command), stdout=log, stderr=log,
                                  env=dict(os.environ, NOTIFY_SOCKET=f"{self.folder}/notify"))

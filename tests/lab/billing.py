@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """billing: an agent that sells by the fake Stripe, and what tests ask of both."""
+import http.client
 import json
 import os
 import sys
+import time
 
 import stripe
 
@@ -21,6 +23,31 @@ TIERS = [
     {"name": "metered", "prices": ["price_metered"], "meter": "api_requests"},
     {"name": "plain"},
 ]
+
+
+def sign(body, secret=WEBHOOK_SECRET, when=None):
+    """As Stripe's own library does."""
+    when = int(when or time.time())
+    signature = stripe.WebhookSignature._compute_signature(f"{when}.{body}", secret)
+    return f"t={when},v1={signature}"
+
+
+def post_event(billing, body, header=None, path=WEBHOOK_PATH):
+    """Status and body of the answer to a webhook."""
+    connection = http.client.HTTPConnection(billing.agent.address[0], billing.agent.port, timeout=10)
+    headers = {"Content-Type": "application/json"}
+    if header is not None:
+        headers["Stripe-Signature"] = header
+    connection.request("POST", path, body, headers)
+    answer = connection.getresponse()
+    said = answer.read().decode()
+    connection.close()
+    return answer.status, said
+
+
+def event(kind, obj, name="evt_1", **fields):
+    return json.dumps({"id": name, "object": "event", "type": kind, "created": int(time.time()), "livemode": False,
+                       "api_version": "2026-10-28.endive", "data": {"object": obj}, **fields})
 
 
 class Billing:
