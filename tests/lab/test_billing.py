@@ -83,6 +83,7 @@ def test_an_unknown_status_changes_nothing(billing):
     account = billing.key_for(sub.id)
     billing.fake.control("POST", f"/subscriptions/{sub.id}/status", status="sleeping")
     wait_until(lambda: "unknown status 'sleeping'" in billing.agent.log(), "a line in the log")
+    assert billing.agent.metric("tollgate_stripe_oddities_total", what="unknown_status") > 0
     billing.fake.settle()
     assert billing.status(account) == 200
 
@@ -105,6 +106,27 @@ def test_no_tier_no_access(billing):
     account = billing.key_for(sub.id)
     assert billing.status(account) == 403
     assert "no tier names its price price_other" in billing.agent.log()
+
+
+def test_more_subscriptions_than_slots_are_named_and_hold_nobody_up(make):
+    billing = Billing(make, max_accounts=2)
+    first, second, third = billing.subscribe(), billing.subscribe(), billing.subscribe()
+    wait_until(lambda: "all slots are taken" in billing.agent.log(), "a line in the log")
+    kept = [sub for sub in (first, second, third) if billing.account_of(sub.id)]
+    assert len(kept) == 2
+    account = billing.key_for(kept[0].id)
+    billing.cancel(kept[0])
+    takes_effect(billing, account, 403)
+
+
+def test_history_takes_no_slots(make):
+    billing = Billing(make, start=False)
+    gone = billing.subscribe()
+    billing.cancel(gone)
+    kept = billing.subscribe()
+    billing.agent.start()
+    billing.wait_account(kept.id)
+    assert billing.agent.json("sync")["subscriptions"] == 2 and billing.account_of(gone.id) is None
 
 
 def test_two_accounts_of_one_customer_share_no_meter(billing):

@@ -25,6 +25,7 @@ struct billing {
 	struct agent *agent;	       /* borrowed */
 	struct errand_desk *desk;      /* owned */
 	struct stripe_context context; /* what the following borrow */
+	struct stripe_oddities oddities;
 	struct transfers
 		*transfers; /* owned, as all here; NULL without Stripe, or before the start */
 	struct webhook *webhook;
@@ -83,7 +84,14 @@ static void on_event_stored(void *arg, const struct store_task *event)
 {
 	struct billing *billing = arg;
 
-	inbox_take(billing->inbox, event);
+	inbox_take(billing->inbox, event, false);
+}
+
+static void on_missed_event_stored(void *arg, const struct store_task *event)
+{
+	struct billing *billing = arg;
+
+	inbox_take(billing->inbox, event, true);
 }
 
 static void on_changed(void *arg, const struct store_account *before,
@@ -157,7 +165,7 @@ static int make_parts(struct billing *billing)
 		return -ENOMEM;
 	billing->inbox = inbox_new(context, &listeners);
 	billing->webhook = webhook_new(context, on_event_stored, billing);
-	billing->reconcile = reconcile_new(context, on_event_stored, billing);
+	billing->reconcile = reconcile_new(context, on_missed_event_stored, billing);
 	billing->report = report_new(context);
 	billing->notices =
 		notices_new(context, billing->transfers, &billing->agent->rules->config->notices);
@@ -180,6 +188,7 @@ int billing_start(struct billing *billing)
 		.mirror = agent->mirror,
 		.registry = agent->registry,
 		.slots = &agent->slots,
+		.oddities = &billing->oddities,
 		.on_changed = on_changed,
 		.on_changed_arg = billing,
 	};
@@ -307,6 +316,11 @@ int billing_metrics(const struct billing *billing, struct buf *out)
 	metrics_family(&m, "tollgate_stripe_events_pending", "gauge",
 		       "Events that are stored and not yet worked.");
 	metrics_value(&m, inbox->pending);
+	metrics_family(&m, "tollgate_stripe_oddities_total", "counter",
+		       "Subscriptions with a status or price that is not known.");
+	metrics_sample(&m, "what", "unknown_status", NULL, NULL,
+		       billing->oddities.unknown_statuses);
+	metrics_sample(&m, "what", "no_tier", NULL, NULL, billing->oddities.untiered);
 	metrics_family(&m, "tollgate_stripe_fetches_total", "counter",
 		       "Objects fetched because of events, and tries that failed.");
 	metrics_sample(&m, "result", "ok", NULL, NULL, inbox->fetches);

@@ -70,6 +70,7 @@ static const char *choose_tier(const struct stripe_context *context, const struc
 	const struct tier *tier = subscription_tier(context->tiers, s, ret_item);
 
 	if (!tier) {
+		context->oddities->untiered++;
 		log_warn("subscription %s: no tier names its price %s (lookup key '%s', product "
 			 "%s); it "
 			 "gets no access",
@@ -83,9 +84,11 @@ static const char *choose_tier(const struct stripe_context *context, const struc
 
 static int choose_status(const struct stripe_context *context, const struct subscription *s)
 {
-	if (s->status < 0)
+	if (s->status < 0) {
+		context->oddities->unknown_statuses++;
 		log_error("subscription %s: unknown status '%s'; its access stays as it is", s->id,
 			  s->status_word);
+	}
 	if (s->is_collection_paused && context->settings->refuse_when_paused &&
 	    (s->status == STORE_ACTIVE || s->status == STORE_TRIALING))
 		return STORE_PAUSED;

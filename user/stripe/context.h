@@ -15,6 +15,12 @@
 
 struct stripe_api;
 
+/* What Stripe said that tollgate does not understand, or the configuration has no tier for. */
+struct stripe_oddities {
+	uint64_t unknown_statuses;
+	uint64_t untiered; /* subscriptions that no tier names */
+};
+
 struct stripe_context {
 	uv_loop_t *loop;
 	struct store *store;
@@ -24,6 +30,7 @@ struct stripe_context {
 	struct stripe_api *api;
 	const struct tiers *tiers;
 	const struct stripe_settings *settings;
+	struct stripe_oddities *oddities;
 
 	/*
 	 * An account has changed by what Stripe said; @before is NULL for a new one. May be NULL. Called

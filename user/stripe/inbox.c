@@ -227,12 +227,32 @@ static void pause_after_setback(struct inbox *inbox)
 	uv_timer_start(&inbox->pause, on_pause_over, pause_ms / 2 + jitter % (pause_ms / 2), 0);
 }
 
-void object_done(struct object *object, int err, const char *note)
+/* The events that the fetch covered are over; the object goes on if it became dirty meanwhile. */
+static void leave(struct object *object, enum store_task_state state, const char *note)
 {
 	struct inbox *inbox = object->inbox;
 
 	inbox->fetching--;
 	object->is_fetching = false;
+	for (size_t i = 0; i < object->covered.count; i++)
+		inbox_finish(inbox, object->covered.ids[i], state, note);
+	list_done(&object->covered);
+	if (object->is_dirty)
+		enqueue(object);
+	else
+		object_free(object);
+	pump(inbox);
+}
+
+void object_give_up(struct object *object, const char *note)
+{
+	leave(object, STORE_TASK_FAILED, note);
+}
+
+void object_done(struct object *object, int err, const char *note)
+{
+	struct inbox *inbox = object->inbox;
+
 	if (err) {
 		inbox->counters.failures++;
 		object->is_dirty = true;
@@ -243,14 +263,7 @@ void object_done(struct object *object, int err, const char *note)
 	} else {
 		inbox->setbacks = 0;
 	}
-	for (size_t i = 0; i < object->covered.count; i++)
-		inbox_finish(inbox, object->covered.ids[i], STORE_TASK_DONE, note);
-	list_done(&object->covered);
-	if (object->is_dirty)
-		enqueue(object);
-	else
-		object_free(object);
-	pump(inbox);
+	leave(object, STORE_TASK_DONE, note);
 }
 
 /* Whether asking again could help. */
@@ -318,7 +331,7 @@ static void pump(struct inbox *inbox)
 
 /* ---- events in ---- */
 
-void inbox_take(struct inbox *inbox, const struct store_task *task)
+void inbox_take(struct inbox *inbox, const struct store_task *task, bool is_missed)
 {
 	struct event event;
 	const char *why;
@@ -327,6 +340,10 @@ void inbox_take(struct inbox *inbox, const struct store_task *task)
 	if (event_parse(text_of(task->body), &event, &why)) {
 		inbox_finish(inbox, task->id, STORE_TASK_FAILED, why);
 		return;
+	}
+	if (is_missed) {
+		json_decref(event.snapshot);
+		event.snapshot = NULL;
 	}
 	inbox_sort(inbox, &event);
 	event_done(&event);
@@ -350,7 +367,7 @@ static void on_page(void *arg, int err, const struct store_task *tasks, size_t c
 	if (err || inbox->is_stopped)
 		return;
 	for (size_t i = 0; i < count; i++)
-		inbox_take(inbox, &tasks[i]);
+		inbox_take(inbox, &tasks[i], false);
 	if (count == PAGE)
 		read_page(inbox, tasks[count - 1].seq);
 }

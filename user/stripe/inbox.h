@@ -43,8 +43,11 @@ struct inbox *inbox_new(const struct stripe_context *context,
 /* Take up the events that are pending in the store. Once, when the registry is there. */
 void inbox_start(struct inbox *inbox);
 
-/* Work one event that has just been stored. */
-void inbox_take(struct inbox *inbox, const struct store_task *event);
+/*
+ * Work one event that has just been stored. @is_missed: it is older than a look at all subscriptions, so
+ * that its own copy of one says nothing new.
+ */
+void inbox_take(struct inbox *inbox, const struct store_task *event, bool is_missed);
 
 /* Fetch and apply the subscription @id soon. */
 void inbox_mark(struct inbox *inbox, const char *id);

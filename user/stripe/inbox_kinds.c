@@ -36,7 +36,14 @@ static void on_applied(void *arg, const struct registry_result *result)
 	struct object *object = arg;
 
 	if (result->err == -EBADMSG) {
-		object_done(object, 0, "it cannot be read; see the log");
+		object_give_up(object, "it cannot be read; see the log");
+		return;
+	}
+	if (result->err == -ENOSPC && mirror_can_add(object->inbox->context->mirror)) {
+		log_error("subscription %s: all slots are taken; raise max_accounts, and then "
+			  "tollgate sync",
+			  object->id);
+		object_give_up(object, "all slots are taken");
 		return;
 	}
 	if (result->err)

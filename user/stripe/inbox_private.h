@@ -49,8 +49,11 @@ void inbox_add(struct inbox *inbox, enum event_kind kind, const char *id, const 
 void inbox_finish(struct inbox *inbox, const char *event_id, enum store_task_state state,
 		  const char *note);
 
-/* All that the object's answer led to is over, with 0 or why not. */
+/* All that the object's answer led to is over, with 0 or why not: then it is fetched again later. */
 void object_done(struct object *object, int err, const char *note);
+
+/* Nothing more can be done for the object's events; @note says why. */
+void object_give_up(struct object *object, const char *note);
 
 /* What to ask Stripe for. */
 void object_path(const struct object *object, char *ret_path, size_t size);
