@@ -62,7 +62,7 @@ static void set_secret(struct conf *conf, const struct conf_node *node,
 		set_text(conf, t, (char **)((char *)record + option->offset));
 }
 
-/* Read the secret in the file that @node names; blanks and newlines around it do not count. */
+/* Read the secret in the file that @node names; blanks and newlines at its end do not count. */
 static void read_secret_file(struct conf *conf, const struct conf_node *node, char **at)
 {
 	struct buf content, messages;

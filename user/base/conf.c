@@ -117,22 +117,19 @@ const char *conf_path(const struct conf *conf)
 int conf_read_file(const char *path, struct buf *content, struct buf *messages)
 {
 	struct stat st;
+	char block[4096];
+	ssize_t got = 1;
 	int err = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0 || fstat(fd, &st))
 		err = -errno;
 	else if (S_ISDIR(st.st_mode))
 		err = -EISDIR;
-	while (!err) {
-		char *at = buf_reserve(content, 4096);
-		ssize_t got = at ? read(fd, at, 4096) : -1;
-
-		if (got <= 0) {
-			err = got ? -errno : 0;
-			break;
-		}
-		buf_commit(content, (size_t)got);
+	while (!err && got) {
+		got = read(fd, block, sizeof(block));
+		err = got < 0 ? -errno : buf_append(content, block, (size_t)got);
 	}
+	explicit_bzero(block, sizeof(block)); /* it may be a secret's file */
 	if (fd >= 0)
 		close(fd);
 	if (err == -EMSGSIZE)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DASHBOARD "\n\nYour account: {{dashboard}}\n"
 
@@ -162,8 +163,13 @@ int template_check(const char *folder, char *ret_why, size_t why_size)
 				   "", "dashboard", "", "grace_ends", "", "trial_ends", "", "quota",
 				   "", "quota_resets", "", "customer", "");
 	struct buf subject, body;
+	struct stat st;
 	int err = values ? 0 : -ENOMEM;
 
+	if (folder && (stat(folder, &st) || !S_ISDIR(st.st_mode))) {
+		snprintf(ret_why, why_size, "%s is no folder that can be read", folder);
+		err = -ENOENT;
+	}
 	buf_init(&subject, TEMPLATE_MAX_BYTES);
 	buf_init(&body, TEMPLATE_MAX_BYTES);
 	for (unsigned i = 0; i < TEMPLATE_KIND_COUNT && !err; i++) {

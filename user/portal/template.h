@@ -40,7 +40,10 @@ const char *template_word(enum template_kind kind);
 int template_render(const char *folder, enum template_kind kind, const json_t *values,
 		    struct buf *subject, struct buf *body, char *ret_why, size_t why_size);
 
-/* Whether every text in @folder can be rendered; the first that cannot is in @ret_why. 0 or as above. */
+/*
+ * Whether @folder is one, and every text in it can be rendered; the first that cannot is in @ret_why.
+ * 0 or as above; -ENOENT if there is no such folder.
+ */
 int template_check(const char *folder, char *ret_why, size_t why_size);
 
 #endif

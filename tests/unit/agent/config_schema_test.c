@@ -139,6 +139,16 @@ static void expect_in_sample(const struct conf_schema *schema, const char *sampl
 	}
 }
 
+/* A folder of templates has to be there, and this one is, everywhere. */
+static void replace_templates_folder(char *full)
+{
+	static const char folder[] = "/etc/tollgate/templates";
+	char *at = strstr(full, folder);
+
+	assert_non_null(at);
+	memset(at + 1, ' ', sizeof(folder) - 2);
+}
+
 static void the_sample_loads_and_shows_every_option_and_its_default(void **state)
 {
 	struct buf content, full, messages;
@@ -153,6 +163,7 @@ static void the_sample_loads_and_shows_every_option_and_its_default(void **state
 	content.end--; /* the NUL is for is_option_line() */
 	uncomment(buf_text(&content), &full);
 	expect_in_sample(&config_schema, buf_head(&full));
+	replace_templates_folder(buf_head(&full));
 
 	sample = parse(buf_text(&content));
 	all = parse((struct text){ buf_head(&full), buf_len(&full) - 1 });
