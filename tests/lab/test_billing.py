@@ -100,6 +100,24 @@ def test_a_tier_changes_at_once_and_the_quota_goes_on(make):
     assert [billing.status(account) for _ in range(3)] == [200, 200, 429]
 
 
+def test_what_is_stripes_to_set_is_not_the_operators(billing):
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    for change in (["--tier", "pro"], ["--status", "canceled"], ["--subscription", "sub_other"]):
+        said = billing.agent.cli("account", "set", account.id, *change, check=False)
+        assert said.returncode == 1 and "Stripe sets tier and status" in said.stderr
+    billing.agent.cli("account", "set", account.id, "--label", "Ann")
+    billing.agent.cli("account", "suspend", account.id)
+    assert billing.status(account) == 403
+    billing.change(sub, metadata={"a": "b"})  # Stripe's word does not lift the operator's hold
+    billing.fake.settle()
+    assert billing.status(account) == 403
+    billing.agent.cli("account", "resume", account.id)
+    assert billing.status(account) == 200
+    shown = billing.account_of(sub.id)
+    assert shown["label"] == "Ann" and shown["email"] == "ann@example.com" and shown["period_end"]
+
+
 def test_no_tier_no_access(billing):
     billing.fake.price("price_other")
     sub = billing.subscribe("price_other")

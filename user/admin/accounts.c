@@ -17,6 +17,28 @@ static uint64_t read_word(const __u64 *word)
 	return __atomic_load_n(word, __ATOMIC_RELAXED);
 }
 
+static json_t *json_seconds(uint64_t s)
+{
+	return admin_time(s * 1000);
+}
+
+/* What is known from Stripe. */
+static void add_subscription(json_t *json, const struct store_account *account,
+			     const struct slot_limits *limits)
+{
+	json_t *more = json_pack(
+		"{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "email", account->email, "price",
+		account->price, "entitlements", account->features, "period_start",
+		json_seconds(account->period_start_s), "period_end",
+		json_seconds(account->period_end_s), "trial_end",
+		json_seconds(account->trial_end_s), "cancel_at", json_seconds(account->cancel_at_s),
+		"past_due_since", admin_time(account->past_due_ms), "grace_end",
+		json_seconds(limits->grace_end_s));
+
+	json_object_update(json, more);
+	json_decref(more);
+}
+
 static json_t *json_account(const struct admin_request *r, const struct store_account *account,
 			    uint32_t slot_index)
 {
@@ -24,13 +46,14 @@ static json_t *json_account(const struct admin_request *r, const struct store_ac
 	uint64_t now_ns = clock_mono_ns(), used, period_end_ms;
 	struct slot_limits limits;
 	char id[ACCOUNT_ID_SIZE];
+	json_t *json;
 
 	account_format_id(account->id, id);
 	slot_read_limits(slot, &limits);
 	used = usage_quota_used(read_word(&slot->quota_word),
 				usage_quota_period(limits.quota_period, limits.quota_span,
 						   clock_wall_ms(), &period_end_ms));
-	return json_pack(
+	json = json_pack(
 		"{s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "id",
 		id, "tier", account->tier, "status", store_status_word(account->status), "held",
 		account->is_held, "entitled", limits.state == TOLLGATE_SLOT_OPEN, "customer",
@@ -41,6 +64,8 @@ static json_t *json_account(const struct admin_request *r, const struct store_ac
 		(json_int_t)read_word(&slot->refused), "dropped_xdp",
 		(json_int_t)read_word(&slot->xdp_dropped), "penalty",
 		read_word(&slot->drop_until_ns) > now_ns);
+	add_subscription(json, account, &limits);
+	return json;
 }
 
 struct list {
@@ -205,6 +230,14 @@ void admin_account_set(struct admin_request *r, const char *id)
 
 	if (!find_account(r, id, &account, &slot) || !read_change(r, &change))
 		return;
+	if (account.as_of_s &&
+	    (change.tier || change.status >= 0 || change.customer || change.subscription)) {
+		admin_fail(r, 409,
+			   "Stripe sets tier and status of %s by its subscription; use suspend and "
+			   "resume",
+			   id);
+		return;
+	}
 	registry_account_set(r->agent->registry(r->agent->arg), account.id, &change, on_account, r);
 }
 
