@@ -141,6 +141,7 @@ void billing_configure(struct billing *billing)
 	billing->context.tiers = &config->tiers;
 	if (!billing->is_started)
 		return;
+	report_configure(billing->report);
 	notices_set(billing->notices, &config->notices);
 	wanted = api_config(&config->stripe);
 	if (stripe_api_set_config(billing->context.api, &wanted))

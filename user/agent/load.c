@@ -115,6 +115,8 @@ static void on_loaded(void *arg, int err)
 		agent_fail(agent, "out of memory");
 		return;
 	}
+	/* What the last agent left in the slots, before new windows need the room. */
+	flush_usage(agent);
 	agent->not_ready[0] = '\0';
 	agent->phase = AGENT_RUNNING;
 	agent->gate.mirror = agent->mirror;
@@ -138,12 +140,17 @@ static const char *const origins[] = {
 /* Slots belong to this store's accounts from here on. */
 static int adopt_slots(struct agent *agent)
 {
+	const struct stripe_settings *stripe = &agent->rules->config->stripe;
+	uint32_t window_seconds = USAGE_WINDOW_SECONDS;
 	uint8_t boot_id[16];
 	int origin, err = clock_boot_id(boot_id);
 
 	if (err)
 		return err;
-	origin = slots_adopt(&agent->slots, boot_id, store_id(agent->store), USAGE_WINDOW_SECONDS);
+	/* Many metered accounts make it longer, once they are loaded: see report.h. */
+	if (stripe->is_configured)
+		window_seconds = (uint32_t)(stripe->report_every_ms / 1000);
+	origin = slots_adopt(&agent->slots, boot_id, store_id(agent->store), window_seconds);
 	if (origin < 0)
 		return origin;
 	log_info("slots: %s", origins[origin]);

@@ -95,6 +95,7 @@ static void open_window(const struct slots *slots, struct tollgate_slot *slot,
 	}
 	STORE(&usage->requests, 0);
 	STORE(&usage->units, 0);
+	STORE(&usage->collected, 0); /* a window of another length may begin in the same second */
 	STORE(&usage->window, window);
 }
 
@@ -111,6 +112,20 @@ static uint64_t window_at(uint32_t length_s, uint64_t billing, uint64_t now_s)
 			end_s = turns_s[i];
 	}
 	return TOLLGATE_USAGE_WINDOW(start_s, end_s - start_s);
+}
+
+/*
+ * @window without what belongs to @seen, a window that is over: when windows become longer, or a billing
+ * period moves, the new one begins where that one ended.
+ */
+static uint64_t begin_after(uint64_t window, uint64_t seen, uint64_t now_s)
+{
+	uint64_t start_s = TOLLGATE_USAGE_START_S(window);
+	uint64_t end_s = TOLLGATE_USAGE_START_S(seen) + TOLLGATE_USAGE_SECONDS(seen);
+
+	if (seen == TOLLGATE_USAGE_BUSY || end_s <= start_s || end_s > now_s)
+		return window;
+	return TOLLGATE_USAGE_WINDOW(end_s, TOLLGATE_USAGE_SECONDS(window) - (end_s - start_s));
 }
 
 /*
@@ -143,8 +158,12 @@ void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t
 		 uint64_t wall_ms)
 {
 	uint32_t length_s = __atomic_load_n(&slots->head->window_seconds, __ATOMIC_RELAXED);
-	uint64_t window = window_at(length_s, LOAD(&slot->billing), wall_ms / 1000);
-	struct tollgate_usage *usage = find_window(slots, slot, window);
+	uint64_t now_s = wall_ms / 1000, window = window_at(length_s, LOAD(&slot->billing), now_s);
+	struct tollgate_usage *usage;
+
+	for (unsigned i = 0; i < 2; i++)
+		window = begin_after(window, LOAD(&slot->usage[i].window), now_s);
+	usage = find_window(slots, slot, window);
 
 	/* Units first: whoever sees the request sees its units. */
 	__atomic_fetch_add(&usage->units, units, __ATOMIC_RELAXED);

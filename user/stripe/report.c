@@ -14,6 +14,7 @@
 
 #define TICK_MS		1000
 #define CLOSE_TICKS	10
+#define WINDOW_TICKS	300
 #define METERS_EVERY_MS (3600 * 1000ULL)
 #define METERS_AGAIN_MS (60 * 1000ULL) /* when one is wanted that is not there */
 
@@ -174,6 +175,11 @@ uint32_t report_window_seconds(struct report *report)
 	return (uint32_t)(every_s * factor);
 }
 
+void report_configure(struct report *report)
+{
+	slots_set_window(report->context->slots, report_window_seconds(report));
+}
+
 /* ---- life ---- */
 
 static void on_tick(uv_timer_t *timer)
@@ -182,6 +188,8 @@ static void on_tick(uv_timer_t *timer)
 
 	if (has_meter(report->context->tiers))
 		fetch_meters(report, report->has_meters ? METERS_EVERY_MS : METERS_AGAIN_MS / 6);
+	if (report->ticks % WINDOW_TICKS == 0)
+		report_configure(report);
 	if (report->ticks++ % CLOSE_TICKS == 0 || report->early)
 		report_close(report);
 	report_send(report);
@@ -200,10 +208,17 @@ struct report *report_new(const struct stripe_context *context)
 	return report;
 }
 
+void report_start_ticking(struct report *report)
+{
+	if (!report->is_stopped)
+		uv_timer_start(&report->timer, on_tick, 0, TICK_MS);
+}
+
 void report_start(struct report *report)
 {
 	report->is_started = true;
-	uv_timer_start(&report->timer, on_tick, 0, TICK_MS);
+	report_configure(report);
+	report_load_early(report); /* and then it ticks */
 }
 
 const struct report_counters *report_counters(const struct report *report)

@@ -34,6 +34,9 @@ struct report *report_new(const struct stripe_context *context);
 /* Begin; tasks of before go on. Once, when the registry is there. */
 void report_start(struct report *report);
 
+/* Settings or tiers are others now: windows get their length. */
+void report_configure(struct report *report);
+
 /*
  * An account changed: if it ended, or has another meter now, what it used until now is closed early, for
  * the meter of before.

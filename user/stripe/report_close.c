@@ -7,6 +7,7 @@
  * gets later does not bill the past.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,12 +121,61 @@ static void forget_rows(struct report *report)
 	report->row_count = report->task_count = 0;
 }
 
-static void end_listing(struct report *report)
+/* The first account whose usage has settled, out of the list. */
+static struct early_close *take_early(struct report *report)
+{
+	uint64_t now_ms = clock_wall_ms();
+
+	for (struct early_close **at = &report->early; *at; at = &(*at)->next) {
+		struct early_close *early = *at;
+
+		if (early->due_ms > now_ms)
+			continue;
+		*at = early->next;
+		return early;
+	}
+	return NULL;
+}
+
+static void on_early_settled(void *arg, int err)
+{
+	struct report *report = arg;
+
+	if (err)
+		log_error("a closing cannot be noted, and is repeated at the next start: %s",
+			  store_error(report->context->store));
+}
+
+/* The account that was to be closed early is closed, or is to be tried again. */
+static void end_early(struct report *report, int err)
+{
+	struct early_close *early = report->current;
+	struct store_task task = { .queue = EARLY_QUEUE, .state = STORE_TASK_DONE, .attempts = 1 };
+
+	report->current = NULL;
+	if (err) {
+		early->due_ms = clock_wall_ms() + SETTLE_MS;
+		early->next = report->early;
+		report->early = early;
+		return;
+	}
+	snprintf(task.id, sizeof(task.id), "%s", early->id);
+	store_tasks_set(report->context->store, &task, 1, on_early_settled, report);
+	free(early);
+}
+
+static void end_listing(struct report *report, int err)
 {
 	forget_rows(report);
-	free(report->current);
-	report->current = NULL;
+	if (report->current)
+		end_early(report, err);
 	report->is_closing = false;
+	if (err || report->is_stopped)
+		return;
+	report->current = take_early(report);
+	report->is_closing = report->current != NULL;
+	if (report->current)
+		list_open(report);
 }
 
 static void on_closed(void *arg, int err)
@@ -143,7 +193,7 @@ static void on_closed(void *arg, int err)
 		list_open(report);
 		return;
 	}
-	end_listing(report);
+	end_listing(report, err);
 	if (!err)
 		report_send(report);
 }
@@ -173,7 +223,7 @@ static void on_open(void *arg, int err, const struct store_usage *rows, size_t c
 		if (err)
 			log_error("usage cannot be listed: %s",
 				  store_error(report->context->store));
-		end_listing(report);
+		end_listing(report, report->is_stopped ? -ECANCELED : err);
 		return;
 	}
 	report->rows = calloc(count, sizeof(*report->rows));
@@ -184,7 +234,8 @@ static void on_open(void *arg, int err, const struct store_usage *rows, size_t c
 	}
 	report->is_page_full = count == MAX_ROWS;
 	if (!report->row_count) {
-		end_listing(report);
+		/* Of an account that is closed early all is open still: its meter is not known. */
+		end_listing(report, -EAGAIN);
 		return;
 	}
 	store_usage_close(report->context->store, report->rows, report->row_count, report->tasks,
@@ -197,22 +248,6 @@ static void list_open(struct report *report)
 			 clock_wall_ms() / 1000 - SETTLE_S, MAX_ROWS, on_open, report);
 }
 
-/* The first account whose usage has settled, out of the list. */
-static struct early_close *take_early(struct report *report)
-{
-	uint64_t now_ms = clock_wall_ms();
-
-	for (struct early_close **at = &report->early; *at; at = &(*at)->next) {
-		struct early_close *early = *at;
-
-		if (early->due_ms > now_ms)
-			continue;
-		*at = early->next;
-		return early;
-	}
-	return NULL;
-}
-
 void report_close(struct report *report)
 {
 	if (report->is_closing || report->is_stopped)
@@ -222,11 +257,91 @@ void report_close(struct report *report)
 	list_open(report);
 }
 
+/* ---- before a window ends ---- */
+
+/* @meter is the task's body up to a newline, which the subscription follows. */
+static struct early_close *early_new(const struct store_task *task)
+{
+	struct early_close *early = calloc(1, sizeof(*early));
+	const char *newline = task->body ? strchr(task->body, '\n') : NULL;
+
+	if (!early || !newline) {
+		free(early);
+		return NULL;
+	}
+	early->account = task->account;
+	early->due_ms = task->due_ms;
+	snprintf(early->id, sizeof(early->id), "%s", task->id);
+	snprintf(early->customer, sizeof(early->customer), "%.*s", STORE_NAME_MAX - 1,
+		 task->object);
+	snprintf(early->subscription, sizeof(early->subscription), "%s", newline + 1);
+	snprintf(early->meter, sizeof(early->meter), "%.*s", (int)(newline - task->body),
+		 task->body);
+	return early;
+}
+
+/* Without memory it is closed when its window ends. */
+static void push_early(struct report *report, const struct store_task *task)
+{
+	struct early_close *early = early_new(task);
+
+	if (!early)
+		return;
+	early->next = report->early;
+	report->early = early;
+}
+
+static void on_early_kept(void *arg, int err, const bool *is_fresh, size_t count)
+{
+	struct report *report = arg;
+
+	(void)is_fresh;
+	(void)count;
+	if (err)
+		log_error("a closing cannot be kept, and is lost if the agent dies now: %s",
+			  store_error(report->context->store));
+}
+
+static void add_early(struct report *report, const struct store_account *before, uint64_t account,
+		      const char *meter)
+{
+	uint64_t now_ms = clock_wall_ms();
+	char body[256];
+	struct store_task task = { .queue = EARLY_QUEUE,
+				   .account = account,
+				   .created_ms = now_ms,
+				   .due_ms = now_ms + SETTLE_MS,
+				   .body = body };
+
+	snprintf(task.id, sizeof(task.id), "%016" PRIx64 "_%" PRIu64, account, now_ms);
+	snprintf(task.object, sizeof(task.object), "%s", before->customer);
+	snprintf(body, sizeof(body), "%.127s\n%s", meter, before->subscription);
+	push_early(report, &task);
+	store_tasks_add(report->context->store, &task, 1, on_early_kept, report);
+}
+
+static void on_early_found(void *arg, int err, const struct store_task *tasks, size_t count)
+{
+	struct report *report = arg;
+
+	if (err)
+		log_error("closings of before cannot be listed: %s",
+			  store_error(report->context->store));
+	for (size_t i = 0; !err && i < count && !report->is_stopped; i++)
+		push_early(report, &tasks[i]);
+	report_start_ticking(report);
+}
+
+void report_load_early(struct report *report)
+{
+	store_tasks_list(report->context->store, EARLY_QUEUE, STORE_TASK_PENDING, UINT64_MAX, 0,
+			 SIZE_MAX, on_early_found, report);
+}
+
 void report_account_changed(struct report *report, const struct store_account *before,
 			    const struct store_account *after)
 {
 	const struct tier *old, *new;
-	struct early_close *early;
 	bool has_ended, has_other_meter;
 
 	if (!before || !before->customer[0])
@@ -239,14 +354,5 @@ void report_account_changed(struct report *report, const struct store_account *b
 	has_other_meter = !new || !new->meter || strcmp(old->meter, new->meter);
 	if (!has_ended && !has_other_meter)
 		return;
-	early = calloc(1, sizeof(*early));
-	if (!early)
-		return; /* then it is closed when its window ends */
-	early->account = after->id;
-	early->due_ms = clock_wall_ms() + SETTLE_MS;
-	snprintf(early->customer, sizeof(early->customer), "%s", before->customer);
-	snprintf(early->subscription, sizeof(early->subscription), "%s", before->subscription);
-	snprintf(early->meter, sizeof(early->meter), "%s", old->meter);
-	early->next = report->early;
-	report->early = early;
+	add_early(report, before, after->id, old->meter);
 }

@@ -17,11 +17,14 @@ struct report_meter {
 	char value_key[64];
 };
 
-/* An account whose usage is closed before its window ends. */
+/* An account whose usage is closed before its window ends; a task of this queue until it is. */
+#define EARLY_QUEUE "close"
+
 struct early_close {
 	struct early_close *next;
 	uint64_t account;
 	uint64_t due_ms;
+	char id[STORE_TASK_ID_MAX]; /* the task's */
 	char customer[STORE_NAME_MAX], subscription[STORE_NAME_MAX];
 	char meter[128];
 };
@@ -67,11 +70,13 @@ struct report {
 
 /* report.c */
 uint64_t report_now_s(const struct report *report); /* by Stripe's clock */
+void report_start_ticking(struct report *report);
 const struct report_meter *report_find_meter(struct report *report, const char *event_name);
 void report_note_date(struct report *report, const struct stripe_answer *answer);
 
 /* report_close.c */
 void report_close(struct report *report);
+void report_load_early(struct report *report);
 
 /* report_send.c */
 void report_send(struct report *report);
