@@ -437,6 +437,7 @@ void messenger_take(struct messenger *messenger, struct http_stream *s, size_t m
 	pthread_mutex_unlock(&messenger->lock);
 	parcel->messenger = messenger;
 	parcel->stream = s;
+	parcel->errand.peer = *conn_peer(http_stream_conn(s));
 	buf_init(&parcel->head, MAX_FIELDS_BYTES);
 	buf_init(&parcel->body, max_body);
 	buf_init(&parcel->fields, MAX_FIELDS_BYTES);

@@ -10,6 +10,8 @@
 #ifndef HTTP_ERRAND_H
 #define HTTP_ERRAND_H
 
+#include <sys/socket.h>
+
 #include "base/buf.h"
 #include "http/server.h"
 
@@ -22,7 +24,8 @@ struct errand {
 	struct text authority;		 /* Host */
 	struct text fields;		 /* of the head: lines "Name: value\r\n" */
 	struct text body;
-	void *context; /* the desk's user's */
+	struct sockaddr_storage peer; /* of the connection; a proxy's, if there is one */
+	void *context;		      /* the desk's user's */
 };
 
 /* An errand has come. It must be answered, now or later, on the same thread. */

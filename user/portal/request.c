@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* request: what a browser or a program sent to a page. */
+#include "portal/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stripe/field.h"
+
+/* ---- forms ---- */
+
+/* The part of *@rest before the next @separator; *@rest goes on behind it. */
+static struct text cut(struct text *rest, char separator)
+{
+	const char *end = rest->len ? memchr(rest->ptr, separator, rest->len) : NULL;
+	struct text part = { rest->ptr, end ? (size_t)(end - rest->ptr) : rest->len };
+	size_t used = part.len + (end != NULL);
+
+	rest->ptr += used;
+	rest->len -= used;
+	return part;
+}
+
+static int decode(struct text t, char *ret_value, size_t size)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < t.len; i++) {
+		char c = t.ptr[i] == '+' ? ' ' : t.ptr[i];
+
+		if (c == '%') {
+			if (i + 2 >= t.len ||
+			    text_parse_hex((struct text){ t.ptr + i + 1, 2 }, &c, 1))
+				return -EINVAL;
+			i += 2;
+		}
+		if ((unsigned char)c < ' ' || c == 0x7f)
+			return -EINVAL;
+		if (len + 1 >= size)
+			return -EMSGSIZE;
+		ret_value[len++] = c;
+	}
+	ret_value[len] = '\0';
+	return 0;
+}
+
+static bool is_name(struct text encoded, const char *name)
+{
+	char plain[64];
+
+	return !decode(encoded, plain, sizeof(plain)) && !strcmp(plain, name);
+}
+
+int request_form_get(struct text form, const char *name, char *ret_value, size_t size)
+{
+	bool is_found = false;
+	int err = 0;
+
+	ret_value[0] = '\0';
+	while (form.len && !err) {
+		struct text value = cut(&form, '&'), own = cut(&value, '=');
+
+		if (!is_name(own, name))
+			continue;
+		err = is_found ? -EINVAL : decode(value, ret_value, size);
+		is_found = true;
+	}
+	if (err)
+		ret_value[0] = '\0';
+	return err ? err : is_found ? 0 : -ENOENT;
+}
+
+/* ---- bodies ---- */
+
+int request_params_read(const struct errand *e, struct request_params *ret_params)
+{
+	struct text type = { 0 };
+	const char *why;
+
+	*ret_params = (struct request_params){ 0 };
+	if (!e->body.len)
+		return 0;
+	if (!errand_field(e, "Content-Type", &type))
+		return -EPROTONOSUPPORT;
+	type = text_trim(cut(&type, ';'));
+	if (text_equal_nocase(type, TEXT("application/x-www-form-urlencoded")))
+		ret_params->form = e->body;
+	else if (!text_equal_nocase(type, TEXT("application/json")))
+		return -EPROTONOSUPPORT;
+	else if (field_parse(e->body, &ret_params->json, &why))
+		return -EINVAL;
+	return 0;
+}
+
+void request_params_done(struct request_params *params)
+{
+	json_decref(params->json);
+	*params = (struct request_params){ 0 };
+}
+
+int request_param(const struct request_params *params, const char *name, char *ret_value,
+		  size_t size)
+{
+	const json_t *member = json_object_get(params->json, name);
+	const char *text;
+
+	if (!params->json)
+		return request_form_get(params->form, name, ret_value, size);
+	ret_value[0] = '\0';
+	if (!member || json_is_null(member))
+		return -ENOENT;
+	text = json_string_value(member);
+	if (!text)
+		return -EINVAL;
+	for (const char *c = text; *c; c++) {
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return -EINVAL;
+	}
+	if (strlen(text) >= size)
+		return -EMSGSIZE;
+	memcpy(ret_value, text, strlen(text) + 1);
+	return 0;
+}
+
+/* ---- fields ---- */
+
+bool request_cookie(struct text field, const char *name, struct text *ret_value)
+{
+	unsigned found = 0;
+	struct text value = { 0 };
+
+	while (field.len) {
+		struct text pair = text_trim(cut(&field, ';')), own = cut(&pair, '=');
+
+		if (!text_is(own, name))
+			continue;
+		value = pair;
+		found++;
+	}
+	if (found == 1)
+		*ret_value = value;
+	return found == 1;
+}
+
+/* The weight that @accept gives to @type by name, in thousandths; 0: none. */
+static unsigned weight_of(struct text accept, struct text type)
+{
+	while (accept.len) {
+		struct text range = cut(&accept, ','), own = text_trim(cut(&range, ';'));
+		char digits[8] = "1";
+
+		if (!text_equal_nocase(own, type))
+			continue;
+		while (range.len) {
+			struct text parameter = text_trim(cut(&range, ';'));
+
+			if (text_starts(parameter, TEXT("q=")) && parameter.len - 2 < 8) {
+				memcpy(digits, parameter.ptr + 2, parameter.len - 2);
+				digits[parameter.len - 2] = '\0';
+			}
+		}
+		return (unsigned)(strtod(digits, NULL) * 1000);
+	}
+	return 0;
+}
+
+bool request_accepts_json(struct text accept)
+{
+	unsigned json = weight_of(accept, TEXT("application/json"));
+
+	return json && json > weight_of(accept, TEXT("text/html"));
+}
+
+bool request_accepts_html(struct text accept)
+{
+	return weight_of(accept, TEXT("text/html")) != 0;
+}
+
+struct text request_origin(struct text url)
+{
+	size_t scheme = text_starts(url, TEXT("https://"))  ? 8
+			: text_starts(url, TEXT("http://")) ? 7
+							    : 0;
+	size_t end = scheme;
+
+	while (scheme && end < url.len && !strchr("/?#\\@ \"'<>;,", url.ptr[end]))
+		end++;
+	if (end == scheme || (end < url.len && url.ptr[end] == '@'))
+		return (struct text){ 0 };
+	return (struct text){ url.ptr, end };
+}
+
+bool request_is_foreign(const struct errand *e, struct text origin, bool null_is_ours)
+{
+	struct text site, from, host;
+
+	if (errand_count(e, "Sec-Fetch-Site"))
+		return !errand_field(e, "Sec-Fetch-Site", &site) ||
+		       (!text_is(site, "same-origin") && !text_is(site, "none"));
+	if (!errand_count(e, "Origin"))
+		return false;
+	if (!errand_field(e, "Origin", &from))
+		return true;
+	if (text_is(from, "null"))
+		return !null_is_ours;
+	if (text_equal_nocase(from, origin))
+		return false;
+	host = text_starts(from, TEXT("https://"))  ? (struct text){ from.ptr + 8, from.len - 8 }
+	       : text_starts(from, TEXT("http://")) ? (struct text){ from.ptr + 7, from.len - 7 }
+						    : (struct text){ 0 };
+	return !host.len || !text_equal_nocase(host, e->authority);
+}
