@@ -118,6 +118,7 @@ static void on_catalog(void *arg)
 	struct billing *billing = arg;
 
 	reconcile_soon(billing->reconcile);
+	report_catalog_changed(billing->report);
 }
 
 /* ---- life ---- */
@@ -279,22 +280,59 @@ int billing_ask(struct billing *billing, enum admin_question question, uint64_t 
 	return err;
 }
 
+static void add_usage(json_t *status, const struct report_counters *usage)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = {
+		{ "usage_closed", usage->closed },
+		{ "usage_delivered", usage->delivered },
+		{ "usage_delivered_units", usage->delivered_units },
+		{ "usage_setbacks", usage->setbacks },
+		{ "usage_pending", usage->pending },
+		{ "usage_pending_units", usage->pending_units },
+		{ "usage_failed", usage->failed },
+		{ "usage_failed_units", usage->failed_units },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		json_object_set_new(status, rows[i].name, json_integer((json_int_t)rows[i].value));
+}
+
+static void write_usage(struct metrics *m, const struct report_counters *usage)
+{
+	metrics_family(m, "tollgate_usage_windows_closed_total", "counter",
+		       "Windows of usage that were closed to be billed.");
+	metrics_value(m, usage->closed);
+	metrics_family(m, "tollgate_usage_delivered_units_total", "counter",
+		       "Units of usage that Stripe has taken.");
+	metrics_value(m, usage->delivered_units);
+	metrics_family(m, "tollgate_usage_units", "gauge",
+		       "Units of usage that wait for Stripe, or that it refused for good.");
+	metrics_sample(m, "state", "pending", NULL, NULL, usage->pending_units);
+	metrics_sample(m, "state", "failed", NULL, NULL, usage->failed_units);
+}
+
 json_t *billing_status(const struct billing *billing)
 {
 	const struct inbox_counters *inbox;
 	const struct webhook_counters *webhook;
+	json_t *status;
 
 	if (!billing || !billing->is_started)
 		return NULL;
 	inbox = inbox_counters(billing->inbox);
 	webhook = webhook_counters(billing->webhook);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "events_accepted",
-			 (json_int_t)webhook->accepted, "events_repeated",
-			 (json_int_t)webhook->repeated, "events_refused",
-			 (json_int_t)(webhook->forged + webhook->malformed), "events_pending",
-			 (json_int_t)inbox->pending, "events_failed", (json_int_t)inbox->failed,
-			 "fetch_failures", (json_int_t)inbox->failures, "reconciled_ms",
-			 (json_int_t)reconcile_last_ms(billing->reconcile));
+	status = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "events_accepted",
+			   (json_int_t)webhook->accepted, "events_repeated",
+			   (json_int_t)webhook->repeated, "events_refused",
+			   (json_int_t)(webhook->forged + webhook->malformed), "events_pending",
+			   (json_int_t)inbox->pending, "events_failed", (json_int_t)inbox->failed,
+			   "fetch_failures", (json_int_t)inbox->failures, "reconciled_ms",
+			   (json_int_t)reconcile_last_ms(billing->reconcile));
+	add_usage(status, report_counters(billing->report));
+	return status;
 }
 
 int billing_metrics(const struct billing *billing, struct buf *out)
@@ -326,5 +364,6 @@ int billing_metrics(const struct billing *billing, struct buf *out)
 		       "Objects fetched because of events, and tries that failed.");
 	metrics_sample(&m, "result", "ok", NULL, NULL, inbox->fetches);
 	metrics_sample(&m, "result", "failed", NULL, NULL, inbox->failures);
+	write_usage(&m, report_counters(billing->report));
 	return m.err;
 }

@@ -122,11 +122,19 @@ const struct report_meter *report_find_meter(struct report *report, const char *
 		if (!strcmp(report->meters[i].event_name, event_name))
 			return &report->meters[i];
 	}
-	if (report->has_meters && !report->is_fetching_meters &&
-	    clock_wall_ms() - report->meters_ms >= METERS_AGAIN_MS)
+	if (report->has_meters && clock_wall_ms() - report->missed_ms >= METERS_AGAIN_MS) {
 		log_error("Stripe has no active meter '%s': its usage waits", event_name);
+		report->missed_ms = clock_wall_ms();
+	}
 	fetch_meters(report, METERS_AGAIN_MS);
 	return NULL;
+}
+
+void report_catalog_changed(struct report *report)
+{
+	if (!report->is_started)
+		return;
+	fetch_meters(report, 0);
 }
 
 static bool has_meter(const struct tiers *tiers)
@@ -218,7 +226,7 @@ void report_start(struct report *report)
 {
 	report->is_started = true;
 	report_configure(report);
-	report_load_early(report); /* and then it ticks */
+	report_load_early(report); /* then report_tally(), and then it ticks */
 }
 
 const struct report_counters *report_counters(const struct report *report)

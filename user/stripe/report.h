@@ -24,8 +24,10 @@ struct report_counters {
 	uint64_t delivered;	  /* tasks that Stripe has */
 	uint64_t delivered_units; /* in them */
 	uint64_t repeated;	  /* of these, that Stripe had already */
-	uint64_t failed;	  /* refused for good, or not to be decided: kept in the store */
 	uint64_t setbacks;	  /* tries that are repeated later */
+	/* What the store has now, from before the last start too. */
+	uint64_t pending, pending_units;
+	uint64_t failed, failed_units; /* refused for good, or not to be decided: kept for people */
 };
 
 /* NULL when memory is short. @context is borrowed. */
@@ -36,6 +38,9 @@ void report_start(struct report *report);
 
 /* Settings or tiers are others now: windows get their length. */
 void report_configure(struct report *report);
+
+/* Stripe's prices changed, and perhaps its meters: one that is missed is asked for at once. */
+void report_catalog_changed(struct report *report);
 
 /*
  * An account changed: if it ended, or has another meter now, what it used until now is closed early, for
@@ -72,6 +77,9 @@ void report_identifier(uint64_t account, uint64_t window_start_s, uint32_t closi
  */
 uint64_t report_timestamp(uint64_t window_start_s, uint32_t window_seconds, uint32_t closing,
 			  uint64_t now_s);
+
+/* The units of a task of REPORT_QUEUE, delivered or not. */
+uint64_t report_task_units(const struct store_task *task);
 
 /* The factor by which windows are lengthened: 1 or more. */
 uint32_t report_factor(uint64_t metered_accounts, uint64_t report_every_s,

@@ -119,6 +119,7 @@ static void forget_rows(struct report *report)
 	report->tasks = NULL;
 	report->rows = NULL;
 	report->row_count = report->task_count = 0;
+	report->task_units = 0;
 }
 
 /* The first account whose usage has settled, out of the list. */
@@ -178,6 +179,13 @@ static void end_listing(struct report *report, int err)
 		list_open(report);
 }
 
+static void count_closed(struct report *report)
+{
+	report->counters.closed += report->task_count;
+	report->counters.pending += report->task_count;
+	report->counters.pending_units += report->task_units;
+}
+
 static void on_closed(void *arg, int err)
 {
 	struct report *report = arg;
@@ -187,7 +195,7 @@ static void on_closed(void *arg, int err)
 		log_error("usage cannot be closed, and is tried again: %s (%s)",
 			  store_error(report->context->store), strerror(-err));
 	else
-		report->counters.closed += report->task_count;
+		count_closed(report);
 	if (goes_on) {
 		forget_rows(report);
 		list_open(report);
@@ -209,6 +217,7 @@ static bool take_row(struct report *report, const struct store_usage *row)
 	if (payer.customer) {
 		err = make_task(report, row, &payer, task);
 		report->task_count += !err;
+		report->task_units += err ? 0 : row->units - row->closed_units;
 	}
 	if (!err)
 		report->rows[report->row_count++] = *row;
@@ -329,7 +338,8 @@ static void on_early_found(void *arg, int err, const struct store_task *tasks, s
 			  store_error(report->context->store));
 	for (size_t i = 0; !err && i < count && !report->is_stopped; i++)
 		push_early(report, &tasks[i]);
-	report_start_ticking(report);
+	if (!report->is_stopped)
+		report_tally(report);
 }
 
 void report_load_early(struct report *report)

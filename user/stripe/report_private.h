@@ -50,6 +50,7 @@ struct report {
 	size_t meter_count;
 	bool has_meters, is_fetching_meters;
 	uint64_t meters_ms; /* when they were asked for last */
+	uint64_t missed_ms; /* when the log said that one is missing */
 
 	/* closing */
 	bool is_closing;
@@ -58,6 +59,7 @@ struct report {
 	struct store_usage *rows;    /* owned: of the transaction under way */
 	struct store_task *tasks;    /* owned, with their bodies */
 	size_t row_count, task_count;
+	uint64_t task_units; /* in them */
 	bool is_page_full;
 	uint32_t factor;
 
@@ -73,6 +75,9 @@ uint64_t report_now_s(const struct report *report); /* by Stripe's clock */
 void report_start_ticking(struct report *report);
 const struct report_meter *report_find_meter(struct report *report, const char *event_name);
 void report_note_date(struct report *report, const struct stripe_answer *answer);
+
+/* report_tally.c */
+void report_tally(struct report *report); /* what is there from before; then it ticks */
 
 /* report_close.c */
 void report_close(struct report *report);

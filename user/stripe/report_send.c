@@ -63,14 +63,6 @@ static void settle(struct sending *s)
 			report);
 }
 
-static uint64_t value_of(const struct store_task *task)
-{
-	const char *at = strstr(task->body, "quantity=");
-	const char *value = at ? at + strlen("quantity=") : strrchr(task->body, '=') + 1;
-
-	return strtoull(value, NULL, 10);
-}
-
 static uint64_t timestamp_of(const struct store_task *task)
 {
 	const char *at = strstr(task->body, "timestamp=");
@@ -82,21 +74,29 @@ static void deliver(struct sending *s, const char *note, bool is_repeated)
 {
 	struct report *report = s->report;
 
+	uint64_t units = report_task_units(&s->task);
+
 	s->task.state = STORE_TASK_DONE;
-	snprintf(s->task.note, sizeof(s->task.note), "%s", note);
+	/* The body goes; the note keeps the units. */
+	snprintf(s->task.note, sizeof(s->task.note), "%" PRIu64 " units%s", units, note);
 	report->counters.delivered++;
 	report->counters.repeated += is_repeated;
-	report->counters.delivered_units += value_of(&s->task);
+	report->counters.delivered_units += units;
+	report->counters.pending--;
+	report->counters.pending_units -= units;
 	settle(s);
 }
 
 static void give_up(struct sending *s, const char *why)
 {
 	log_error("usage %s (%s, %" PRIu64 " units) is not billed: %s", s->task.id, s->task.object,
-		  value_of(&s->task), why);
+		  report_task_units(&s->task), why);
 	s->task.state = STORE_TASK_FAILED;
 	snprintf(s->task.note, sizeof(s->task.note), "%s", why);
+	s->report->counters.pending--;
+	s->report->counters.pending_units -= report_task_units(&s->task);
 	s->report->counters.failed++;
+	s->report->counters.failed_units += report_task_units(&s->task);
 	settle(s);
 }
 
@@ -130,7 +130,7 @@ static void on_sent(void *arg, const struct stripe_answer *answer)
 	if (!answer->err)
 		deliver(s, "", false);
 	else if (answer->status == 400 && strstr(answer->why, KNOWN_ALREADY))
-		deliver(s, "Stripe had it already", true);
+		deliver(s, ", which Stripe had already", true);
 	else if (is_passing(answer))
 		try_later(s, answer->why);
 	else
@@ -212,8 +212,8 @@ static void on_summaries(void *arg, const struct stripe_answer *answer)
 	if (sum == 0) {
 		s->task.tried_ms = clock_wall_ms(); /* a first try again */
 		send_task(s);
-	} else if (sum == (double)value_of(&s->task)) {
-		deliver(s, "Stripe's summary has it", true);
+	} else if (sum == (double)report_task_units(&s->task)) {
+		deliver(s, ", which Stripe's summary has", true);
 	} else {
 		give_up(s,
 			"Stripe's summary of that minute has other usage too: look whether it was "
@@ -334,46 +334,4 @@ void report_send(struct report *report)
 	report->is_listing = true;
 	store_tasks_list(report->context->store, REPORT_QUEUE, STORE_TASK_PENDING, clock_wall_ms(),
 			 0, 4 * REPORT_MAX_SENDING, on_due, report);
-}
-
-static void on_error_noted(void *arg, int err)
-{
-	struct report *report = arg;
-
-	if (err)
-		log_error("a refused usage cannot be noted: %s",
-			  store_error(report->context->store));
-}
-
-void report_meter_error(struct report *report, const json_t *event)
-{
-	const json_t *types = json_object_get(
-		json_object_get(json_object_get(event, "data"), "reason"), "error_types");
-	const json_t *type, *sample;
-	size_t i, j;
-
-	json_array_foreach (types, i, type) {
-		const char *code = json_string_value(json_object_get(type, "code"));
-
-		json_array_foreach (json_object_get(type, "sample_errors"), j, sample) {
-			const char *id = json_string_value(
-				json_object_get(json_object_get(sample, "request"), "identifier"));
-			const char *words =
-				json_string_value(json_object_get(sample, "error_message"));
-			struct store_task task = { .queue = REPORT_QUEUE,
-						   .state = STORE_TASK_FAILED,
-						   .attempts = 1,
-						   .tried_ms = clock_wall_ms() };
-
-			if (!id || strncmp(id, "tg_", 3))
-				continue;
-			snprintf(task.id, sizeof(task.id), "%s", id);
-			snprintf(task.note, sizeof(task.note), "%s: %s", code ? code : "",
-				 words ? words : "");
-			log_error("usage %s was refused by Stripe after it had been taken: %s", id,
-				  task.note);
-			report->counters.failed++;
-			store_tasks_set(report->context->store, &task, 1, on_error_noted, report);
-		}
-	}
 }
