@@ -154,7 +154,7 @@ format: ## let clang-format rewrite the sources
 fuzz: $(FUZZ_BIN) ## each fuzzer for FUZZ_SECONDS (60)
 	@set -e; for f in $(FUZZ_BIN); do scripts/fuzz $$f $(FUZZ_SECONDS); done
 
-bench: $(BIN) $(BENCH_BIN) ## CPU and latency against nginx and HAProxy, and nanoseconds per packet
+bench: $(BIN) $(BENCH_BIN) ## CPU and latency against nginx and HAProxy, nanoseconds per packet, and billing
 	scripts/bench
 
 asan: ## the same with AddressSanitizer and UndefinedBehaviorSanitizer, below build/asan
