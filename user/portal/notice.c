@@ -17,7 +17,7 @@
 #include "portal/notice_private.h"
 
 #define TICK_MS	      1000
-#define LOOK_TICKS    30
+#define LOOK_SLOTS    4096 /* a tick: 100,000 accounts at once would hold up events for long */
 #define TRIAL_AHEAD_S (3 * 86400ULL)
 #define MAX_RAISED    (1 << 22)
 
@@ -210,17 +210,31 @@ static void look_at_quota(struct notices *n, const struct store_account *account
 		raise_notice(n, TEMPLATE_QUOTA_80, account, period, limits.quota_limit, end_ms);
 }
 
-static void look_at(void *arg, const struct store_account *account, uint32_t slot)
+static void look_at(struct notices *n, uint32_t index)
 {
-	struct notices *n = arg;
+	uint64_t id = n->context->slots->list[index].account_id;
+	struct store_account account;
+	uint32_t slot;
 
-	if (!account->customer[0] && !account->email[0])
+	if (!id || !mirror_account(n->context->mirror, id, &account, &slot) || slot != index ||
+	    (!account.customer[0] && !account.email[0]))
 		return;
-	if (account->status == STORE_PAST_DUE)
-		look_at_past_due(n, account);
-	else if (account->status == STORE_TRIALING)
-		look_at_trial(n, account);
-	look_at_quota(n, account, slot);
+	if (account.status == STORE_PAST_DUE)
+		look_at_past_due(n, &account);
+	else if (account.status == STORE_TRIALING)
+		look_at_trial(n, &account);
+	look_at_quota(n, &account, slot);
+}
+
+/* The next accounts in the order of their slots. */
+static void look_around(struct notices *n)
+{
+	uint32_t count = n->context->slots->count;
+
+	for (uint32_t i = 0; i < LOOK_SLOTS && i < count; i++) {
+		n->next_slot = n->next_slot < count ? n->next_slot : 0;
+		look_at(n, n->next_slot++);
+	}
 }
 
 static bool had_access(const struct notices *n, const struct store_account *account)
@@ -251,8 +265,8 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct notices *n = timer->data;
 
-	if (n->ticks++ % LOOK_TICKS == 0 && is_anything_wanted(n))
-		mirror_each_account(n->context->mirror, look_at, n);
+	if (is_anything_wanted(n))
+		look_around(n);
 	notice_send(n);
 }
 

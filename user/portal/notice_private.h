@@ -37,7 +37,7 @@ struct notices {
 	struct notice_sender senders[2];
 	struct notice_counters counters;
 	uv_timer_t timer;
-	uint64_t ticks;
+	uint32_t next_slot; /* to be looked at */
 	bool is_stopped;
 	uint64_t *
 		raised; /* owned: hashes of causes that became tasks, so as not to ask the store again */
