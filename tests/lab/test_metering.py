@@ -276,3 +276,43 @@ def test_usage_records_of_an_older_api(make):
     wait_until(lambda: billing.fake.control("GET", "/usage_records")["records"], "a usage record")
     (record,) = billing.fake.control("GET", "/usage_records")["records"]
     assert record["quantity"] == 4
+
+
+# Drift.
+
+def test_drift_is_what_stripe_has_and_we_did_not_tell(billing):
+    subs = []
+    for units in (5, 6, 7):
+        sub, account = metered(billing)
+        use(billing, account, units)
+        subs.append((sub, account))
+    counting = billing.agent.json("usage", "--drift")
+    assert counting["drifting"] == counting["errors"] == 0 and len(counting["accounts"]) == 3
+    billing.fake.fault(method="POST", path=EVENTS, status=400, message="Not like this.", skip=2)
+    for sub, _ in subs:
+        billing.cancel(sub)
+    wait_until(lambda: report(billing)["usage_closed"] == 3, "the closings")
+    wait_quiet(billing)
+    assert report(billing)["usage_failed"] == 1
+    told_units = billing.fake.usage(METER)["sum"]
+    lines = billing.agent.cli("usage", "--drift", check=False)
+    assert lines.returncode == 1 and "3 accounts: 1 differ" in lines.stdout
+    drift = json.loads(billing.agent.cli("usage", "--drift", "--json", check=False).stdout)
+    assert sum(line["drift"] for line in drift["accounts"]) == told_units - 18
+    assert sum(line["failed"] for line in drift["accounts"]) == 18 - told_units
+    for line in drift["accounts"]:
+        assert line["counted"] == line["delivered"] + line["failed"] and line["open"] == 0
+    # Somebody else's event.
+    sub, account = [(s, a) for s, a in subs if told(billing, s)["sum"]][0]
+    raw(billing, "POST", EVENTS, **{"event_name": METER, "identifier": "foreign", "timestamp": int(time.time()),
+                                    "payload[stripe_customer_id]": sub.customer, "payload[value]": 9})
+    drift = json.loads(billing.agent.cli("usage", "--drift", "--json", check=False).stdout)
+    assert [line["drift"] for line in drift["accounts"] if line["account"] == account.id] == [9]
+    assert drift["drifting"] == 2
+
+
+def test_drift_needs_stripe(billing):
+    metered(billing)
+    billing.fake.fault(method="GET", path="/v1/billing/meters/.*/event_summaries", status=400, count=None)
+    drift = billing.agent.cli("usage", "--drift", check=False)
+    assert drift.returncode == 1 and "1 could not be asked for" in drift.stdout

@@ -12,6 +12,7 @@
 #include "net/transfer.h"
 #include "portal/notice.h"
 #include "stripe/api.h"
+#include "stripe/drift.h"
 #include "stripe/inbox.h"
 #include "stripe/reconcile.h"
 #include "stripe/report.h"
@@ -32,6 +33,7 @@ struct billing {
 	struct inbox *inbox;
 	struct reconcile *reconcile;
 	struct report *report;
+	struct drift *drift;
 	struct notices *notices;
 	bool is_started;
 };
@@ -169,10 +171,11 @@ static int make_parts(struct billing *billing)
 	billing->webhook = webhook_new(context, on_event_stored, billing);
 	billing->reconcile = reconcile_new(context, on_missed_event_stored, billing);
 	billing->report = report_new(context);
+	billing->drift = drift_new(context, billing->report);
 	billing->notices =
 		notices_new(context, billing->transfers, &billing->agent->rules->config->notices);
 	return billing->inbox && billing->webhook && billing->reconcile && billing->report &&
-			       billing->notices
+			       billing->drift && billing->notices
 		       ? 0
 		       : -ENOMEM;
 }
@@ -214,6 +217,7 @@ void billing_stop(struct billing *billing)
 	errand_desk_close(billing->desk);
 	billing->desk = NULL;
 	notices_stop(billing->notices);
+	drift_stop(billing->drift);
 	report_stop(billing->report);
 	reconcile_stop(billing->reconcile);
 	inbox_stop(billing->inbox);
@@ -228,6 +232,7 @@ void billing_free(struct billing *billing)
 	if (!billing)
 		return;
 	notices_free(billing->notices);
+	drift_free(billing->drift);
 	report_free(billing->report);
 	reconcile_free(billing->reconcile);
 	webhook_free(billing->webhook);
@@ -263,13 +268,12 @@ int billing_ask(struct billing *billing, enum admin_question question, uint64_t 
 	struct question *q;
 	int err;
 
-	(void)since_s;
 	if (!billing->agent->rules->config->stripe.is_configured)
 		return -ENOSYS;
 	if (!billing->is_started)
 		return -EAGAIN;
-	if (question != ADMIN_SYNC)
-		return -ENOSYS;
+	if (question == ADMIN_DRIFT)
+		return drift_run(billing->drift, since_s, done, arg);
 	q = malloc(sizeof(*q));
 	if (!q)
 		return -ENOMEM;

@@ -11,21 +11,57 @@ static const struct table_column columns[] = {
 	{ "UNITS", "units", TABLE_NUMBER },	{ 0 },
 };
 
+static const struct table_column drift_columns[] = {
+	{ "ACCOUNT", "account", TABLE_TEXT }, { "METER", "meter", TABLE_TEXT },
+	{ "SINCE", "since", TABLE_TEXT },     { "COUNTED", "counted", TABLE_NUMBER },
+	{ "OPEN", "open", TABLE_NUMBER },     { "PENDING", "pending", TABLE_NUMBER },
+	{ "FAILED", "failed", TABLE_NUMBER }, { "DELIVERED", "delivered", TABLE_NUMBER },
+	{ "STRIPE", "stripe", TABLE_NUMBER }, { "DRIFT", "drift", TABLE_NUMBER },
+	{ "ERROR", "error", TABLE_TEXT },     { 0 },
+};
+
 static const char help[] =
 	"Print the requests that were counted, by account and window of time, for all\n"
 	"accounts or one. Units are requests times the cost of their route.\n\n"
 	"  --since WHEN  only windows that begin later: 24h or 7d ago, or since a UTC date\n"
 	"                such as 2026-01-31 or 2026-01-31T12:00:00Z\n"
-	"  --json        an array of objects\n";
+	"  --drift       units of accounts with a meter, against what Stripe has, since the\n"
+	"                billing period began or WHEN; exit code 0 only if nothing differs\n"
+	"  --json        an array of objects; an object with --drift\n";
+
+static int print_drift(const struct cli_options *options, uint64_t since_s, bool json)
+{
+	char path[CLI_PATH_MAX];
+	json_int_t drifting, errors;
+	json_t *answer, *accounts;
+
+	snprintf(path, sizeof(path), "/api/v1/drift?since=%" PRIu64, since_s);
+	answer = cli_call(options, "GET", path, NULL);
+	if (!answer)
+		return 1;
+	accounts = json_object_get(answer, "accounts");
+	drifting = json_integer_value(json_object_get(answer, "drifting"));
+	errors = json_integer_value(json_object_get(answer, "errors"));
+	if (json) {
+		output_json(answer);
+	} else {
+		table_print(output_stdout(), drift_columns, accounts);
+		fprintf(output_stdout(), "%zu accounts: %lld differ, %lld could not be asked for\n",
+			json_array_size(accounts), (long long)drifting, (long long)errors);
+	}
+	json_decref(answer);
+	return output_finish(drifting || errors);
+}
 
 int cli_usage(int argc, char **argv, const struct cli_options *options)
 {
 	const char *id = NULL, *since = NULL;
-	bool json = false;
+	bool json = false, drift = false;
 	const struct args args = {
-		.usage = "usage [ID] [--since WHEN] [--json]",
+		.usage = "usage [ID] [--since WHEN] [--drift] [--json]",
 		.help = help,
 		.options = (const struct args_option[]){ { "since", &since, NULL },
+							 { "drift", NULL, &drift },
 							 { "json", NULL, &json },
 							 { 0 } },
 		.ret_operands = &id,
@@ -45,6 +81,12 @@ int cli_usage(int argc, char **argv, const struct cli_options *options)
 	}
 	if (id && !args_check_id(id, "acc_"))
 		return 2;
+	if (id && drift) {
+		output_error("--drift is of all accounts");
+		return 2;
+	}
+	if (drift)
+		return print_drift(options, since_s, json);
 	snprintf(path, sizeof(path), "/api/v1/usage?since=%" PRIu64 "%s%s", since_s,
 		 id ? "&account=" : "", id ? id : "");
 	answer = cli_call(options, "GET", path, NULL);

@@ -65,6 +65,7 @@ struct store_engine_ops {
 			  struct store_task **ret_tasks, size_t *ret_count);
 	int (*tasks_set)(struct store_engine *engine, const struct store_task *tasks, size_t count);
 	int (*tasks_prune)(struct store_engine *engine, const char *queue, uint64_t before_ms);
+	int (*usage_prune)(struct store_engine *engine, uint64_t before_s);
 	int (*queues_count)(struct store_engine *engine, struct store_queue_count **ret_rows,
 			    size_t *ret_count);
 };

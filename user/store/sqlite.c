@@ -537,5 +537,6 @@ const struct store_engine_ops store_sqlite_ops = {
 	.tasks_list = sqlite_tasks_list,
 	.tasks_set = sqlite_tasks_set,
 	.tasks_prune = sqlite_tasks_prune,
+	.usage_prune = sqlite_usage_prune,
 	.queues_count = sqlite_queues_count,
 };

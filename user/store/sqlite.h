@@ -94,6 +94,10 @@
 	X(TASK, "SELECT " TASK_COLUMNS ", seq FROM tasks WHERE queue=?1 AND id=?2")                \
 	X(TASKS, "SELECT " TASK_COLUMNS ", seq FROM tasks WHERE queue=?1 AND state=?2 AND "        \
 		 "seq > ?3 AND due_ms <= ?4 ORDER BY seq LIMIT ?5")                                \
+	X(USAGE_PRUNE,                                                                             \
+	  "DELETE FROM usage WHERE window_start_s < ?1 AND window_start_s + window_seconds <= ?1 " \
+	  "AND NOT is_open AND window_start_s < (SELECT DISTINCT window_start_s FROM usage AS u "  \
+	  "WHERE u.account = usage.account ORDER BY window_start_s DESC LIMIT 1 OFFSET 1)")        \
 	X(TASKS_PRUNE, "DELETE FROM tasks WHERE queue=?1 AND state=?2 AND created_ms < ?3")        \
 	X(QUEUES, "SELECT queue, sum(state = ?1), sum(state = ?2), sum(state = ?3), "              \
 		  "min(created_ms) FILTER (WHERE state = ?1) FROM tasks GROUP BY queue")
@@ -186,6 +190,7 @@ int sqlite_tasks_list(struct store_engine *engine, const struct store_task_query
 		      struct store_task **ret_tasks, size_t *ret_count);
 int sqlite_tasks_set(struct store_engine *engine, const struct store_task *tasks, size_t count);
 int sqlite_tasks_prune(struct store_engine *engine, const char *queue, uint64_t before_ms);
+int sqlite_usage_prune(struct store_engine *engine, uint64_t before_s);
 int sqlite_queues_count(struct store_engine *engine, struct store_queue_count **ret_rows,
 			size_t *ret_count);
 int sqlite_usage_close(struct store_engine *engine, const struct store_usage *rows,

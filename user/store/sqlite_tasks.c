@@ -180,6 +180,17 @@ int sqlite_tasks_prune(struct store_engine *engine, const char *queue, uint64_t 
 	return sqlite_end(s, sqlite_run(s, stmt));
 }
 
+int sqlite_usage_prune(struct store_engine *engine, uint64_t before_s)
+{
+	struct sqlite *s = (struct sqlite *)engine;
+	int err = sqlite_begin(s);
+
+	if (err)
+		return err;
+	sqlite_bind_limit(STATEMENT(s, USAGE_PRUNE), 1, before_s);
+	return sqlite_end(s, sqlite_run(s, STATEMENT(s, USAGE_PRUNE)));
+}
+
 static int read_queue(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 {
 	struct store_queue_count *row = ret_record;

@@ -264,6 +264,12 @@ void store_tasks_set(struct store *store, const struct store_task *tasks, size_t
 void store_tasks_prune(struct store *store, const char *queue, uint64_t before_ms, store_done done,
 		       void *arg);
 
+/*
+ * Forget the usage of windows that ended by @before_s and have no open units; but of each account those
+ * that begin last are kept, for slots may still hold them and write them again.
+ */
+void store_usage_prune(struct store *store, uint64_t before_s, store_done done, void *arg);
+
 /* How many tasks each queue has that has any, by the queue's name. Walks an index of all tasks. */
 struct store_queue_count {
 	char queue[STORE_QUEUE_MAX];

@@ -61,6 +61,11 @@ static int run_tasks_prune(struct store_engine *engine, struct job *job)
 	return engine->ops->tasks_prune(engine, job->queue, job->number);
 }
 
+static int run_usage_prune(struct store_engine *engine, struct job *job)
+{
+	return engine->ops->usage_prune(engine, job->number);
+}
+
 static int run_queues_count(struct store_engine *engine, struct job *job)
 {
 	struct store_queue_count *rows;
@@ -181,6 +186,15 @@ void store_tasks_prune(struct store *store, const char *queue, uint64_t before_m
 		snprintf(job->queue, sizeof(job->queue), "%s", queue);
 		job->number = before_ms;
 	}
+	job_submit_done(store, job, done, arg);
+}
+
+void store_usage_prune(struct store *store, uint64_t before_s, store_done done, void *arg)
+{
+	struct job *job = job_new(run_usage_prune, NULL, 0, 0);
+
+	if (job)
+		job->number = before_s;
 	job_submit_done(store, job, done, arg);
 }
 

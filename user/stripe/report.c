@@ -15,6 +15,8 @@
 #define TICK_MS		1000
 #define CLOSE_TICKS	10
 #define WINDOW_TICKS	300
+#define PRUNE_TICKS	3600 /* so that there is never much to forget at once */
+#define KEPT_S		(70 * 86400ULL)
 #define METERS_EVERY_MS (3600 * 1000ULL)
 #define METERS_AGAIN_MS (60 * 1000ULL) /* when one is wanted that is not there */
 
@@ -188,6 +190,26 @@ void report_configure(struct report *report)
 	slots_set_window(report->context->slots, report_window_seconds(report));
 }
 
+/* ---- what is history ---- */
+
+static void on_pruned(void *arg, int err)
+{
+	struct report *report = arg;
+
+	if (err)
+		log_warn("old usage cannot be forgotten: %s", store_error(report->context->store));
+}
+
+static void prune(struct report *report)
+{
+	uint64_t before_s = clock_wall_ms() / 1000 - KEPT_S;
+	struct store *store = report->context->store;
+
+	store_usage_prune(store, before_s, on_pruned, report);
+	store_tasks_prune(store, REPORT_QUEUE, before_s * 1000, on_pruned, report);
+	store_tasks_prune(store, EARLY_QUEUE, before_s * 1000, on_pruned, report);
+}
+
 /* ---- life ---- */
 
 static void on_tick(uv_timer_t *timer)
@@ -198,6 +220,8 @@ static void on_tick(uv_timer_t *timer)
 		fetch_meters(report, report->has_meters ? METERS_EVERY_MS : METERS_AGAIN_MS / 6);
 	if (report->ticks % WINDOW_TICKS == 0)
 		report_configure(report);
+	if (report->ticks % PRUNE_TICKS == PRUNE_TICKS - 1)
+		prune(report);
 	if (report->ticks++ % CLOSE_TICKS == 0 || report->early)
 		report_close(report);
 	report_send(report);

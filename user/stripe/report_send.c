@@ -70,15 +70,29 @@ static uint64_t timestamp_of(const struct store_task *task)
 	return at ? strtoull(at + strlen("timestamp="), NULL, 10) : 0;
 }
 
+/* The value of @name in the task's body, decoded; these are plain words. */
+static void body_value(const char *body, const char *name, char *ret, size_t size)
+{
+	const char *at = strstr(body, name);
+
+	ret[0] = '\0';
+	if (at)
+		snprintf(ret, size, "%.*s", (int)strcspn(at + strlen(name), "&"),
+			 at + strlen(name));
+}
+
 static void deliver(struct sending *s, const char *note, bool is_repeated)
 {
 	struct report *report = s->report;
 
 	uint64_t units = report_task_units(&s->task);
+	char meter[128];
 
+	body_value(s->task.body, "event_name=", meter, sizeof(meter));
 	s->task.state = STORE_TASK_DONE;
-	/* The body goes; the note keeps the units. */
-	snprintf(s->task.note, sizeof(s->task.note), "%" PRIu64 " units%s", units, note);
+	/* The body goes; the note keeps what drift.c asks for. */
+	snprintf(s->task.note, sizeof(s->task.note), "%" PRIu64 " units of %s%s", units, meter,
+		 note);
 	report->counters.delivered++;
 	report->counters.repeated += is_repeated;
 	report->counters.delivered_units += units;
@@ -219,17 +233,6 @@ static void on_summaries(void *arg, const struct stripe_answer *answer)
 			"Stripe's summary of that minute has other usage too: look whether it was "
 			"billed");
 	}
-}
-
-/* The value of @name in the task's body, decoded; these are plain words. */
-static void body_value(const char *body, const char *name, char *ret, size_t size)
-{
-	const char *at = strstr(body, name);
-
-	ret[0] = '\0';
-	if (at)
-		snprintf(ret, size, "%.*s", (int)strcspn(at + strlen(name), "&"),
-			 at + strlen(name));
 }
 
 static void ask_summaries(struct sending *s)

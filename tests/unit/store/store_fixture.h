@@ -335,6 +335,12 @@ static inline int tasks_set(struct fixture *f, const struct store_task *tasks, s
 	return fixture_wait(f);
 }
 
+static inline int usage_prune(struct fixture *f, uint64_t before_s)
+{
+	store_usage_prune(f->store, before_s, fixture_done, f);
+	return fixture_wait(f);
+}
+
 static inline int tasks_prune(struct fixture *f, const char *queue, uint64_t before_ms)
 {
 	store_tasks_prune(f->store, queue, before_ms, fixture_done, f);

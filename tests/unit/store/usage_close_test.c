@@ -283,6 +283,46 @@ static void those_of_one_account_are_listed_whether_ended_or_not(void **state)
 	assert_int_equal(f->usage_count, 0);
 }
 
+static void close_all(struct fixture *f)
+{
+	assert_int_equal(usage_open(f, 0, UINT64_MAX, 100), 0);
+	for (size_t i = f->usage_count; i-- > 0;) {
+		const struct store_usage row = f->usage[i];
+
+		assert_int_equal(usage_close(f, &row, 1, NULL, 0), 0);
+	}
+}
+
+static void what_is_old_and_closed_is_forgotten_but_not_what_slots_may_hold(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	for (unsigned hour = 1; hour <= 5; hour++)
+		put(f, 7, 100, hour * HOUR, 3);
+	put(f, 7, 200, 5 * HOUR, 3);
+	put(f, 9, 100, HOUR, 3);
+	close_all(f);
+	put(f, 7, 100, 2 * HOUR, 4); /* open again */
+	assert_int_equal(usage_prune(f, 4 * HOUR), 0);
+	assert_int_equal(usage_list(f, 7, 0, 10), 0);
+	assert_int_equal(f->usage_count, 3); /* 1 and 3 are gone: 3 ended just then */
+	assert_int_equal(f->usage[0].window_start_s, 2 * HOUR);
+	assert_int_equal(f->usage[0].closed_units, 3);
+	assert_int_equal(f->usage[1].window_start_s, 4 * HOUR);
+	assert_int_equal(usage_list(f, 9, 0, 10), 0);
+	assert_int_equal(f->usage_count, 1);
+	close_all(f);
+	assert_int_equal(usage_prune(f, 100 * HOUR), 0);
+	assert_int_equal(usage_list(f, 7, 0, 10), 0);
+	assert_int_equal(f->usage_count, 2);
+	/* A slot that is written again after a restart is not open again. */
+	put(f, 7, 100, 4 * HOUR, 3);
+	put(f, 7, 200, 5 * HOUR, 3);
+	put(f, 9, 100, HOUR, 3);
+	expect_none_open(f);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -298,6 +338,7 @@ int main(void)
 		TEST(what_was_never_counted_is_not_closed),
 		TEST(open_windows_come_in_the_order_of_their_end),
 		TEST(those_of_one_account_are_listed_whether_ended_or_not),
+		TEST(what_is_old_and_closed_is_forgotten_but_not_what_slots_may_hold),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
