@@ -51,7 +51,8 @@ workers: 1
 listeners: [ {{ name: bench, address: "127.0.0.1:{port}" }} ]
 admin: {{ socket: {dir}/admin.sock }}
 upstreams: [ {{ name: api, servers: ["127.0.0.1:{upstream}"] }} ]
-tiers: [ {{ name: bench, prices: [price_bench], rate: 1000000/s }} ]
+tiers: [ {{ name: bench, prices: [price_bench], rate: 1000000/s, quota: 1000000000/month,
+           meter: api_requests }} ]
 routes: [ {{ path: /, upstream: api }} ]
 fastpath: {{ mode: none }}
 stripe:
@@ -59,6 +60,7 @@ stripe:
   webhook_secrets: [{secret}]
   api_base: "http://127.0.0.1:{stub}"
   calls_per_second: 1000
+notices: {{ webhook: {{ url: "http://127.0.0.1:{stub}/notice", secret: s }} }}
 """
 
 # A flood that looks like Stripe's events, without the secret.
@@ -111,6 +113,14 @@ class Stub(http.server.BaseHTTPRequestHandler):
         number = int(found[1])
         time.sleep(STUB_ANSWER_S)
         body = json.dumps(subscription(number, "unpaid" if self.unpaid[number] else "active")).encode()
+        self.answer(body)
+
+    def do_POST(self):
+        """A notice."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(b"{}")
+
+    def answer(self, body):
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: %b\r\n"
                          b"Content-Length: %d\r\n\r\n%b"
                          % (self.date_time_string().encode(), len(body), body))
