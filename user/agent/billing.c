@@ -11,6 +11,7 @@
 #include "http/problem.h"
 #include "net/transfer.h"
 #include "portal/notice.h"
+#include "portal/portal.h"
 #include "stripe/api.h"
 #include "stripe/drift.h"
 #include "stripe/inbox.h"
@@ -35,6 +36,7 @@ struct billing {
 	struct report *report;
 	struct drift *drift;
 	struct notices *notices;
+	struct portal *portal;
 	bool is_started;
 };
 
@@ -56,6 +58,8 @@ static void on_errand(void *arg, struct errand *e)
 		answer_problem(e, 503, "Starting; try again soon");
 	else if (text_is(e->path, billing->context.settings->webhook_path))
 		webhook_receive(billing->webhook, e);
+	else if (portal_has(billing->portal, e->path))
+		portal_answer(billing->portal, e);
 	else
 		answer_problem(e, 404, "Not found");
 }
@@ -120,6 +124,7 @@ static void on_catalog(void *arg)
 	struct billing *billing = arg;
 
 	reconcile_soon(billing->reconcile);
+	portal_refresh(billing->portal);
 	report_catalog_changed(billing->report);
 }
 
@@ -151,6 +156,7 @@ void billing_configure(struct billing *billing)
 		log_error("reload: Stripe's settings stay as they were: out of memory");
 	/* Prices may belong to other tiers now. */
 	reconcile_soon(billing->reconcile);
+	portal_refresh(billing->portal);
 }
 
 static int make_parts(struct billing *billing)
@@ -174,8 +180,10 @@ static int make_parts(struct billing *billing)
 	billing->drift = drift_new(context, billing->report);
 	billing->notices =
 		notices_new(context, billing->transfers, &billing->agent->rules->config->notices);
+	billing->portal = portal_new(context, &(struct portal_keys){ billing->agent->pepper,
+								     billing->agent->key_prefix });
 	return billing->inbox && billing->webhook && billing->reconcile && billing->report &&
-			       billing->drift && billing->notices
+			       billing->drift && billing->notices && billing->portal
 		       ? 0
 		       : -ENOMEM;
 }
@@ -206,6 +214,7 @@ int billing_start(struct billing *billing)
 	reconcile_start(billing->reconcile);
 	report_start(billing->report);
 	notices_start(billing->notices);
+	portal_refresh(billing->portal);
 	return 0;
 }
 
@@ -216,6 +225,7 @@ void billing_stop(struct billing *billing)
 	billing->is_started = false;
 	errand_desk_close(billing->desk);
 	billing->desk = NULL;
+	portal_stop(billing->portal);
 	notices_stop(billing->notices);
 	drift_stop(billing->drift);
 	report_stop(billing->report);
@@ -231,6 +241,7 @@ void billing_free(struct billing *billing)
 {
 	if (!billing)
 		return;
+	portal_free(billing->portal);
 	notices_free(billing->notices);
 	drift_free(billing->drift);
 	report_free(billing->report);

@@ -335,6 +335,7 @@ bool mirror_find(const struct mirror *mirror, const uint8_t hash[STORE_HASH_BYTE
 	node = cds_lfht_iter_get_node(&iter);
 	if (node) {
 		entry = caa_container_of(node, struct key_entry, by_hash);
+		ret_key->id = entry->id;
 		ret_key->slot = entry->account->slot;
 		ret_key->generation = mirror->slots->list[entry->account->slot].generation;
 		ret_key->revoked_ms = end_of(entry);

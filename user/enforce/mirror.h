@@ -76,6 +76,7 @@ void mirror_drop_strays(struct mirror *mirror);
 
 /* What a key stands for. */
 struct mirror_key {
+	uint64_t id;
 	uint32_t slot;
 	uint32_t generation;
 	uint64_t revoked_ms; /* 0, or when it ends or ended */

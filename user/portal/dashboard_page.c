@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* dashboard_page: what a customer sees of the account: plan, usage, keys. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "enforce/account.h"
+#include "enforce/usage.h"
+#include "portal/portal_private.h"
+#include "portal/words.h"
+
+#define DAY_S	 86400
+#define MAX_DAYS 31 /* bars of the chart */
+#define MAX_OVER 5  /* keys that are over and still shown */
+
+/* ---- the plan ---- */
+
+struct standing {
+	const char *word, *kind; /* of the badge */
+	const char *note;	 /* or NULL */
+	const char *note_kind;
+	uint64_t at_s; /* the time that the note ends with; 0: none */
+};
+
+static struct standing past_due(const struct store_account *account, const struct tier *tier,
+				uint64_t wall_ms)
+{
+	uint64_t ends_ms = account->past_due_ms + (tier ? tier->grace_ms : 0);
+
+	if (!tier || wall_ms >= ends_ms)
+		return (struct standing){
+			"Suspended", "bad",
+			"Your payment failed, and your access has ended. Pay through "
+			"Billing below to have it back.",
+			"bad", 0
+		};
+	return (struct standing){
+		"Payment failed", "warn",
+		"Your last payment failed. Pay through Billing below, or your access "
+		"ends on ",
+		"", ends_ms / 1000
+	};
+}
+
+static struct standing standing_of(const struct store_account *account, const struct tier *tier,
+				   uint64_t wall_ms)
+{
+	bool is_ending = account->cancel_at_s > wall_ms / 1000;
+
+	if (account->is_held)
+		return (struct standing){
+			"On hold", "bad",
+			"The people who run this API have put your access on hold. "
+			"Write to them to learn why.",
+			"bad", 0
+		};
+	switch (account->status) {
+	case STORE_ACTIVE:
+		return (struct standing){ "Active", "good",
+					  is_ending ? "Your subscription is canceled and ends on "
+						    : NULL,
+					  "", account->cancel_at_s };
+	case STORE_TRIALING:
+		return (struct standing){ "Trial", "good",
+					  is_ending ? "Your subscription is canceled and ends on "
+						    : "Your trial ends on ",
+					  "good",
+					  is_ending ? account->cancel_at_s : account->trial_end_s };
+	case STORE_PAST_DUE:
+		return past_due(account, tier, wall_ms);
+	case STORE_PAUSED:
+		return (struct standing){ "Paused", "bad", "Your subscription is paused.", "bad",
+					  0 };
+	case STORE_INCOMPLETE:
+		return (struct standing){ "Waiting for payment", "warn",
+					  "Your first payment has not arrived yet.", "", 0 };
+	case STORE_UNPAID:
+		return (struct standing){
+			"Suspended", "bad",
+			"Your payment failed, and your access has ended. Pay through "
+			"Billing below to have it back.",
+			"bad", 0
+		};
+	default:
+		return (struct standing){ "Ended", "bad", "Your subscription has ended.", "bad",
+					  0 };
+	}
+}
+
+static void write_plan(struct html *page, const struct visit *visit,
+		       const struct store_account *account)
+{
+	const struct tier *tier = tiers_find(visit->portal->context->tiers, account->tier);
+	uint64_t wall_ms = clock_wall_ms();
+	struct standing s = standing_of(account, tier, wall_ms);
+	char words[WORDS_SIZE], id[ACCOUNT_ID_SIZE];
+	const char *limit;
+
+	if (visit->notice)
+		html_put(page, "<p class=\"note good\" role=\"status\">{}</p>", visit->notice);
+	if (s.note)
+		html_put(page, "<p class=\"note {}\" role=\"status\">{}{}</p>", s.note_kind, s.note,
+			 s.at_s ? words_time(s.at_s, words) : "");
+	account_format_id(account->id, id);
+	html_put(page,
+		 "<section class=\"card\"><h2>Plan <span class=\"badge {}\">{}</span></h2><dl>",
+		 s.kind, s.word);
+	html_put(page, "<dt>Plan</dt><dd><strong>{}</strong>", tier ? tier->name : "None");
+	for (unsigned i = 0; tier && (limit = words_limit(tier, i, words)); i++)
+		html_put(page, "<br><span class=\"soft\">{}</span>", limit);
+	html_raw(page, "</dd>");
+	if (account->period_end_s > wall_ms / 1000 && !account->cancel_at_s &&
+	    (account->status == STORE_ACTIVE || account->status == STORE_TRIALING))
+		html_put(page, "<dt>Renews</dt><dd>{}</dd>",
+			 words_date(account->period_end_s, words));
+	if (account->email[0])
+		html_put(page, "<dt>Email</dt><dd>{}</dd>", account->email);
+	html_put(page, "<dt>Account</dt><dd><code>{}</code></dd></dl>", id);
+}
+
+static void write_buttons(struct html *page, const struct visit *visit,
+			  const struct store_account *account)
+{
+	char path[256];
+
+	html_raw(page, "<div class=\"row\">");
+	if (account->customer[0]) {
+		portal_path(visit->portal, "/dashboard/billing", path, sizeof(path));
+		html_put(page, "<form method=\"post\" action=\"{}\">", path);
+		dashboard_write_token(page, visit, "billing");
+		html_raw(page, "<button id=\"billing\" type=\"submit\">Billing</button></form>");
+	}
+	portal_path(visit->portal, "/dashboard/sign-out", path, sizeof(path));
+	html_put(page, "<form method=\"post\" action=\"{}\">", path);
+	dashboard_write_token(page, visit, "sign-out");
+	html_raw(page, "<button id=\"sign-out\" class=\"plain\" type=\"submit\">Sign out</button>"
+		       "</form></div></section>");
+}
+
+/* ---- usage ---- */
+
+uint64_t dashboard_usage_since_s(const struct store_account *account, uint64_t now_s)
+{
+	uint64_t today_s = now_s - now_s % DAY_S, first_s = today_s - (MAX_DAYS - 1) * DAY_S;
+
+	/* The day on which the period began is shown whole. */
+	if (account->period_start_s > first_s && account->period_start_s <= now_s)
+		return account->period_start_s - account->period_start_s % DAY_S;
+	return first_s;
+}
+
+static void write_quota(struct html *page, const struct visit *visit, uint32_t slot_index)
+{
+	const struct tollgate_slot *slot = &visit->portal->context->slots->list[slot_index];
+	char used_words[WORDS_SIZE], all_words[WORDS_SIZE], ends[WORDS_SIZE], width[24];
+	uint64_t used, end_ms, word;
+	struct slot_limits limits;
+	uint32_t period;
+
+	slot_read_limits(slot, &limits);
+	if (!limits.quota_limit)
+		return;
+	period = usage_quota_period(limits.quota_period, limits.quota_span, clock_wall_ms(),
+				    &end_ms);
+	word = __atomic_load_n(&slot->quota_word, __ATOMIC_ACQUIRE);
+	used = usage_quota_used(word, period);
+	if (used > limits.quota_limit)
+		used = limits.quota_limit;
+	snprintf(width, sizeof(width), "%.2f", 1000.0 * (double)used / (double)limits.quota_limit);
+	html_put(page,
+		 "<p>{} of {} used; begins anew on {}</p><svg viewBox=\"0 0 1000 14\" role=\"img\" "
+		 "aria-label=\"Part of the quota that is used\"><rect class=\"track\" "
+		 "width=\"1000\" height=\"14\" rx=\"7\"/><rect class=\"{}\" width=\"{}\" "
+		 "height=\"14\" rx=\"7\"/></svg>",
+		 words_number(used, used_words), words_number(limits.quota_limit, all_words),
+		 words_time(end_ms / 1000, ends), used == limits.quota_limit ? "full" : "bar",
+		 width);
+}
+
+static void write_bar(struct html *page, unsigned i, unsigned count, uint64_t day_s,
+		      uint64_t requests, uint64_t most)
+{
+	char x[16], y[16], width[16], height[16], date[WORDS_SIZE], n[WORDS_SIZE];
+	double step = 1000.0 / count, tall = most ? 150.0 * (double)requests / (double)most : 0;
+
+	if (requests && tall < 2)
+		tall = 2;
+	snprintf(x, sizeof(x), "%.2f", i * step + step * 0.1);
+	snprintf(width, sizeof(width), "%.2f", step * 0.8);
+	snprintf(y, sizeof(y), "%.2f", 160 - tall);
+	snprintf(height, sizeof(height), "%.2f", tall);
+	html_put(page,
+		 "<rect class=\"bar\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"><title>{}: "
+		 "{}</title></rect>",
+		 x, y, width, height, words_date(day_s, date), words_number(requests, n));
+}
+
+static void write_chart(struct html *page, const struct store_usage *rows, size_t count,
+			uint64_t since_s)
+{
+	uint64_t days[MAX_DAYS + 1] = { 0 }, now_s = clock_wall_ms() / 1000, most = 0, sum = 0;
+	unsigned day_count = (unsigned)((now_s - since_s) / DAY_S) + 1;
+	char total[WORDS_SIZE], first[WORDS_SIZE], most_words[WORDS_SIZE];
+
+	if (day_count > MAX_DAYS + 1)
+		day_count = MAX_DAYS + 1;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t day = (rows[i].window_start_s - since_s) / DAY_S;
+
+		if (rows[i].window_start_s < since_s || day >= day_count)
+			continue;
+		days[day] += rows[i].requests;
+		sum += rows[i].requests;
+	}
+	for (unsigned i = 0; i < day_count; i++)
+		most = days[i] > most ? days[i] : most;
+	html_put(page,
+		 "<p><span class=\"amount\" id=\"total\">{}</span> requests since {}</p>"
+		 "<svg viewBox=\"0 0 1000 164\" role=\"img\" aria-label=\"Requests by day; the "
+		 "most on "
+		 "one day: {}\">",
+		 words_number(sum, total), words_date(since_s, first),
+		 words_number(most, most_words));
+	html_raw(page, "<rect class=\"track\" y=\"160\" width=\"1000\" height=\"2\"/>");
+	for (unsigned i = 0; i < day_count; i++)
+		write_bar(page, i, day_count, since_s + (uint64_t)i * DAY_S, days[i], most);
+	html_put(page,
+		 "</svg><p class=\"ends soft small\"><span>{}</span><span>most on a day: {}</span>"
+		 "<span>today</span></p>",
+		 words_date(since_s, first), words_number(most, most_words));
+}
+
+/* ---- keys ---- */
+
+static void write_key_form(struct html *page, const struct visit *visit, const char *action,
+			   const char *key, const char *button)
+{
+	char path[256], name[32];
+
+	snprintf(name, sizeof(name), "/dashboard/%s", action);
+	portal_path(visit->portal, name, path, sizeof(path));
+	html_put(page,
+		 "<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"key\" "
+		 "value=\"{}\">",
+		 path, key);
+	dashboard_write_token(page, visit, action);
+	html_raw(page, button);
+	html_raw(page, "</form>");
+}
+
+static void write_key(struct html *page, const struct visit *visit, const struct store_key *key,
+		      bool is_last)
+{
+	uint64_t wall_ms = clock_wall_ms();
+	bool is_over = key->revoked_ms && key->revoked_ms <= wall_ms;
+	char id[ACCOUNT_ID_SIZE], date[WORDS_SIZE];
+
+	account_format_key_id(key->id, id);
+	html_put(page,
+		 "<tr class=\"{}\"><td><code>{}</code>{}</td><td data-name=\"Label\">{}</td>"
+		 "<td data-name=\"Created\">{}</td><td data-name=\"State\">",
+		 is_over ? "over" : "", key->hint, key->id == visit->key ? " (this session)" : "",
+		 key->label[0] ? key->label : "-", words_date(key->created_ms / 1000, date));
+	if (key->revoked_ms)
+		html_put(page, "<span class=\"badge {}\">{} {}</span>", is_over ? "bad" : "warn",
+			 is_over ? "revoked" : "ends", words_time(key->revoked_ms / 1000, date));
+	else
+		html_raw(page, "<span class=\"badge good\">valid</span>");
+	html_raw(page, "</td><td>");
+	if (!key->revoked_ms)
+		write_key_form(page, visit, "rotate", id,
+			       "<button class=\"plain\" type=\"submit\">Rotate</button>");
+	if (!is_over && !is_last) {
+		html_raw(page,
+			 "<details><summary>Revoke</summary><p class=\"small\">It stops working "
+			 "at once.</p>");
+		write_key_form(page, visit, "revoke", id,
+			       "<button class=\"danger\" type=\"submit\">Revoke this key</button>");
+		html_raw(page, "</details>");
+	}
+	html_raw(page, "</td></tr>");
+}
+
+static void write_keys(struct html *page, const struct visit *visit)
+{
+	uint64_t wall_ms = clock_wall_ms();
+	unsigned valid = 0, over = 0;
+	char path[256];
+
+	for (size_t i = 0; i < visit->shown_count; i++)
+		valid += !visit->shown[i].revoked_ms || visit->shown[i].revoked_ms > wall_ms;
+	html_raw(page, "<section class=\"card\"><h2>API keys</h2><table><thead><tr><th>Key</th>"
+		       "<th>Label</th><th>Created</th><th>State</th><th></th></tr></thead><tbody>");
+	/* The newest first, and of those that are over only the last few. */
+	for (size_t i = visit->shown_count; i-- > 0;) {
+		const struct store_key *key = &visit->shown[i];
+
+		if (key->revoked_ms && key->revoked_ms <= wall_ms && ++over > MAX_OVER)
+			continue;
+		write_key(page, visit, key, valid == 1);
+	}
+	portal_path(visit->portal, "/dashboard/create", path, sizeof(path));
+	html_put(page,
+		 "</tbody></table><p class=\"soft small\">Rotate makes a new key; the old one "
+		 "works for "
+		 "24 hours more.</p><form method=\"post\" action=\"{}\">",
+		 path);
+	dashboard_write_token(page, visit, "create");
+	html_raw(page, "<label for=\"label\">New key</label><div class=\"row\"><input id=\"label\" "
+		       "name=\"label\" maxlength=\"60\" placeholder=\"what it is for\" "
+		       "autocomplete=\"off\"><button id=\"create\" type=\"submit\">Create</button>"
+		       "</div></form></section>");
+}
+
+void dashboard_write(struct visit *visit, const struct store_usage *usage, size_t usage_count,
+		     uint64_t since_s)
+{
+	struct store_account account;
+	struct html page;
+	uint32_t slot;
+
+	if (!mirror_account(visit->portal->context->mirror, visit->account, &account, &slot)) {
+		visit_refuse(visit, 503, "Your account is not to be found now; try again");
+		return;
+	}
+	page_begin(&page, visit, "Dashboard");
+	write_plan(&page, visit, &account);
+	write_buttons(&page, visit, &account);
+	html_raw(&page, "<section class=\"card\"><h2>Usage</h2>");
+	write_quota(&page, visit, slot);
+	if (since_s)
+		write_chart(&page, usage, usage_count, since_s);
+	else
+		html_raw(&page, "<p>What you used cannot be shown now.</p>");
+	html_raw(&page, "</section>");
+	write_keys(&page, visit);
+	page_answer(&page, visit, 200, TEXT(""));
+}

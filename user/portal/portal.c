@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* portal: which page a request is for, and what all answers have in common. */
+#include "portal/portal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/problem.h"
+#include "portal/portal_private.h"
+#include "portal/style.h"
+
+#define MAX_VISITS     1000 /* the others of the desk's errands are for webhooks */
+#define MAX_PAGE_BYTES (1 << 20)
+#define MAX_HEAD_BYTES (16 * 1024)
+
+/* ---- who visits ---- */
+
+static struct visit *visit_new(struct portal *portal, struct errand *e)
+{
+	struct visit *visit = calloc(1, sizeof(*visit));
+	struct text accept = { 0 };
+
+	if (!visit)
+		return NULL;
+	visit->portal = portal;
+	visit->errand = e;
+	errand_field(e, "Accept", &accept);
+	visit->wants_json = request_accepts_json(accept);
+	visit->wants_html = request_accepts_html(accept) && !visit->wants_json;
+	visit->next = portal->visits;
+	visit->at = &portal->visits;
+	if (visit->next)
+		visit->next->at = &visit->next;
+	portal->visits = visit;
+	portal->visit_count++;
+	return visit;
+}
+
+void visit_answer(struct visit *visit, unsigned status, struct text fields, struct text body)
+{
+	errand_answer(visit->errand, status, fields, body);
+	*visit->at = visit->next;
+	if (visit->next)
+		visit->next->at = visit->at;
+	visit->portal->visit_count--;
+	request_params_done(&visit->params);
+	free(visit->shown);
+	free(visit);
+}
+
+/* The source of @visit for a limiter: an address, or an IPv6 network. */
+uint64_t visit_source(const struct visit *visit)
+{
+	const struct sockaddr_storage *peer = &visit->errand->peer;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
+	uint8_t hash[CRYPTO_HASH_BYTES];
+	uint64_t source;
+
+	if (peer->ss_family == AF_INET6)
+		crypto_hmac_sha256(visit->portal->secret, &in6->sin6_addr, 8, hash);
+	else
+		crypto_hmac_sha256(visit->portal->secret, &in->sin_addr, 4, hash);
+	memcpy(&source, hash, sizeof(source));
+	return source;
+}
+
+/* ---- fields ---- */
+
+void portal_path(const struct portal *portal, const char *page, char *ret_path, size_t size)
+{
+	snprintf(ret_path, size, "%s%s", portal->context->settings->portal_path, page);
+}
+
+static bool is_secure(const struct visit *visit)
+{
+	return text_starts(text_of(visit->portal->context->settings->app_url), TEXT("https://"));
+}
+
+const char *cookie_session_name(const struct visit *visit)
+{
+	return is_secure(visit) ? "__Secure-tollgate_session" : "tollgate_session";
+}
+
+int cookie_write(struct buf *fields, const struct visit *visit, const char *name, const char *value,
+		 uint64_t max_age_s, bool is_strict)
+{
+	return buf_printf(fields,
+			  "Set-Cookie: %s=%s; Path=%s/dashboard; Max-Age=%" PRIu64
+			  "; HttpOnly; SameSite=%s%s\r\n",
+			  name, value, visit->portal->context->settings->portal_path, max_age_s,
+			  is_strict ? "Strict" : "Lax", is_secure(visit) ? "; Secure" : "");
+}
+
+/*
+ * Browsers hold redirects after a form to form-action too, so Stripe's pages must be in it: by default at
+ * these places, with a domain of the operator's own where they last were.
+ */
+static int write_policy(struct buf *fields, const struct portal *portal)
+{
+	struct text base = request_origin(text_of(portal->context->settings->api_base));
+	int err = buf_printf(fields,
+			     "Content-Security-Policy: default-src 'none'; style-src '%s'; "
+			     "base-uri 'none'; frame-ancestors 'none'; form-action 'self' "
+			     "https://checkout.stripe.com https://billing.stripe.com",
+			     portal->style_hash);
+
+	if (!err && !text_is(base, "https://api.stripe.com"))
+		err = buf_printf(fields, " %.*s", TEXT_ARG(base));
+	for (unsigned i = 0; i < PORTAL_PLACE_COUNT && !err; i++) {
+		if (portal->places[i][0])
+			err = buf_printf(fields, " %s", portal->places[i]);
+	}
+	return err ? err : buf_append_str(fields, "\r\n");
+}
+
+static int write_fields(struct buf *fields, const struct visit *visit, struct text more)
+{
+	int err = buf_append_text(fields, more);
+
+	if (!err)
+		err = buf_append_str(fields, "Cache-Control: no-store\r\n"
+					     "X-Content-Type-Options: nosniff\r\n"
+					     "Vary: Accept, Cookie\r\n");
+	/* A page without a referrer has no origin either, which forms without a token need. */
+	if (!err)
+		err = buf_printf(fields, "Referrer-Policy: %s\r\n",
+				 visit->is_claim ? "no-referrer" : "same-origin");
+	return err;
+}
+
+static void answer_with(struct visit *visit, unsigned status, const char *type, struct text more,
+			struct text body)
+{
+	struct buf fields;
+	int err;
+
+	buf_init(&fields, MAX_HEAD_BYTES);
+	err = write_fields(&fields, visit, more);
+	if (!err)
+		err = buf_append_str(&fields, type);
+	if (!err && text_starts(text_of(type), TEXT("Content-Type: text/html")))
+		err = write_policy(&fields, visit->portal);
+	if (err)
+		visit_answer(visit, 500, TEXT("Cache-Control: no-store\r\n"), TEXT(""));
+	else
+		visit_answer(visit, status, buf_text(&fields), body);
+	buf_done(&fields);
+}
+
+void visit_answer_json(struct visit *visit, unsigned status, struct text fields, json_t *owned)
+{
+	char *body = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
+
+	json_decref(owned);
+	if (body)
+		answer_with(visit, status, "Content-Type: application/json\r\n", fields,
+			    text_of(body));
+	else
+		visit_refuse(visit, 500, "Out of memory");
+	free(body);
+}
+
+/* ---- pages ---- */
+
+void page_begin(struct html *page, const struct visit *visit, const char *title)
+{
+	const struct stripe_settings *settings = visit->portal->context->settings;
+	const char *host = strstr(settings->app_url, "//");
+
+	html_init(page, MAX_PAGE_BYTES);
+	html_put(page,
+		 "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">"
+		 "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+		 "<meta name=\"robots\" content=\"noindex\"><title>{}</title><style>",
+		 title);
+	html_raw(page, PORTAL_STYLE);
+	html_put(page,
+		 "</style></head><body><header><b>{}</b><a href=\"{}/pricing\">Pricing</a>"
+		 "<a href=\"{}/dashboard\">Dashboard</a></header><main><h1>{}</h1>",
+		 host ? host + 2 : settings->app_url, settings->portal_path, settings->portal_path,
+		 title);
+}
+
+void page_answer(struct html *page, struct visit *visit, unsigned status, struct text fields)
+{
+	html_raw(page, "</main></body></html>\n");
+	if (page->err) {
+		log_error("portal: a page cannot be written: %s", strerror(-page->err));
+		visit_answer(visit, 500, TEXT("Cache-Control: no-store\r\n"), TEXT(""));
+	} else {
+		answer_with(visit, status, "Content-Type: text/html; charset=utf-8\r\n", fields,
+			    buf_text(&page->buf));
+	}
+	html_done(page);
+}
+
+static const char *title_of(unsigned status)
+{
+	switch (status) {
+	case 400:
+	case 415:
+		return "That did not work";
+	case 403:
+		return "Not allowed";
+	case 404:
+		return "Not found";
+	case 405:
+		return "Not a page";
+	case 429:
+		return "Too many tries";
+	case 502:
+		return "Payment is not available";
+	default:
+		return "Not available";
+	}
+}
+
+static void refuse_with(struct visit *visit, unsigned status, const char *detail,
+			struct text fields)
+{
+	struct html page;
+	struct buf body;
+
+	if (visit->wants_html) {
+		page_begin(&page, visit, title_of(status));
+		html_put(&page, "<p class=\"note bad\" role=\"alert\">{}</p>", detail);
+		page_answer(&page, visit, status, fields);
+		return;
+	}
+	buf_init(&body, 4096);
+	problem_write_body(&body, status, detail, NULL);
+	answer_with(visit, status, PROBLEM_FIELD, fields, buf_text(&body));
+	buf_done(&body);
+}
+
+void visit_refuse(struct visit *visit, unsigned status, const char *detail)
+{
+	refuse_with(visit, status, detail, status == 503 ? TEXT("Retry-After: 5\r\n") : TEXT(""));
+}
+
+void visit_refuse_busy(struct visit *visit, uint64_t wait_ns)
+{
+	char field[64];
+
+	snprintf(field, sizeof(field), "Retry-After: %" PRIu64 "\r\n",
+		 (uint64_t)(wait_ns / NS_PER_SECOND + 1));
+	refuse_with(visit, 429, "Too many tries; wait a little", text_of(field));
+}
+
+void visit_go(struct visit *visit, const char *page, struct text fields)
+{
+	struct buf all;
+	int err;
+
+	buf_init(&all, MAX_HEAD_BYTES);
+	err = buf_printf(&all, "Location: %s%s\r\n", visit->portal->context->settings->portal_path,
+			 page);
+	if (!err)
+		err = buf_append_text(&all, fields);
+	if (err)
+		visit_refuse(visit, 500, "Out of memory");
+	else
+		answer_with(visit, 303, "", buf_text(&all), TEXT(""));
+	buf_done(&all);
+}
+
+/* Whether the page that the form was on named @origin as a place to go; it is named from now on. */
+static bool knows_place(struct portal *portal, enum portal_place place, struct text origin)
+{
+	static const char *const usual[] = { "https://checkout.stripe.com",
+					     "https://billing.stripe.com" };
+	struct text base = request_origin(text_of(portal->context->settings->api_base));
+
+	if (text_is(origin, usual[place]) || text_equal(origin, base) ||
+	    text_is(origin, portal->places[place]) || origin.len >= PORTAL_ORIGIN_MAX)
+		return true;
+	memcpy(portal->places[place], origin.ptr, origin.len);
+	portal->places[place][origin.len] = '\0';
+	return false;
+}
+
+void visit_leave(struct visit *visit, enum portal_place place, const char *url, struct text fields)
+{
+	struct text origin = request_origin(text_of(url));
+	struct html page;
+	struct buf all;
+
+	if (!origin.len || strpbrk(url, "\r\n\"<> ")) {
+		visit_refuse(visit, 502, "The payment service gave an address that is none");
+		return;
+	}
+	if (!knows_place(visit->portal, place, origin) && visit->wants_html) {
+		/* This browser would not follow: its page did not name the place. */
+		page_begin(&page, visit, "Just a moment");
+		html_put(&page,
+			 "<meta http-equiv=\"refresh\" content=\"0;url={}\">"
+			 "<p><a class=\"button\" href=\"{}\">Continue</a></p>",
+			 url, url);
+		page_answer(&page, visit, 200, fields);
+		return;
+	}
+	buf_init(&all, MAX_HEAD_BYTES);
+	if (buf_printf(&all, "Location: %s\r\n", url) || buf_append_text(&all, fields))
+		visit_refuse(visit, 500, "Out of memory");
+	else
+		answer_with(visit, 303, "", buf_text(&all), TEXT(""));
+	buf_done(&all);
+}
+
+/* ---- dispatch ---- */
+
+struct place {
+	const char *page;
+	const char *method; /* GET is HEAD too */
+	void (*visit)(struct visit *visit);
+};
+
+static const struct place places[] = {
+	{ "/pricing", "GET", pricing_show },
+	{ "/checkout", "POST", pricing_buy },
+	{ "/dashboard", "GET", dashboard_open },
+	{ "/dashboard/claim", "POST", claim_take },
+	{ "/dashboard/sign-in", "POST", dashboard_sign_in },
+	{ "/dashboard/sign-out", "POST", dashboard_sign_out },
+	{ "/dashboard/create", "POST", dashboard_create },
+	{ "/dashboard/rotate", "POST", dashboard_rotate },
+	{ "/dashboard/revoke", "POST", dashboard_revoke },
+	{ "/dashboard/billing", "POST", dashboard_billing },
+};
+
+static const struct place *find_place(const struct portal *portal, struct text path)
+{
+	struct text prefix = text_of(portal->context->settings->portal_path);
+	struct text page;
+
+	if (!text_starts(path, prefix))
+		return NULL;
+	page = (struct text){ path.ptr + prefix.len, path.len - prefix.len };
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		if (text_is(page, places[i].page))
+			return &places[i];
+	}
+	return NULL;
+}
+
+bool portal_has(const struct portal *portal, struct text path)
+{
+	struct text prefix = text_of(portal->context->settings->portal_path);
+	struct text page = { path.ptr + prefix.len, path.len - prefix.len };
+
+	if (!portal->context->settings->app_url || !text_starts(path, prefix))
+		return false;
+	for (size_t i = 0; i < 3; i++) {
+		size_t len = strlen(places[i].page);
+
+		if (text_starts(page, text_of(places[i].page)) &&
+		    (page.len == len || page.ptr[len] == '/'))
+			return true;
+	}
+	return false;
+}
+
+static void route(struct visit *visit)
+{
+	const struct errand *e = visit->errand;
+	const struct place *place = find_place(visit->portal, e->path);
+	bool is_get = text_is(e->method, "GET") || text_is(e->method, "HEAD");
+	int err;
+
+	if (!place) {
+		visit_refuse(visit, 404, "Not found");
+		return;
+	}
+	if (place->method[0] == 'G' ? !is_get : !text_is(e->method, "POST")) {
+		refuse_with(visit, 405,
+			    place->method[0] == 'G' ? "Use GET" : "This is for forms only",
+			    place->method[0] == 'G' ? TEXT("Allow: GET, HEAD\r\n")
+						    : TEXT("Allow: POST\r\n"));
+		return;
+	}
+	err = is_get ? 0 : request_params_read(e, &visit->params);
+	if (err)
+		visit_refuse(visit, err == -EPROTONOSUPPORT ? 415 : 400,
+			     err == -EPROTONOSUPPORT ? "Send a form or a JSON object"
+						     : "The JSON object cannot be read");
+	else
+		place->visit(visit);
+}
+
+void portal_answer(struct portal *portal, struct errand *errand)
+{
+	struct visit *visit = portal->visit_count < MAX_VISITS ? visit_new(portal, errand) : NULL;
+
+	if (visit)
+		route(visit);
+	else
+		errand_answer(errand, 503, TEXT("Retry-After: 5\r\nCache-Control: no-store\r\n"),
+			      TEXT(""));
+}
+
+/* ---- life ---- */
+
+static void hash_style(char ret_hash[64])
+{
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	unsigned len = 0;
+
+	memcpy(ret_hash, "sha256-", 8);
+	EVP_Digest(PORTAL_STYLE, strlen(PORTAL_STYLE), hash, &len, EVP_sha256(), NULL);
+	EVP_EncodeBlock((unsigned char *)ret_hash + 7, hash, (int)len);
+}
+
+struct portal *portal_new(const struct stripe_context *context, const struct portal_keys *keys)
+{
+	struct portal *portal = calloc(1, sizeof(*portal));
+
+	if (!portal)
+		return NULL;
+	portal->context = context;
+	portal->keys = *keys;
+	hash_style(portal->style_hash);
+	limiter_init(&portal->sign_ins, 5 * NS_PER_SECOND, 10);
+	limiter_init(&portal->checkouts, 2 * NS_PER_SECOND, 30);
+	portal->secret = session_secret(keys->pepper);
+	portal->catalog = catalog_new(context);
+	if (portal->secret && portal->catalog)
+		return portal;
+	portal_stop(portal);
+	portal_free(portal);
+	return NULL;
+}
+
+void portal_refresh(struct portal *portal)
+{
+	unsigned calls = portal->context->settings->calls_per_second;
+
+	/* Customers may take half of the calls that Stripe allows; the rest is for what must be done. */
+	limiter_init(&portal->all, 2 * NS_PER_SECOND / calls, 2 * calls);
+	if (portal->context->settings->app_url)
+		catalog_refresh(portal->catalog);
+}
+
+void portal_stop(struct portal *portal)
+{
+	if (portal)
+		catalog_stop(portal->catalog);
+}
+
+void portal_free(struct portal *portal)
+{
+	if (!portal)
+		return;
+	while (portal->visits)
+		visit_refuse(portal->visits, 503, "Stopping; try again soon");
+	catalog_free(portal->catalog);
+	crypto_hmac_free(portal->secret);
+	free(portal);
+}

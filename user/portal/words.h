@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* words: numbers, dates and limits as customers read them. Pure. */
+#ifndef PORTAL_WORDS_H
+#define PORTAL_WORDS_H
+
+#include "enforce/tier.h"
+
+#define WORDS_SIZE 96
+
+/* "12,345" */
+const char *words_number(uint64_t n, char ret_words[WORDS_SIZE]);
+
+/* "7 Dec 2026"; with the time "7 Dec 2026, 14:05 UTC". */
+const char *words_date(uint64_t unix_s, char ret_words[WORDS_SIZE]);
+const char *words_time(uint64_t unix_s, char ret_words[WORDS_SIZE]);
+
+/*
+ * The tier's limit number @i, from 0: "100 requests a second, up to 200 at once"; NULL: there are no
+ * more.
+ */
+const char *words_limit(const struct tier *tier, unsigned i, char ret_words[WORDS_SIZE]);
+
+/* "100/s" as the configuration has it, for programs; "" without a limit. */
+const char *words_rate(uint64_t interval_ns, char ret_words[WORDS_SIZE]);
+
+#endif
