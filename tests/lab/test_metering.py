@@ -82,6 +82,7 @@ def test_what_was_used_is_billed_once_when_the_subscription_ends(billing):
     assert report(billing)["usage_delivered_units"] == 13
     assert billing.agent.metric("tollgate_usage_delivered_units_total") == 13
     assert billing.agent.metric("tollgate_usage_units", state="pending") == 0
+    assert "units: 13 delivered, 0 wait, 0 failed" in billing.agent.cli("status").stdout
 
 
 def test_a_window_ends_with_the_billing_period(billing):

@@ -3,15 +3,11 @@
 #include "cli/cli_private.h"
 
 static const struct table_column overview[] = {
-	{ "pid", "pid", TABLE_NUMBER },
-	{ "up", "up", TABLE_TEXT },
-	{ "workers", "workers", TABLE_NUMBER },
-	{ "connections", "connections", TABLE_NUMBER },
-	{ "accounts", "accounts", TABLE_NUMBER },
-	{ "keys", "keys", TABLE_NUMBER },
-	{ "store", "store", TABLE_TEXT },
-	{ "fast path", "fast_path", TABLE_TEXT },
-	{ 0 },
+	{ "pid", "pid", TABLE_NUMBER },		  { "up", "up", TABLE_TEXT },
+	{ "workers", "workers", TABLE_NUMBER },	  { "connections", "connections", TABLE_NUMBER },
+	{ "accounts", "accounts", TABLE_NUMBER }, { "keys", "keys", TABLE_NUMBER },
+	{ "store", "store", TABLE_TEXT },	  { "fast path", "fast_path", TABLE_TEXT },
+	{ "billing", "billing", TABLE_TEXT },	  { 0 },
 };
 
 static const struct table_column interfaces[] = {
@@ -77,6 +73,24 @@ static void print_counts(const char *name, const char *unit, json_t *counts)
 	json_decref(rows);
 }
 
+static long long count_of(const json_t *object, const char *member)
+{
+	return json_integer_value(json_object_get(object, member));
+}
+
+static void add_billing(json_t *status, const json_t *stripe)
+{
+	if (!stripe)
+		return;
+	json_object_set_new(
+		status, "billing",
+		json_sprintf("%lld events wait; units: %lld delivered, %lld wait, %lld failed",
+			     count_of(stripe, "events_pending"),
+			     count_of(stripe, "usage_delivered_units"),
+			     count_of(stripe, "usage_pending_units"),
+			     count_of(stripe, "usage_failed_units")));
+}
+
 static void print_status(json_t *status)
 {
 	json_t *fastpath = json_object_get(status, "fastpath");
@@ -87,6 +101,7 @@ static void print_status(json_t *status)
 
 	add_uptime(status);
 	add_fastpath(status, fastpath);
+	add_billing(status, json_object_get(status, "stripe"));
 	fprintf(out, "tollgate %s is %s%s%s\n\n", string_of(status, "version"),
 		ready ? "ready" : "not ready", !ready && *why ? ": " : "", ready ? "" : why);
 	table_print_object(out, overview, status);

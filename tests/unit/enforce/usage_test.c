@@ -177,6 +177,30 @@ static void another_length_begins_with_the_next_window(void **state)
 	assert_int_equal(units, 1131);
 }
 
+static void a_longer_window_begins_where_the_last_one_ended(void **state)
+{
+	static const struct {
+		uint64_t at_s, start_s, seconds;
+	} rows[] = {
+		{ 2400, 1980, 1620 },
+		{ 3599, 1980, 1620 },
+		{ 3600, 3600, 3600 },
+		{ 2500, 1980, 1620 },
+	};
+	struct fixture *f = *state;
+	struct tollgate_slot *slot = take(f, 7);
+	struct ledger ledger = { 0 };
+
+	slots_set_window(&f->slots, 60);
+	window_of(f, slot, 1860 * 1000);
+	window_of(f, slot, 1920 * 1000); /* ends at 1980 */
+	slots_set_window(&f->slots, 3600);
+	for (size_t i = 0; i < COUNT(rows); i++)
+		assert_int_equal(window_of(f, slot, rows[i].at_s * 1000),
+				 TOLLGATE_USAGE_WINDOW(rows[i].start_s, rows[i].seconds));
+	flush(f, 10, &ledger);
+}
+
 static void time_that_went_back_over_a_restart_loses_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -441,6 +465,7 @@ int main(void)
 		TEST(a_request_counts_in_the_window_of_its_own_time),
 		TEST(a_window_ends_with_the_billing_period),
 		TEST(another_length_begins_with_the_next_window),
+		TEST(a_longer_window_begins_where_the_last_one_ended),
 		TEST(time_that_went_back_over_a_restart_loses_nothing),
 		TEST(windows_that_must_make_room_are_set_aside),
 		TEST(a_window_that_the_store_has_is_not_set_aside),
