@@ -46,7 +46,7 @@ static bool is_plain(struct text t)
 		if ((unsigned char)t.ptr[i] < ' ' || (unsigned char)t.ptr[i] > '~')
 			return false;
 	}
-	return t.len < 60 && !memmem(t.ptr, t.len, "=?", 2);
+	return t.len < 60 && !(t.len && memmem(t.ptr, t.len, "=?", 2));
 }
 
 /* How much of @t one encoded word takes: whole UTF-8 characters. */
