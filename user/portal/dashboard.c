@@ -228,37 +228,25 @@ static const char *done_words(const struct visit *visit)
 
 static void on_usage(void *arg, int err, const struct store_usage *rows, size_t count)
 {
-	struct visit *visit = arg;
-	struct store_account account;
-	uint32_t slot;
-
-	if (!mirror_account(visit->portal->context->mirror, visit->account, &account, &slot))
-		visit_refuse(visit, 503, "Your account is not to be found now; try again");
-	else
-		dashboard_write(visit, err ? NULL : rows, err ? 0 : count,
-				err ? 0
-				    : dashboard_usage_since_s(&account, clock_wall_ms() / 1000));
+	dashboard_write(arg, rows, err ? 0 : count,
+			err ? 0 : dashboard_usage_since_s(clock_wall_ms() / 1000));
 }
 
 static void on_keys_to_show(void *arg, int err, const struct store_key *keys, size_t count)
 {
 	struct visit *visit = arg;
-	struct store_account account;
-	uint32_t slot;
 
 	visit->shown = err || !count ? NULL : malloc(count * sizeof(*keys));
-	if (visit->shown) {
-		memcpy(visit->shown, keys, count * sizeof(*keys));
-		visit->shown_count = count;
-	}
-	if (err || !visit->shown ||
-	    !mirror_account(visit->portal->context->mirror, visit->account, &account, &slot))
+	if (!visit->shown) {
 		visit_refuse(visit, 503,
 			     "The dashboard is not available now; try again in a moment");
-	else
-		store_usage_list(visit->portal->context->store, visit->account,
-				 dashboard_usage_since_s(&account, clock_wall_ms() / 1000),
-				 USAGE_ROWS, on_usage, visit);
+		return;
+	}
+	memcpy(visit->shown, keys, count * sizeof(*keys));
+	visit->shown_count = count;
+	store_usage_list(visit->portal->context->store, visit->account,
+			 dashboard_usage_since_s(clock_wall_ms() / 1000), USAGE_ROWS, on_usage,
+			 visit);
 }
 
 void dashboard_open(struct visit *visit)

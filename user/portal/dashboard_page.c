@@ -100,16 +100,14 @@ static void write_plan(struct html *page, const struct visit *visit,
 	if (visit->notice)
 		html_put(page, "<p class=\"note good\" role=\"status\">{}</p>", visit->notice);
 	if (s.note)
-		html_put(page, "<p class=\"note {}\" role=\"status\">{}{}</p>", s.note_kind, s.note,
-			 s.at_s ? words_time(s.at_s, words) : "");
+		html_put(page, "<p class=\"note {}\" role=\"status\">{}{}{}</p>", s.note_kind,
+			 s.note, s.at_s ? words_time(s.at_s, words) : "", s.at_s ? "." : "");
 	account_format_id(account->id, id);
-	html_put(page,
-		 "<section class=\"card\"><h2>Plan <span class=\"badge {}\">{}</span></h2><dl>",
-		 s.kind, s.word);
-	html_put(page, "<dt>Plan</dt><dd><strong>{}</strong>", tier ? tier->name : "None");
+	html_put(page, "<section class=\"card\"><h2>{} <span class=\"badge {}\">{}</span></h2><dl>",
+		 tier ? tier->name : "No plan", s.kind, s.word);
 	for (unsigned i = 0; tier && (limit = words_limit(tier, i, words)); i++)
-		html_put(page, "<br><span class=\"soft\">{}</span>", limit);
-	html_raw(page, "</dd>");
+		html_put(page, i ? "<br>{}" : "<dt>Limits</dt><dd>{}", limit);
+	html_raw(page, tier ? "</dd>" : "");
 	if (account->period_end_s > wall_ms / 1000 && !account->cancel_at_s &&
 	    (account->status == STORE_ACTIVE || account->status == STORE_TRIALING))
 		html_put(page, "<dt>Renews</dt><dd>{}</dd>",
@@ -140,14 +138,9 @@ static void write_buttons(struct html *page, const struct visit *visit,
 
 /* ---- usage ---- */
 
-uint64_t dashboard_usage_since_s(const struct store_account *account, uint64_t now_s)
+uint64_t dashboard_usage_since_s(uint64_t now_s)
 {
-	uint64_t today_s = now_s - now_s % DAY_S, first_s = today_s - (MAX_DAYS - 1) * DAY_S;
-
-	/* The day on which the period began is shown whole. */
-	if (account->period_start_s > first_s && account->period_start_s <= now_s)
-		return account->period_start_s - account->period_start_s % DAY_S;
-	return first_s;
+	return now_s - now_s % DAY_S - (MAX_DAYS - 1) * DAY_S;
 }
 
 static void write_quota(struct html *page, const struct visit *visit, uint32_t slot_index)
@@ -196,35 +189,37 @@ static void write_bar(struct html *page, unsigned i, unsigned count, uint64_t da
 		 x, y, width, height, words_date(day_s, date), words_number(requests, n));
 }
 
-static void write_chart(struct html *page, const struct store_usage *rows, size_t count,
-			uint64_t since_s)
+/* The days of the chart; the sum is that of the billing period, as far as it is among them. */
+static void write_chart(struct html *page, const struct store_account *account,
+			const struct store_usage *rows, size_t count, uint64_t since_s)
 {
-	uint64_t days[MAX_DAYS + 1] = { 0 }, now_s = clock_wall_ms() / 1000, most = 0, sum = 0;
-	unsigned day_count = (unsigned)((now_s - since_s) / DAY_S) + 1;
+	uint64_t days[MAX_DAYS] = { 0 }, now_s = clock_wall_ms() / 1000, most = 0, sum = 0;
+	uint64_t from_s = account->period_start_s > since_s && account->period_start_s <= now_s
+				  ? account->period_start_s
+				  : since_s;
 	char total[WORDS_SIZE], first[WORDS_SIZE], most_words[WORDS_SIZE];
 
-	if (day_count > MAX_DAYS + 1)
-		day_count = MAX_DAYS + 1;
 	for (size_t i = 0; i < count; i++) {
 		uint64_t day = (rows[i].window_start_s - since_s) / DAY_S;
 
-		if (rows[i].window_start_s < since_s || day >= day_count)
+		if (rows[i].window_start_s < since_s || day >= MAX_DAYS)
 			continue;
 		days[day] += rows[i].requests;
-		sum += rows[i].requests;
+		sum += rows[i].window_start_s + rows[i].window_seconds > from_s ? rows[i].requests
+										: 0;
 	}
-	for (unsigned i = 0; i < day_count; i++)
+	for (unsigned i = 0; i < MAX_DAYS; i++)
 		most = days[i] > most ? days[i] : most;
 	html_put(page,
 		 "<p><span class=\"amount\" id=\"total\">{}</span> requests since {}</p>"
 		 "<svg viewBox=\"0 0 1000 164\" role=\"img\" aria-label=\"Requests by day; the "
 		 "most on "
 		 "one day: {}\">",
-		 words_number(sum, total), words_date(since_s, first),
+		 words_number(sum, total), words_date(from_s, first),
 		 words_number(most, most_words));
 	html_raw(page, "<rect class=\"track\" y=\"160\" width=\"1000\" height=\"2\"/>");
-	for (unsigned i = 0; i < day_count; i++)
-		write_bar(page, i, day_count, since_s + (uint64_t)i * DAY_S, days[i], most);
+	for (unsigned i = 0; i < MAX_DAYS; i++)
+		write_bar(page, i, MAX_DAYS, since_s + (uint64_t)i * DAY_S, days[i], most);
 	html_put(page,
 		 "</svg><p class=\"ends soft small\"><span>{}</span><span>most on a day: {}</span>"
 		 "<span>today</span></p>",
@@ -330,7 +325,7 @@ void dashboard_write(struct visit *visit, const struct store_usage *usage, size_
 	html_raw(&page, "<section class=\"card\"><h2>Usage</h2>");
 	write_quota(&page, visit, slot);
 	if (since_s)
-		write_chart(&page, usage, usage_count, since_s);
+		write_chart(&page, &account, usage, usage_count, since_s);
 	else
 		html_raw(&page, "<p>What you used cannot be shown now.</p>");
 	html_raw(&page, "</section>");

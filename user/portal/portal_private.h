@@ -110,7 +110,7 @@ int dashboard_write_session(struct buf *fields, const struct visit *visit, uint6
 /* dashboard_page.c: the signed-in account's page. @since_s 0: usage cannot be had. */
 void dashboard_write(struct visit *visit, const struct store_usage *usage, size_t usage_count,
 		     uint64_t since_s);
-uint64_t dashboard_usage_since_s(const struct store_account *account, uint64_t now_s);
+uint64_t dashboard_usage_since_s(uint64_t now_s);
 
 /* A hidden token of the session for @action. */
 void dashboard_write_token(struct html *page, const struct visit *visit, const char *action);

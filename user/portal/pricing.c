@@ -31,7 +31,8 @@ static void write_price(struct html *page, const struct catalog_price *price)
 		snprintf(every, sizeof(every), "every %u %ss", price->interval_count,
 			 price->interval);
 	else
-		snprintf(every, sizeof(every), "a %s", price->interval);
+		snprintf(every, sizeof(every), "%s %s", price->is_metered ? "every" : "a",
+			 price->interval);
 	html_put(page, "<p class=\"amount\">{} {}</p><p class=\"soft small\">{}{}</p>",
 		 price->amount, price->currency,
 		 price->is_metered ? "for each request, billed " : "", every);

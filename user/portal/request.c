@@ -3,7 +3,6 @@
 #include "portal/request.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "stripe/field.h"
@@ -143,24 +142,39 @@ bool request_cookie(struct text field, const char *name, struct text *ret_value)
 	return found == 1;
 }
 
+/* "0.85" in thousandths; what is no such number weighs nothing. */
+static unsigned parse_weight(struct text t)
+{
+	unsigned weight = 0, worth = 1000;
+
+	for (size_t i = 0; i < t.len; i++) {
+		if (i == 1 && t.ptr[i] == '.')
+			continue;
+		if (t.ptr[i] < '0' || t.ptr[i] > (i ? '9' : '1') || i == 1)
+			return 0;
+		weight += (unsigned)(t.ptr[i] - '0') * worth;
+		worth /= 10;
+	}
+	return weight;
+}
+
 /* The weight that @accept gives to @type by name, in thousandths; 0: none. */
 static unsigned weight_of(struct text accept, struct text type)
 {
 	while (accept.len) {
 		struct text range = cut(&accept, ','), own = text_trim(cut(&range, ';'));
-		char digits[8] = "1";
+		unsigned weight = 1000;
 
 		if (!text_equal_nocase(own, type))
 			continue;
 		while (range.len) {
 			struct text parameter = text_trim(cut(&range, ';'));
 
-			if (text_starts(parameter, TEXT("q=")) && parameter.len - 2 < 8) {
-				memcpy(digits, parameter.ptr + 2, parameter.len - 2);
-				digits[parameter.len - 2] = '\0';
-			}
+			if (text_starts(parameter, TEXT("q=")))
+				weight = parse_weight(
+					(struct text){ parameter.ptr + 2, parameter.len - 2 });
 		}
-		return (unsigned)(strtod(digits, NULL) * 1000);
+		return weight;
 	}
 	return 0;
 }

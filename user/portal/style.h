@@ -38,7 +38,7 @@
 	"input{font:inherit;width:100%;max-width:32rem;padding:.5rem .7rem;border:1px solid var(--line);" \
 	"border-radius:.5rem;background:var(--back);color:inherit}" \
 	".wide button{width:100%}form{margin:.5rem 0}" \
-	".row{display:flex;flex-wrap:wrap;gap:.5rem;align-items:end}.row input{width:16rem}.row form{margin:0}" \
+	".row{display:flex;flex-wrap:wrap;gap:.5rem;align-items:center}.row input{width:16rem}.row form{margin:0}" \
 	".note{border-radius:.5rem;padding:.75rem 1rem;margin:1rem 0;background:var(--warn-back);color:var(--warn)}" \
 	".note.bad{background:var(--bad-back);color:var(--bad)}" \
 	".note.good{background:var(--good-back);color:var(--good)}.note a{color:inherit}" \

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The pages in a real browser, without scripts: from the pricing page to the billing portal.
+
+With SCREENSHOTS=FOLDER each page is kept there as a picture, as a phone and as a desk show it.
+"""
+import base64
+import os
+import re
+
+import pytest
+
+from agent import Account
+from billing import Billing
+from lab import wait_until
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+
+DRIVER = "/usr/bin/chromedriver"
+BROWSER = "/usr/bin/chromium"
+SIZES = {"phone": (390, 844), "desk": (1280, 900)}
+
+pytestmark = pytest.mark.skipif(not (os.path.exists(DRIVER) and os.path.exists(BROWSER)),
+                                reason="chromium and chromium-driver are not installed")
+
+
+class Browser:
+    def __init__(self, folder):
+        options = webdriver.ChromeOptions()
+        options.binary_location = BROWSER
+        for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                     f"--user-data-dir={folder}/profile", "--no-first-run", "--disable-background-networking",
+                     "--disable-component-update", "--disable-sync"):
+            options.add_argument(word)
+        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(service=Service(DRIVER), options=options)
+        self.driver.set_page_load_timeout(30)
+        self.driver.implicitly_wait(10)  # a click does not wait for the page behind it
+
+    def close(self):
+        self.driver.quit()
+
+    def find(self, selector):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def click(self, selector):
+        self.find(selector).click()
+
+    def text(self):
+        return self.find("body").text
+
+    def wait_text(self, words):
+        def is_said():
+            try:
+                return words in self.text()
+            except StaleElementReferenceException:  # the page went while it was read
+                return False
+        wait_until(is_said, f"the page says {words!r}")
+
+    def violations(self):
+        """Of the pages' own policy, as the browser tells them."""
+        return [entry["message"] for entry in self.driver.get_log("browser")
+                if entry["source"] == "security" or "Content Security Policy" in entry["message"]]
+
+    def picture(self, name):
+        """Nothing may stick out to the side, on any size."""
+        for size, (width, height) in SIZES.items():
+            self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
+                "width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"})
+            metrics = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+            assert metrics["width"] <= width, f"{name} is wider than a {size}"
+            for scheme in ("light", "dark"):
+                self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {
+                    "features": [{"name": "prefers-color-scheme", "value": scheme}]})
+                self.keep(f"{name}-{size}-{scheme}")
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def keep(self, name):
+        folder = os.environ.get("SCREENSHOTS")
+        if folder:
+            os.makedirs(folder, exist_ok=True)
+            shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+            with open(f"{folder}/{name}.png", "wb") as file:
+                file.write(base64.b64decode(shot["data"]))
+
+
+@pytest.fixture
+def browser(tmp_path):
+    made = Browser(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def billing(make):
+    made = Billing(make, start=False)
+    # The customer comes back to where the agent is.
+    made.agent.configure(stripe={"app_url": made.agent.url("")})
+    made.agent.start()
+    return made
+
+
+def works(billing, key):
+    return billing.agent.get("/", Account("", key, "")).status
+
+
+def test_from_the_pricing_page_to_the_billing_portal(billing, browser):
+    def priced():
+        browser.driver.get(billing.agent.url("/pricing"))
+        return "10.00 USD" in browser.text()
+    wait_until(priced, "prices")
+    browser.picture("1-pricing")
+    browser.click("input[value=basic] ~ button")
+    browser.wait_text("A fake of Stripe Checkout")
+    browser.click("#cancel")
+    browser.wait_text("You pay on Stripe's page")
+    browser.click("input[value=basic] ~ button")
+    browser.click("#pay")
+    browser.wait_text("Show my API key")
+    assert "session_id=" in browser.driver.current_url
+    browser.picture("2-paid")
+    back = browser.driver.current_url
+    browser.click("main form button")
+    browser.wait_text("Copy it now")
+    key = browser.find("#key").text
+    assert re.fullmatch(r"tg_live_\w{49}", key) and works(billing, key) == 200
+    browser.picture("3-key")
+    browser.driver.get(back)
+    browser.wait_text("already shown")
+    assert key not in browser.driver.page_source
+    browser.picture("4-again")
+
+    for _ in range(30):
+        works(billing, key)
+    browser.driver.get(billing.agent.url("/dashboard"))
+    wait_until(lambda: browser.driver.refresh() or browser.find("#total").text == "31", "usage")
+    browser.picture("5-dashboard")
+    browser.click("#sign-out")
+    browser.wait_text("You are signed out")
+    browser.find("#key").send_keys("tg_live_wrong")
+    browser.click("main form button")
+    browser.wait_text("That is no valid API key")
+    browser.picture("6-sign-in")
+    browser.find("#key").send_keys(key)
+    browser.click("main form button")
+    browser.wait_text("Sign out")
+
+    browser.click("form[action$=rotate] button")
+    browser.wait_text("Copy it now")
+    fresh = browser.find("#key").text
+    assert fresh != key and works(billing, fresh) == works(billing, key) == 200
+    browser.click("a.button")
+    browser.wait_text("this session")
+    browser.find("#label").send_keys("a <b>build</b> server")
+    browser.click("#create")
+    browser.wait_text("Copy it now")
+    third = browser.find("#key").text
+    browser.click("a.button")
+    browser.wait_text("a <b>build</b> server")
+    browser.click("summary")
+    browser.picture("7-keys")
+    browser.click("form[action$=revoke] button")
+    browser.wait_text("The key is revoked")
+    assert works(billing, third) == 401
+
+    browser.click("#billing")
+    browser.wait_text("A fake of Stripe's billing portal")
+    browser.click("#return")
+    browser.wait_text("Sign out")
+    assert browser.violations() == []
+
+
+def test_a_customer_in_grace_sees_it(billing, browser):
+    browser.driver.get(billing.agent.url("/pricing"))
+    browser.click("input[value=basic] ~ button")
+    browser.click("#pay")
+    browser.click("main form button")
+    browser.wait_text("Copy it now")
+    account = billing.accounts()[0]
+    billing.fake.payments(account["customer"], "fails")
+    billing.fake.renew(account["subscription"])
+    billing.wait_account(account["subscription"], status="past_due")
+    browser.driver.get(billing.agent.url("/dashboard"))
+    browser.wait_text("Your last payment failed")
+    browser.picture("8-grace")
+
+
+def test_checkout_on_a_domain_that_no_page_named(make, browser):
+    """The policy lets forms lead to known places only; the visitor gets to a new one all the same."""
+    billing = Billing(make, start=False)
+    billing.agent.configure(stripe={"app_url": billing.agent.url(""),
+                                    "api_base": billing.fake.url.replace("127.0.0.1", "localhost")})
+    billing.agent.start()
+    for _ in range(2):  # the second time its name is known
+        browser.driver.get(billing.agent.url("/pricing"))
+        browser.click("input[value=basic] ~ button")
+        browser.wait_text("A fake of Stripe Checkout")
+        assert browser.driver.current_url.startswith(billing.fake.url)
+
+
+def test_a_failure_is_a_page(billing, browser):
+    browser.driver.get(billing.agent.url("/pricing"))
+    billing.fake.down()
+    browser.click("input[value=basic] ~ button")
+    browser.wait_text("Stripe session creation failed: ")
+    browser.picture("9-failure")

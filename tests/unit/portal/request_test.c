@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Requests to the pages: forms, cookies, what is accepted, where from; all of it perhaps hostile. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "portal/request.h"
+
+static void forms_are_decoded_strictly(void **state)
+{
+	static const struct {
+		const char *form;
+		int err;
+		const char *value, *why;
+	} rows[] = {
+		{ "a=1", 0, "1", "alone" },
+		{ "b=2&a=1&c", 0, "1", "among others" },
+		{ "a=x+y%20z%2B", 0, "x y z+", "blanks and escapes" },
+		{ "%61=1", 0, "1", "an escaped name" },
+		{ "a=", 0, "", "empty" },
+		{ "a", 0, "", "without '='" },
+		{ "a=b=c", 0, "b=c", "a second '='" },
+		{ "a=%c3%bc", 0, "\xc3\xbc", "UTF-8" },
+		{ "a=1234567", 0, "1234567", "as long as fits" },
+		{ "a=12345678", -EMSGSIZE, "", "a byte longer" },
+		{ "", -ENOENT, "", "nothing" },
+		{ "&&&=&", -ENOENT, "", "only separators" },
+		{ "aa=1&A=2", -ENOENT, "", "other names" },
+		{ "a=1&a=1", -EINVAL, "", "twice" },
+		{ "a=1&%61=2", -EINVAL, "", "twice, once escaped" },
+		{ "a=%", -EINVAL, "", "an escape that ends" },
+		{ "a=%4", -EINVAL, "", "an escape that ends later" },
+		{ "a=%4g", -EINVAL, "", "an escape that is none" },
+		{ "a=%00", -EINVAL, "", "NUL" },
+		{ "a=x%0d%0ay", -EINVAL, "", "a line's end" },
+		{ "a=\x7f", -EINVAL, "", "DEL" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char value[8] = "before";
+		int err = request_form_get(text_of(rows[i].form), "a", value, sizeof(value));
+
+		if (err != rows[i].err || strcmp(value, rows[i].value))
+			fail_msg("%s: %d '%s'", rows[i].why, err, value);
+	}
+}
+
+static void cookies_are_found(void **state)
+{
+	static const struct {
+		const char *field, *value, *why;
+	} rows[] = {
+		{ "a=1", "1", "alone" },
+		{ "b=2; a=1; c=3", "1", "among others" },
+		{ "b=2;a=1", "1", "without blanks" },
+		{ "a=", "", "empty" },
+		{ "a=b=c", "b=c", "with '='" },
+		{ "", NULL, "none" },
+		{ "aa=1; A=2; b=a=1", NULL, "others" },
+		{ "a=1; a=2", NULL, "two, perhaps planted" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct text value;
+		bool is_there = request_cookie(text_of(rows[i].field), "a", &value);
+
+		if (is_there != !!rows[i].value || (is_there && !text_is(value, rows[i].value)))
+			fail_msg("%s", rows[i].why);
+	}
+}
+
+static void accept_decides_over_json(void **state)
+{
+	static const struct {
+		const char *accept;
+		bool json, html;
+	} rows[] = {
+		{ "", false, false },
+		{ "*/*", false, false },
+		{ "application/json", true, false },
+		{ "Application/JSON, */*;q=0.5", true, false },
+		{ "text/html,application/xhtml+xml,*/*;q=0.8", false, true },
+		{ "text/html, application/json;q=0.9", false, true },
+		{ "text/html;q=0.5, application/json", true, true },
+		{ "application/json;q=0", false, false },
+		{ "application/jsonx, ;;;q=,,", false, false },
+		{ "application/json;q=0.0001", false, false },
+		{ "application/json;q=1e9", false, false },
+		{ "application/json;q=nan", false, false },
+		{ "application/json;q=0.001", true, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (request_accepts_json(text_of(rows[i].accept)) != rows[i].json ||
+		    request_accepts_html(text_of(rows[i].accept)) != rows[i].html)
+			fail_msg("%s", rows[i].accept);
+	}
+}
+
+static void requests_of_other_sites_are_known(void **state)
+{
+	static const struct {
+		const char *fields;
+		bool is_foreign, is_with_null;
+		const char *why;
+	} rows[] = {
+		{ "", false, false, "no browser" },
+		{ "Sec-Fetch-Site: same-origin\r\n", false, false, "our page" },
+		{ "Sec-Fetch-Site: none\r\n", false, false, "typed" },
+		{ "Sec-Fetch-Site: same-site\r\n", true, true, "a neighbour" },
+		{ "Sec-Fetch-Site: cross-site\r\nOrigin: https://api.example.com\r\n", true, true,
+		  "the browser knows better" },
+		{ "Sec-Fetch-Site: none\r\nSec-Fetch-Site: none\r\n", true, true, "twice" },
+		{ "Origin: https://api.example.com\r\n", false, false, "ours" },
+		{ "Origin: http://edge:8080\r\n", false, false, "the host that was asked" },
+		{ "Origin: https://api.example.com.evil\r\n", true, true, "longer" },
+		{ "Origin: https://evil\r\n", true, true, "another" },
+		{ "Origin: edge:8080\r\n", true, true, "no origin" },
+		{ "Origin: null\r\n", true, false, "nowhere" },
+		{ "Origin: a\r\nOrigin: b\r\n", true, true, "two" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct errand e = { .fields = text_of(rows[i].fields),
+				    .authority = TEXT("edge:8080") };
+		struct text origin = TEXT("https://api.example.com");
+
+		if (request_is_foreign(&e, origin, false) != rows[i].is_foreign ||
+		    request_is_foreign(&e, origin, true) != rows[i].is_with_null)
+			fail_msg("%s", rows[i].why);
+	}
+}
+
+static void origins_are_cut_from_urls(void **state)
+{
+	static const struct {
+		const char *url, *origin;
+	} rows[] = {
+		{ "https://a.example", "https://a.example" },
+		{ "http://a:8080/x?y", "http://a:8080" },
+		{ "https://a#x", "https://a" },
+		{ "https://user@a/", "" },
+		{ "https://", "" },
+		{ "ftp://a", "" },
+		{ "javascript:alert(1)", "" },
+		{ "https://a; script-src *", "https://a" },
+		{ "", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (!text_is(request_origin(text_of(rows[i].url)), rows[i].origin))
+			fail_msg("%s", rows[i].url);
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(forms_are_decoded_strictly),
+		cmocka_unit_test(cookies_are_found),
+		cmocka_unit_test(accept_decides_over_json),
+		cmocka_unit_test(requests_of_other_sites_are_known),
+		cmocka_unit_test(origins_are_cut_from_urls),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
