@@ -14,7 +14,7 @@ from billing import Billing
 from lab import wait_until
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
-from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
+from selenium.common.exceptions import WebDriverException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 
@@ -47,7 +47,13 @@ class Browser:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def click(self, selector):
-        self.find(selector).click()
+        def is_clicked():
+            try:
+                self.find(selector).click()
+                return True
+            except WebDriverException:  # the page before went while it was looked at
+                return False
+        wait_until(is_clicked, f"a click on {selector!r}")
 
     def text(self):
         return self.find("body").text
@@ -56,7 +62,7 @@ class Browser:
         def is_said():
             try:
                 return words in self.text()
-            except StaleElementReferenceException:  # the page went while it was read
+            except WebDriverException:  # the page went while it was read
                 return False
         wait_until(is_said, f"the page says {words!r}")
 
