@@ -111,6 +111,11 @@ class Billing:
             return account if account and all(account[k] == v for k, v in fields.items()) else None
         return wait_until(is_so, f"{subscription} to be {fields}")
 
+    def quiet(self):
+        """Until every event that the fake has sent is worked, with the fetches that follow from it."""
+        assert self.fake.settle()
+        wait_until(lambda: self.agent.status()["stripe"]["events_pending"] == 0, "events worked", timeout=60)
+
     def key_for(self, subscription):
         """An account of the subscription with a key of its own."""
         account = self.wait_account(subscription)

@@ -193,6 +193,7 @@ def test_lost_events_are_found_by_sync(billing):
     kept, lost = billing.subscribe(), billing.subscribe()
     account = billing.key_for(lost.id)
     billing.wait_account(kept.id)
+    billing.quiet()
     billing.fake.rule("drop")
     billing.cancel(lost)
     never = billing.subscribe("price_pro")
@@ -218,7 +219,7 @@ def test_a_start_finds_what_happened_while_down(billing):
 def test_stripe_away_means_the_snapshot_holds_until_it_is_back(billing):
     sub = billing.subscribe()
     account = billing.key_for(sub.id)
-    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "quiet")
+    billing.quiet()
     time.sleep(1.1)  # events have seconds; one of the same second as a fetch does not count as newer
     billing.fake.fault(path="/v1/subscriptions.*", method="GET", status=500)
     billing.fake.control("POST", f"/subscriptions/{sub.id}/status", status="unpaid")
@@ -231,7 +232,7 @@ def test_stripe_away_means_the_snapshot_holds_until_it_is_back(billing):
 def test_a_crash_after_the_acknowledgement_loses_no_event(billing):
     sub = billing.subscribe()
     account = billing.key_for(sub.id)
-    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "quiet")
+    billing.quiet()
     billing.fake.fault(path="/v1/.*", method="GET", status=500)
     billing.fake.endpoint(id=billing.fake.control("GET", "/endpoints")["endpoints"][0]["id"], payload="thin")
     billing.cancel(sub)

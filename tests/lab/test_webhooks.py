@@ -157,7 +157,7 @@ def test_a_flood_of_forgeries_is_always_refused_while_payers_go_on(billing):
 def test_an_hour_without_stripe_loses_nothing(billing):
     subs = [billing.subscribe() for _ in range(6)]
     accounts = [billing.key_for(sub.id) for sub in subs]
-    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "quiet")
+    billing.quiet()
     billing.fake.fault(path="/v1/.*", reset=True)
     for sub in subs[:3]:
         billing.fake.control("POST", f"/subscriptions/{sub.id}/status", status="unpaid")
