@@ -68,6 +68,9 @@ struct store_engine_ops {
 	int (*usage_prune)(struct store_engine *engine, uint64_t before_s);
 	int (*queues_count)(struct store_engine *engine, struct store_queue_count **ret_rows,
 			    size_t *ret_count);
+	int (*entry_put)(struct store_engine *engine, const struct store_entry *entry);
+	int (*entry_remove)(struct store_engine *engine, const struct cidr *block);
+	int (*entries_prune)(struct store_engine *engine, uint64_t ended_by_ms);
 };
 
 /* Free an array of tasks whose bodies are malloc'd. Accepts NULL. */

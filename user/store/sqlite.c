@@ -93,6 +93,10 @@ static const char *const steps[] = {
 	" UNIQUE(queue, id)) STRICT;"
 	/* The times are in it so that what is not due, or not old enough, costs no look at the row. */
 	"CREATE INDEX tasks_state ON tasks(queue, state, seq, due_ms, created_ms);",
+
+	"CREATE TABLE lists(address BLOB NOT NULL, prefix_bits INTEGER NOT NULL,"
+	" list INTEGER NOT NULL, created_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL,"
+	" PRIMARY KEY(address, prefix_bits)) STRICT, WITHOUT ROWID;",
 };
 
 #define SCHEMA_VERSION (sizeof(steps) / sizeof(steps[0]))
@@ -404,7 +408,8 @@ static int check_pages(struct sqlite *s)
 {
 	static const char *const checks[] = { "PRAGMA quick_check(accounts)",
 					      "PRAGMA quick_check(keys)",
-					      "PRAGMA quick_check(quota)" };
+					      "PRAGMA quick_check(quota)",
+					      "PRAGMA quick_check(lists)" };
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]) && !err; i++) {
@@ -539,4 +544,7 @@ const struct store_engine_ops store_sqlite_ops = {
 	.tasks_prune = sqlite_tasks_prune,
 	.usage_prune = sqlite_usage_prune,
 	.queues_count = sqlite_queues_count,
+	.entry_put = sqlite_entry_put,
+	.entry_remove = sqlite_entry_remove,
+	.entries_prune = sqlite_entries_prune,
 };

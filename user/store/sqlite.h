@@ -2,7 +2,7 @@
 /*
  * sqlite: the embedded engine. Private to user/store: sqlite.c opens and checks the file and knows
  * SQLite's errors; sqlite_records.c reads and writes the records, sqlite_tasks.c the tasks and what is
- * changed together with them.
+ * changed together with them, sqlite_lists.c the lists of addresses.
  *
  * 64-bit ids are stored as SQLite's signed integers, bit for bit.
  */
@@ -20,7 +20,8 @@
 #define KEY_COLUMNS "id, account, hash, created_ms, revoked_ms, hint, label"
 #define TASK_COLUMNS \
 	"queue, id, object, account, created_ms, due_ms, tried_ms, attempts, state, note, body"
-#define USAGE_SUMS "sum(u.requests), sum(u.units), sum(u.closed_units), max(u.closings)"
+#define ENTRY_COLUMNS "address, prefix_bits, list, created_ms, until_ms"
+#define USAGE_SUMS    "sum(u.requests), sum(u.units), sum(u.closed_units), max(u.closings)"
 
 /* Windows out of the index of those that are open, each with the sums over its epochs. */
 #define USAGE_OPEN_ROWS(index, where)                                                          \
@@ -100,7 +101,13 @@
 	  "WHERE u.account = usage.account ORDER BY window_start_s DESC LIMIT 1 OFFSET 1)")        \
 	X(TASKS_PRUNE, "DELETE FROM tasks WHERE queue=?1 AND state=?2 AND created_ms < ?3")        \
 	X(QUEUES, "SELECT queue, sum(state = ?1), sum(state = ?2), sum(state = ?3), "              \
-		  "min(created_ms) FILTER (WHERE state = ?1) FROM tasks GROUP BY queue")
+		  "min(created_ms) FILTER (WHERE state = ?1) FROM tasks GROUP BY queue")           \
+	X(ENTRY_PUT, "INSERT INTO lists(" ENTRY_COLUMNS ") VALUES(?1,?2,?3,?4,?5) "                \
+		     "ON CONFLICT DO UPDATE SET list = excluded.list, "                            \
+		     "created_ms = excluded.created_ms, until_ms = excluded.until_ms")             \
+	X(ENTRY_REMOVE, "DELETE FROM lists WHERE address=?1 AND prefix_bits=?2")                   \
+	X(ENTRIES_PRUNE, "DELETE FROM lists WHERE until_ms <> 0 AND until_ms <= ?1")               \
+	X(ENTRIES, "SELECT " ENTRY_COLUMNS " FROM lists")
 
 enum sqlite_statement {
 #define X(name, sql) SQLITE_##name##_STATEMENT,
@@ -182,6 +189,12 @@ int sqlite_usage_list(struct store_engine *engine, uint64_t account, uint64_t si
 int sqlite_usage_open(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
 		      size_t limit, struct store_usage **ret_rows, size_t *ret_count);
 int sqlite_keys_revoke(struct store_engine *engine, uint64_t account, uint64_t revoked_ms);
+
+/* ...in sqlite_lists.c... */
+int sqlite_read_entry(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record);
+int sqlite_entry_put(struct store_engine *engine, const struct store_entry *entry);
+int sqlite_entry_remove(struct store_engine *engine, const struct cidr *block);
+int sqlite_entries_prune(struct store_engine *engine, uint64_t ended_by_ms);
 
 /* ...and in sqlite_tasks.c. */
 int sqlite_tasks_add(struct store_engine *engine, const struct store_task *tasks, size_t count,

@@ -336,10 +336,18 @@ static int visit_quotas(const struct store_visitor *visitor, void *arg, const vo
 	return visitor->on_quotas ? visitor->on_quotas(arg, records, count) : 0;
 }
 
+static int visit_entries(const struct store_visitor *visitor, void *arg, const void *records,
+			 size_t count)
+{
+	return visitor->on_entries ? visitor->on_entries(arg, records, count) : 0;
+}
+
 static const struct reader account_reader = { read_account, sizeof(struct store_account),
 					      visit_accounts };
 static const struct reader key_reader = { read_key, sizeof(struct store_key), visit_keys };
 static const struct reader quota_reader = { read_quota, sizeof(struct store_quota), visit_quotas };
+static const struct reader entry_reader = { sqlite_read_entry, sizeof(struct store_entry),
+					    visit_entries };
 
 /* Hand all rows of @stmt to @visitor. */
 static int visit_rows(struct sqlite *s, sqlite3_stmt *stmt, const struct reader *reader,
@@ -391,6 +399,8 @@ int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor
 		sqlite_bind_u64(STATEMENT(s, QUOTAS), 2, periods[i].since);
 		err = visit_rows(s, STATEMENT(s, QUOTAS), &quota_reader, visitor, visitor_arg);
 	}
+	if (!err)
+		err = visit_rows(s, STATEMENT(s, ENTRIES), &entry_reader, visitor, visitor_arg);
 	return sqlite_end(s, err);
 }
 

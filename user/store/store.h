@@ -19,6 +19,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/cidr.h"
+
 struct store;
 
 #define STORE_NAME_MAX	   64 /* tier, customer, subscription: bytes with the NUL */
@@ -103,6 +105,17 @@ struct store_quota {
 	uint64_t units;
 };
 
+/* Whether new connections from a block of addresses are refused, or never penalized. */
+enum store_list { STORE_DENY, STORE_ALLOW, STORE_LIST_COUNT };
+
+/* An entry of the operator's lists. A block is in one of them at most. */
+struct store_entry {
+	struct cidr block;
+	enum store_list list;
+	uint64_t created_ms;
+	uint64_t until_ms; /* 0: for ever */
+};
+
 typedef void (*store_done)(void *arg, int err);
 
 /*
@@ -140,13 +153,14 @@ const char *store_error(const struct store *store);
 /*
  * Read everything. The visitor's functions are called on the STORE'S thread, batch by batch: accounts
  * first, then keys, then quotas of periods that began on @day (daily ones) or @month_day (monthly ones)
- * or later, those of each kind in the order of their periods; others are history. They return 0 or an
- * error that ends the load and becomes @done's.
+ * or later, those of each kind in the order of their periods (others are history), then the entries of
+ * the lists, those that have ended too. They return 0 or an error that ends the load and becomes @done's.
  */
 struct store_visitor {
 	int (*on_accounts)(void *arg, const struct store_account *accounts, size_t count);
 	int (*on_keys)(void *arg, const struct store_key *keys, size_t count);
 	int (*on_quotas)(void *arg, const struct store_quota *quotas, size_t count);
+	int (*on_entries)(void *arg, const struct store_entry *entries, size_t count);
 };
 void store_load(struct store *store, const struct store_visitor *visitor, void *visitor_arg,
 		uint32_t day, uint32_t month_day, store_done done, void *arg);
@@ -161,6 +175,9 @@ void store_load(struct store *store, const struct store_visitor *visitor, void *
  *   store_key_revoke: set revoked_ms of @key; -ENOENT
  *   store_keys_revoke: let all keys of @account end at @revoked_ms, or sooner if they were to end
  *	sooner; that there are none is no error
+ *   store_entry_put: in place of the one with that block, if there is one
+ *   store_entry_remove: the one with that block; -ENOENT
+ *   store_entries_prune: those that ended at @ended_by_ms or before
  */
 void store_account_add(struct store *store, const struct store_account *account, store_done done,
 		       void *arg);
@@ -174,6 +191,10 @@ void store_key_revoke(struct store *store, uint64_t key, uint64_t revoked_ms, st
 		      void *arg);
 void store_keys_revoke(struct store *store, uint64_t account, uint64_t revoked_ms, store_done done,
 		       void *arg);
+void store_entry_put(struct store *store, const struct store_entry *entry, store_done done,
+		     void *arg);
+void store_entry_remove(struct store *store, const struct cidr *block, store_done done, void *arg);
+void store_entries_prune(struct store *store, uint64_t ended_by_ms, store_done done, void *arg);
 
 /*
  * The keys of @account (0: of all), in the order of their creation, from the one after @after_id (0:

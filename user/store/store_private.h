@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * store_private: one call of store.h on its way through the front. Private to user/store: store.c owns
- * the thread and the queues; it and store_tasks.c make the jobs.
+ * the thread and the queues; it, store_tasks.c and store_lists.c make the jobs.
  */
 #ifndef STORE_STORE_PRIVATE_H
 #define STORE_STORE_PRIVATE_H

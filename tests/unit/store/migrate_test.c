@@ -109,7 +109,7 @@ static void version_1_keeps_all_that_is_in_it(void **state)
 		fixture_free_store(f);
 		fixture_new_store(f);
 	}
-	assert_int_equal(number(f, "PRAGMA user_version"), 2);
+	assert_int_equal(number(f, "PRAGMA user_version"), 3);
 }
 
 static void usage_from_before_there_were_closings_is_not_open(void **state)
@@ -158,7 +158,7 @@ static void a_step_that_fails_leaves_version_1(void **state)
 {
 	struct fixture *f = *state;
 
-	make_version_1(f, "CREATE TABLE tasks(a)");
+	make_version_1(f, "CREATE TABLE lists(a)");
 	assert_int_not_equal(fixture_try_open(f), 0);
 	fixture_free_store(f);
 	assert_int_equal(number(f, "PRAGMA user_version"), 1);

@@ -33,12 +33,13 @@ struct fixture {
 	unsigned done_count;
 
 	/* what the last load or list gave */
-	char order[64]; /* a letter for each batch: a(ccounts) k(eys) q(uotas) */
+	char order[64]; /* a letter for each batch: a(ccounts) k(eys) q(uotas) e(ntries) */
 	struct store_account accounts[FIXTURE_MAX];
 	struct store_key keys[FIXTURE_MAX];
 	struct store_quota quotas[FIXTURE_MAX];
 	struct store_usage usage[FIXTURE_MAX];
-	size_t account_count, key_count, quota_count, usage_count;
+	struct store_entry entries[16];
+	size_t account_count, key_count, quota_count, usage_count, entry_count;
 	char fresh[16]; /* y or n for each task of the last tasks_add() */
 	struct store_task tasks[FIXTURE_TASKS];
 	struct store_queue_count queues[8];
@@ -168,12 +169,23 @@ static inline int fixture_on_quotas(void *arg, const struct store_quota *quotas,
 	return 0;
 }
 
+static inline int fixture_on_entries(void *arg, const struct store_entry *entries, size_t count)
+{
+	struct fixture *f = arg;
+
+	strcat(f->order, "e");
+	assert_true(f->entry_count + count <= sizeof(f->entries) / sizeof(f->entries[0]));
+	memcpy(f->entries + f->entry_count, entries, count * sizeof(*entries));
+	f->entry_count += count;
+	return 0;
+}
+
 static inline int load(struct fixture *f)
 {
 	static const struct store_visitor visitor = { fixture_on_accounts, fixture_on_keys,
-						      fixture_on_quotas };
+						      fixture_on_quotas, fixture_on_entries };
 
-	f->account_count = f->key_count = f->quota_count = 0;
+	f->account_count = f->key_count = f->quota_count = f->entry_count = 0;
 	f->order[0] = '\0';
 	memset(f->accounts, 0, sizeof(f->accounts));
 	memset(f->keys, 0, sizeof(f->keys));
@@ -228,6 +240,24 @@ static inline int key_revoke(struct fixture *f, uint64_t key, uint64_t revoked_m
 static inline int keys_revoke(struct fixture *f, uint64_t account, uint64_t revoked_ms)
 {
 	store_keys_revoke(f->store, account, revoked_ms, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline int entry_put(struct fixture *f, const struct store_entry *entry)
+{
+	store_entry_put(f->store, entry, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline int entry_remove(struct fixture *f, const struct cidr *block)
+{
+	store_entry_remove(f->store, block, fixture_done, f);
+	return fixture_wait(f);
+}
+
+static inline int entries_prune(struct fixture *f, uint64_t ended_by_ms)
+{
+	store_entries_prune(f->store, ended_by_ms, fixture_done, f);
 	return fixture_wait(f);
 }
 
