@@ -161,8 +161,9 @@ static inline int ignore_quotas(void *arg, const struct store_quota *quotas, siz
 
 static inline void assert_store_and_mirror_agree(struct world *w)
 {
-	static const struct store_visitor visitor = { compare_accounts, compare_keys,
-						      ignore_quotas };
+	static const struct store_visitor visitor = { .on_accounts = compare_accounts,
+						      .on_keys = compare_keys,
+						      .on_quotas = ignore_quotas };
 
 	w->accounts_read = w->keys_read = 0;
 	mirror_unregister_thread(); /* the store's thread compares in our place */
