@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 
 #define MAPPED_BITS 96 /* of ::ffff:0:0/96 */
 
@@ -75,19 +76,53 @@ int cidr_parse(struct text t, struct cidr *ret_cidr)
 	return 0;
 }
 
-bool cidr_contains(const struct cidr *cidr, const struct sockaddr_storage *address)
+void cidr_format(const struct cidr *cidr, char ret_text[CIDR_TEXT_SIZE])
 {
-	uint8_t mapped[16];
+	bool is_ipv4 = cidr_is_ipv4(cidr);
+	unsigned bits = cidr->prefix_bits - (is_ipv4 ? MAPPED_BITS : 0);
+	char address[INET6_ADDRSTRLEN];
 
+	inet_ntop(is_ipv4 ? AF_INET : AF_INET6,
+		  cidr->address + (is_ipv4 ? sizeof(mapped_prefix) : 0), address, sizeof(address));
+	if (cidr->prefix_bits == 128)
+		snprintf(ret_text, CIDR_TEXT_SIZE, "%s", address);
+	else
+		snprintf(ret_text, CIDR_TEXT_SIZE, "%s/%u", address, bits);
+}
+
+bool cidr_is_ipv4(const struct cidr *cidr)
+{
+	return cidr->prefix_bits >= MAPPED_BITS &&
+	       !memcmp(cidr->address, mapped_prefix, sizeof(mapped_prefix));
+}
+
+bool cidr_overlap(const struct cidr *a, const struct cidr *b)
+{
+	return same_prefix(a->address, b->address,
+			   a->prefix_bits < b->prefix_bits ? a->prefix_bits : b->prefix_bits);
+}
+
+bool cidr_of_address(const struct sockaddr_storage *address, struct cidr *ret_cidr)
+{
 	switch (address->ss_family) {
 	case AF_INET:
-		map_ipv4(&((const struct sockaddr_in *)address)->sin_addr, mapped);
+		map_ipv4(&((const struct sockaddr_in *)address)->sin_addr, ret_cidr->address);
 		break;
 	case AF_INET6:
-		memcpy(mapped, &((const struct sockaddr_in6 *)address)->sin6_addr, sizeof(mapped));
+		memcpy(ret_cidr->address, &((const struct sockaddr_in6 *)address)->sin6_addr,
+		       sizeof(ret_cidr->address));
 		break;
 	default:
 		return false;
 	}
-	return same_prefix(cidr->address, mapped, cidr->prefix_bits);
+	ret_cidr->prefix_bits = 128;
+	return true;
+}
+
+bool cidr_contains(const struct cidr *cidr, const struct sockaddr_storage *address)
+{
+	struct cidr one;
+
+	return cidr_of_address(address, &one) &&
+	       same_prefix(cidr->address, one.address, cidr->prefix_bits);
 }

@@ -25,6 +25,19 @@ struct cidr {
  */
 int cidr_parse(struct text t, struct cidr *ret_cidr);
 
+/* As people write it: IPv4 as such, and one address alone without a prefix. */
+#define CIDR_TEXT_SIZE 64
+void cidr_format(const struct cidr *cidr, char ret_text[CIDR_TEXT_SIZE]);
+
+/* Whether it is a block of IPv4 addresses; its own prefix is then 96 bits shorter. */
+bool cidr_is_ipv4(const struct cidr *cidr);
+
+/* Whether the blocks have addresses in common. */
+bool cidr_overlap(const struct cidr *a, const struct cidr *b);
+
+/* An address as a block of one. False for what is no IP address. */
+bool cidr_of_address(const struct sockaddr_storage *address, struct cidr *ret_cidr);
+
 /* Whether @address is in the block. False for what is no IP address. */
 bool cidr_contains(const struct cidr *cidr, const struct sockaddr_storage *address);
 

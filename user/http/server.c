@@ -39,14 +39,40 @@ void *http_server_owner(const struct http_server *server)
 	return server->owner;
 }
 
+void http_server_set_door(struct http_server *server,
+			  bool (*is_welcome)(void *arg, const struct sockaddr_storage *peer),
+			  void *arg)
+{
+	server->is_welcome = is_welcome;
+	server->welcome_arg = arg;
+}
+
+static bool is_unwelcome(const struct http_server *server, const struct http_connection *c)
+{
+	return server->is_welcome && !server->is_welcome(server->welcome_arg, conn_peer(c->conn));
+}
+
+static void reset(struct http_connection *c)
+{
+	connection_close(c, true);
+	if (c->stream.is_active)
+		connection_abort(c, -ECANCELED, 0);
+}
+
 int http_server_accept(struct http_server *server, uv_stream_t *stream, struct tls_context *tls)
 {
 	unsigned most = server->limits.max_connections;
 	struct conn *unwanted;
 	int err;
 
-	if (!server->is_draining && (!most || server->connection_count < most))
-		return connection_accept(server, stream, tls);
+	if (!server->is_draining && (!most || server->connection_count < most)) {
+		err = connection_accept(server, stream, tls);
+		/* The newest is the first. */
+		if (err || !is_unwelcome(server, server->connections))
+			return err;
+		reset(server->connections);
+		return -EACCES;
+	}
 	err = conn_accept(stream, NULL, NULL, NULL, &unwanted);
 	if (!err)
 		conn_close(unwanted, true);
@@ -73,6 +99,14 @@ void http_server_close(struct http_server *server)
 		connection_close(c, false);
 		if (c->stream.is_active)
 			connection_abort(c, -ECANCELED, 0);
+	}
+}
+
+void http_server_close_unwelcome(struct http_server *server)
+{
+	for (struct http_connection *c = server->connections; c; c = c->next) {
+		if (is_unwelcome(server, c))
+			reset(c);
 	}
 }
 

@@ -75,6 +75,17 @@ void *http_server_owner(const struct http_server *server);
 int http_server_accept(struct http_server *server, uv_stream_t *stream, struct tls_context *tls);
 
 /*
+ * Take connections only from where @is_welcome says so; others are reset as soon as they are accepted,
+ * and http_server_accept() then returns -EACCES. Before the first connection.
+ */
+void http_server_set_door(struct http_server *server,
+			  bool (*is_welcome)(void *arg, const struct sockaddr_storage *peer),
+			  void *arg);
+
+/* Reset all connections that would not be taken any more; their streams get on_abort. */
+void http_server_close_unwelcome(struct http_server *server);
+
+/*
  * Let every running answer end, then close its connection (Connection: close where the head is not
  * out yet); idle connections close at once. @on_drained is called once when none is left.
  */

@@ -23,6 +23,8 @@ struct http_server {
 	bool is_draining;
 	void (*on_drained)(void *arg);
 	void *drained_arg;
+	bool (*is_welcome)(void *arg, const struct sockaddr_storage *peer); /* NULL: all are */
+	void *welcome_arg;
 	struct buf head; /* an answer's head while it is written */
 	uint64_t date_s; /* Unix time of @date */
 	char date[HTTP_DATE_BYTES + 1];

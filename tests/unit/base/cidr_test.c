@@ -121,6 +121,54 @@ static void what_is_no_ip_address_is_in_no_block(void **state)
 	assert_false(cidr_contains(&all, &address));
 }
 
+static void a_block_is_written_as_people_write_it(void **state)
+{
+	static const struct {
+		const char *cidr, *text;
+		bool is_ipv4;
+	} rows[] = {
+		{ "10.0.0.0/8", "10.0.0.0/8", true },
+		{ "10.1.2.3/32", "10.1.2.3", true },
+		{ "0.0.0.0/0", "0.0.0.0/0", true },
+		{ "::ffff:10.0.0.0/104", "10.0.0.0/8", true },
+		{ "2001:DB8:0::/32", "2001:db8::/32", false },
+		{ "::1", "::1", false },
+		{ "::/0", "::/0", false },
+		{ "::/95", "::/95", false },
+	};
+	char text[CIDR_TEXT_SIZE];
+	struct cidr cidr;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(cidr_parse(text_of(rows[i].cidr), &cidr), 0);
+		cidr_format(&cidr, text);
+		assert_string_equal(text, rows[i].text);
+		assert_int_equal(cidr_is_ipv4(&cidr), rows[i].is_ipv4);
+	}
+}
+
+static void blocks_overlap_if_one_holds_the_other(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool overlap;
+	} rows[] = {
+		{ "10.0.0.0/8", "10.1.0.0/16", true },	 { "10.1.0.0/16", "10.0.0.0/8", true },
+		{ "10.0.0.0/8", "10.0.0.0/8", true },	 { "10.0.0.0/9", "10.128.0.0/9", false },
+		{ "0.0.0.0/0", "2001:db8::/32", false }, { "::/0", "10.0.0.1", true },
+	};
+	struct cidr a, b;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(cidr_parse(text_of(rows[i].a), &a), 0);
+		assert_int_equal(cidr_parse(text_of(rows[i].b), &b), 0);
+		if (cidr_overlap(&a, &b) != rows[i].overlap)
+			fail_msg("%s and %s", rows[i].a, rows[i].b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -128,6 +176,8 @@ int main(void)
 		cmocka_unit_test(a_text_is_not_read_past_its_end),
 		cmocka_unit_test(an_address_is_found_in_its_block),
 		cmocka_unit_test(what_is_no_ip_address_is_in_no_block),
+		cmocka_unit_test(a_block_is_written_as_people_write_it),
+		cmocka_unit_test(blocks_overlap_if_one_holds_the_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -231,6 +231,42 @@ static void closing_the_server_aborts_with_ecanceled(void **state)
 	close(fd);
 }
 
+static bool is_open_door(void *arg, const struct sockaddr_storage *peer)
+{
+	assert_int_equal(peer->ss_family, AF_INET);
+	return *(bool *)arg;
+}
+
+static void whoever_is_unwelcome_is_reset_at_the_door_and_later(void **state)
+{
+	bool is_open = true;
+	struct fixture f;
+	int idle, waiting, late;
+
+	(void)state;
+	start(&f, &test_limits);
+	http_server_set_door(f.server, is_open_door, &is_open);
+	idle = dial(&f);
+	waiting = dial(&f);
+	say(waiting, GET("/wait"));
+	WAIT_UNTIL(&f, f.waiting && http_server_connections(f.server) == 2);
+	http_server_close_unwelcome(f.server);
+	WAIT_UNTIL(&f, http_server_connections(f.server) == 2);
+	is_open = false;
+	http_server_close_unwelcome(f.server);
+	assert_int_equal(f.aborts, 1);
+	assert_string_equal(hear(&f, waiting, NULL), "<RESET>");
+	assert_string_equal(hear(&f, idle, NULL), "<RESET>");
+	late = dial(&f);
+	assert_string_equal(hear(&f, late, NULL), "<RESET>");
+	assert_int_equal(f.unwelcome, 1);
+	WAIT_UNTIL(&f, http_server_connections(f.server) == 0);
+	close(idle);
+	close(waiting);
+	close(late);
+	stop(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +279,7 @@ int main(void)
 		cmocka_unit_test(draining_lets_answers_end),
 		cmocka_unit_test(connections_and_requests_are_counted),
 		cmocka_unit_test(closing_the_server_aborts_with_ecanceled),
+		cmocka_unit_test(whoever_is_unwelcome_is_reset_at_the_door_and_later),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
