@@ -128,7 +128,9 @@ struct tollgate_settings {
 	__u32 action;		/* enum tollgate_action */
 	__u32 event_every;	/* one of so many refusals becomes an event; 0: none */
 	__u64 sources_until_ns; /* no penalty of a source lasts longer; only ever raised */
-	__u64 reserved[9];
+	__u32 lists_count;	/* entries of `lists` */
+	__u32 reserved0;
+	__u64 reserved[8];
 	__u64 ports[65536 / 64]; /* one bit a TCP port that a listener with interfaces uses */
 };
 _Static_assert(sizeof(struct tollgate_settings) == 64 + 40 + 80 + 8192, "map layout is ABI");
@@ -221,22 +223,24 @@ _Static_assert(sizeof(struct tollgate_event) == 40, "map layout is ABI");
  * Index of map `counters` (per CPU, one __u64 each). X(name, metric label): what XDP did with a
  * packet, and for packets on our ports that it looked at and passed, why.
  */
-#define TOLLGATE_COUNTERS(X)                                                                    \
-	X(DROP_FLOW, "drop_flow")	/* segment of a flow in penalty */                      \
-	X(DROP_SOURCE, "drop_source")	/* SYN of a source in penalty */                        \
-	X(OBSERVE_FLOW, "observe_flow") /* would have been dropped, action observe */           \
-	X(OBSERVE_SOURCE, "observe_source")                                                     \
-	X(PASS_SYN, "pass_syn")			  /* a new connection */                        \
-	X(PASS_NOT_ENROLLED, "pass_not_enrolled") /* a segment with data on no enrolled flow */ \
-	X(PASS_NOT_BOUND, "pass_not_bound")                                                     \
-	X(PASS_NO_PENALTY, "pass_no_penalty")                                                   \
-	X(PASS_CREDIT, "pass_credit") /* in penalty, but there is credit again */               \
-	X(PASS_OWED, "pass_owed")     /* the agent owes an answer on this connection */         \
-	X(PASS_STALE, "pass_stale")   /* the agent's heartbeat is stale */                      \
-	X(PASS_ODD, "pass_odd")	      /* TCP to any port: fragment, option, cut short, tags */  \
-	X(EVENT_LOST, "event_lost")   /* the ring buffer was full */                            \
-	X(PASS_BUSY, "pass_busy")     /* the limits were being written at that moment */        \
-	X(PASS_SOCKET, "pass_socket") /* no established socket, or it has these bytes already */
+#define TOLLGATE_COUNTERS(X)                                                                     \
+	X(DROP_FLOW, "drop_flow")	/* segment of a flow in penalty */                       \
+	X(DROP_SOURCE, "drop_source")	/* SYN of a source in penalty */                         \
+	X(OBSERVE_FLOW, "observe_flow") /* would have been dropped, action observe */            \
+	X(OBSERVE_SOURCE, "observe_source")                                                      \
+	X(PASS_SYN, "pass_syn")			  /* a new connection */                         \
+	X(PASS_NOT_ENROLLED, "pass_not_enrolled") /* a segment with data on no enrolled flow */  \
+	X(PASS_NOT_BOUND, "pass_not_bound")                                                      \
+	X(PASS_NO_PENALTY, "pass_no_penalty")                                                    \
+	X(PASS_CREDIT, "pass_credit") /* in penalty, but there is credit again */                \
+	X(PASS_OWED, "pass_owed")     /* the agent owes an answer on this connection */          \
+	X(PASS_STALE, "pass_stale")   /* the agent's heartbeat is stale */                       \
+	X(PASS_ODD, "pass_odd")	      /* TCP to any port: fragment, option, cut short, tags */   \
+	X(EVENT_LOST, "event_lost")   /* the ring buffer was full */                             \
+	X(PASS_BUSY, "pass_busy")     /* the limits were being written at that moment */         \
+	X(PASS_SOCKET, "pass_socket") /* no established socket, or it has these bytes already */ \
+	X(DROP_DENIED, "drop_denied") /* SYN of a source on the deny list */                     \
+	X(OBSERVE_DENIED, "observe_denied")
 
 enum tollgate_counter {
 #define X(name, label) TOLLGATE_COUNTER_##name,

@@ -25,7 +25,8 @@
 	X(OVER_CONCURRENCY, "over_concurrency", 429, "Too many concurrent requests") \
 	X(PUBLIC, "public", 200, "")                                                 \
 	X(PENALTY_FLOW, "penalty_flow", 429, "")                                     \
-	X(PENALTY_SOURCE, "penalty_source", 429, "")
+	X(PENALTY_SOURCE, "penalty_source", 429, "")                                 \
+	X(DENIED, "denied", 403, "")
 
 enum tollgate_verdict {
 #define X(name, label, status, detail) TOLLGATE_##name,

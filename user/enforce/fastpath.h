@@ -15,7 +15,9 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "base/cidr.h"
 #include "tollgate/abi.h"
+#include "tollgate/lists.h"
 
 struct fastpath;
 
@@ -103,10 +105,23 @@ struct tollgate_conn *fastpath_conn(struct fastpath *fp, uint32_t conn_index);
  */
 void fastpath_forget(struct fastpath *fp, uint32_t conn_index);
 
+/* Connections that are enrolled now. */
+uint32_t fastpath_flow_count(struct fastpath *fp);
+
 /* Drop SYNs of @client (an IPv6 address stands for its /64) until @until_ns. 0 or -ENOSPC. */
 int fastpath_penalize_source(struct fastpath *fp, const struct sockaddr_storage *client,
 			     uint64_t until_ns);
 void fastpath_forgive_source(struct fastpath *fp, const struct sockaddr_storage *client);
+
+/*
+ * XDP's copy of the operators' lists, empty at first: SYNs out of @block are dropped, or no penalty of a
+ * source holds for them, until @until_ns (0: for ever). 0 or a negative errno. XDP looks at entries only
+ * while it is told that there are some.
+ */
+int fastpath_list_put(struct fastpath *fp, const struct cidr *block, bool is_allowed,
+		      uint64_t until_ns);
+void fastpath_list_remove(struct fastpath *fp, const struct cidr *block);
+void fastpath_set_list_count(struct fastpath *fp, uint32_t count);
 
 /* Counters summed over CPUs, read from the kernel now. 0 or a negative errno. */
 int fastpath_read_counters(struct fastpath *fp, uint64_t ret_counters[TOLLGATE_COUNTER_COUNT]);

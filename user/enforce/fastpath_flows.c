@@ -141,6 +141,16 @@ void fastpath_forget(struct fastpath *fp, uint32_t conn_index)
 	pthread_mutex_unlock(&flows->lock);
 }
 
+uint32_t fastpath_flow_count(struct fastpath *fp)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&fp->flows.lock);
+	count = fp->flows.max - fp->flows.free_count;
+	pthread_mutex_unlock(&fp->flows.lock);
+	return count;
+}
+
 static bool source_key(const struct sockaddr_storage *client, struct tollgate_source_key *ret_key)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };

@@ -30,7 +30,7 @@ static const struct map_rule {
 } map_rules[] = {
 	{ "slots", KEEP_ALWAYS },      { "settings", KEEP_ALWAYS },  { "sources", KEEP_FITTING },
 	{ "listeners", KEEP_FITTING }, { "counters", KEEP_FITTING }, { "flows", KEEP_NEVER },
-	{ "conns", KEEP_NEVER },       { "events", KEEP_NEVER },
+	{ "conns", KEEP_NEVER },       { "events", KEEP_NEVER },     { "lists", KEEP_NEVER },
 };
 
 #define MAP_COUNT (sizeof(map_rules) / sizeof(map_rules[0]))
