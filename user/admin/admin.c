@@ -150,6 +150,12 @@ static const struct {
 	{ "GET", "/api/v1/usage", false, true, admin_usage_list },
 	{ "GET", "/api/v1/drift", false, true, admin_drift },
 	{ "POST", "/api/v1/sync", false, true, admin_sync },
+	{ "GET", "/api/v1/lists", false, true, admin_lists_show },
+	{ "POST", "/api/v1/lists", false, true, admin_list_put },
+	{ "POST", "/api/v1/lists/remove", false, true, admin_list_remove },
+	{ "GET", "/api/v1/fastpath", false, false, admin_fastpath_show },
+	{ "POST", "/api/v1/fastpath", false, false, admin_fastpath_set },
+	{ "GET", "/api/v1/events", false, false, admin_events },
 };
 
 /* Whether @path has the form of @pattern; the part at "{}" goes to @ret_id. */

@@ -13,6 +13,8 @@
 #include <uv.h>
 
 #include "base/buf.h"
+#include "enforce/fastpath.h"
+#include "enforce/lists.h"
 #include "enforce/registry.h"
 #include "enforce/slot.h"
 #include "http/server.h"
@@ -25,6 +27,13 @@ enum admin_question {
 
 /* @answer is taken over; NULL: there is none, @why says so. */
 typedef void (*admin_answered)(void *arg, json_t *answer, const char *why);
+
+/* What is to become of the operators' lists. */
+struct admin_list_change {
+	struct store_entry entry; /* of a removal only the block and the list count */
+	bool is_removal;
+	bool is_forced;
+};
 
 /* What the agent lends to the admin interface; all borrowed until admin_free(). */
 struct admin_agent {
@@ -52,6 +61,19 @@ struct admin_agent {
 	 */
 	int (*ask)(void *arg, enum admin_question question, uint64_t since_s, admin_answered done,
 		   void *done_arg);
+	struct lists *(*lists)(void *arg);
+	/*
+	 * 0, and @done follows when the change is durable, workers and XDP go by it, and connections
+	 * that are denied now are reset. -ENOENT: not on that list; -EPERM: @ret_why says why not;
+	 * -EAGAIN: the agent is stopping; -ENOMEM.
+	 */
+	int (*change_lists)(void *arg, const struct admin_list_change *change, char *ret_why,
+			    size_t why_size, store_done done, void *done_arg);
+	/* A new object each, as for `status`. */
+	json_t *(*fastpath)(void *arg);
+	json_t *(*events)(void *arg, bool has_since, uint64_t since);
+	/* 0; -ENODEV: there is none, @ret_why says why; -EAGAIN: not ready. */
+	int (*set_action)(void *arg, enum tollgate_action action, const char **ret_why);
 };
 
 struct admin;

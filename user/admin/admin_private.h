@@ -43,7 +43,7 @@ json_t *admin_time(uint64_t ms);
 
 typedef void (*admin_call)(struct admin_request *r, const char *id);
 
-/* accounts.c, keys.c and billing.c: one function a call; @id is the path's, or "". */
+/* accounts.c, keys.c, billing.c and edge.c: one function a call; @id is the path's, or "". */
 void admin_accounts_list(struct admin_request *r, const char *id);
 void admin_account_create(struct admin_request *r, const char *id);
 void admin_account_show(struct admin_request *r, const char *id);
@@ -58,5 +58,11 @@ void admin_key_revoke(struct admin_request *r, const char *id);
 void admin_keys_revoke(struct admin_request *r, const char *id);
 void admin_key_rotate(struct admin_request *r, const char *id);
 void admin_keys_import(struct admin_request *r, const char *id);
+void admin_lists_show(struct admin_request *r, const char *id);
+void admin_list_put(struct admin_request *r, const char *id);
+void admin_list_remove(struct admin_request *r, const char *id);
+void admin_fastpath_show(struct admin_request *r, const char *id);
+void admin_fastpath_set(struct admin_request *r, const char *id);
+void admin_events(struct admin_request *r, const char *id);
 
 #endif

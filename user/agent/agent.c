@@ -142,6 +142,8 @@ static void free_all(struct agent *agent)
 	billing_free(agent->billing);
 	mirror_free(agent->mirror);
 	penalty_free(agent->penalty);
+	events_free(agent->events);
+	lists_free(agent->lists);
 	slots_done(&agent->slots);
 	fastpath_close(agent->fastpath, FASTPATH_DETACH);
 	crypto_hmac_free(agent->pepper);
@@ -188,23 +190,18 @@ static void on_signal(uv_signal_t *signal, int number)
 	buf_done(&messages);
 }
 
-static void on_event(void *arg, const struct tollgate_event *event)
-{
-	(void)arg;
-	log_debug("xdp: verdict %u, slot %u, port %u", event->verdict, event->slot,
-		  (unsigned)__builtin_bswap16(event->local_port_be16));
-}
-
 static void on_tick(uv_timer_t *timer)
 {
 	struct agent *agent = timer->data;
 
 	if (agent->fastpath) {
 		fastpath_beat(agent->fastpath, clock_mono_ns());
-		fastpath_poll_events(agent->fastpath, on_event, agent);
+		events_take(agent->events);
 	}
-	if (agent->phase == AGENT_RUNNING)
+	if (agent->phase == AGENT_RUNNING) {
 		mirror_pass_time(agent->mirror, clock_wall_ms(), clock_mono_ns());
+		listing_pass_time(agent);
+	}
 	flush_usage(agent);
 	/* It blocks while systemd does not read, so only if systemd asked for it. */
 	if (sd_watchdog_enabled(0, NULL) > 0)
@@ -373,6 +370,7 @@ static int open_workers(struct agent *agent)
 			.penalty = agent->penalty,
 		},
 		.desk = billing_desk(agent->billing),
+		.lists = agent->lists,
 	};
 	unsigned count = config->workers ? config->workers : uv_available_parallelism();
 	char why[WHY_SIZE];
@@ -426,8 +424,10 @@ static int make_gate(struct agent *agent)
 		.pepper = agent->pepper,
 		.key_prefix = agent->key_prefix,
 	};
-	agent->penalty = penalty_new(agent->fastpath);
-	return agent->penalty ? 0 : -ENOMEM;
+	agent->lists = lists_new(agent->fastpath);
+	agent->events = events_new(agent);
+	agent->penalty = penalty_new(agent->fastpath, agent->lists);
+	return agent->lists && agent->events && agent->penalty ? 0 : -ENOMEM;
 }
 
 static int start_workers(struct agent *agent)

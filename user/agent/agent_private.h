@@ -10,6 +10,7 @@
 #include "agent/billing.h"
 #include "agent/ruleset.h"
 #include "agent/worker.h"
+#include "enforce/lists.h"
 #include "enforce/penalty.h"
 #include "enforce/registry.h"
 #include "enforce/usage.h"
@@ -43,6 +44,9 @@ struct agent {
 	struct fastpath *fastpath; /* NULL: the agent alone */
 	char fastpath_why[256];	   /* why it is alone, or not attached everywhere */
 	struct penalty *penalty;
+	struct lists *lists;
+	unsigned list_puts; /* entries on their way to the store */
+	struct events *events;
 	struct mirror *mirror;	   /* NULL until the store was opened */
 	struct registry *registry; /* NULL until everything is loaded */
 	struct gate gate;
@@ -70,6 +74,18 @@ int state_drop_privileges(const struct config *config, const char *pins, char *r
 int load_begin(struct agent *agent);
 void load_retry(uv_timer_t *timer);
 
+/* listing.c: the operators' lists. See admin.h for the first; `lists` are complete for the others. */
+int listing_change(void *agent, const struct admin_list_change *change, char *ret_why,
+		   size_t why_size, store_done done, void *arg);
+void listing_loaded(struct agent *agent);
+void listing_pass_time(struct agent *agent); /* once a second */
+
+/* events.c: what XDP tells of its refusals. */
+struct events *events_new(struct agent *agent); /* NULL when memory is short */
+void events_free(struct events *events);	/* accepts NULL */
+void events_take(struct events *events);	/* what waits in the kernel */
+json_t *events_json(void *agent, bool has_since, uint64_t since);
+
 /* flush.c: usage to the store. */
 void flush_usage(struct agent *agent);
 void flush_finally(struct agent *agent); /* then agent_close() */
@@ -83,6 +99,8 @@ int lend_open_admin(struct agent *agent); /* 0 or a negative errno, after a mess
 
 /* status.c */
 json_t *status_json(void *agent);
+json_t *status_fastpath(void *agent);
+const char *action_word(enum tollgate_action action);
 int status_metrics(void *agent, struct buf *out);
 
 /* agent.c */

@@ -55,6 +55,26 @@ static int lend_ask(void *arg, enum admin_question question, uint64_t since_s, a
 	return billing_ask(((struct agent *)arg)->billing, question, since_s, done, done_arg);
 }
 
+static struct lists *lend_lists(void *arg)
+{
+	return ((struct agent *)arg)->lists;
+}
+
+/* Until the next reload, which goes by the configuration again. */
+static int lend_set_action(void *arg, enum tollgate_action action, const char **ret_why)
+{
+	struct agent *agent = arg;
+
+	*ret_why = agent->fastpath_why;
+	if (!agent->fastpath)
+		return -ENODEV;
+	if (agent->phase != AGENT_RUNNING)
+		return -EAGAIN;
+	fastpath_set_action(agent->fastpath, action);
+	log_info("fast path: action %s, by order of the admin interface", action_word(action));
+	return 0;
+}
+
 int lend_open_admin(struct agent *agent)
 {
 	const struct config *config = agent->rules->config;
@@ -71,6 +91,11 @@ int lend_open_admin(struct agent *agent)
 		.write_metrics = status_metrics,
 		.reload = lend_reload,
 		.ask = lend_ask,
+		.lists = lend_lists,
+		.change_lists = listing_change,
+		.fastpath = status_fastpath,
+		.set_action = lend_set_action,
+		.events = events_json,
 	};
 	int err;
 

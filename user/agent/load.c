@@ -82,10 +82,27 @@ static int on_quotas(void *arg, const struct store_quota *quotas, size_t count)
 	return 0;
 }
 
+static int on_entries(void *arg, const struct store_entry *entries, size_t count)
+{
+	struct visit *v = arg;
+	int err = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		err = lists_put(v->agent->lists, &entries[i], v->wall_ms, v->mono_ns);
+		if (err == -ENOMEM || err == -ENOSPC)
+			return -ENOMEM;
+		if (err)
+			log_warn("XDP does not take an entry of the lists, the agent does: %s",
+				 strerror(-err));
+	}
+	return 0;
+}
+
 static const struct store_visitor visitor = {
 	.on_accounts = on_accounts,
 	.on_keys = on_keys,
 	.on_quotas = on_quotas,
+	.on_entries = on_entries,
 };
 
 static void on_loaded(void *arg, int err)
@@ -122,8 +139,10 @@ static void on_loaded(void *arg, int err)
 	agent->gate.mirror = agent->mirror;
 	__atomic_store_n(&agent->gate.is_current, true, __ATOMIC_RELAXED);
 	__atomic_store_n(&agent->gate.is_loaded, true, __ATOMIC_RELEASE);
+	/* XDP's lists are filled, as everything is: now it may act. */
 	if (agent->fastpath)
 		fastpath_set_action(agent->fastpath, agent->rules->config->fastpath.action);
+	listing_loaded(agent);
 	log_info("loaded %" PRIu64 " keys of %" PRIu64 " accounts in %" PRIu64 " ms",
 		 mirror_keys(agent->mirror), mirror_accounts(agent->mirror),
 		 (uint64_t)((clock_mono_ns() - visit.mono_ns) / NS_PER_MS));
@@ -182,6 +201,7 @@ static void on_opened(void *arg, int err)
 			return;
 		}
 	}
+	lists_clear(agent->lists);
 	visit = (struct visit){ agent, clock_wall_ms(), clock_mono_ns(), visit.is_registered };
 	day = usage_period(TOLLGATE_PERIOD_DAY, visit.wall_ms);
 	store_load(agent->store, &visitor, &visit, day, day - LONGEST_MONTH_DAYS, on_loaded, agent);

@@ -26,11 +26,11 @@ static const char *mode_word(enum fastpath_mode mode)
 	return mode == FASTPATH_NATIVE ? "native" : mode == FASTPATH_GENERIC ? "generic" : "none";
 }
 
-static const char *action_word(enum tollgate_action action)
+const char *action_word(enum tollgate_action action)
 {
 	static const char *const words[] = { "off", "observe", "drop", "answer" };
 
-	return words[action];
+	return action < sizeof(words) / sizeof(words[0]) ? words[action] : "unknown";
 }
 
 static unsigned connections(const struct agent *agent)
@@ -61,8 +61,9 @@ static struct proxy_counters sum_counters(const struct agent *agent)
 	return sum;
 }
 
-static json_t *json_fastpath(struct agent *agent)
+json_t *status_fastpath(void *arg)
 {
+	struct agent *agent = arg;
 	json_t *interfaces = json_array(), *counters = json_object();
 	uint64_t values[TOLLGATE_COUNTER_COUNT];
 
@@ -81,10 +82,12 @@ static json_t *json_fastpath(struct agent *agent)
 						    json_integer((json_int_t)values[i]));
 		}
 	}
-	return json_pack("{s:b, s:s, s:s, s:o, s:o}", "loaded", agent->fastpath != NULL, "action",
+	return json_pack("{s:b, s:s, s:s, s:I, s:o, s:o}", "loaded", agent->fastpath != NULL,
+			 "action",
 			 agent->fastpath ? action_word(fastpath_action(agent->fastpath)) : "off",
-			 "why", agent->fastpath_why, "interfaces", interfaces, "counters",
-			 counters);
+			 "why", agent->fastpath_why, "flows",
+			 (json_int_t)(agent->fastpath ? fastpath_flow_count(agent->fastpath) : 0),
+			 "interfaces", interfaces, "counters", counters);
 }
 
 json_t *status_json(void *arg)
@@ -106,7 +109,7 @@ json_t *status_json(void *arg)
 			 (json_int_t)(agent->mirror ? mirror_accounts(agent->mirror) : 0), "keys",
 			 (json_int_t)(agent->mirror ? mirror_keys(agent->mirror) : 0), "store",
 			 agent->rules->config->store, "requests", verdicts, "fastpath",
-			 json_fastpath(agent), "stripe", billing_status(agent->billing));
+			 status_fastpath(agent), "stripe", billing_status(agent->billing));
 }
 
 static void write_requests(struct metrics *m, const struct proxy_counters *sum, const uint64_t *xdp)
@@ -122,6 +125,8 @@ static void write_requests(struct metrics *m, const struct proxy_counters *sum, 
 		       xdp[TOLLGATE_COUNTER_DROP_FLOW]);
 	metrics_sample(m, "verdict", verdict_labels[TOLLGATE_PENALTY_SOURCE], "plane", "xdp",
 		       xdp[TOLLGATE_COUNTER_DROP_SOURCE]);
+	metrics_sample(m, "verdict", verdict_labels[TOLLGATE_DENIED], "plane", "xdp",
+		       xdp[TOLLGATE_COUNTER_DROP_DENIED]);
 	metrics_family(m, "tollgate_xdp_packets_total", "counter",
 		       "What the kernel's program did with packets to our ports, and why.");
 	for (unsigned i = 0; i < TOLLGATE_COUNTER_COUNT; i++)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "enforce/mirror.h"
 #include "net/listener.h"
@@ -20,6 +21,7 @@
 
 enum order_kind {
 	ORDER_RULES,
+	ORDER_SWEEP,
 	ORDER_DRAIN,
 	ORDER_STOP,
 };
@@ -54,6 +56,7 @@ struct worker {
 	pthread_mutex_t lock;	  /* of both lists */
 	struct order_list orders, answers;
 	struct proxy *proxy;	     /* owned */
+	struct lists *lists;	     /* borrowed */
 	struct messenger *messenger; /* owned */
 	struct ruleset *rules;	     /* one reference: current */
 	struct worker_port *ports;   /* owned */
@@ -113,6 +116,13 @@ static void on_answers(uv_async_t *async)
 
 /* On the worker's loop. */
 
+static bool is_welcome(void *arg, const struct sockaddr_storage *peer)
+{
+	struct worker *worker = arg;
+
+	return lists_look_up(worker->lists, peer, clock_wall_ms()) != LISTS_DENIED;
+}
+
 static void on_connection(struct listener *l)
 {
 	struct worker_port *port = listener_owner(l);
@@ -120,7 +130,9 @@ static void on_connection(struct listener *l)
 	int err = http_server_accept(port->server, listener_stream(l),
 				     worker->rules->tls[port->index]);
 
-	if (err && err != -EAGAIN)
+	if (err == -EACCES)
+		proxy_count_denied(worker->proxy);
+	else if (err && err != -EAGAIN)
 		log_debug("a connection could not be taken: %s", strerror(-err));
 }
 
@@ -135,6 +147,13 @@ static void set_rules(struct worker *worker, struct order *order)
 		worker->rules = order->rules;
 	}
 	acknowledge(worker, order, err);
+}
+
+static void sweep(struct worker *worker, struct order *order)
+{
+	for (unsigned i = 0; i < worker->port_count; i++)
+		http_server_close_unwelcome(worker->ports[i].server);
+	acknowledge(worker, order, 0);
 }
 
 static void close_listeners(struct worker *worker)
@@ -196,6 +215,9 @@ static void on_orders(uv_async_t *async)
 		switch (order->kind) {
 		case ORDER_RULES:
 			set_rules(worker, order);
+			break;
+		case ORDER_SWEEP:
+			sweep(worker, order);
 			break;
 		case ORDER_DRAIN:
 			drain(worker, order);
@@ -262,6 +284,8 @@ static int open_port(struct worker *worker, const struct config *config, unsigne
 	port->server = http_server_new(&worker->loop, &proxy_handler, &port->port, &config->limits);
 	err = port->server ? 0 : -ENOMEM;
 	if (!err)
+		http_server_set_door(port->server, is_welcome, worker);
+	if (!err)
 		err = listener_open_tcp(&worker->loop, &listener->address, on_connection, port,
 					&port->listener);
 	if (err) {
@@ -295,6 +319,7 @@ int worker_new(uv_loop_t *control, const struct config *config, const struct wor
 	uv_async_init(control, &worker->answers_async, on_answers);
 	worker->orders_async.data = worker->answers_async.data = worker;
 	worker->rules = ruleset_ref(rules);
+	worker->lists = shared->lists;
 	worker->proxy = proxy_new(&worker->loop, &shared->proxy, &rules->rules);
 	worker->ports = calloc(config->listener_count, sizeof(*worker->ports));
 	worker->messenger = messenger_new(&worker->loop, shared->desk);
@@ -340,6 +365,11 @@ static void give(struct worker *worker, enum order_kind kind, struct ruleset *ru
 void worker_set_rules(struct worker *worker, struct ruleset *rules, worker_done done, void *arg)
 {
 	give(worker, ORDER_RULES, rules, done, arg);
+}
+
+void worker_sweep(struct worker *worker, worker_done done, void *arg)
+{
+	give(worker, ORDER_SWEEP, NULL, done, arg);
 }
 
 void worker_drain(struct worker *worker, worker_done done, void *arg)

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "agent/ruleset.h"
+#include "enforce/lists.h"
 #include "http/errand.h"
 #include "proxy/proxy.h"
 
@@ -22,6 +23,7 @@ typedef void (*worker_done)(void *arg, int err);
 struct worker_shared {
 	struct proxy_shared proxy;
 	struct errand_desk *desk; /* where requests on tollgate's own paths are answered */
+	struct lists *lists;	  /* whose connections are not taken */
 };
 
 /*
@@ -36,6 +38,9 @@ int worker_start(struct worker *worker);
 
 /* From the next request on, go by @rules (the worker takes a reference). */
 void worker_set_rules(struct worker *worker, struct ruleset *rules, worker_done done, void *arg);
+
+/* Reset the connections of clients that the lists deny; acknowledged when that is done. */
+void worker_sweep(struct worker *worker, worker_done done, void *arg);
 
 /* Accept no more, let running requests end; acknowledged when no connection is left. */
 void worker_drain(struct worker *worker, worker_done done, void *arg);

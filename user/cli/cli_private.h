@@ -17,6 +17,10 @@ int cli_reload(int argc, char **argv, const struct cli_options *options);
 int cli_sync(int argc, char **argv, const struct cli_options *options);
 int cli_status(int argc, char **argv, const struct cli_options *options);
 int cli_usage(int argc, char **argv, const struct cli_options *options);
+int cli_deny(int argc, char **argv, const struct cli_options *options);
+int cli_allow(int argc, char **argv, const struct cli_options *options);
+int cli_fastpath(int argc, char **argv, const struct cli_options *options);
+int cli_events(int argc, char **argv, const struct cli_options *options);
 int cli_version(int argc, char **argv, const struct cli_options *options);
 
 /* `key import`, which is long enough for a file of its own. */

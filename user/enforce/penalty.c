@@ -42,18 +42,20 @@ struct source {
 
 struct penalty {
 	struct fastpath *fastpath; /* borrowed */
+	struct lists *lists;	   /* borrowed */
 	__u64 secret[2];	   /* so that nobody can aim at a bucket */
 	pthread_mutex_t locks[LOCKS];
 	struct source buckets[BUCKETS][PLACES];
 };
 
-struct penalty *penalty_new(struct fastpath *fastpath)
+struct penalty *penalty_new(struct fastpath *fastpath, struct lists *lists)
 {
 	struct penalty *penalty = calloc(1, sizeof(*penalty));
 
 	if (!penalty)
 		return NULL;
 	penalty->fastpath = fastpath;
+	penalty->lists = lists;
 	if (crypto_random(penalty->secret, sizeof(penalty->secret))) {
 		free(penalty);
 		return NULL;
@@ -193,6 +195,12 @@ static uint64_t next_penalty_ns(struct source *s, uint64_t now_ns)
 	return length_ns;
 }
 
+static bool is_allowed(struct penalty *penalty, const struct sockaddr_storage *source)
+{
+	return penalty->lists &&
+	       lists_look_up(penalty->lists, source, clock_wall_ms()) == LISTS_ALLOWED;
+}
+
 void penalty_source_offended(struct penalty *penalty, const struct sockaddr_storage *source,
 			     uint32_t slot, unsigned tolerance, uint64_t now_ns)
 {
@@ -208,7 +216,7 @@ void penalty_source_offended(struct penalty *penalty, const struct sockaddr_stor
 	}
 	s->offences++;
 	if (s->offences > tolerance && !is_shared(s, slot, now_ns) &&
-	    s->penalty_until_ns <= now_ns) {
+	    s->penalty_until_ns <= now_ns && !is_allowed(penalty, source)) {
 		until_ns = now_ns + next_penalty_ns(s, now_ns);
 		if (!fastpath_penalize_source(penalty->fastpath, source, until_ns)) {
 			s->penalty_until_ns = until_ns;

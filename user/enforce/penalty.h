@@ -18,12 +18,16 @@
 #include <sys/socket.h>
 
 #include "enforce/fastpath.h"
+#include "enforce/lists.h"
 #include "enforce/slot.h"
 
 struct penalty;
 
-/* @fastpath, borrowed, may be NULL: then sources are not followed. NULL when memory is short. */
-struct penalty *penalty_new(struct fastpath *fastpath);
+/*
+ * @fastpath may be NULL: then sources are not followed. Those that @lists allows never get a penalty;
+ * it may be NULL too. Both are borrowed. NULL when memory is short.
+ */
+struct penalty *penalty_new(struct fastpath *fastpath, struct lists *lists);
 void penalty_free(struct penalty *penalty);
 
 /*

@@ -102,6 +102,11 @@ void proxy_set_divert(struct proxy *proxy, void (*divert)(void *arg, struct http
 	proxy->divert_arg = arg;
 }
 
+void proxy_count_denied(struct proxy *proxy)
+{
+	count(&proxy->counters.verdicts[TOLLGATE_DENIED]);
+}
+
 const struct proxy_counters *proxy_counters(const struct proxy *proxy)
 {
 	return &proxy->counters;

@@ -61,6 +61,9 @@ void proxy_set_divert(struct proxy *proxy, void (*divert)(void *arg, struct http
 
 const struct proxy_counters *proxy_counters(const struct proxy *proxy);
 
+/* A connection was refused, for its client is on the deny list. */
+void proxy_count_denied(struct proxy *proxy);
+
 /* No request will come any more: let go of the rules; upstream connections close. Idempotent. */
 void proxy_stop(struct proxy *proxy);
 

@@ -40,7 +40,7 @@ void fastpath_forgive_source(struct fastpath *fp, const struct sockaddr_storage 
 static int setup(void **state)
 {
 	memset(&fastpath, 0, sizeof(fastpath));
-	*state = penalty_new((struct fastpath *)&fastpath);
+	*state = penalty_new((struct fastpath *)&fastpath, NULL);
 	return *state ? 0 : -1;
 }
 
@@ -330,7 +330,7 @@ static void a_flood_of_sources_forgets_the_ones_used_longest_ago(void **state)
 
 static void without_a_fast_path_sources_are_not_followed(void **state)
 {
-	struct penalty *penalty = penalty_new(NULL);
+	struct penalty *penalty = penalty_new(NULL, NULL);
 
 	(void)state;
 	offend(penalty, "192.0.2.1", 5, 3 * TOLERANCE, NOW_NS);
