@@ -303,6 +303,16 @@ def test_changes_outlive_the_agent(make):
     (["key", "rotate", "key_0000000000000001", "--overlap", "soon"], 2, "--overlap"),
     (["key", "import", "/nonexistent/file"], 1, "could not be opened"),
     (["usage", "--since", "yesterday"], 2, "--since"),
+    (["deny", "10.0.0.1/8"], 1, "without bits behind the prefix"),
+    (["deny", "example.com"], 1, "an address or a block"),
+    (["deny", "10.0.0.1", "--for", "soon"], 2, "--for"),
+    (["deny", "--for", "1h"], 2, "go with addresses"),
+    (["deny", "10.0.0.1", "--remove", "10.0.0.1"], 2, "or --remove"),
+    (["deny", "--remove", "10.0.0.1"], 1, "not on the deny list"),
+    (["deny", "0.0.0.0/0"], 1, "--force"),
+    (["allow", "10.0.0.1", "--force"], 2, "--force"),
+    (["fastpath", "faster"], 2, "off, observe, drop or answer"),
+    (["events", "--count", "0"], 2, "--count"),
     (["nonsense"], 2, "nonsense"),
     (["check", "a", "b"], 2, "one configuration"),
     (["run", "extra"], 2, "unexpected 'extra'"),
@@ -316,7 +326,9 @@ def test_what_is_wrong_is_said_and_ends_with_its_code(edge, words, code, said):
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["run", "--help"], ["check", "--help"],
                                    ["status", "--help"], ["account", "--help"], ["key", "--help"],
-                                   ["key", "create", "--help"], ["usage", "--help"]])
+                                   ["key", "create", "--help"], ["usage", "--help"],
+                                   ["deny", "--help"], ["allow", "--help"],
+                                   ["fastpath", "--help"], ["events", "--help"]])
 def test_help_is_no_error(words):
     result = subprocess.run([tollgate(), *words], capture_output=True, text=True, check=False)
     assert result.returncode == 0 and result.stdout and not result.stderr
@@ -324,7 +336,8 @@ def test_help_is_no_error(words):
 
 def test_without_an_agent_every_command_says_so_and_ends_with_1(make):
     agent = make.agent()
-    for words in (["status"], ["account", "list"], ["key", "list"], ["reload"], ["usage"]):
+    for words in (["status"], ["account", "list"], ["key", "list"], ["reload"], ["usage"], ["deny"],
+                  ["allow", "10.0.0.1"], ["fastpath"], ["events"]):
         result = agent.cli(*words, check=False)
         assert result.returncode == 1
         assert "not running" in result.stderr and agent.socket in result.stderr

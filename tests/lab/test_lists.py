@@ -135,6 +135,7 @@ def test_entries_survive_a_restart(make_lab, address, planes):
     assert agent.stop() == 0
     agent.start()
     assert knock(agent, key, address) is None
+    assert refused(agent, "xdp" if planes == "both" else "agent") > 0
     assert knock(agent, key, None) == 200
 
 
@@ -195,15 +196,6 @@ def test_what_would_shut_out_many_wants_force(make_lab):
     assert agent.json("allow") == [], "the later command replaces"
 
 
-def test_what_is_no_block_of_addresses_is_refused(alone):
-    for block in ("10.91.0.1/24", "300.1.1.1", "example.com", "10.0.0.0/33"):
-        assert alone.cli("deny", block, check=False).returncode == 1, block
-    for words in (["10.0.0.1", "--for", "soon"], ["10.0.0.1", "--remove", "10.0.0.1"],
-                  ["--for", "1h"], ["10.0.0.1", "10.0.0.2"], ["--list", "10.0.0.1"]):
-        assert alone.cli("deny", *words, check=False).returncode == 2, words
-    assert alone.cli("allow", "10.0.0.1", "--force", check=False).returncode == 2
-
-
 def test_a_denied_client_over_tls_is_closed_and_refused(make_lab, address):
     agent = tls_agent(make_lab)
     secret, key = context(agent), agent.account().key
@@ -240,7 +232,6 @@ def test_fastpath_says_what_it_does_and_changes_at_once(edge):
     assert "action drop" in words and "veth0" in words and "drop_flow" in words
     edge.reload()
     assert edge.json("fastpath")["action"] == "answer", "as the configuration has it"
-    assert edge.cli("fastpath", "faster", check=False).returncode == 2
     edge.cli("fastpath", "off")
     before = edge.json("fastpath")["counters"]
     assert edge.json("fastpath")["action"] == "off"
