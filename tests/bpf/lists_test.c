@@ -226,7 +226,8 @@ static void observe(struct fastpath *fp)
 
 static void miss_heartbeats(struct fastpath *fp)
 {
-	fastpath_beat(fp, clock_mono_ns() - 61 * NS_PER_SECOND);
+	fastpath_settings(fp)->stale_after_ns = NS_PER_MS;
+	fastpath_beat(fp, clock_mono_ns() - 2 * NS_PER_MS);
 }
 
 static void say_that_there_are_none(struct fastpath *fp)
