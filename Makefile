@@ -62,7 +62,7 @@ FUZZ_SECONDS ?= 60
 BENCH_SRC := $(sort $(wildcard tests/bench/*_bench.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
 
-.PHONY: all test test-unit test-packets test-lab test-stripe lint format fuzz bench asan install clean help
+.PHONY: all test test-model test-unit test-packets test-lab test-stripe lint format fuzz bench asan install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -135,6 +135,9 @@ test: ## every test: unit, packet tables, lab
 
 test-unit: $(UNIT_BIN) ## unit tests
 	@set -e; for t in $(UNIT_BIN); do $$t; done
+
+test-model: ## the protocol of a shifted flow, searched by Spin
+	BUILD=$(BUILD) tests/model/run
 
 test-packets: $(PACKET_BIN) ## packet tables through BPF_PROG_RUN (root)
 	@set -e; for t in $(PACKET_BIN); do $$t; done
