@@ -1,47 +1,49 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * The key scan: finds the API key in the head of a plain HTTP/1.1 request, byte by byte, or says that
- * it does not know.
+ * The key scan: finds the API key in the head of a plain HTTP/1.1 request, eight bytes at a time, or
+ * says that it does not know.
  *
  * It understands less than the agent's parser on purpose. Whenever it finds a key, the agent finds the
  * same key in the same request; whatever is malformed, ambiguous or merely unusual is "unsure", and
- * is the agent's to judge. No loops and no tables, so that the kernel's verifier accepts the step as
- * the body of a loop.
+ * is the agent's to judge.
+ *
+ * The head is copied to a `room` first, because there any offset can be read once it is masked, and
+ * because a zero byte behind the head spares every step the question where the head ends: no class of
+ * bytes has it. In the kernel room and scan lie in a per-CPU map: on the stack the verifier would
+ * remember every number. All is one function, since a return costs more than a line where returns are
+ * protected from speculation.
  */
 #ifndef TOLLGATE_KEYSCAN_H
 #define TOLLGATE_KEYSCAN_H
 
 #include <linux/types.h>
 
+#include <stddef.h>
+
+#include "tollgate/siphash.h"
+#include "tollgate/swar.h"
+
 #define TOLLGATE_SCAN_KEY_MIN	16
 #define TOLLGATE_SCAN_KEY_MAX	256
-#define TOLLGATE_SCAN_HEAD_MAX	2048 /* a longer head than a segment holds */
-#define TOLLGATE_SCAN_LINES_MAX 64
+#define TOLLGATE_SCAN_ROOM	2048			  /* a head is shorter; a power of two */
+#define TOLLGATE_SCAN_ROOM_SIZE (TOLLGATE_SCAN_ROOM + 16) /* a word is read at any of its bytes */
 
-enum tollgate_scan_state {
-	TOLLGATE_SCAN_METHOD,
-	TOLLGATE_SCAN_PATH,
-	TOLLGATE_SCAN_QUERY,
-	TOLLGATE_SCAN_VERSION,
-	TOLLGATE_SCAN_LINE_LF, /* CR seen, LF must follow */
-	TOLLGATE_SCAN_LINE_START,
-	TOLLGATE_SCAN_NAME,
-	TOLLGATE_SCAN_VALUE_START, /* behind the colon, before the value */
-	TOLLGATE_SCAN_VALUE,
-	TOLLGATE_SCAN_END_LF, /* CR of the empty line seen */
-	TOLLGATE_SCAN_DONE,   /* the head is complete, and understood */
+#define TOLLGATE_SCAN_LINES_MAX 32 /* with the request line; a power of two */
+
+/* Words that a step looks at before it gives up. A rare byte of a path or query costs one. */
+#define TOLLGATE_SCAN_HEAD_WORDS  184 /* what a segment of 1460 bytes holds */
+#define TOLLGATE_SCAN_PATH_WORDS  32
+#define TOLLGATE_SCAN_QUERY_WORDS 64
+#define TOLLGATE_SCAN_NAME_WORDS  5
+#define TOLLGATE_SCAN_HOST_WORDS  16
+
+#define TOLLGATE_SCAN_CRLF ('\r' | '\n' << 8)
+
+enum tollgate_scan_result {
+	TOLLGATE_SCAN_KEY,    /* a whole head with a key */
+	TOLLGATE_SCAN_NO_KEY, /* a whole head without one */
+	TOLLGATE_SCAN_MORE,   /* the head goes on */
 	TOLLGATE_SCAN_UNSURE, /* the agent decides */
-};
-
-/* What the value that is being read means. */
-enum tollgate_scan_field {
-	TOLLGATE_FIELD_OTHER,
-	TOLLGATE_FIELD_HOST,
-	TOLLGATE_FIELD_LENGTH,
-	TOLLGATE_FIELD_CONNECTION,
-	TOLLGATE_FIELD_API_KEY,
-	TOLLGATE_FIELD_BEARER,
-	TOLLGATE_FIELD_ODD, /* its mere presence makes us unsure */
 };
 
 enum tollgate_scan_method {
@@ -52,361 +54,476 @@ enum tollgate_scan_method {
 	TOLLGATE_METHOD_DELETE,
 };
 
-/* Offsets are from the head's first byte. What was not found has length 0. */
-struct tollgate_scan {
-	__u32 state; /* enum tollgate_scan_state */
-	__u32 field; /* enum tollgate_scan_field */
-	__u32 method;
-	__u32 at; /* bytes taken */
-	__u32 path_at;
-	__u32 path_len;	  /* without the query */
-	__u32 api_key_at; /* X-API-Key */
-	__u32 api_key_len;
-	__u32 bearer_at; /* Authorization: Bearer; counts only without X-API-Key */
-	__u32 bearer_len;
-	__u32 seen;	/* one bit an enum tollgate_scan_field */
-	__u32 count;	/* bytes of the word or value that is being read */
-	__u64 length;	/* Content-Length, 0 without one */
-	__u64 word[3];	/* the word being read, in lower case, eight bytes each */
-	__u32 lines;	/* fields so far */
-	__u32 port_len; /* Host: digits behind its colon, plus one */
-	__u8 last;	/* byte before this one */
+enum tollgate_scan_field {
+	TOLLGATE_FIELD_OTHER,
+	TOLLGATE_FIELD_HOST,
+	TOLLGATE_FIELD_LENGTH,
+	TOLLGATE_FIELD_CONNECTION,
+	TOLLGATE_FIELD_API_KEY,
+	TOLLGATE_FIELD_BEARER,
+	TOLLGATE_FIELD_ODD, /* its mere presence makes us unsure */
+	TOLLGATE_FIELDS,
 };
 
-/* Eight letters as they come from memory on a little-endian machine. */
-#define TOLLGATE_WORD(a, b, c, d, e, f, g, h)                                                    \
-	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 | \
-	 (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
+/* Offsets are from the head's first byte. Whole after TOLLGATE_SCAN_KEY and TOLLGATE_SCAN_NO_KEY. */
+struct tollgate_scan {
+	__u32 head_len; /* with its empty line */
+	__u32 method;	/* enum tollgate_scan_method */
+	__u32 path_at;
+	__u32 path_len; /* without the query */
+	__u32 key_at;
+	__u32 key_len;
+	__u32 content_length; /* 0 without one */
 
-static inline int tollgate_scan_is_alnum(__u8 c)
+	/* Its own. */
+	__u32 len;    /* bytes that are there */
+	__u32 result; /* enum tollgate_scan_result */
+	__u32 lines;  /* how many ends of lines there are, the empty line's not among them */
+	__u32 value_at[TOLLGATE_FIELDS]; /* where a field's value begins, 0 without the field */
+	__u32 value_end[TOLLGATE_FIELDS];
+	__u16 line_end[TOLLGATE_SCAN_LINES_MAX]; /* where each one's CRLF is */
+};
+
+/*
+ * What was written before, read from the map again, where it is any number for all the verifier knows:
+ * else it goes through what follows once for each path that led here.
+ */
+#define TOLLGATE_SCAN_ANEW(field) (*(volatile __u32 *)&(field))
+
+/* The eight bytes at @at; what is behind the head is read, but never looked at. */
+static __always_inline __u64 tollgate_scan_word(const __u8 *room, __u32 at)
 {
-	__u8 lower = c | 0x20;
+#ifdef __bpf__
+	/* clang knows more of @at than the verifier does, and would leave the mask out. */
+	asm volatile("" : "+r"(at));
+	at &= TOLLGATE_SCAN_ROOM - 1;
+	return *(const __u64 *)(room + at);
+#else
+	__u64 word;
 
-	return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9');
+	__builtin_memcpy(&word, room + (at & (TOLLGATE_SCAN_ROOM - 1)), sizeof(word));
+	return word;
+#endif
 }
 
-/* The bytes of a path segment (RFC 3986, pchar), without '%': an encoded path is the agent's. */
-static inline int tollgate_scan_is_pchar(__u8 c)
+/* The same where the verifier knows @at: in a loop that begins and ends with numbers. */
+static __always_inline __u64 tollgate_scan_known(const __u8 *room, __u32 at)
 {
-	return tollgate_scan_is_alnum(c) || c == '-' || c == '.' || c == '_' || c == '~' ||
-	       c == '!' || c == '$' || (c >= '&' && c <= ',') || c == ':' || c == ';' || c == '=' ||
-	       c == '@';
+#ifdef __bpf__
+	return *(const __u64 *)(room + at);
+#else
+	return tollgate_scan_word(room, at);
+#endif
 }
 
-static inline void tollgate_scan_unsure(struct tollgate_scan *s)
+/* Returns the method's length with its blank, or 0. */
+static __always_inline __u32 tollgate_scan_method(struct tollgate_scan *s, const __u8 *room)
 {
-	s->state = TOLLGATE_SCAN_UNSURE;
-}
+	__u64 word = tollgate_scan_word(room, 0);
 
-static inline void tollgate_scan_begin_word(struct tollgate_scan *s, __u32 state)
-{
-	s->state = state;
-	s->count = 0;
-	s->word[0] = s->word[1] = s->word[2] = 0;
-}
-
-/* Remember a byte of the word; longer ones than 24 bytes are none that we know. */
-static inline void tollgate_scan_add(struct tollgate_scan *s, __u8 c)
-{
-	__u64 byte = (c >= 'A' && c <= 'Z') ? c | 0x20 : c;
-
-	if (s->count < 8)
-		s->word[0] |= byte << (8 * (s->count & 7));
-	else if (s->count < 16)
-		s->word[1] |= byte << (8 * (s->count & 7));
-	else if (s->count < 24)
-		s->word[2] |= byte << (8 * (s->count & 7));
-	s->count++;
-}
-
-static inline int tollgate_scan_is(const struct tollgate_scan *s, __u64 w0, __u64 w1, __u64 w2)
-{
-	return s->word[0] == w0 && s->word[1] == w1 && s->word[2] == w2 && s->count <= 24;
-}
-
-static inline void tollgate_scan_init(struct tollgate_scan *s)
-{
-	__builtin_memset(s, 0, sizeof(*s));
-}
-
-/* Methods are case-sensitive: only upper-case letters come as far as the word. */
-static inline void tollgate_scan_method(struct tollgate_scan *s, __u8 c)
-{
-	if (c >= 'A' && c <= 'Z' && s->count < 8) {
-		tollgate_scan_add(s, c);
-		return;
-	}
-	if (c != ' ')
-		return tollgate_scan_unsure(s);
-	if (tollgate_scan_is(s, TOLLGATE_WORD('g', 'e', 't', 0, 0, 0, 0, 0), 0, 0))
+	if ((__u32)word == TOLLGATE_WORD('G', 'E', 'T', ' ', 0, 0, 0, 0)) {
 		s->method = TOLLGATE_METHOD_GET;
-	else if (tollgate_scan_is(s, TOLLGATE_WORD('p', 'o', 's', 't', 0, 0, 0, 0), 0, 0))
+		return 4;
+	}
+	if ((word & tollgate_swar_low(5)) == TOLLGATE_WORD('P', 'O', 'S', 'T', ' ', 0, 0, 0)) {
 		s->method = TOLLGATE_METHOD_POST;
-	else if (tollgate_scan_is(s, TOLLGATE_WORD('p', 'u', 't', 0, 0, 0, 0, 0), 0, 0))
+		return 5;
+	}
+	if ((__u32)word == TOLLGATE_WORD('P', 'U', 'T', ' ', 0, 0, 0, 0)) {
 		s->method = TOLLGATE_METHOD_PUT;
-	else if (tollgate_scan_is(s, TOLLGATE_WORD('p', 'a', 't', 'c', 'h', 0, 0, 0), 0, 0))
+		return 4;
+	}
+	if ((word & tollgate_swar_low(6)) == TOLLGATE_WORD('P', 'A', 'T', 'C', 'H', ' ', 0, 0)) {
 		s->method = TOLLGATE_METHOD_PATCH;
-	else if (tollgate_scan_is(s, TOLLGATE_WORD('d', 'e', 'l', 'e', 't', 'e', 0, 0), 0, 0))
+		return 6;
+	}
+	if ((word & tollgate_swar_low(7)) == TOLLGATE_WORD('D', 'E', 'L', 'E', 'T', 'E', ' ', 0)) {
 		s->method = TOLLGATE_METHOD_DELETE;
-	else
-		return tollgate_scan_unsure(s);
-	s->state = TOLLGATE_SCAN_PATH;
-	s->path_at = s->at + 1;
-}
-
-static inline void tollgate_scan_path(struct tollgate_scan *s, __u8 c)
-{
-	__u32 len = s->at - s->path_at;
-
-	if (!len && c != '/')
-		return tollgate_scan_unsure(s);
-	/* "//" and "/." may mean other paths than their bytes: see route.h. */
-	if (len && s->last == '/' && (c == '/' || c == '.'))
-		return tollgate_scan_unsure(s);
-	if (c == '/' || tollgate_scan_is_pchar(c))
-		return;
-	s->path_len = len;
-	if (c == '?')
-		s->state = TOLLGATE_SCAN_QUERY;
-	else if (c == ' ')
-		tollgate_scan_begin_word(s, TOLLGATE_SCAN_VERSION);
-	else
-		tollgate_scan_unsure(s);
-}
-
-static inline void tollgate_scan_query(struct tollgate_scan *s, __u8 c)
-{
-	if (c == ' ')
-		tollgate_scan_begin_word(s, TOLLGATE_SCAN_VERSION);
-	else if (c != '/' && c != '?' && !tollgate_scan_is_pchar(c))
-		tollgate_scan_unsure(s);
-}
-
-static inline void tollgate_scan_version(struct tollgate_scan *s, __u8 c)
-{
-	if (c == '\r') {
-		if (s->count == 8 &&
-		    s->word[0] == TOLLGATE_WORD('h', 't', 't', 'p', '/', '1', '.', '1'))
-			s->state = TOLLGATE_SCAN_LINE_LF;
-		else
-			tollgate_scan_unsure(s);
-		return;
-	}
-	if (s->count >= 8 || (c >= 'a' && c <= 'z'))
-		return tollgate_scan_unsure(s);
-	tollgate_scan_add(s, c);
-}
-
-/* Which field this is, when its name is complete. */
-static inline __u32 tollgate_scan_find_field(const struct tollgate_scan *s)
-{
-	if (tollgate_scan_is(s, TOLLGATE_WORD('h', 'o', 's', 't', 0, 0, 0, 0), 0, 0))
-		return TOLLGATE_FIELD_HOST;
-	if (tollgate_scan_is(s, TOLLGATE_WORD('x', '-', 'a', 'p', 'i', '-', 'k', 'e'), 'y', 0))
-		return TOLLGATE_FIELD_API_KEY;
-	if (tollgate_scan_is(s, TOLLGATE_WORD('a', 'u', 't', 'h', 'o', 'r', 'i', 'z'),
-			     TOLLGATE_WORD('a', 't', 'i', 'o', 'n', 0, 0, 0), 0))
-		return TOLLGATE_FIELD_BEARER;
-	if (tollgate_scan_is(s, TOLLGATE_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-'),
-			     TOLLGATE_WORD('l', 'e', 'n', 'g', 't', 'h', 0, 0), 0))
-		return TOLLGATE_FIELD_LENGTH;
-	if (tollgate_scan_is(s, TOLLGATE_WORD('c', 'o', 'n', 'n', 'e', 'c', 't', 'i'),
-			     TOLLGATE_WORD('o', 'n', 0, 0, 0, 0, 0, 0), 0))
-		return TOLLGATE_FIELD_CONNECTION;
-	if (tollgate_scan_is(s, TOLLGATE_WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r'),
-			     TOLLGATE_WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n'), 'g') ||
-	    tollgate_scan_is(s, TOLLGATE_WORD('e', 'x', 'p', 'e', 'c', 't', 0, 0), 0, 0) ||
-	    tollgate_scan_is(s, TOLLGATE_WORD('u', 'p', 'g', 'r', 'a', 'd', 'e', 0), 0, 0))
-		return TOLLGATE_FIELD_ODD;
-	return TOLLGATE_FIELD_OTHER;
-}
-
-static inline void tollgate_scan_name(struct tollgate_scan *s, __u8 c)
-{
-	if (tollgate_scan_is_alnum(c) || c == '-' || c == '_') {
-		tollgate_scan_add(s, c);
-		return;
-	}
-	if (c != ':' || !s->count)
-		return tollgate_scan_unsure(s);
-	s->field = tollgate_scan_find_field(s);
-	if (s->field == TOLLGATE_FIELD_ODD ||
-	    (s->field != TOLLGATE_FIELD_OTHER && (s->seen & 1u << s->field)))
-		return tollgate_scan_unsure(s);
-	s->seen |= 1u << s->field;
-	tollgate_scan_begin_word(s, TOLLGATE_SCAN_VALUE_START);
-}
-
-/* A byte of a value that is kept as it is: a key. @len of it came before. */
-static inline int tollgate_scan_key_byte(__u32 *at, __u32 *len, __u32 here, __u8 c)
-{
-	if (c <= ' ' || *len >= TOLLGATE_SCAN_KEY_MAX)
-		return 0;
-	if (!*len)
-		*at = here;
-	(*len)++;
-	return 1;
-}
-
-/* "Bearer" in any case, one blank, then the key. */
-static inline int tollgate_scan_bearer_byte(struct tollgate_scan *s, __u8 c)
-{
-	if (s->count > 7)
-		return tollgate_scan_key_byte(&s->bearer_at, &s->bearer_len, s->at, c);
-	tollgate_scan_add(s, c);
-	if (s->count < 7)
-		return 1;
-	if (s->count == 7 && s->word[0] == TOLLGATE_WORD('b', 'e', 'a', 'r', 'e', 'r', ' ', 0)) {
-		s->count = 8;
-		return 1;
+		return 7;
 	}
 	return 0;
 }
 
-/* host[:port] of letters, digits, '-' and '.'; the agent knows the rest of the grammar. */
-static inline int tollgate_scan_host_byte(struct tollgate_scan *s, __u8 c)
+/* What is at @at ends no line: it is odd, or the head as far as it has come ends here. */
+static __always_inline __u32 tollgate_scan_stop(struct tollgate_scan *s, const __u8 *room, __u32 at)
 {
-	s->count++;
-	if (s->port_len)
-		return c >= '0' && c <= '9' && s->port_len++ < 5;
-	if (c == ':' && s->count > 1) {
-		s->port_len = 1;
-		return 1;
-	}
-	return (tollgate_scan_is_alnum(c) || c == '-' || c == '.') && s->count < 254;
-}
-
-static inline int tollgate_scan_value_byte(struct tollgate_scan *s, __u8 c)
-{
-	switch (s->field) {
-	case TOLLGATE_FIELD_API_KEY:
-		return tollgate_scan_key_byte(&s->api_key_at, &s->api_key_len, s->at, c);
-	case TOLLGATE_FIELD_BEARER:
-		return tollgate_scan_bearer_byte(s, c);
-	case TOLLGATE_FIELD_HOST:
-		return tollgate_scan_host_byte(s, c);
-	case TOLLGATE_FIELD_LENGTH:
-		s->count++;
-		s->length = s->length * 10 + (c - '0');
-		return c >= '0' && c <= '9' && s->count <= 9;
-	case TOLLGATE_FIELD_CONNECTION:
-		tollgate_scan_add(s, c);
-		return 1;
-	default:
-		s->count++;
-		return 1;
-	}
-}
-
-/* The value is complete: is it one that we understand? */
-static inline int tollgate_scan_value_fits(const struct tollgate_scan *s)
-{
-	switch (s->field) {
-	case TOLLGATE_FIELD_API_KEY:
-		return s->api_key_len >= TOLLGATE_SCAN_KEY_MIN;
-	case TOLLGATE_FIELD_BEARER:
-		return s->bearer_len >= TOLLGATE_SCAN_KEY_MIN;
-	case TOLLGATE_FIELD_HOST:
-		return s->count && s->last != ':';
-	case TOLLGATE_FIELD_LENGTH:
-		return s->count;
-	case TOLLGATE_FIELD_CONNECTION:
-		return tollgate_scan_is(s, TOLLGATE_WORD('k', 'e', 'e', 'p', '-', 'a', 'l', 'i'),
-					TOLLGATE_WORD('v', 'e', 0, 0, 0, 0, 0, 0), 0);
-	default:
-		return 1;
-	}
-}
-
-static inline void tollgate_scan_value(struct tollgate_scan *s, __u8 c)
-{
-	if (c == '\r') {
-		/* A blank before the line's end is trimmed by the agent; only for others' values by us. */
-		if (tollgate_scan_value_fits(s))
-			s->state = TOLLGATE_SCAN_LINE_LF;
-		else
-			tollgate_scan_unsure(s);
-		return;
-	}
-	if (c < ' ' || c >= 0x7f)
-		return tollgate_scan_unsure(s);
-	if (s->state == TOLLGATE_SCAN_VALUE_START && c == ' ')
-		return;
-	s->state = TOLLGATE_SCAN_VALUE;
-	if (!tollgate_scan_value_byte(s, c))
-		tollgate_scan_unsure(s);
-}
-
-/* The empty line has ended the head: it counts if Host was there. */
-static inline void tollgate_scan_end(struct tollgate_scan *s, __u8 c)
-{
-	if (c == '\n' && (s->seen & 1u << TOLLGATE_FIELD_HOST))
-		s->state = TOLLGATE_SCAN_DONE;
-	else
-		tollgate_scan_unsure(s);
+	at += (__u8)tollgate_scan_word(room, at) == '\r';
+	if (at >= s->len)
+		s->result = TOLLGATE_SCAN_MORE;
+	return 0;
 }
 
 /*
- * Take the next byte. When `state` is TOLLGATE_SCAN_DONE the head ended with it, and `at` is its
- * length; TOLLGATE_SCAN_UNSURE is for good; in any other state more is needed.
+ * Note the line that ends among the eight bytes at @at. Two that do are odd, unless the second is the
+ * empty one. @skip marks the LF of a CRLF that began in the word before. Returns 1 to go on; else
+ * `head_len` is the head's length, or 0.
  */
-static inline void tollgate_scan_byte(struct tollgate_scan *s, __u8 c)
+static __always_inline int tollgate_scan_end_line(struct tollgate_scan *s, const __u8 *room,
+						  __u32 at, __u64 *skip)
 {
-	switch (s->state) {
-	case TOLLGATE_SCAN_METHOD:
-		tollgate_scan_method(s, c);
-		break;
-	case TOLLGATE_SCAN_PATH:
-		tollgate_scan_path(s, c);
-		break;
-	case TOLLGATE_SCAN_QUERY:
-		tollgate_scan_query(s, c);
-		break;
-	case TOLLGATE_SCAN_VERSION:
-		tollgate_scan_version(s, c);
-		break;
-	case TOLLGATE_SCAN_LINE_LF:
-		s->state = c == '\n' ? TOLLGATE_SCAN_LINE_START : TOLLGATE_SCAN_UNSURE;
-		break;
-	case TOLLGATE_SCAN_LINE_START:
-		if (c == '\r') {
-			s->state = TOLLGATE_SCAN_END_LF;
-			break;
-		}
-		if (++s->lines > TOLLGATE_SCAN_LINES_MAX) {
-			tollgate_scan_unsure(s);
-			break;
-		}
-		tollgate_scan_begin_word(s, TOLLGATE_SCAN_NAME);
-		tollgate_scan_name(s, c);
-		break;
-	case TOLLGATE_SCAN_NAME:
-		tollgate_scan_name(s, c);
-		break;
-	case TOLLGATE_SCAN_VALUE_START:
-	case TOLLGATE_SCAN_VALUE:
-		tollgate_scan_value(s, c);
-		break;
-	case TOLLGATE_SCAN_END_LF:
-		tollgate_scan_end(s, c);
-		break;
-	default:
-		return;
+	__u64 controls = tollgate_swar_controls(tollgate_scan_known(room, at)) & ~*skip;
+	__u32 first, line = TOLLGATE_SCAN_ANEW(s->lines), end;
+
+	*skip = 0;
+	if (!controls)
+		return 1;
+	first = tollgate_swar_first(controls);
+	end = (__u32)tollgate_scan_word(room, at + first);
+	if ((__u16)end != TOLLGATE_SCAN_CRLF || line >= TOLLGATE_SCAN_LINES_MAX)
+		return tollgate_scan_stop(s, room, at + first);
+	s->line_end[line & (TOLLGATE_SCAN_LINES_MAX - 1)] = at + first;
+	s->lines = line + 1;
+	if (end == (TOLLGATE_SCAN_CRLF | TOLLGATE_SCAN_CRLF << 16)) {
+		s->head_len = at + first + 4;
+		return 0;
 	}
-	s->last = c;
-	if (++s->at > TOLLGATE_SCAN_HEAD_MAX)
-		tollgate_scan_unsure(s);
+	controls &= ~(0x8080ULL << (8 * first));
+	if (controls)
+		return tollgate_scan_stop(s, room, at + tollgate_swar_first(controls));
+	*skip = 0x80ULL >> (56 - 8 * first);
+	return 1;
 }
 
-/* The key that counts, as the agent would choose it; 0 length when there is none. */
-static inline __u32 tollgate_scan_key(const struct tollgate_scan *s, __u32 *ret_at)
+/*
+ * Note where lines end, up to the empty line: at the only control bytes. This comes first because it
+ * waits for nothing: from line to line the processor need not know where the one before it ended.
+ */
+static __always_inline void tollgate_scan_find_lines(struct tollgate_scan *s, const __u8 *room)
 {
-	if (s->seen & 1u << TOLLGATE_FIELD_API_KEY) {
-		*ret_at = s->api_key_at;
-		return s->api_key_len;
+	__u64 skip = 0;
+
+	for (__u32 at = 0; at < 8 * TOLLGATE_SCAN_HEAD_WORDS; at += 8) {
+		/* A word whose first byte is to be skipped has a control byte. */
+		if (!tollgate_swar_controls(tollgate_scan_known(room, at)))
+			continue;
+		if (!tollgate_scan_end_line(s, room, at, &skip))
+			return;
 	}
-	*ret_at = s->bearer_at;
-	return s->bearer_len;
+}
+
+/* What a target may hold (RFC 3986, pchar) besides the usual; '%' is the agent's. */
+static __always_inline int tollgate_scan_is_rare(__u8 c)
+{
+	return c == '~' || c == '@' || c == '!' || c == '$';
+}
+
+/*
+ * Like all steps that are called take, returns where it ends, or 0 when it is unsure. "//" and "/." may
+ * mean other paths than their bytes: see route.h.
+ */
+static __always_inline __u32 tollgate_scan_take_path(const __u8 *room, __u32 at)
+{
+	if ((__u8)tollgate_scan_word(room, at) != '/')
+		return 0;
+	for (int i = 0; i < TOLLGATE_SCAN_PATH_WORDS; i++) {
+		__u64 word = tollgate_scan_word(room, at);
+		__u64 past = tollgate_swar_past_query(word);
+		__u8 c;
+
+		if (tollgate_swar_odd_slashes(word, tollgate_scan_word(room, at + 1)) &
+		    tollgate_swar_before(past))
+			return 0;
+		if (!past) {
+			at += 8;
+			continue;
+		}
+		at += tollgate_swar_first(past);
+		c = tollgate_scan_word(room, at);
+		if (c == ' ' || c == '?')
+			return at;
+		if (!tollgate_scan_is_rare(c))
+			return 0;
+		at++;
+	}
+	return 0;
+}
+
+static __always_inline __u32 tollgate_scan_take_query(const __u8 *room, __u32 at)
+{
+	for (int i = 0; i < TOLLGATE_SCAN_QUERY_WORDS; i++) {
+		__u64 past = tollgate_swar_past_query(tollgate_scan_word(room, at));
+		__u8 c;
+
+		if (!past) {
+			at += 8;
+			continue;
+		}
+		at += tollgate_swar_first(past);
+		c = tollgate_scan_word(room, at);
+		if (c == ' ')
+			return at;
+		if (c != '?' && !tollgate_scan_is_rare(c))
+			return 0;
+		at++;
+	}
+	return 0;
+}
+
+static __always_inline int tollgate_scan_target(struct tollgate_scan *s, const __u8 *room)
+{
+	__u32 at = TOLLGATE_SCAN_ANEW(s->path_at);
+
+	at = tollgate_scan_take_path(room, at);
+	if (!at)
+		return 0;
+	s->path_len = at - s->path_at;
+	if ((__u8)tollgate_scan_word(room, at) == '?')
+		at = tollgate_scan_take_query(room, at + 1);
+	return at && at + 9 == s->line_end[0] &&
+	       tollgate_scan_word(room, at + 1) ==
+		       TOLLGATE_WORD('H', 'T', 'T', 'P', '/', '1', '.', '1');
+}
+
+/* All from @at to @end is a number of at most @most digits, which are at most 7. */
+static __always_inline int tollgate_scan_number(const __u8 *room, __u32 at, __u32 end, __u32 most,
+						__u32 *ret_number)
+{
+	__u64 word = tollgate_scan_word(room, at);
+	__u32 count = end - at;
+
+	if (!count || count > most || tollgate_swar_past_digits(word) & tollgate_swar_low(count))
+		return 0;
+	*ret_number = tollgate_swar_number(word, count);
+	return 1;
+}
+
+/* host[:port] of letters, digits, '-' and '.'; the agent knows the rest of the grammar. */
+static __always_inline int tollgate_scan_host(const __u8 *room, __u32 at, __u32 end)
+{
+	__u32 from = at, port;
+
+	for (int i = 0; i < TOLLGATE_SCAN_HOST_WORDS; i++) {
+		__u64 past = tollgate_swar_past_name(tollgate_scan_word(room, at));
+
+		if (!past) {
+			at += 8;
+			continue;
+		}
+		at += tollgate_swar_first(past);
+		if (at == from)
+			return 0;
+		if (at == end)
+			return 1;
+		return (__u8)tollgate_scan_word(room, at) == ':' &&
+		       tollgate_scan_number(room, at + 1, end, 5, &port) && port <= 65535;
+	}
+	return 0;
+}
+
+/* The bits that make a pattern's letters lower; what is no letter is compared as it is. */
+#define TOLLGATE_SCAN_FOLD(word) ((word) >> 1 & TOLLGATE_SWAR(0x20))
+
+static __always_inline int tollgate_scan_keep_alive(const __u8 *room, __u32 at, __u32 end)
+{
+	const __u64 keep = TOLLGATE_WORD('k', 'e', 'e', 'p', '-', 'a', 'l', 'i');
+	const __u64 rest = TOLLGATE_WORD('v', 'e', 0, 0, 0, 0, 0, 0);
+
+	return end == at + 10 &&
+	       (tollgate_scan_word(room, at) | TOLLGATE_SCAN_FOLD(keep)) == keep &&
+	       ((tollgate_scan_word(room, at + 8) & tollgate_swar_low(2)) |
+		TOLLGATE_SCAN_FOLD(rest)) == rest;
+}
+
+/* Blanks around a key are trimmed by the agent, those within it are the key's. */
+static __always_inline int tollgate_scan_is_key(const __u8 *room, __u32 at, __u32 end)
+{
+	__u32 len = end - at;
+
+	return len >= TOLLGATE_SCAN_KEY_MIN && len <= TOLLGATE_SCAN_KEY_MAX &&
+	       (__u8)tollgate_scan_word(room, at) != ' ' &&
+	       (__u8)tollgate_scan_word(room, end - 1) != ' ';
+}
+
+static __always_inline int tollgate_scan_api_key(struct tollgate_scan *s, const __u8 *room)
+{
+	__u32 at = s->value_at[TOLLGATE_FIELD_API_KEY], end = s->value_end[TOLLGATE_FIELD_API_KEY];
+
+	s->key_at = at;
+	s->key_len = end - at;
+	return tollgate_scan_is_key(room, at, end);
+}
+
+/* "Bearer" in any case, one blank, then the key. It does not count beside an X-API-Key. */
+static __always_inline int tollgate_scan_bearer(struct tollgate_scan *s, const __u8 *room)
+{
+	const __u64 bearer = TOLLGATE_WORD('b', 'e', 'a', 'r', 'e', 'r', ' ', 0);
+	__u32 at = s->value_at[TOLLGATE_FIELD_BEARER], end = s->value_end[TOLLGATE_FIELD_BEARER];
+	__u64 word = tollgate_scan_word(room, at) & tollgate_swar_low(7);
+
+	if ((word | TOLLGATE_SCAN_FOLD(bearer)) != bearer)
+		return 0;
+	at += 7;
+	if (!s->value_at[TOLLGATE_FIELD_API_KEY]) {
+		s->key_at = at;
+		s->key_len = end - at;
+	}
+	return tollgate_scan_is_key(room, at, end);
+}
+
+/* At least one byte of a name, then ':'. */
+static __always_inline int tollgate_scan_is_name(const __u8 *room, __u32 at)
+{
+	for (int i = 0; i < TOLLGATE_SCAN_NAME_WORDS; i++, at += 8) {
+		__u64 word = tollgate_scan_word(room, at);
+		__u64 past = tollgate_swar_past_name(word);
+
+		if (!past)
+			continue;
+		if (!i && past & 0x80)
+			return 0;
+		return !(past & -past & tollgate_swar_not(word, ':'));
+	}
+	return 0;
+}
+
+/*
+ * Which field begins at @at. Lines have no control bytes, and among the others the bit that makes
+ * letters lower makes nothing else a letter, '-' or ':'. @ret_at becomes where its value begins.
+ */
+static __always_inline __u32 tollgate_scan_find_field(const __u8 *room, __u32 at, __u32 *ret_at)
+{
+	const __u64 fold = TOLLGATE_SWAR(0x20);
+	__u64 word = tollgate_scan_word(room, at) | fold;
+
+#define REST(count) ((tollgate_scan_word(room, at + 8) | fold) & tollgate_swar_low(count))
+#define W	    TOLLGATE_WORD
+	switch ((__u8)word) {
+	case 'h':
+		*ret_at = at + 5;
+		if ((word & tollgate_swar_low(5)) == W('h', 'o', 's', 't', ':', 0, 0, 0))
+			return TOLLGATE_FIELD_HOST;
+		break;
+	case 'x':
+		*ret_at = at + 10;
+		if (word == W('x', '-', 'a', 'p', 'i', '-', 'k', 'e') &&
+		    REST(2) == W('y', ':', 0, 0, 0, 0, 0, 0))
+			return TOLLGATE_FIELD_API_KEY;
+		break;
+	case 'a':
+		*ret_at = at + 14;
+		if (word == W('a', 'u', 't', 'h', 'o', 'r', 'i', 'z') &&
+		    REST(6) == W('a', 't', 'i', 'o', 'n', ':', 0, 0))
+			return TOLLGATE_FIELD_BEARER;
+		break;
+	case 'c':
+		*ret_at = at + 15;
+		if (word == W('c', 'o', 'n', 't', 'e', 'n', 't', '-') &&
+		    REST(7) == W('l', 'e', 'n', 'g', 't', 'h', ':', 0))
+			return TOLLGATE_FIELD_LENGTH;
+		*ret_at = at + 11;
+		if (word == W('c', 'o', 'n', 'n', 'e', 'c', 't', 'i') &&
+		    REST(3) == W('o', 'n', ':', 0, 0, 0, 0, 0))
+			return TOLLGATE_FIELD_CONNECTION;
+		break;
+	case 't': /* Transfer-Encoding, and what begins like it */
+		if (word == W('t', 'r', 'a', 'n', 's', 'f', 'e', 'r'))
+			return TOLLGATE_FIELD_ODD;
+		break;
+	case 'e':
+		if ((word & tollgate_swar_low(7)) == W('e', 'x', 'p', 'e', 'c', 't', ':', 0))
+			return TOLLGATE_FIELD_ODD;
+		break;
+	case 'u':
+		if (word == W('u', 'p', 'g', 'r', 'a', 'd', 'e', ':'))
+			return TOLLGATE_FIELD_ODD;
+		break;
+	}
+#undef REST
+#undef W
+	return TOLLGATE_FIELD_OTHER;
+}
+
+/* Note what counts among the fields. */
+static __always_inline int tollgate_scan_find_fields(struct tollgate_scan *s, const __u8 *room)
+{
+	__u32 last = s->lines - 1;
+
+	for (__u32 i = 0; i < TOLLGATE_SCAN_LINES_MAX - 1 && i < last; i++) {
+		__u32 at = s->line_end[i] + 2, value_at = 0;
+		__u32 field = tollgate_scan_find_field(room, at, &value_at);
+
+		/* Of most fields only the name matters. */
+		if (field == TOLLGATE_FIELD_OTHER) {
+			if (!tollgate_scan_is_name(room, at))
+				return 0;
+			continue;
+		}
+		if (field == TOLLGATE_FIELD_ODD || s->value_at[field])
+			return 0;
+		value_at += (__u8)tollgate_scan_word(room, value_at) == ' ';
+		s->value_at[field] = value_at;
+		s->value_end[field] = s->line_end[i + 1];
+	}
+	return 1;
+}
+
+/* Are the values that were found such as we understand? */
+static __always_inline int tollgate_scan_values(struct tollgate_scan *s, const __u8 *room)
+{
+	const __u32 *at = s->value_at, *end = s->value_end;
+	__u32 i = TOLLGATE_FIELD_HOST;
+
+	if (!at[i] || !tollgate_scan_host(room, at[i], end[i]))
+		return 0;
+	i = TOLLGATE_FIELD_CONNECTION;
+	if (at[i] && !tollgate_scan_keep_alive(room, at[i], end[i]))
+		return 0;
+	i = TOLLGATE_FIELD_LENGTH;
+	if (at[i] && !tollgate_scan_number(room, at[i], end[i], 7, &s->content_length))
+		return 0;
+	i = TOLLGATE_FIELD_API_KEY;
+	if (at[i] && !tollgate_scan_api_key(s, room))
+		return 0;
+	i = TOLLGATE_FIELD_BEARER;
+	return !at[i] || tollgate_scan_bearer(s, room);
+}
+
+/*
+ * Scan the head that the first @len bytes of @room (TOLLGATE_SCAN_ROOM_SIZE) begin with. The byte
+ * behind them is overwritten.
+ */
+static inline enum tollgate_scan_result tollgate_scan_head(struct tollgate_scan *s, __u8 *room,
+							   __u32 len)
+{
+	if (len >= TOLLGATE_SCAN_ROOM)
+		return TOLLGATE_SCAN_UNSURE;
+	room[len] = 0;
+	__builtin_memset(s, 0, offsetof(struct tollgate_scan, line_end));
+	s->len = len;
+	s->result = TOLLGATE_SCAN_UNSURE;
+	s->path_at = tollgate_scan_method(s, room);
+	if (!s->path_at)
+		return len < 8 ? TOLLGATE_SCAN_MORE : TOLLGATE_SCAN_UNSURE;
+	tollgate_scan_find_lines(s, room);
+	if (!TOLLGATE_SCAN_ANEW(s->head_len))
+		return (enum tollgate_scan_result)s->result;
+	if (!tollgate_scan_target(s, room) || !tollgate_scan_find_fields(s, room) ||
+	    !tollgate_scan_values(s, room))
+		return TOLLGATE_SCAN_UNSURE;
+	return s->key_len ? TOLLGATE_SCAN_KEY : TOLLGATE_SCAN_NO_KEY;
+}
+
+/*
+ * SipHash-2-4-128 of the key, the @len bytes of @room at @at. 0, or -1 when they are more than
+ * TOLLGATE_SCAN_KEY_MAX.
+ */
+static inline int tollgate_fingerprint(const __u64 secret[2], const __u8 *room, __u32 at, __u32 len,
+				       __u64 ret_hash[2])
+{
+	struct tollgate_sip sip;
+	__u64 last;
+
+	if (len > TOLLGATE_SCAN_KEY_MAX)
+		return -1;
+	tollgate_sip_start(&sip, secret);
+	for (__u32 i = 0; i < TOLLGATE_SCAN_KEY_MAX / 8; i++, at += 8) {
+		if (i >= len / 8)
+			break;
+		tollgate_sip_word(&sip, tollgate_scan_word(room, at));
+	}
+	last = tollgate_scan_word(room, at) & tollgate_swar_low(len % 8);
+	tollgate_sip_end(&sip, (__u64)len << 56 | last, ret_hash);
+	return 0;
 }
 
 #endif

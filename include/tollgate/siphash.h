@@ -15,12 +15,12 @@ struct tollgate_sip {
 	__u64 v0, v1, v2, v3;
 };
 
-static inline __u64 tollgate_sip_rotate(__u64 word, unsigned bits)
+static __always_inline __u64 tollgate_sip_rotate(__u64 word, unsigned bits)
 {
 	return word << bits | word >> (64 - bits);
 }
 
-static inline void tollgate_sip_round(struct tollgate_sip *s)
+static __always_inline void tollgate_sip_round(struct tollgate_sip *s)
 {
 	s->v0 += s->v1;
 	s->v1 = tollgate_sip_rotate(s->v1, 13) ^ s->v0;
@@ -34,7 +34,7 @@ static inline void tollgate_sip_round(struct tollgate_sip *s)
 	s->v2 = tollgate_sip_rotate(s->v2, 32);
 }
 
-static inline void tollgate_sip_start(struct tollgate_sip *s, const __u64 key[2])
+static __always_inline void tollgate_sip_start(struct tollgate_sip *s, const __u64 key[2])
 {
 	s->v0 = key[0] ^ 0x736f6d6570736575ULL;
 	s->v1 = key[1] ^ 0x646f72616e646f6dULL ^ 0xee;
@@ -43,7 +43,7 @@ static inline void tollgate_sip_start(struct tollgate_sip *s, const __u64 key[2]
 }
 
 /* Take eight bytes of the message, as a little-endian word. */
-static inline void tollgate_sip_word(struct tollgate_sip *s, __u64 word)
+static __always_inline void tollgate_sip_word(struct tollgate_sip *s, __u64 word)
 {
 	s->v3 ^= word;
 	tollgate_sip_round(s);
@@ -52,7 +52,7 @@ static inline void tollgate_sip_word(struct tollgate_sip *s, __u64 word)
 }
 
 /* @last: the message's length << 56 | its last 0 to 7 bytes. */
-static inline void tollgate_sip_end(struct tollgate_sip *s, __u64 last, __u64 ret_hash[2])
+static __always_inline void tollgate_sip_end(struct tollgate_sip *s, __u64 last, __u64 ret_hash[2])
 {
 	tollgate_sip_word(s, last);
 	s->v2 ^= 0xee;

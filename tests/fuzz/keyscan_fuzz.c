@@ -27,39 +27,42 @@ static void compare(const struct tollgate_scan *scan, const char *data,
 	static const char *const methods[] = { "", "GET", "POST", "PUT", "PATCH", "DELETE" };
 	bool in_authorization;
 	struct text key = credential_find(m, &in_authorization);
-	uint32_t key_at, key_len = tollgate_scan_key(scan, &key_at);
 
 	CHECK(!credential_is_ambiguous(m));
 	CHECK(route_path_is_plain(m->path));
 	CHECK(text_is(m->method, methods[scan->method]));
 	CHECK(text_equal(m->path, (struct text){ data + scan->path_at, scan->path_len }));
-	CHECK(key_len == key.len);
-	CHECK(!key_len || text_equal(key, (struct text){ data + key_at, key_len }));
+	CHECK(scan->key_len == key.len);
+	CHECK(!key.len || text_equal(key, (struct text){ data + scan->key_at, scan->key_len }));
 	CHECK(m->minor == 1 && m->keep_alive && !m->expects_continue && !m->expects_unknown);
 	CHECK(m->body == HTTP_BODY_NONE
-		      ? scan->length == 0
-		      : m->body == HTTP_BODY_LENGTH && scan->length == m->content_length);
+		      ? scan->content_length == 0
+		      : m->body == HTTP_BODY_LENGTH && scan->content_length == m->content_length);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
+	static __u8 room[TOLLGATE_SCAN_ROOM_SIZE];
+	enum tollgate_scan_result result;
 	struct tollgate_scan scan;
 	struct h1_parser *parser;
 	struct text piece;
-	size_t used, at = 0;
+	size_t used;
 	int event;
 
-	tollgate_scan_init(&scan);
-	while (at < len && scan.state < TOLLGATE_SCAN_DONE)
-		tollgate_scan_byte(&scan, data[at++]);
-	if (scan.state != TOLLGATE_SCAN_DONE)
+	if (len >= TOLLGATE_SCAN_ROOM)
 		return 0;
-	CHECK(scan.at == at);
+	memcpy(room, data, len);
+	result = tollgate_scan_head(&scan, room, (__u32)len);
+	if (result != TOLLGATE_SCAN_KEY && result != TOLLGATE_SCAN_NO_KEY)
+		return 0;
+	CHECK(scan.head_len <= len);
+	CHECK((result == TOLLGATE_SCAN_KEY) == (scan.key_len != 0));
 	parser = h1_parser_new(H1_REQUESTS, AGENT_HEAD_MAX);
 	CHECK(parser);
-	event = h1_parser_feed(parser, (const char *)data, at, &used, &piece);
+	event = h1_parser_feed(parser, (const char *)data, len, &used, &piece);
 	CHECK(event == H1_HEAD);
-	CHECK(used == at);
+	CHECK(used == scan.head_len);
 	compare(&scan, (const char *)data, h1_parser_message(parser));
 	h1_parser_free(parser);
 	return 0;

@@ -13,14 +13,20 @@
 
 #define KEY "0123456789abcdef"
 
-static struct tollgate_scan scan(const char *head)
+/* What is behind the head must not matter: it is as odd as can be. */
+static enum tollgate_scan_result scan_bytes(struct tollgate_scan *s, const char *head, size_t len)
 {
-	struct tollgate_scan s;
+	static __u8 room[TOLLGATE_SCAN_ROOM_SIZE];
 
-	tollgate_scan_init(&s);
-	for (const char *c = head; *c && s.state < TOLLGATE_SCAN_DONE; c++)
-		tollgate_scan_byte(&s, (__u8)*c);
-	return s;
+	memset(room, '\r', sizeof(room));
+	if (len <= sizeof(room))
+		memcpy(room, head, len);
+	return tollgate_scan_head(s, room, (__u32)len);
+}
+
+static enum tollgate_scan_result scan(struct tollgate_scan *s, const char *head)
+{
+	return scan_bytes(s, head, strlen(head));
 }
 
 static void it_finds_the_key_the_path_and_the_length(void **state)
@@ -44,20 +50,31 @@ static void it_finds_the_key_the_path_and_the_length(void **state)
 		  "/", KEY, TOLLGATE_METHOD_PATCH, 0, "X-API-Key outranks Bearer" },
 		{ "DELETE / HTTP/1.1\r\nHost: h\r\nConnection: Keep-Alive\r\n\r\n", "/", "",
 		  TOLLGATE_METHOD_DELETE, 0, "no key" },
+		{ "GET /~a/@b/!c/$d/e_f?g=h&i=j:k/?l HTTP/1.1\r\nHost: a.example.com:65535\r\n\r\n",
+		  "/~a/@b/!c/$d/e_f", "", TOLLGATE_METHOD_GET, 0, "rare bytes of a target" },
+		{ "GET / HTTP/1.1\r\nHost: h\r\nX-API-Key: 0123456789 abcdef\r\n\r\n", "/",
+		  "0123456789 abcdef", TOLLGATE_METHOD_GET, 0,
+		  "a blank within a key is the key's" },
+		{ "GET / HTTP/1.1\r\nhost: h\r\nX-API-Keys: 1\r\nExpect-CT: "
+		  "2\r\nUpgrade-Insecure-Requests: "
+		  "1\r\n\r\n",
+		  "/", "", TOLLGATE_METHOD_GET, 0, "longer names are others" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nAccept: */*  \r\nX-API-Key: " KEY "\r\n\r\n", "/",
 		  KEY, TOLLGATE_METHOD_GET, 0, "blanks behind a value that does not matter" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct tollgate_scan s = scan(rows[i].head);
-		__u32 at, len = tollgate_scan_key(&s, &at);
+		enum tollgate_scan_result expected =
+			*rows[i].key ? TOLLGATE_SCAN_KEY : TOLLGATE_SCAN_NO_KEY;
+		struct tollgate_scan s;
+		const char *head = rows[i].head;
 
-		if (s.state != TOLLGATE_SCAN_DONE || s.at != strlen(rows[i].head) ||
-		    s.method != rows[i].method || s.length != rows[i].length ||
-		    !text_is((struct text){ rows[i].head + s.path_at, s.path_len }, rows[i].path) ||
-		    !text_is((struct text){ rows[i].head + at, len }, rows[i].key))
-			fail_msg("%s: state %u after %u bytes", rows[i].why, s.state, s.at);
+		if (scan(&s, head) != expected || s.head_len != strlen(head) ||
+		    s.method != rows[i].method || s.content_length != rows[i].length ||
+		    !text_is((struct text){ head + s.path_at, s.path_len }, rows[i].path) ||
+		    !text_is((struct text){ head + s.key_at, s.key_len }, rows[i].key))
+			fail_msg("%s", rows[i].why);
 	}
 }
 
@@ -104,51 +121,130 @@ static void it_is_unsure_of_all_else(void **state)
 		{ "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1234567890\r\n\r\n", "ten digits" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", "no number" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n", "empty number" },
+		{ "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+		  "the length twice" },
+		{ "GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nConnection: "
+		  "keep-alive\r\n\r\n",
+		  "Connection twice" },
+		{ "GET / HTTP/1.1\r\nHost: h:65536\r\n\r\n", "no port" },
+		{ "GET /aaaaaa//b HTTP/1.1\r\nHost: h\r\n\r\n", "empty segment across words" },
+		{ "GET /aaaaaaa/.b HTTP/1.1\r\nHost: h\r\n\r\n", "dot segment across words" },
+		{ "GET /a?b=%61 HTTP/1.1\r\nHost: h\r\n\r\n", "encoded query" },
+		{ "GET / HTTP/1.1\r\nHost: h\r\n: a\r\n\r\n", "no name" },
+		{ "GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", "no colon" },
+		{ "GET / HTTP/1.1\r\nHost: h\r\nX-API-Key:  " KEY "\r\n\r\n",
+		  "two blanks before the key" },
+		{ "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n", "bare CR" },
+		{ "GET / HTTP/1.1\r\nHost: h\r\nX: \x7f\r\n\r\n", "DEL" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nX: a\x01\r\n\r\n", "control byte" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nX: \xc3\xa4\r\n\r\n", "obs-text" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		if (scan(rows[i].head).state != TOLLGATE_SCAN_UNSURE)
+		struct tollgate_scan s;
+
+		if (scan(&s, rows[i].head) != TOLLGATE_SCAN_UNSURE)
 			fail_msg("%s: not unsure", rows[i].why);
 	}
 }
 
 static void a_head_that_goes_on_is_not_done(void **state)
 {
-	static const char head[] = "GET /a HTTP/1.1\r\nHost: h\r\nX-API-Key: " KEY "\r\n\r\n";
+	static const char head[] =
+		"GET /a HTTP/1.1\r\nHost: h\r\nAccept: */*\r\nX-API-Key: " KEY "\r\n\r\n";
+	static __u8 room[TOLLGATE_SCAN_ROOM_SIZE];
 	struct tollgate_scan s;
 
 	(void)state;
-	tollgate_scan_init(&s);
-	for (size_t i = 0; i + 1 < sizeof(head) - 1; i++) {
-		tollgate_scan_byte(&s, (__u8)head[i]);
-		if (s.state >= TOLLGATE_SCAN_DONE)
-			fail_msg("over after %zu bytes: %u", i + 1, s.state);
+	for (size_t len = 0; len < sizeof(head) - 1; len++) {
+		if (scan_bytes(&s, head, len) != TOLLGATE_SCAN_MORE)
+			fail_msg("over after %zu bytes", len);
+		/* The rest of it may lie there from the packet before. */
+		memcpy(room, head, sizeof(head));
+		if (tollgate_scan_head(&s, room, (__u32)len) != TOLLGATE_SCAN_MORE)
+			fail_msg("over after %zu bytes and what is behind them", len);
+	}
+	assert_int_equal(scan(&s, head), TOLLGATE_SCAN_KEY);
+}
+
+/* Wherever words begin and end. */
+static void it_does_not_matter_where_a_field_lies(void **state)
+{
+	char head[256];
+	struct tollgate_scan s;
+
+	(void)state;
+	for (int path = 1; path < 20; path++) {
+		for (int agent = 1; agent < 20; agent++) {
+			int len = snprintf(head, sizeof(head),
+					   "GET /%.*s HTTP/1.1\r\nHost: h\r\nUser-Agent: %.*s\r\n"
+					   "X-API-Key: " KEY "\r\n\r\n",
+					   path, "pathpathpathpathpath", agent,
+					   "agentagentagentagent");
+
+			if (scan(&s, head) != TOLLGATE_SCAN_KEY || s.head_len != (__u32)len ||
+			    s.path_len != (__u32)path + 1 ||
+			    memcmp(head + s.key_at, KEY, s.key_len))
+				fail_msg("path of %d bytes, agent of %d", path, agent);
+		}
 	}
 }
 
 static void heads_and_keys_have_bounds(void **state)
 {
+	static const struct {
+		const char *before;
+		int fill;
+		size_t count;
+		enum tollgate_scan_result result;
+		const char *why;
+	} rows[] = {
+		{ "X-API-Key: ", 'k', 15, TOLLGATE_SCAN_UNSURE, "short key" },
+		{ "X-API-Key: ", 'k', 256, TOLLGATE_SCAN_KEY, "longest key" },
+		{ "X-API-Key: ", 'k', 257, TOLLGATE_SCAN_UNSURE, "longer key" },
+		{ "Cookie: ", 'c', 1380, TOLLGATE_SCAN_NO_KEY, "what a segment holds" },
+		{ "Cookie: ", 'c', 1900, TOLLGATE_SCAN_UNSURE, "more" },
+		{ "Cookie: ", 'c', 3000, TOLLGATE_SCAN_UNSURE, "more than the room" },
+	};
 	char head[8192];
-	size_t len = (size_t)snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nHost: h\r\nX: ");
+	struct tollgate_scan s;
+	size_t len;
 
 	(void)state;
-	memset(head + len, 'x', sizeof(head) - len - 1);
-	head[sizeof(head) - 1] = '\0';
-	assert_int_equal(scan(head).state, TOLLGATE_SCAN_UNSURE);
-	len = (size_t)snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nHost: h\r\nX-API-Key: ");
-	memset(head + len, 'k', 257);
-	strcpy(head + len + 257, "\r\n\r\n");
-	assert_int_equal(scan(head).state, TOLLGATE_SCAN_UNSURE);
-	strcpy(head + len + 256, "\r\n\r\n");
-	assert_int_equal(scan(head).state, TOLLGATE_SCAN_DONE);
-	len = (size_t)snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nHost: h\r\n");
-	for (unsigned i = 0; i < 100; i++)
-		len += (size_t)snprintf(head + len, sizeof(head) - len, "a:\r\n");
-	strcpy(head + len, "\r\n");
-	assert_int_equal(scan(head).state, TOLLGATE_SCAN_UNSURE);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		len = (size_t)snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nHost: h\r\n%s",
+				       rows[i].before);
+		memset(head + len, rows[i].fill, rows[i].count);
+		strcpy(head + len + rows[i].count, "\r\n\r\n");
+		if (scan(&s, head) != rows[i].result)
+			fail_msg("%s", rows[i].why);
+	}
+	for (unsigned fields = 30; fields <= 31; fields++) {
+		len = (size_t)snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nHost: h\r\n");
+		for (unsigned i = 0; i < fields; i++)
+			len += (size_t)snprintf(head + len, sizeof(head) - len, "Abc: def\r\n");
+		strcpy(head + len, "\r\n");
+		assert_int_equal(scan(&s, head),
+				 fields > 30 ? TOLLGATE_SCAN_UNSURE : TOLLGATE_SCAN_NO_KEY);
+	}
+}
+
+static void the_fingerprint_is_the_keys_hash(void **state)
+{
+	static const __u64 secret[2] = { 0x0706050403020100, 0x0f0e0d0c0b0a0908 };
+	__u8 room[TOLLGATE_SCAN_ROOM_SIZE];
+	__u64 hash[2], expected[2];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(room); i++)
+		room[i] = (__u8)(i * 7);
+	for (__u32 len = 0; len <= TOLLGATE_SCAN_KEY_MAX; len++) {
+		assert_int_equal(tollgate_fingerprint(secret, room, 3, len, hash), 0);
+		tollgate_siphash128(secret, room + 3, len, expected);
+		assert_memory_equal(hash, expected, sizeof(hash));
+	}
+	assert_int_equal(tollgate_fingerprint(secret, room, 3, 257, hash), -1);
 }
 
 int main(void)
@@ -157,7 +253,9 @@ int main(void)
 		cmocka_unit_test(it_finds_the_key_the_path_and_the_length),
 		cmocka_unit_test(it_is_unsure_of_all_else),
 		cmocka_unit_test(a_head_that_goes_on_is_not_done),
+		cmocka_unit_test(it_does_not_matter_where_a_field_lies),
 		cmocka_unit_test(heads_and_keys_have_bounds),
+		cmocka_unit_test(the_fingerprint_is_the_keys_hash),
 	};
 
 	return cmocka_run_group_tests_name("keyscan", tests, NULL, NULL);
