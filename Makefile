@@ -51,6 +51,7 @@ BIN  := $(BUILD)/tollgate
 BPF_SRC  := $(sort $(wildcard bpf/*.bpf.c))
 BPF_OBJ  := $(BPF_SRC:%.c=$(BUILD)/%.o)
 BPF_SKEL := $(BPF_SRC:%.bpf.c=$(BUILD)/%.skel.h)
+TEST_SKEL := $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 
 UNIT_SRC := $(sort $(wildcard tests/unit/*/*_test.c))
 UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
@@ -89,16 +90,16 @@ $(BUILD)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	$(call say,CC)
 	$(Q)$(CC) -std=gnu17 $(CFLAGS) $(SANFLAGS) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
 
-$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
+$(BPF_OBJ) $(TEST_SKEL:.skel.h=.bpf.o): $(BUILD)/%.bpf.o: %.bpf.c
 	@mkdir -p $(@D)
 	$(call say,BPF)
 	$(Q)$(CLANG) -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
 	         -Iinclude -Ibpf -I/usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
 
-$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
-	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
+$(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
+	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$(notdir $*))_bpf > $@
 
-$(BUILD)/tests/%_test: tests/%_test.c $(LIB) $(LLHTTP_OBJ) | $(BPF_SKEL)
+$(BUILD)/tests/%_test: tests/%_test.c $(LIB) $(LLHTTP_OBJ) | $(BPF_SKEL) $(TEST_SKEL)
 	@mkdir -p $(@D)
 	$(call say,TEST)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS) -lcmocka
