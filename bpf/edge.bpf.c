@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0
 /*
- * The XDP program of an edge: refuses what an account or a source in penalty goes on sending.
+ * The programs of an edge: refuse what an account or a source goes on sending, on the connection that
+ * asked where that can be done, and else by dropping; and translate the connections on which that
+ * was done.
  *
- * It only ever reads buckets and penalties, and drops nothing that the agent would allow: when in
- * doubt a packet is passed and the agent decides. What it drops, TCP repeats, so a drop is a delay.
+ * XDP only ever reads buckets, quotas and penalties, and refuses nothing that the agent would allow:
+ * when in doubt a packet is passed and the agent decides. In reading order: parse (a frame's parts),
+ * flow (a connection's record), head (what a request asks for), answer (whether and how it is
+ * answered in place), penalty (drops), source (SYNs), egress (the way out).
  */
 #include <linux/bpf.h>
 
@@ -11,190 +15,533 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "answer.bpf.h"
+#include "egress.bpf.h"
+#include "flow.bpf.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
+#include "penalty.bpf.h"
 #include "source.bpf.h"
-#include "tollgate/bucket.h"
-#include "tollgate/verdict.h"
-
-/* What we read of the kernel's socket; the loader finds the offsets in its BTF. */
-struct tcp_sock {
-	__u32 rcv_nxt;
-	__u64 bytes_received;
-} __attribute__((preserve_access_index));
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline bool port_is_ours(const struct tollgate_settings *set, __u16 port)
+__noinline int tell_of(struct scratch *scratch, __u32 verdict, __u32 slot)
 {
-	return set->ports[port / 64] >> (port % 64) & 1;
+	if (!scratch)
+		return 0;
+
+	const struct tollgate_flow_key *key = &scratch->key;
+	struct tollgate_event event = { .at_ns = bpf_ktime_get_ns(),
+					.client_port_be16 = key->client_port_be16,
+					.local_port_be16 = key->local_port_be16,
+					.verdict = verdict,
+					.slot = slot,
+					.action = scratch->action };
+
+	__builtin_memcpy(event.client_be32, key->client_be32, sizeof(event.client_be32));
+	tell(&event);
+	return 0;
 }
 
-static __always_inline struct tollgate_conn *find_conn(const struct tollgate_flow_key *key)
+static __always_inline bool is_shifted(const struct tollgate_conn *conn)
 {
-	const struct tollgate_flow *flow = bpf_map_lookup_elem(&flows, key);
-	struct tollgate_conn *conn;
-	__u32 index, generation;
-
-	if (!flow)
-		return NULL;
-	index = flow->conn_index;
-	conn = bpf_map_lookup_elem(&conns, &index);
-	if (!conn)
-		return NULL;
-	generation = READ_ONCE(conn->generation);
-	return generation & 1 && generation == flow->generation ? conn : NULL;
+	return READ_ONCE(conn->shift.state) & TOLLGATE_SHIFT_SHIFTED;
 }
 
-static __always_inline struct tollgate_slot *find_slot(const struct tollgate_conn *conn)
+/* ---- translation ---- */
+
+static __always_inline void translate_sack(struct xdp_md *ctx, struct scratch *s,
+					   struct tcphdr *tcp, const struct tollgate_deltas *out)
 {
-	struct tollgate_slot *slot;
-	__u32 index = READ_ONCE(conn->slot);
+	const struct arrival *a = &s->arrival;
+	__u32 bytes = a->payload_at - a->tcp_at - sizeof(*tcp);
+	__u32 check = (__u16)~tcp->check;
 
-	if (!(READ_ONCE(conn->flags) & TOLLGATE_CONN_BOUND))
-		return NULL;
-	slot = bpf_map_lookup_elem(&slots, &index);
-	if (!slot || READ_ONCE(slot->generation) != READ_ONCE(conn->slot_generation))
-		return NULL;
-	return slot;
-}
+	__builtin_memcpy(s->translated, s->options, sizeof(s->translated));
+	for (__u32 i = 0; i < 8; i++) {
+		__u32 at = a->sack_at + i * 4;
 
-enum credit { CREDIT_NONE, CREDIT_SOME, CREDIT_BUSY };
-
-/* Would the agent allow even the cheapest request now? The limits are read as a seqlock asks. */
-static __always_inline enum credit slot_credit(const struct tollgate_slot *slot, __u64 now_ns)
-{
-	__u32 seq = READ_ONCE(slot->limits_seq);
-	__u64 interval_ns = READ_ONCE(slot->interval_ns);
-	__u64 limit_ns = READ_ONCE(slot->limit_ns);
-	__u64 tat_ns = READ_ONCE(slot->tat_ns);
-
-	if (seq & 1 || READ_ONCE(slot->limits_seq) != seq)
-		return CREDIT_BUSY;
-	if (!interval_ns || !tollgate_bucket_wait(tat_ns, limit_ns, interval_ns, now_ns))
-		return CREDIT_SOME;
-	return CREDIT_NONE;
-}
-
-static __always_inline void fill_tuple(const struct segment *s, struct bpf_sock_tuple *tuple,
-				       __u32 *ret_size)
-{
-	if (s->is_ip6) {
-		__builtin_memcpy(tuple->ipv6.saddr, &s->ip6->saddr, 16);
-		__builtin_memcpy(tuple->ipv6.daddr, &s->ip6->daddr, 16);
-		tuple->ipv6.sport = s->tcp->source;
-		tuple->ipv6.dport = s->tcp->dest;
-		*ret_size = sizeof(tuple->ipv6);
-	} else {
-		tuple->ipv4.saddr = s->ip4->saddr;
-		tuple->ipv4.daddr = s->ip4->daddr;
-		tuple->ipv4.sport = s->tcp->source;
-		tuple->ipv4.dport = s->tcp->dest;
-		*ret_size = sizeof(tuple->ipv4);
+		if (i * 4 + 4 > a->sack_bytes)
+			break;
+		write_be32(s->translated, at,
+			   tollgate_ack_to_socket(out, read_be32(s->options, at)));
 	}
+	check = bpf_csum_diff((__be32 *)s->options, OPTIONS_MAX, (__be32 *)s->translated,
+			      OPTIONS_MAX, check);
+	tcp->check = ~fold_sum(check);
+	if (is_length(&bytes, OPTIONS_MAX))
+		bpf_xdp_store_bytes(ctx, a->tcp_at + sizeof(*tcp), s->translated, bytes);
+}
+
+/* Let the segment pass, in the socket's numbers. */
+__noinline int pass_translated(struct xdp_md *ctx, struct tollgate_conn *conn,
+			       struct scratch *scratch)
+{
+	if (!conn || !scratch || !is_shifted(conn))
+		return XDP_PASS;
+
+	const struct arrival *a = &scratch->arrival;
+	struct tollgate_shift *shift = &conn->shift;
+	struct tcphdr *tcp = (void *)(long)ctx->data + (a->tcp_at & 127);
+	struct tollgate_deltas in, out;
+	__be32 seq_be32, ack_be32;
+
+	if ((void *)(tcp + 1) > (void *)(long)ctx->data_end)
+		return XDP_PASS;
+	in = read_deltas(&shift->in_deltas, &shift->in_pos);
+	seq_be32 = bpf_htonl(tollgate_seq_to_socket(&in, READ_ONCE(shift->pending_len), a->seq));
+	tcp->check = update_check(tcp->check, tcp->seq, seq_be32);
+	tcp->seq = seq_be32;
+	if (!(a->flags & TCP_ACK))
+		return XDP_PASS;
+	out = read_deltas(&shift->out_deltas, &shift->out_pos);
+	ack_be32 = bpf_htonl(tollgate_ack_to_socket(&out, a->ack));
+	tcp->check = update_check(tcp->check, tcp->ack_seq, ack_be32);
+	tcp->ack_seq = ack_be32;
+	if (a->sack_at)
+		translate_sack(ctx, scratch, tcp, &out);
+	return XDP_PASS;
+}
+
+/* The client has acknowledged the pending answer: its request is swallowed for good. */
+static __always_inline void note_arrival(struct tollgate_conn *conn, const struct arrival *a)
+{
+	struct tollgate_shift *shift = &conn->shift;
+	struct tollgate_deltas in = tollgate_deltas_of(shift->in_deltas, shift->in_pos);
+	__u32 answer_end = shift->out_pos + (__u32)shift->out_deltas;
+
+	if (!shift->pending_len || !(a->flags & TCP_ACK) || tollgate_is_before(a->ack, answer_end))
+		return;
+	in.after += shift->pending_len;
+	write_deltas(&shift->in_deltas, &shift->in_pos, in);
+	WRITE_ONCE(shift->pending_len, 0);
+	count(TOLLGATE_COUNTER_ANSWER_ARRIVED);
+}
+
+/* Positions that numbers have left far behind go. */
+static __always_inline void forget_positions(struct tollgate_conn *conn, const struct arrival *a)
+{
+	struct tollgate_shift *shift = &conn->shift;
+	struct tollgate_deltas in = tollgate_deltas_of(shift->in_deltas, shift->in_pos);
+	struct tollgate_deltas out = tollgate_deltas_of(shift->out_deltas, shift->out_pos);
+
+	if (shift->pending_len)
+		return;
+	if (tollgate_is_far(&in, a->seq))
+		write_deltas(&shift->in_deltas, &shift->in_pos,
+			     (struct tollgate_deltas){ in.after, in.after, in.pos });
+	if (a->flags & TCP_ACK && tollgate_is_far(&out, a->ack - out.after))
+		write_deltas(&shift->out_deltas, &shift->out_pos,
+			     (struct tollgate_deltas){ out.after, out.after, out.pos });
+}
+
+static __always_inline bool wants_claim(const struct tollgate_conn *conn, const struct arrival *a)
+{
+	const struct tollgate_shift *shift = &conn->shift;
+	struct tollgate_deltas in = tollgate_deltas_of(READ_ONCE(shift->in_deltas), shift->in_pos);
+	struct tollgate_deltas out =
+		tollgate_deltas_of(READ_ONCE(shift->out_deltas), shift->out_pos);
+
+	return READ_ONCE(shift->pending_len) || tollgate_is_far(&in, a->seq) ||
+	       tollgate_is_far(&out, a->ack - out.after);
+}
+
+/* Whether a bare ACK tells the socket anything that it does not know. */
+static __always_inline bool is_news(struct xdp_md *ctx, struct tollgate_conn *conn,
+				    struct scratch *scratch)
+{
+	const struct arrival *a = &scratch->arrival;
+	struct socket_view *view = &scratch->socket;
+	struct tollgate_deltas in = read_deltas(&conn->shift.in_deltas, &conn->shift.in_pos);
+	struct tollgate_deltas out = read_deltas(&conn->shift.out_deltas, &conn->shift.out_pos);
+
+	if (a->flags != TCP_ACK || a->has_options || READ_ONCE(conn->shift.pending_len) ||
+	    !look_at_socket(ctx, &scratch->key, a->is_ip6, view))
+		return true;
+	return view->snd_una != view->write_seq ||
+	       tollgate_ack_to_socket(&out, a->ack) != view->snd_una ||
+	       tollgate_seq_to_socket(&in, 0, a->seq) != view->rcv_nxt;
+}
+
+/* A segment without data on a shifted flow: ACK, RST, probe. */
+__noinline int on_bare_segment(struct xdp_md *ctx, struct tollgate_conn *conn,
+			       struct scratch *scratch)
+{
+	if (!conn || !scratch)
+		return XDP_PASS;
+
+	const struct arrival *a = &scratch->arrival;
+
+	if (!(a->flags & TCP_RST)) {
+		if (wants_claim(conn, a) && claim(conn)) {
+			note_arrival(conn, a);
+			forget_positions(conn, a);
+			unclaim(conn);
+		}
+		if (!is_news(ctx, conn, scratch)) {
+			count(TOLLGATE_COUNTER_HELD_ACK);
+			return XDP_DROP;
+		}
+	}
+	return pass_translated(ctx, conn, scratch);
+}
+
+/* ---- data ---- */
+
+static __always_inline bool is_answer(enum tollgate_counter counter)
+{
+	return counter >= TOLLGATE_COUNTER_ANSWER_RATE &&
+	       counter <= TOLLGATE_COUNTER_ANSWER_REVOKED;
+}
+
+/* The account that all requests came from has credit, so the next one is surely the agent's. */
+static __always_inline bool has_bound_credit(const struct tollgate_conn *conn, __u64 now_ns)
+{
+	const struct tollgate_slot *slot = find_slot(conn);
+
+	return slot && READ_ONCE(slot->state) == TOLLGATE_SLOT_OPEN &&
+	       READ_ONCE(slot->closed_until_ns) <= now_ns &&
+	       slot_credit(slot, now_ns) == CREDIT_SOME;
+}
+
+/* Why the segment is not even read, or COUNT. */
+static __always_inline enum tollgate_counter refuse_to_read(const struct tollgate_conn *conn,
+							    const struct arrival *a, __u64 now_ns)
+{
+	const struct tollgate_shift *shift = &conn->shift;
+
+	if (READ_ONCE(conn->claim) & TOLLGATE_CLAIM_AGENT)
+		return TOLLGATE_COUNTER_PASS_CLAIMED;
+	if (agent_is_gone(now_ns))
+		return TOLLGATE_COUNTER_PASS_STALE;
+	if (!a->is_plain || a->payload_bytes > SEGMENT_MAX || !a->payload_bytes)
+		return TOLLGATE_COUNTER_PASS_PACKET;
+	if (has_bound_credit(conn, now_ns))
+		return TOLLGATE_COUNTER_PASS_CREDIT;
+	if (!(shift->state & TOLLGATE_SHIFT_ORDERED) || shift->in_end != a->seq)
+		return TOLLGATE_COUNTER_PASS_ORDER;
+	return TOLLGATE_COUNTER_COUNT;
+}
+
+static __always_inline void count_refusal(const struct ruling *ruling)
+{
+	__u32 index = ruling->slot;
+	struct tollgate_slot *slot = bpf_map_lookup_elem(&slots, &index);
+
+	if (slot)
+		__sync_fetch_and_add(&slot->xdp_refused, 1);
+	count(ruling->counter);
+}
+
+/* The answer goes out in place of the request, if the frame can hold it. */
+__noinline int answer(struct xdp_md *ctx, struct tollgate_conn *conn, struct scratch *scratch,
+		      struct tollgate_template *t)
+{
+	if (!conn || !scratch || !t)
+		return XDP_PASS;
+
+	struct reply *reply = &scratch->reply;
+
+	reply->seq = scratch->arrival.ack;
+	reply->ack = scratch->arrival.end;
+	reply->window = scratch->socket.window >> (conn->rcv_wscale & 15);
+	if (reply->window > 65535)
+		reply->window = 65535;
+	reply->seconds = scratch->ruling.seconds;
+	reply->answer_len = t->len;
+	if (!save_headers(ctx, scratch, &scratch->arrival) ||
+	    !resize(ctx, &scratch->arrival, reply->answer_len))
+		return XDP_PASS;
+	shift_connection(conn, scratch);
+	count_refusal(&scratch->ruling);
+	return send_reply(ctx, scratch, t);
 }
 
 /*
- * Why the segment must pass: the socket has some of its bytes already, or the agent owes an answer
- * (a request under way, half a request, a running upload). DROP_FLOW when nothing speaks for it.
- *
- * `answered` is read before the socket, and by an atomic operation, so that no later load is done
- * first: were it read after, an answer given in between could hide a request just received.
+ * Answer the request in this segment, if that may be. XDP_TX or XDP_DROP when it was; else XDP_PASS,
+ * with the reason in the ruling and everything as it was.
  */
-static __always_inline enum tollgate_counter
-socket_verdict(struct xdp_md *ctx, const struct segment *s, struct tollgate_conn *conn)
+__noinline int try_answer(struct xdp_md *ctx, struct tollgate_conn *conn, struct scratch *scratch)
 {
-	__u32 answered = __sync_fetch_and_add(&conn->answered, 0);
-	enum tollgate_counter verdict = TOLLGATE_COUNTER_PASS_SOCKET;
-	struct bpf_sock_tuple tuple = {};
-	struct tcp_sock *tp;
-	struct bpf_sock *sk;
-	__u32 tuple_size;
+	if (!conn || !scratch)
+		return XDP_PASS;
 
-	fill_tuple(s, &tuple, &tuple_size);
-	sk = bpf_skc_lookup_tcp(ctx, &tuple, tuple_size, BPF_F_CURRENT_NETNS, 0);
-	if (!sk)
-		return verdict;
-	tp = sk->state == BPF_TCP_ESTABLISHED ? bpf_skc_to_tcp_sock(sk) : NULL;
-	if (tp && (__s32)(bpf_ntohl(s->tcp->seq) - tp->rcv_nxt) >= 0)
-		verdict = answered == (__u32)tp->bytes_received ? TOLLGATE_COUNTER_DROP_FLOW
-								: TOLLGATE_COUNTER_PASS_OWED;
-	bpf_sk_release(sk);
-	return verdict;
+	const struct arrival *a = &scratch->arrival;
+	struct ruling *ruling = &scratch->ruling;
+	__u32 bytes = a->payload_bytes, index;
+	struct tollgate_template *t;
+
+	scratch->now_ns = bpf_ktime_get_ns();
+	ruling->counter = refuse_to_read(conn, a, scratch->now_ns);
+	if (ruling->counter != TOLLGATE_COUNTER_COUNT)
+		return XDP_PASS;
+	ruling->counter = TOLLGATE_COUNTER_PASS_HEAD;
+	if (!is_length(&bytes, SEGMENT_MAX) ||
+	    bpf_xdp_load_bytes(ctx, a->payload_at, scratch->head, bytes))
+		return XDP_PASS;
+	judge_request(scratch, bytes);
+	if (!is_answer(ruling->counter))
+		return XDP_PASS;
+	index = ruling->template_index;
+	t = bpf_map_lookup_elem(&templates, &index);
+	if (!t || !t->len || t->len > TOLLGATE_ANSWER_MAX) {
+		ruling->counter = TOLLGATE_COUNTER_PASS_LIMITS;
+		return XDP_PASS;
+	}
+	index = check_connection(ctx, conn, scratch, t->len);
+	if (index != TOLLGATE_COUNTER_COUNT) {
+		ruling->counter = index;
+		return XDP_PASS;
+	}
+	tell_of(scratch, ruling->verdict, ruling->slot);
+	if (scratch->action == TOLLGATE_ACTION_OBSERVE) {
+		ruling->counter = TOLLGATE_COUNTER_OBSERVE_ANSWER;
+		return XDP_PASS;
+	}
+	index = answer(ctx, conn, scratch, t);
+	if (index == XDP_PASS)
+		ruling->counter = TOLLGATE_COUNTER_PASS_PACKET;
+	return index;
 }
 
-/* A segment with data: refused while its account is in penalty and has no credit. */
-static __always_inline int judge_segment(struct xdp_md *ctx, const struct segment *s,
-					 const struct tollgate_settings *set, __u32 action)
+/* The client will send it again. */
+static __always_inline int hold(void)
 {
-	struct tollgate_event event = { .verdict = TOLLGATE_PENALTY_FLOW, .action = action };
-	struct tollgate_flow_key key;
-	struct tollgate_conn *conn;
-	struct tollgate_slot *slot;
-	enum tollgate_counter verdict;
-	enum credit credit;
-	__u64 now_ns, until_ns;
-
-	segment_flow_key(s, &key);
-	conn = find_conn(&key);
-	if (!conn)
-		return pass(TOLLGATE_COUNTER_PASS_NOT_ENROLLED);
-	slot = find_slot(conn);
-	if (!slot)
-		return pass(TOLLGATE_COUNTER_PASS_NOT_BOUND);
-	until_ns = READ_ONCE(slot->drop_until_ns);
-	now_ns = until_ns ? bpf_ktime_get_ns() : 0;
-	if (until_ns <= now_ns)
-		return pass(TOLLGATE_COUNTER_PASS_NO_PENALTY);
-	if (agent_is_gone(set, now_ns))
-		return pass(TOLLGATE_COUNTER_PASS_STALE);
-	credit = slot_credit(slot, now_ns);
-	if (credit != CREDIT_NONE)
-		return pass(credit == CREDIT_BUSY ? TOLLGATE_COUNTER_PASS_BUSY
-						  : TOLLGATE_COUNTER_PASS_CREDIT);
-	verdict = socket_verdict(ctx, s, conn);
-	if (verdict != TOLLGATE_COUNTER_DROP_FLOW)
-		return pass(verdict);
-
-	event.at_ns = now_ns;
-	__builtin_memcpy(event.client_be32, key.client_be32, sizeof(event.client_be32));
-	event.client_port_be16 = key.client_port_be16;
-	event.local_port_be16 = key.local_port_be16;
-	event.slot = READ_ONCE(conn->slot);
-	tell(set, &event);
-	if (action == TOLLGATE_ACTION_OBSERVE)
-		return pass(TOLLGATE_COUNTER_OBSERVE_FLOW);
-	__sync_fetch_and_add(&slot->xdp_dropped, 1);
-	__sync_fetch_and_add(&conn->dropped, 1);
-	count(TOLLGATE_COUNTER_DROP_FLOW);
+	count(TOLLGATE_COUNTER_HELD_DATA);
 	return XDP_DROP;
 }
 
-SEC("xdp")
-int edge(struct xdp_md *ctx)
+/* Data while an answer is pending: what is older passes, the answered request is answered again. */
+static __always_inline int on_data_while_pending(struct xdp_md *ctx, struct tollgate_conn *conn,
+						 struct scratch *scratch)
+{
+	const struct tollgate_shift *shift = &conn->shift;
+	struct tollgate_deltas in = tollgate_deltas_of(shift->in_deltas, shift->in_pos);
+	__u32 start = tollgate_in_border(&in);
+
+	if (!tollgate_is_before(start, scratch->arrival.end))
+		return pass_translated(ctx, conn, scratch);
+	if (tollgate_is_before(start, scratch->arrival.seq))
+		return hold();
+	return repeat_answer(ctx, conn, scratch);
+}
+
+/* It starts before swallowed bytes and goes on behind their beginning: no number fits both parts. */
+static __always_inline bool is_across(const struct tollgate_conn *conn, const struct arrival *a)
+{
+	const struct tollgate_shift *shift = &conn->shift;
+	struct tollgate_deltas in = tollgate_deltas_of(shift->in_deltas, shift->in_pos);
+
+	return in.before != in.after && tollgate_is_before(a->seq, in.pos) &&
+	       tollgate_is_before(in.pos, a->end);
+}
+
+static __always_inline void note_data(struct tollgate_conn *conn, const struct arrival *a)
+{
+	struct tollgate_shift *shift = &conn->shift;
+
+	if (!(shift->state & TOLLGATE_SHIFT_ORDERED) || tollgate_is_before(shift->in_end, a->end))
+		shift->in_end = a->end;
+	if (!(shift->state & TOLLGATE_SHIFT_ORDERED))
+		WRITE_ONCE(shift->state, shift->state | TOLLGATE_SHIFT_ORDERED);
+}
+
+/* Refuse by dropping. XDP_PASS, with the reason counted, if that may not be. */
+static __always_inline int try_drop(struct xdp_md *ctx, struct tollgate_conn *conn,
+				    struct scratch *scratch)
+{
+	enum tollgate_counter why = judge_penalty(ctx, conn, scratch);
+
+	if (why != TOLLGATE_COUNTER_DROP_FLOW)
+		return pass(why);
+	tell_of(scratch, TOLLGATE_PENALTY_FLOW, READ_ONCE(conn->slot));
+	if (scratch->action == TOLLGATE_ACTION_OBSERVE)
+		return pass(TOLLGATE_COUNTER_OBSERVE_FLOW);
+	count_drop(conn);
+	count(why);
+	return XDP_DROP;
+}
+
+/* Whether requests are answered in place rather than dropped. */
+static __always_inline bool is_answering(const struct scratch *scratch)
+{
+	const struct tollgate_settings *set = find_settings();
+
+	return set && READ_ONCE(set->is_answering) &&
+	       (scratch->action == TOLLGATE_ACTION_ANSWER ||
+		scratch->action == TOLLGATE_ACTION_OBSERVE);
+}
+
+/* Refuse what may be refused: XDP_PASS if nothing may. */
+static __always_inline int judge_data(struct xdp_md *ctx, struct tollgate_conn *conn,
+				      struct scratch *scratch, bool is_native)
+{
+	int verdict;
+
+	if (!scratch->arrival.payload_bytes || scratch->action == TOLLGATE_ACTION_OFF)
+		return XDP_PASS;
+	if (!is_native || !is_answering(scratch))
+		return try_drop(ctx, conn, scratch);
+	verdict = try_answer(ctx, conn, scratch);
+	if (verdict == XDP_PASS)
+		count(scratch->ruling.counter);
+	return verdict;
+}
+
+/* Data, or the client's end. The claim is held. */
+static __always_inline int on_claimed_data(struct xdp_md *ctx, struct tollgate_conn *conn,
+					   struct scratch *scratch, bool is_native)
+{
+	int verdict;
+
+	if (is_shifted(conn)) {
+		note_arrival(conn, &scratch->arrival);
+		forget_positions(conn, &scratch->arrival);
+		if (conn->shift.pending_len)
+			return on_data_while_pending(ctx, conn, scratch);
+		if (is_across(conn, &scratch->arrival))
+			return hold();
+	}
+	verdict = judge_data(ctx, conn, scratch, is_native);
+	if (verdict != XDP_PASS)
+		return verdict;
+	note_data(conn, &scratch->arrival);
+	return pass_translated(ctx, conn, scratch);
+}
+
+static __always_inline int claim_and_work(struct xdp_md *ctx, struct tollgate_conn *conn,
+					  struct scratch *scratch, bool is_native)
+{
+	int verdict;
+
+	if (!claim(conn))
+		return hold();
+	verdict = on_claimed_data(ctx, conn, scratch, is_native);
+	unclaim(conn);
+	return verdict;
+}
+
+__noinline int on_native_data(struct xdp_md *ctx, struct tollgate_conn *conn,
+			      struct scratch *scratch)
+{
+	return conn && scratch ? claim_and_work(ctx, conn, scratch, true) : XDP_PASS;
+}
+
+/* Without what answers, so that the verifier need not look at it twice. */
+__noinline int on_generic_data(struct xdp_md *ctx, struct tollgate_conn *conn,
+			       struct scratch *scratch)
+{
+	return conn && scratch ? claim_and_work(ctx, conn, scratch, false) : XDP_PASS;
+}
+
+/* A segment of an enrolled flow. */
+static __always_inline int on_segment(struct xdp_md *ctx, const struct segment *s,
+				      struct tollgate_conn *conn, struct scratch *scratch,
+				      bool is_native)
+{
+	struct arrival *a = &scratch->arrival;
+
+	read_segment(ctx, s, a);
+	if (a->flags & TCP_RST && !is_shifted(conn))
+		return XDP_PASS;
+	if (READ_ONCE(conn->flags) & TOLLGATE_CONN_POISONED)
+		return a->payload_bytes && scratch->action != TOLLGATE_ACTION_OFF
+			       ? try_drop(ctx, conn, scratch)
+			       : XDP_PASS;
+	if (!(a->payload_bytes || a->flags & TCP_FIN) && !is_shifted(conn))
+		return XDP_PASS;
+	if (!read_arrival_options(ctx, scratch, a))
+		return pass(TOLLGATE_COUNTER_PASS_ODD);
+	if (a->flags & TCP_RST || !(a->payload_bytes || a->flags & TCP_FIN))
+		return on_bare_segment(ctx, conn, scratch);
+	return is_native ? on_native_data(ctx, conn, scratch) : on_generic_data(ctx, conn, scratch);
+}
+
+/*
+ * A new connection on the addresses of an old one. The old record must not translate it: if no
+ * socket lives there any more, it is dead; the agent gives it back later.
+ */
+static __always_inline void forget_dead(struct xdp_md *ctx, const struct segment *s)
+{
+	struct tollgate_flow_key key;
+	struct tollgate_conn *conn;
+
+	segment_flow_key(s, &key);
+	if (!is_hinted(&key))
+		return;
+	conn = find_conn(&key);
+	if (conn && !has_live_socket(ctx, &key, s->is_ip6))
+		__sync_fetch_and_or(&conn->flags, TOLLGATE_CONN_DEAD);
+}
+
+/* A function of its own, since what it keeps on the stack would be there for data too. */
+static __noinline int on_syn(struct xdp_md *ctx, const struct segment *s,
+			     const struct tollgate_settings *set, __u32 action)
+{
+	int verdict = action == TOLLGATE_ACTION_OFF ? XDP_PASS : judge_syn(ctx, s, set, action);
+
+	if (verdict == XDP_PASS)
+		forget_dead(ctx, s);
+	return verdict;
+}
+
+static __always_inline int on_enrolled(struct xdp_md *ctx, const struct segment *s,
+				       const struct cursor *cursor,
+				       const struct tollgate_flow_key *key, __u32 action,
+				       bool is_native)
+{
+	struct tollgate_conn *conn = find_conn(key);
+	struct scratch *scratch = find_scratch();
+	int payload_bytes = segment_payload_bytes(s);
+
+	if (!conn || !scratch)
+		return payload_bytes > 0 ? pass(TOLLGATE_COUNTER_PASS_NOT_ENROLLED) : XDP_PASS;
+	if (payload_bytes < 0)
+		return XDP_PASS;
+	if (segment_is_cut(s, cursor))
+		return pass(TOLLGATE_COUNTER_PASS_ODD);
+	scratch->key = *key;
+	scratch->action = action;
+	return on_segment(ctx, s, conn, scratch, is_native);
+}
+
+static __always_inline int on_frame(struct xdp_md *ctx, bool is_native)
 {
 	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
 	const struct tollgate_settings *set;
+	struct tollgate_flow_key key;
 	struct segment s = {};
 	enum parsed parsed = parse_frame(&cursor, &s);
-	__u32 zero = 0, action;
+	__u32 action;
 	__u8 flags;
 
 	if (parsed != PARSED_TCP)
 		return parsed == PARSED_ODD ? pass(TOLLGATE_COUNTER_PASS_ODD) : XDP_PASS;
-	set = bpf_map_lookup_elem(&settings, &zero);
+	set = find_settings();
 	if (!set || !port_is_ours(set, bpf_ntohs(s.tcp->dest)))
 		return XDP_PASS;
-
 	flags = segment_flags(&s);
 	action = READ_ONCE(set->action);
-	if (flags & TCP_RST || action == TOLLGATE_ACTION_OFF)
-		return XDP_PASS;
 	if (flags & TCP_SYN)
-		return flags & TCP_ACK ? XDP_PASS : judge_syn(ctx, &s, set, action);
-	if (segment_payload_bytes(&s) <= 0)
-		return XDP_PASS;
-	if (segment_is_cut(&s, &cursor))
-		return pass(TOLLGATE_COUNTER_PASS_ODD);
-	return judge_segment(ctx, &s, set, action);
+		return flags & (TCP_ACK | TCP_RST) ? XDP_PASS : on_syn(ctx, &s, set, action);
+	segment_flow_key(&s, &key);
+	if (is_hinted(&key))
+		return on_enrolled(ctx, &s, &cursor, &key, action, is_native);
+	return segment_payload_bytes(&s) > 0 && action != TOLLGATE_ACTION_OFF
+		       ? pass(TOLLGATE_COUNTER_PASS_NOT_ENROLLED)
+		       : XDP_PASS;
+}
+
+/* Frames as the driver has them. */
+SEC("xdp")
+int edge(struct xdp_md *ctx)
+{
+	return on_frame(ctx, true);
+}
+
+/* Generic mode sees merged frames with unfinished checksums, so there nothing is answered in place. */
+SEC("xdp")
+int edge_generic(struct xdp_md *ctx)
+{
+	return on_frame(ctx, false);
 }

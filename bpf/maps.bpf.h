@@ -13,7 +13,8 @@
 
 #include "tollgate/abi.h"
 
-#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
+#define READ_ONCE(x)	     (*(const volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, value) (*(volatile typeof(x) *)&(x) = (value))
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -47,6 +48,37 @@ struct {
 } flows SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, TOLLGATE_HINTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} hints SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct tollgate_fingerprint);
+	__type(value, struct tollgate_known_key);
+} fingerprints SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tollgate_template);
+} templates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct tollgate_routes);
+} routes SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
 	__type(key, struct tollgate_source_key);
@@ -72,6 +104,28 @@ struct {
 	__uint(max_entries, 256 * 1024);
 } events SEC(".maps");
 
+/*
+ * A length for a helper: at least 1, at most @max. The verifier learns the least one from a sum, not
+ * from a comparison with 0; and the compiler must not know that it is the number from before.
+ */
+static __always_inline bool is_length(__u32 *length, __u32 max)
+{
+	__u32 n = *length - 1;
+
+	asm volatile("" : "+r"(n));
+	if (n >= max)
+		return false;
+	*length = n + 1;
+	return true;
+}
+
+static __always_inline struct tollgate_settings *find_settings(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&settings, &zero);
+}
+
 static __always_inline void count(enum tollgate_counter counter)
 {
 	__u32 key = counter;
@@ -88,18 +142,23 @@ static __always_inline int pass(enum tollgate_counter why)
 }
 
 /* The agent beats every second. Without an agent nobody lifts a penalty, so none holds. */
-static __always_inline bool agent_is_gone(const struct tollgate_settings *set, __u64 now_ns)
+static __always_inline bool agent_is_gone(__u64 now_ns)
 {
-	__u64 heartbeat_ns = READ_ONCE(set->heartbeat_ns);
+	const struct tollgate_settings *set = find_settings();
+	__u64 heartbeat_ns;
+
+	if (!set)
+		return true;
+	heartbeat_ns = READ_ONCE(set->heartbeat_ns);
 
 	return now_ns > heartbeat_ns && now_ns - heartbeat_ns > READ_ONCE(set->stale_after_ns);
 }
 
 /* Tell the agent of one refusal in `event_every`; it polls, so nobody is woken up. */
-static __always_inline void tell(const struct tollgate_settings *set,
-				 const struct tollgate_event *event)
+static __always_inline void tell(const struct tollgate_event *event)
 {
-	__u32 every = READ_ONCE(set->event_every);
+	const struct tollgate_settings *set = find_settings();
+	__u32 every = set ? READ_ONCE(set->event_every) : 0;
 	struct tollgate_event *record;
 
 	if (!every || bpf_get_prandom_u32() % every)

@@ -57,8 +57,10 @@ struct segment {
 		struct ipv6hdr *ip6;
 	};
 	struct tcphdr *tcp;
+	__u32 vlan; /* TOLLGATE_VLAN_*, or SEGMENT_TWO_TAGS */
 	bool is_ip6;
 };
+#define SEGMENT_TWO_TAGS 0x20000
 
 static __always_inline bool is_vlan(__be16 proto)
 {
@@ -74,6 +76,19 @@ static __always_inline bool parse_vlan(struct cursor *c, __be16 *proto)
 	*proto = tag->proto;
 	c->pos = tag + 1;
 	return true;
+}
+
+static __always_inline bool parse_tags(struct cursor *c, struct segment *s, __be16 *proto)
+{
+	const struct vlan_tag *tag = c->pos;
+
+	if (!parse_vlan(c, proto))
+		return false;
+	s->vlan = TOLLGATE_VLAN_TAGGED | (bpf_ntohs(tag->tci) & TOLLGATE_VLAN_MASK);
+	if (!is_vlan(*proto))
+		return true;
+	s->vlan = SEGMENT_TWO_TAGS;
+	return parse_vlan(c, proto);
 }
 
 static __always_inline enum parsed parse_tcp(struct cursor *c, struct segment *s)
@@ -132,10 +147,8 @@ static __always_inline enum parsed parse_frame(struct cursor *c, struct segment 
 	/* The struct is packed, and a byte at a time is dear: nearly every packet comes through here. */
 	proto = *(__be16 *)((void *)eth + offsetof(struct ethhdr, h_proto));
 	c->pos = eth + 1;
-	if (proto != bpf_htons(ETH_P_IP) && is_vlan(proto)) {
-		if (!parse_vlan(c, &proto) || (is_vlan(proto) && !parse_vlan(c, &proto)))
-			return PARSED_OTHER;
-	}
+	if (proto != bpf_htons(ETH_P_IP) && is_vlan(proto) && !parse_tags(c, s, &proto))
+		return PARSED_OTHER;
 
 	if (proto == bpf_htons(ETH_P_IP))
 		return parse_ip4(c, s);

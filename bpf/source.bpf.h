@@ -65,7 +65,7 @@ static __always_inline int judge_syn(const struct xdp_md *ctx, const struct segm
 	state = source_state(s, set, &flow, now_ns);
 	if (state == SOURCE_WELCOME || !listener_has(&flow, ctx->ingress_ifindex))
 		return pass(TOLLGATE_COUNTER_PASS_SYN);
-	if (agent_is_gone(set, now_ns))
+	if (agent_is_gone(now_ns))
 		return pass(TOLLGATE_COUNTER_PASS_STALE);
 
 	event.verdict = state == SOURCE_DENIED ? TOLLGATE_DENIED : TOLLGATE_PENALTY_SOURCE;
@@ -73,7 +73,7 @@ static __always_inline int judge_syn(const struct xdp_md *ctx, const struct segm
 	__builtin_memcpy(event.client_be32, flow.client_be32, sizeof(event.client_be32));
 	event.client_port_be16 = flow.client_port_be16;
 	event.local_port_be16 = flow.local_port_be16;
-	tell(set, &event);
+	tell(&event);
 	if (action == TOLLGATE_ACTION_OBSERVE)
 		return pass(state == SOURCE_DENIED ? TOLLGATE_COUNTER_OBSERVE_DENIED
 						   : TOLLGATE_COUNTER_OBSERVE_SOURCE);

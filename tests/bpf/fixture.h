@@ -155,13 +155,22 @@ static inline void fixture_assert_counted(struct fastpath *fp,
 				 (int)(after[i] - before[i]));
 }
 
+static inline int fixture_enter_flow(struct fastpath *fp, const struct sockaddr_storage *client,
+				     const struct sockaddr_storage *local, uint32_t *ret_index)
+{
+	const struct fastpath_enrolment enrolment = { .client = client,
+						      .local = local,
+						      .slot = TOLLGATE_NO_SLOT };
+
+	return fastpath_enrol(fp, &enrolment, ret_index);
+}
+
 /* An account without credit and in penalty, and a flow bound to it. */
 static inline uint32_t fixture_enrol(struct fastpath *fp, const struct sockaddr_storage *client,
 				     const struct sockaddr_storage *local)
 {
 	struct tollgate_slot *slot = fastpath_slots(fp);
 	uint64_t now_ns = clock_mono_ns();
-	struct tollgate_conn *conn;
 	uint32_t index;
 
 	slot->generation = 5;
@@ -170,11 +179,16 @@ static inline uint32_t fixture_enrol(struct fastpath *fp, const struct sockaddr_
 	slot->tat_ns = now_ns + 100 * NS_PER_SECOND;
 	slot->drop_until_ns = now_ns + 50 * NS_PER_SECOND;
 	slot->limits_seq = 2;
-	assert_int_equal(fastpath_enrol(fp, client, local, &index), 0);
-	conn = fastpath_conn(fp, index);
-	conn->slot = 0;
-	conn->slot_generation = 5;
-	conn->flags = TOLLGATE_CONN_BOUND;
+	assert_int_equal(fastpath_enrol(fp,
+					&(struct fastpath_enrolment){
+						.client = client,
+						.local = local,
+						.slot = 0,
+						.slot_generation = 5,
+						.flags = TOLLGATE_CONN_BOUND,
+					},
+					&index),
+			 0);
 	return index;
 }
 

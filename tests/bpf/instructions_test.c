@@ -7,7 +7,9 @@
 
 #include <bpf/libbpf.h>
 
+#include "bpf/edge.skel.h"
 #include "bpf/pass.skel.h"
+#include "enforce/fastpath_private.h"
 
 #define TABLE		"tests/bpf/instructions.txt"
 #define GROWTH_PERCENT	10
@@ -70,6 +72,8 @@ static void programs_are_as_large_as_the_table_says(void **state)
 	(void)state;
 	assert_non_null(pass);
 	compare("edge", fastpath_program_fd(fp));
+	compare("edge_generic", fastpath_generic_fd(fp));
+	compare("edge_egress", bpf_program__fd(fp->skel->progs.edge_egress));
 	compare("pass", bpf_program__fd(pass->progs.pass));
 	pass_bpf__destroy(pass);
 	fastpath_close(fp, FASTPATH_REMOVE);

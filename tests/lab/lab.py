@@ -264,7 +264,7 @@ class Pins:
             return None
         conn = bpftool("map", "lookup", "pinned", f"{self.folder}/conns", "key",
                        *hex_bytes(of_hex(flow["value"])[:4]))
-        return struct.unpack_from("=Q", of_hex(conn["value"]), 40)[0]
+        return struct.unpack_from("=Q", of_hex(conn["value"]), 32)[0]
 
     def link_id(self, interface="veth0"):
         return bpftool("link", "show", "pinned", f"{self.folder}/link-{interface}")["id"]

@@ -223,7 +223,7 @@ def test_fastpath_says_what_it_does_and_changes_at_once(edge):
     assert "observe" in said and "until the next start or reload" in said
     Wrk(edge.network, edge.url(), flood.key, seconds=1).result()
     counters = edge.json("fastpath")["counters"]
-    assert counters["observe_flow"] > 0 and counters["drop_flow"] == 0
+    assert counters["observe_answer"] > 0 and counters["answer_rate"] == counters["drop_flow"] == 0
 
     edge.cli("fastpath", "drop")
     Wrk(edge.network, edge.url(), flood.key, seconds=1).result()
@@ -272,7 +272,7 @@ def test_events_come_as_they_happen_and_name_the_account(edge):
     assert len(events) == 3 and follower.returncode == 0
     assert [event["serial"] for event in events] == sorted(event["serial"] for event in events)
     for event in events:
-        assert event["verdict"] == "penalty_flow" and event["account"] == flood.id
+        assert event["verdict"] == "over_rate" and event["account"] == flood.id
 
 
 def test_events_that_were_lost_are_counted(edge):

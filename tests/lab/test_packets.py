@@ -26,7 +26,7 @@ TOLERANCE = 5
 @pytest.fixture
 def edge(make_lab):
     upstream = make_lab.upstream()
-    agent = make_lab.agent(upstream, tiers=TIERS, fastpath={"tolerance": TOLERANCE})
+    agent = make_lab.agent(upstream, tiers=TIERS, fastpath={"action": "drop", "tolerance": TOLERANCE})
     agent.upstream = upstream
     agent.start()
     yield agent
@@ -92,7 +92,7 @@ class Steady:
 def test_who_floods_is_refused_then_dropped_and_the_others_do_not_notice(make_lab, mode):
     upstream = make_lab.nginx()
     agent = make_lab.agent(upstream, tiers=TIERS,
-                           fastpath={"tolerance": TOLERANCE, "mode": mode}).start()
+                           fastpath={"action": "drop", "tolerance": TOLERANCE, "mode": mode}).start()
     assert attached(agent) == [("veth0", mode)]
     flooder, other = agent.account("flood"), agent.account("plain")
     steady = Steady(agent, other)
@@ -118,8 +118,8 @@ def test_observing_counts_and_drops_nothing(make_lab):
                            fastpath={"tolerance": TOLERANCE, "action": "observe"}).start()
     flooder = agent.account("flood")
     result = Wrk(agent.network, agent.url(), flooder.key, seconds=1).result()
-    assert xdp(agent, "observe_flow") > 0
-    assert xdp(agent, "drop_flow") == agent.pins.counter(DROP_FLOW) == 0
+    assert xdp(agent, "observe_answer") > 0
+    assert xdp(agent, "answer_rate") == xdp(agent, "drop_flow") == agent.pins.counter(DROP_FLOW) == 0
     assert agent.show(flooder)["dropped_xdp"] == 0
     refused = agent.metric("tollgate_requests_total", verdict="over_rate", plane="agent")
     assert refused >= result["refused"] > 100, "every request got its answer from the agent"
@@ -130,7 +130,7 @@ def test_an_action_changes_with_a_reload(edge):
     edge.configure(fastpath={"action": "observe"})
     edge.reload()
     assert edge.status()["fastpath"]["action"] == "observe"
-    flood_until(edge, account, lambda: xdp(edge, "observe_flow") > 0, "something to observe")
+    flood_until(edge, account, lambda: xdp(edge, "observe_answer") > 0, "something to observe")
     assert xdp(edge, "drop_flow") == 0
 
 
@@ -139,7 +139,7 @@ def test_a_dropped_flow_goes_on_when_credit_is_back_and_no_byte_is_lost(make_lab
     network = make_lab.network
     host = network.server_address if family == "IPv4" else f"[{network.server_address6}]"
     upstream = make_lab.upstream()
-    agent = make_lab.agent(upstream, tiers=TIERS, fastpath={"tolerance": TOLERANCE})
+    agent = make_lab.agent(upstream, tiers=TIERS, fastpath={"action": "drop", "tolerance": TOLERANCE})
     agent.configure(listeners=[dict(agent.config["listeners"][0], address=f"{host}:{agent.port}")])
     agent.address = (host.strip("[]"), agent.port)
     agent.start()
@@ -318,7 +318,7 @@ def test_an_entitled_request_on_an_open_connection_lifts_a_sources_penalty(edge,
 
 def test_a_trusted_proxy_is_never_shut_out(make_lab, addresses):
     agent = make_lab.agent(make_lab.upstream(), tiers=TIERS, trusted_proxies=[addresses[0]],
-                           fastpath={"tolerance": TOLERANCE}).start()
+                           fastpath={"action": "drop", "tolerance": TOLERANCE}).start()
     for _ in range(5 * TOLERANCE):
         assert knock(agent, "unknown-key-0123456789", addresses[0], timeout=10) == 401
     assert agent.pins.counter(DROP_SOURCE) == 0
@@ -327,7 +327,7 @@ def test_a_trusted_proxy_is_never_shut_out(make_lab, addresses):
 
 def test_a_full_flow_table_costs_nothing_but_drops(make_lab):
     agent = make_lab.agent(make_lab.upstream(), tiers=TIERS,
-                           fastpath={"tolerance": TOLERANCE, "max_flows": 2}).start()
+                           fastpath={"action": "drop", "tolerance": TOLERANCE, "max_flows": 2}).start()
     account, other = agent.account("hourly"), agent.account("plain")
     connections = [agent.connect() for _ in range(6)]
     statuses = [connection.request(key=account.key).status for connection in connections]

@@ -54,14 +54,15 @@ static json_t *json_account(const struct admin_request *r, const struct store_ac
 				usage_quota_period(limits.quota_period, limits.quota_span,
 						   clock_wall_ms(), &period_end_ms));
 	json = json_pack(
-		"{s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "id",
-		id, "tier", account->tier, "status", store_status_word(account->status), "held",
-		account->is_held, "entitled", limits.state == TOLLGATE_SLOT_OPEN, "customer",
-		account->customer, "subscription", account->subscription, "label", account->label,
-		"created", admin_time(account->created_ms), "quota", (json_int_t)limits.quota_limit,
-		"quota_used", (json_int_t)used, "concurrent",
+		"{s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+		"id", id, "tier", account->tier, "status", store_status_word(account->status),
+		"held", account->is_held, "entitled", limits.state == TOLLGATE_SLOT_OPEN,
+		"customer", account->customer, "subscription", account->subscription, "label",
+		account->label, "created", admin_time(account->created_ms), "quota",
+		(json_int_t)limits.quota_limit, "quota_used", (json_int_t)used, "concurrent",
 		(json_int_t)read_word(&slot->concurrency), "refused_agent",
-		(json_int_t)read_word(&slot->refused), "dropped_xdp",
+		(json_int_t)read_word(&slot->refused), "refused_xdp",
+		(json_int_t)read_word(&slot->xdp_refused), "dropped_xdp",
 		(json_int_t)read_word(&slot->xdp_dropped), "penalty",
 		read_word(&slot->drop_until_ns) > now_ns);
 	add_subscription(json, account, &limits);

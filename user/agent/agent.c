@@ -27,6 +27,7 @@
 #define TICK_MS	 1000
 #define BPFFS	 "/sys/fs/bpf"
 #define WHY_SIZE 512
+#define SWEEP_MS 3000
 
 void agent_loaded(struct agent *agent)
 {
@@ -135,6 +136,19 @@ void agent_close(struct agent *agent)
 	uv_close((uv_handle_t *)&agent->drain_end, NULL);
 }
 
+/* Connections on which XDP has answered are translated to their end, if that comes soon. */
+static void close_fastpath(struct agent *agent)
+{
+	uint32_t left;
+
+	if (!agent->fastpath)
+		return;
+	left = fastpath_sweep_all(agent->fastpath, SWEEP_MS);
+	if (left)
+		log_info("fast path: %u connections that it answered on are not quite over", left);
+	fastpath_close(agent->fastpath, FASTPATH_DETACH);
+}
+
 static void free_all(struct agent *agent)
 {
 	uv_run(&agent->loop, UV_RUN_DEFAULT);
@@ -145,7 +159,7 @@ static void free_all(struct agent *agent)
 	events_free(agent->events);
 	lists_free(agent->lists);
 	slots_done(&agent->slots);
-	fastpath_close(agent->fastpath, FASTPATH_DETACH);
+	close_fastpath(agent);
 	crypto_hmac_free(agent->pepper);
 	free(agent->key_prefix);
 	ruleset_unref(agent->rules);
@@ -196,6 +210,7 @@ static void on_tick(uv_timer_t *timer)
 
 	if (agent->fastpath) {
 		fastpath_beat(agent->fastpath, clock_mono_ns());
+		fastpath_sweep(agent->fastpath);
 		events_take(agent->events);
 	}
 	if (agent->phase == AGENT_RUNNING) {
@@ -308,6 +323,7 @@ static int open_fastpath(struct agent *agent)
 		err = fastpath_attach(agent->fastpath, &wanted, agent->fastpath_why,
 				      sizeof(agent->fastpath_why));
 	free(listeners);
+	answering_prepare(agent, &agent->rules->config->tiers);
 	if (!err)
 		return 0;
 	if (config->fastpath.required) {

@@ -94,6 +94,12 @@ void flush_finally(struct agent *agent); /* then agent_close() */
 /* See admin.h; @done is called once all workers go by the new rules, if 0 is returned. */
 int reload(struct agent *agent, struct buf *messages, void (*done)(void *arg), void *arg);
 
+/* answering.c */
+void answering_prepare(struct agent *agent, struct tiers *fresh); /* before @fresh are in use */
+void answering_give_back(struct agent *agent, const struct tiers *old, const struct tiers *fresh);
+void answering_stop(struct agent *agent);
+void answering_start(struct agent *agent); /* by the rules that are current */
+
 /* lend.c */
 int lend_open_admin(struct agent *agent); /* 0 or a negative errno, after a message */
 

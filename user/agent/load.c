@@ -137,11 +137,13 @@ static void on_loaded(void *arg, int err)
 	agent->not_ready[0] = '\0';
 	agent->phase = AGENT_RUNNING;
 	agent->gate.mirror = agent->mirror;
+	mirror_set_fastpath(agent->mirror, agent->fastpath);
 	__atomic_store_n(&agent->gate.is_current, true, __ATOMIC_RELAXED);
 	__atomic_store_n(&agent->gate.is_loaded, true, __ATOMIC_RELEASE);
 	/* XDP's lists are filled, as everything is: now it may act. */
 	if (agent->fastpath)
 		fastpath_set_action(agent->fastpath, agent->rules->config->fastpath.action);
+	answering_start(agent);
 	listing_loaded(agent);
 	log_info("loaded %" PRIu64 " keys of %" PRIu64 " accounts in %" PRIu64 " ms",
 		 mirror_keys(agent->mirror), mirror_accounts(agent->mirror),

@@ -15,6 +15,7 @@
 
 /* Who waits for the workers to go by the new rules. */
 struct waiter {
+	struct agent *agent;
 	unsigned workers; /* that have not answered, and one for reload() itself */
 	void (*done)(void *arg);
 	void *arg;
@@ -28,6 +29,7 @@ static void on_rules_set(void *arg, int err)
 		log_error("reload: a worker is short of memory and keeps the old rules");
 	if (--waiter->workers)
 		return;
+	answering_start(waiter->agent);
 	waiter->done(waiter->arg);
 	free(waiter);
 }
@@ -41,12 +43,12 @@ static void give_rules(struct agent *agent, struct ruleset *fresh, struct waiter
 	on_rules_set(waiter, 0);
 }
 
-static struct waiter *waiter_new(void (*done)(void *arg), void *arg)
+static struct waiter *waiter_new(struct agent *agent, void (*done)(void *arg), void *arg)
 {
 	struct waiter *waiter = calloc(1, sizeof(*waiter));
 
 	if (waiter)
-		*waiter = (struct waiter){ .done = done, .arg = arg };
+		*waiter = (struct waiter){ .agent = agent, .done = done, .arg = arg };
 	return waiter;
 }
 
@@ -117,21 +119,26 @@ static void name_what_needs_a_restart(const struct config *old, const struct con
 int reload(struct agent *agent, struct buf *messages, void (*done)(void *arg), void *arg)
 {
 	struct ruleset *old = agent->rules, *fresh;
-	struct waiter *waiter = waiter_new(done, arg);
+	struct waiter *waiter = waiter_new(agent, done, arg);
 	int err = waiter ? prepare(agent, messages, &fresh) : -ENOMEM;
 
 	if (err) {
 		free(waiter);
 		return err;
 	}
+	answering_stop(agent);
+	answering_prepare(agent, &fresh->config->tiers);
 	if (agent->mirror)
 		err = mirror_set_tiers(agent->mirror, &fresh->config->tiers, clock_wall_ms(),
 				       clock_mono_ns());
 	if (err) {
+		answering_give_back(agent, &fresh->config->tiers, agent->tiers);
+		answering_start(agent);
 		ruleset_unref(fresh);
 		free(waiter);
 		return err;
 	}
+	answering_give_back(agent, agent->tiers, &fresh->config->tiers);
 	name_what_needs_a_restart(old->config, fresh->config, messages);
 	agent->rules = fresh;
 	agent->tiers = &fresh->config->tiers;

@@ -86,7 +86,7 @@ json_t *status_fastpath(void *arg)
 			 "action",
 			 agent->fastpath ? action_word(fastpath_action(agent->fastpath)) : "off",
 			 "why", agent->fastpath_why, "flows",
-			 (json_int_t)(agent->fastpath ? fastpath_flow_count(agent->fastpath) : 0),
+			 (json_int_t)(agent->fastpath ? fastpath_enrolled(agent->fastpath) : 0),
 			 "interfaces", interfaces, "counters", counters);
 }
 
@@ -112,6 +112,20 @@ json_t *status_json(void *arg)
 			 status_fastpath(agent), "stripe", billing_status(agent->billing));
 }
 
+/* What XDP counts that is a verdict. */
+static const struct {
+	enum tollgate_verdict verdict;
+	enum tollgate_counter counter;
+} xdp_verdicts[] = {
+	{ TOLLGATE_PENALTY_FLOW, TOLLGATE_COUNTER_DROP_FLOW },
+	{ TOLLGATE_PENALTY_SOURCE, TOLLGATE_COUNTER_DROP_SOURCE },
+	{ TOLLGATE_DENIED, TOLLGATE_COUNTER_DROP_DENIED },
+	{ TOLLGATE_OVER_RATE, TOLLGATE_COUNTER_ANSWER_RATE },
+	{ TOLLGATE_OVER_QUOTA, TOLLGATE_COUNTER_ANSWER_QUOTA },
+	{ TOLLGATE_INACTIVE, TOLLGATE_COUNTER_ANSWER_INACTIVE },
+	{ TOLLGATE_REVOKED_KEY, TOLLGATE_COUNTER_ANSWER_REVOKED },
+};
+
 static void write_requests(struct metrics *m, const struct proxy_counters *sum, const uint64_t *xdp)
 {
 	metrics_family(m, "tollgate_requests_total", "counter",
@@ -121,12 +135,9 @@ static void write_requests(struct metrics *m, const struct proxy_counters *sum, 
 			metrics_sample(m, "verdict", verdict_labels[i], "plane", "agent",
 				       sum->verdicts[i]);
 	}
-	metrics_sample(m, "verdict", verdict_labels[TOLLGATE_PENALTY_FLOW], "plane", "xdp",
-		       xdp[TOLLGATE_COUNTER_DROP_FLOW]);
-	metrics_sample(m, "verdict", verdict_labels[TOLLGATE_PENALTY_SOURCE], "plane", "xdp",
-		       xdp[TOLLGATE_COUNTER_DROP_SOURCE]);
-	metrics_sample(m, "verdict", verdict_labels[TOLLGATE_DENIED], "plane", "xdp",
-		       xdp[TOLLGATE_COUNTER_DROP_DENIED]);
+	for (unsigned i = 0; i < sizeof(xdp_verdicts) / sizeof(xdp_verdicts[0]); i++)
+		metrics_sample(m, "verdict", verdict_labels[xdp_verdicts[i].verdict], "plane",
+			       "xdp", xdp[xdp_verdicts[i].counter]);
 	metrics_family(m, "tollgate_xdp_packets_total", "counter",
 		       "What the kernel's program did with packets to our ports, and why.");
 	for (unsigned i = 0; i < TOLLGATE_COUNTER_COUNT; i++)

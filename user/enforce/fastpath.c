@@ -23,10 +23,15 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/crypto.h"
 #include "base/log.h"
 #include "bpf/edge.skel.h"
 
 #define KERNEL_BTF "/sys/kernel/btf/vmlinux"
+
+#define TEMPLATES_BYTES (FASTPATH_SETS * TOLLGATE_TEMPLATE_SET * sizeof(struct tollgate_template))
+#define ROUTES_BYTES	(2 * sizeof(struct tollgate_routes))
+#define HINTS_BYTES	(TOLLGATE_HINTS * sizeof(__u64))
 
 /* What the verifier said last, for the sentence; only the thread that opens writes it. */
 static _Thread_local char verifier_words[256];
@@ -201,19 +206,60 @@ static int map_memory(struct bpf_map *map, size_t bytes, void **ret_memory, char
 static int map_all(struct fastpath *fp, const struct fastpath_config *config, char *ret_why,
 		   size_t why_size)
 {
-	int err;
+	const struct {
+		struct bpf_map *map;
+		size_t bytes;
+		void **memory;
+	} maps[] = {
+		{ fp->skel->maps.slots, config->max_accounts * sizeof(*fp->slots),
+		  (void **)&fp->slots },
+		{ fp->skel->maps.conns, config->max_flows * sizeof(*fp->conns),
+		  (void **)&fp->conns },
+		{ fp->skel->maps.settings, sizeof(*fp->settings), (void **)&fp->settings },
+		{ fp->skel->maps.templates, TEMPLATES_BYTES, (void **)&fp->templates },
+		{ fp->skel->maps.routes, ROUTES_BYTES, (void **)&fp->routes },
+		{ fp->skel->maps.hints, HINTS_BYTES, (void **)&fp->hints },
+	};
+	int err = 0;
 
-	fp->slots_bytes = (size_t)config->max_accounts * sizeof(*fp->slots);
-	fp->conns_bytes = (size_t)config->max_flows * sizeof(*fp->conns);
-	err = map_memory(fp->skel->maps.slots, fp->slots_bytes, (void **)&fp->slots, ret_why,
-			 why_size);
-	if (!err)
-		err = map_memory(fp->skel->maps.conns, fp->conns_bytes, (void **)&fp->conns,
-				 ret_why, why_size);
-	if (!err)
-		err = map_memory(fp->skel->maps.settings, sizeof(*fp->settings),
-				 (void **)&fp->settings, ret_why, why_size);
+	fp->slots_bytes = maps[0].bytes;
+	fp->conns_bytes = maps[1].bytes;
+	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]) && !err; i++)
+		err = map_memory(maps[i].map, maps[i].bytes, maps[i].memory, ret_why, why_size);
 	return err;
+}
+
+static void unmap(void *memory, size_t bytes)
+{
+	if (memory)
+		munmap(memory, bytes);
+}
+
+static void unmap_all(struct fastpath *fp)
+{
+	unmap(fp->slots, fp->slots_bytes);
+	unmap(fp->conns, fp->conns_bytes);
+	unmap(fp->settings, sizeof(*fp->settings));
+	unmap(fp->templates, TEMPLATES_BYTES);
+	unmap(fp->routes, ROUTES_BYTES);
+	unmap(fp->hints, HINTS_BYTES);
+}
+
+/* The tables of our own, drawn up from what was pinned. */
+static int make_tables(struct fastpath *fp, const struct fastpath_config *config)
+{
+	__u64 *secret = fp->settings->fingerprint;
+	int err = 0;
+
+	if (!secret[0] && !secret[1])
+		err = crypto_random(secret, sizeof(fp->settings->fingerprint));
+	if (!err)
+		err = fastpath_keys_init(&fp->keys);
+	if (err)
+		return err;
+	fastpath_set_answering(fp, false);
+	fastpath_sets_init(&fp->sets);
+	return fastpath_flows_init(fp, config->max_flows);
 }
 
 static int on_ring_record(void *arg, void *data, size_t size)
@@ -253,10 +299,10 @@ static int set_up(struct fastpath *fp, const struct fastpath_config *config, cha
 	if (!fp->ring)
 		return fastpath_refuse(ret_why, why_size, -errno,
 				       "the ring of events cannot be mapped: %s", strerror(errno));
-	err = fastpath_flows_init(&fp->flows, config->max_flows);
+	err = make_tables(fp, config);
 	if (err)
-		return fastpath_refuse(ret_why, why_size, err, "no memory for %u flows",
-				       config->max_flows);
+		return fastpath_refuse(ret_why, why_size, err, "tables for %u flows: %s",
+				       config->max_flows, strerror(-err));
 	return 0;
 }
 
@@ -274,7 +320,7 @@ int fastpath_open(const struct fastpath_config *config, struct fastpath **ret_fa
 	fp = calloc(1, sizeof(*fp));
 	if (!fp)
 		return fastpath_refuse(ret_why, why_size, -ENOMEM, "no memory");
-	fp->lock_fd = -1;
+	fp->lock_fd = fp->flows.diag_fd = -1;
 	fp->mode = config->mode;
 	libbpf_set_print(on_libbpf_print);
 	err = set_up(fp, config, ret_why, why_size);
@@ -304,6 +350,11 @@ bool fastpath_was_pinned(const struct fastpath *fp)
 int fastpath_program_fd(const struct fastpath *fp)
 {
 	return bpf_program__fd(fp->skel->progs.edge);
+}
+
+int fastpath_generic_fd(const struct fastpath *fp)
+{
+	return bpf_program__fd(fp->skel->progs.edge_generic);
 }
 
 void fastpath_set_action(struct fastpath *fp, enum tollgate_action action)
@@ -374,12 +425,8 @@ void fastpath_close(struct fastpath *fp, enum fastpath_end end)
 	}
 	fastpath_flows_done(&fp->flows);
 	ring_buffer__free(fp->ring);
-	if (fp->slots)
-		munmap(fp->slots, fp->slots_bytes);
-	if (fp->conns)
-		munmap(fp->conns, fp->conns_bytes);
-	if (fp->settings)
-		munmap(fp->settings, sizeof(*fp->settings));
+	fastpath_keys_done(&fp->keys);
+	unmap_all(fp);
 	edge_bpf__destroy(fp->skel);
 	if (fp->lock_fd >= 0)
 		close(fp->lock_fd);

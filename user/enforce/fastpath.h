@@ -16,10 +16,12 @@
 #include <sys/socket.h>
 
 #include "base/cidr.h"
+#include "base/text.h"
 #include "tollgate/abi.h"
 #include "tollgate/lists.h"
 
 struct fastpath;
+struct mirror;
 
 enum fastpath_mode {
 	FASTPATH_NONE, /* no BPF at all */
@@ -89,24 +91,82 @@ enum tollgate_action fastpath_action(const struct fastpath *fp);
 /* Tell the kernel's half that the agent lives; once a second. */
 void fastpath_beat(struct fastpath *fp, uint64_t now_ns);
 
+/* A connection that is to be enrolled, and what XDP must know of it. */
+struct fastpath_enrolment {
+	const struct sockaddr_storage *client, *local;
+	uint32_t slot, slot_generation; /* that it is bound to, or TOLLGATE_NO_SLOT */
+	uint32_t answered;		/* see struct tollgate_conn */
+	uint32_t flags;			/* TOLLGATE_CONN_BOUND, TOLLGATE_CONN_POISONED */
+	uint8_t rcv_wscale, snd_wscale; /* of the socket */
+};
+
 /*
  * Enrol a connection, from any worker. 0 and its record's index; -ENOSPC when the tables are full
  * (the connection goes on without fast path); -ENOTSUP for addresses that are not IP.
  */
-int fastpath_enrol(struct fastpath *fp, const struct sockaddr_storage *client,
-		   const struct sockaddr_storage *local, uint32_t *ret_conn_index);
+int fastpath_enrol(struct fastpath *fp, const struct fastpath_enrolment *enrolment,
+		   uint32_t *ret_conn_index);
 
 /* The record of an enrolled connection; what the agent may write is said in abi.h. */
 struct tollgate_conn *fastpath_conn(struct fastpath *fp, uint32_t conn_index);
 
 /*
- * Forget a connection whose socket was closed. While answers in place are off a flow has no shift
- * and is forgotten at once. Any worker.
+ * Before a connection is closed unasked: from now on XDP answers nothing new on it. False, and
+ * nothing has changed, if XDP has answered since @since_ns: the connection is not idle. Any worker.
+ */
+bool fastpath_claim(struct fastpath *fp, uint32_t conn_index, uint64_t since_ns);
+
+/*
+ * A connection's socket was closed. One that was never answered on in place is forgotten at once,
+ * others when the kernel has no socket for it any more (fastpath_sweep). Any worker.
  */
 void fastpath_forget(struct fastpath *fp, uint32_t conn_index);
 
-/* Connections that are enrolled now. */
-uint32_t fastpath_flow_count(struct fastpath *fp);
+/* Forget connections that are over; every second, by the control loop. How many are left. */
+uint32_t fastpath_sweep(struct fastpath *fp);
+
+/* The same until none is left but those in TIME_WAIT, for at most @wait_ms. How many are left. */
+uint32_t fastpath_sweep_all(struct fastpath *fp, uint64_t wait_ms);
+
+/* How many connections are enrolled, those that are over but not forgotten among them. */
+uint32_t fastpath_enrolled(struct fastpath *fp);
+
+/*
+ * Tell XDP whose key this is, as @mirror knows it now; from a registered thread that has seen it. A
+ * key that will be revoked at a known time is not told of. Cheap if XDP knows it already.
+ */
+void fastpath_know_key(struct fastpath *fp, const struct mirror *mirror, struct text key,
+		       const uint8_t hash[32], uint64_t wall_ms);
+
+/* The key's, or all of the account's, meaning has changed: XDP asks the agent again. */
+void fastpath_forget_key(struct fastpath *fp, const uint8_t hash[32]);
+void fastpath_forget_keys_of(struct fastpath *fp, uint32_t slot);
+
+/*
+ * Templates, see abi.h. A set given back keeps its bytes for three minutes at least, since answers may
+ * be sent again. fastpath_take_set() returns TOLLGATE_NO_ANSWERS when none is free. Control loop.
+ */
+uint32_t fastpath_take_set(struct fastpath *fp, uint64_t now_ns);
+void fastpath_give_set(struct fastpath *fp, uint32_t set, uint64_t now_ns);
+
+/* A refusal's bytes; @at: offsets of the last digit of its number, or 0. Before the set is used. */
+void fastpath_put_template(struct fastpath *fp, uint32_t set, unsigned kind, struct text bytes,
+			   const uint16_t at[2]);
+
+/* A route as XDP knows it; @cost 0: XDP leaves its requests to the agent. */
+struct fastpath_route {
+	struct text path;
+	uint32_t cost;
+};
+
+/*
+ * The routes from now on, longest path first. False: there are more than XDP has room for, and it
+ * answers nothing. Control loop.
+ */
+bool fastpath_set_routes(struct fastpath *fp, const struct fastpath_route *routes, unsigned count);
+
+/* Whether the agent knows every key and every route: without, nothing is answered in place. */
+void fastpath_set_answering(struct fastpath *fp, bool is_answering);
 
 /* Drop SYNs of @client (an IPv6 address stands for its /64) until @until_ns. 0 or -ENOSPC. */
 int fastpath_penalize_source(struct fastpath *fp, const struct sockaddr_storage *client,

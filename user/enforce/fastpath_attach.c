@@ -160,7 +160,7 @@ static int collect_ports(struct fastpath *fp, const struct fastpath_config *conf
 				continue;
 			snprintf(port->name, sizeof(port->name), "%s", l->interfaces[j]);
 			port->shown.name = port->name;
-			port->link_fd = -1;
+			port->link_fd = port->egress_fd = -1;
 			fp->port_count++;
 		}
 	}
@@ -228,6 +228,11 @@ static bool link_is_on(int fd, int ifindex)
 	       info.xdp.ifindex == (uint32_t)ifindex;
 }
 
+static int program_for(const struct fastpath *fp, enum fastpath_mode mode)
+{
+	return mode == FASTPATH_GENERIC ? fastpath_generic_fd(fp) : fastpath_program_fd(fp);
+}
+
 /* Replace the program in a link pinned by an earlier agent. False: there is none that can be used. */
 static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, int ifindex,
 			  const char *path)
@@ -240,7 +245,7 @@ static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, int i
 		return false;
 	mode = query_mode(ifindex, &program_id);
 	if (link_is_on(fd, ifindex) && mode_fits(fp->mode, mode) &&
-	    bpf_link_update(fd, fastpath_program_fd(fp), NULL) == 0) {
+	    bpf_link_update(fd, program_for(fp, mode), NULL) == 0) {
 		port->link_fd = fd;
 		port->shown.mode = mode;
 		if (mode == FASTPATH_GENERIC && fp->mode == FASTPATH_AUTO)
@@ -259,7 +264,7 @@ static int create_link(struct fastpath *fp, struct fastpath_port *port, int ifin
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts,
 		    .flags = mode == FASTPATH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-	int fd = bpf_link_create(fastpath_program_fd(fp), ifindex, BPF_XDP, &opts);
+	int fd = bpf_link_create(program_for(fp, mode), ifindex, BPF_XDP, &opts);
 
 	if (fd < 0) {
 		snprintf(port->shown.why, sizeof(port->shown.why), "%s mode: %s",
@@ -271,15 +276,12 @@ static int create_link(struct fastpath *fp, struct fastpath_port *port, int ifin
 	return 0;
 }
 
-static int attach_port(struct fastpath *fp, struct fastpath_port *port)
+static int attach_xdp(struct fastpath *fp, struct fastpath_port *port, int ifindex)
 {
-	int ifindex = if_nametoindex(port->name);
 	uint32_t program_id;
 	char path[PATH_MAX];
 	int err;
 
-	if (!ifindex)
-		return refuse_port(port, -ENODEV, "there is no such interface");
 	link_path(fp, port->name, path);
 	if (update_pinned(fp, port, ifindex, path))
 		return 0;
@@ -299,6 +301,17 @@ static int attach_port(struct fastpath *fp, struct fastpath_port *port)
 		return refuse_port(port, err, "the link cannot be pinned");
 	}
 	return 0;
+}
+
+/* Egress first: what XDP shifts must be translated from the first packet on. */
+static int attach_port(struct fastpath *fp, struct fastpath_port *port)
+{
+	int ifindex = if_nametoindex(port->name), err;
+
+	if (!ifindex)
+		return refuse_port(port, -ENODEV, "there is no such interface");
+	err = fastpath_egress_attach(fp, port, ifindex);
+	return err ? err : attach_xdp(fp, port, ifindex);
 }
 
 /* Let go of the interfaces whose pinned links no port of ours stands for. */
@@ -364,6 +377,10 @@ const struct fastpath_interface *fastpath_interface(const struct fastpath *fp, u
 void fastpath_ports_done(struct fastpath *fp, bool detach)
 {
 	for (unsigned i = 0; i < fp->port_count; i++) {
+		if (detach)
+			fastpath_egress_detach(fp, &fp->ports[i]);
+		if (fp->ports[i].egress_fd >= 0)
+			close(fp->ports[i].egress_fd);
 		if (fp->ports[i].link_fd < 0)
 			continue;
 		if (detach)

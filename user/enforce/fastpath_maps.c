@@ -2,9 +2,9 @@
 /*
  * The maps' pins: which maps outlive the agent, and when a pinned one is taken over.
  *
- * Flows and their connection records describe sockets of one process, so every agent makes its own:
- * a successor never meets the records of dead sockets, and two agents that overlap do not share free
- * records. Their pins, which only serve a person's bpftool, are replaced.
+ * Connections on which XDP has answered must be translated to their end, so flows and their records
+ * are taken over, and the templates that a lost answer is sent again from. What the agent draws up
+ * anew is made anew; those pins only serve a person's bpftool.
  */
 #include "enforce/fastpath_private.h"
 
@@ -28,9 +28,13 @@ static const struct map_rule {
 	const char *name;
 	enum keep keep;
 } map_rules[] = {
-	{ "slots", KEEP_ALWAYS },      { "settings", KEEP_ALWAYS },  { "sources", KEEP_FITTING },
-	{ "listeners", KEEP_FITTING }, { "counters", KEEP_FITTING }, { "flows", KEEP_NEVER },
-	{ "conns", KEEP_NEVER },       { "events", KEEP_NEVER },     { "lists", KEEP_NEVER },
+	{ "slots", KEEP_ALWAYS },	{ "settings", KEEP_ALWAYS },
+	{ "sources", KEEP_FITTING },	{ "flows", KEEP_FITTING },
+	{ "conns", KEEP_FITTING },	{ "templates", KEEP_FITTING },
+	{ "listeners", KEEP_FITTING },	{ "counters", KEEP_FITTING },
+	{ "hints", KEEP_NEVER },	{ "routes", KEEP_NEVER },
+	{ "fingerprints", KEEP_NEVER }, { "events", KEEP_NEVER },
+	{ "lists", KEEP_NEVER },
 };
 
 #define MAP_COUNT (sizeof(map_rules) / sizeof(map_rules[0]))
@@ -119,6 +123,11 @@ int fastpath_maps_adopt(struct fastpath *fp, const struct fastpath_config *confi
 		err = bpf_map__set_max_entries(fp->skel->maps.conns, config->max_flows);
 	if (!err)
 		err = bpf_map__set_max_entries(fp->skel->maps.flows, config->max_flows);
+	if (!err)
+		err = bpf_map__set_max_entries(fp->skel->maps.fingerprints, FASTPATH_KEYS);
+	if (!err)
+		err = bpf_map__set_max_entries(fp->skel->maps.templates,
+					       FASTPATH_SETS * TOLLGATE_TEMPLATE_SET);
 	if (err)
 		return fastpath_refuse(ret_why, why_size, err, "the maps' sizes cannot be set: %s",
 				       strerror(-err));

@@ -21,24 +21,60 @@ struct fastpath_port {
 	struct fastpath_interface shown;
 	char name[IF_NAMESIZE]; /* what shown.name points to */
 	int link_fd;		/* owned; -1: not attached */
+	int egress_fd;		/* owned: its link; -1: none, or a filter of clsact */
+	bool has_filter;
 };
 
-/* The free records of `conns` and the keys of those in use. */
+enum record_state {
+	RECORD_FREE,
+	RECORD_LIVE, /* of a connection of ours */
+	RECORD_LEFT, /* closed by us or by an agent before us: translated until its socket is gone */
+};
+
+/* The records of `conns`: which are free, and the keys of those in use. */
 struct fastpath_flows {
 	pthread_mutex_t lock;
 	struct tollgate_flow_key *keys; /* owned; by record */
+	uint8_t *states;		/* owned; enum record_state, by record */
 	uint32_t *free;			/* owned; a stack of records */
-	uint32_t free_count;
+	uint32_t free_count, left_count;
+	uint32_t sweep_at; /* where fastpath_sweep() goes on */
 	uint32_t max;
+	int diag_fd; /* asks the kernel for sockets; or -1 */
+};
+
+#define FASTPATH_SETS 512   /* of templates; one holds those that depend on no tier */
+#define FASTPATH_KEYS 65536 /* fingerprints at most */
+
+/* One fingerprint that XDP knows. */
+struct fastpath_key {
+	uint8_t hash[32]; /* as the mirror knows the key */
+	struct tollgate_fingerprint print;
+	struct tollgate_known_key known;
+	bool is_used;
+};
+
+/* A key's place goes by its hash; another key that falls there takes it over. */
+struct fastpath_keys {
+	pthread_mutex_t lock;
+	struct fastpath_key *places; /* owned; FASTPATH_KEYS */
+};
+
+/* Sets of templates are given out in turn, so that one given back rests as long as can be. */
+struct fastpath_sets {
+	uint64_t free_since_ns[FASTPATH_SETS]; /* UINT64_MAX while it is not free */
 };
 
 struct fastpath {
-	char dir[PATH_MAX / 4];		    /* <bpffs>/tollgate/<instance>/v<ABI> */
-	int lock_fd;			    /* that folder, locked as long as we use it; or -1 */
-	struct edge_bpf *skel;		    /* owned */
-	struct tollgate_slot *slots;	    /* mapped */
-	struct tollgate_conn *conns;	    /* mapped */
-	struct tollgate_settings *settings; /* mapped */
+	char dir[PATH_MAX / 4];		     /* <bpffs>/tollgate/<instance>/v<ABI> */
+	int lock_fd;			     /* that folder, locked as long as we use it; or -1 */
+	struct edge_bpf *skel;		     /* owned */
+	struct tollgate_slot *slots;	     /* mapped */
+	struct tollgate_conn *conns;	     /* mapped */
+	struct tollgate_settings *settings;  /* mapped */
+	struct tollgate_template *templates; /* mapped */
+	struct tollgate_routes *routes;	     /* mapped */
+	uint64_t *hints;		     /* mapped */
 	size_t slots_bytes;
 	size_t conns_bytes;
 	struct ring_buffer *ring; /* owned */
@@ -47,6 +83,8 @@ struct fastpath {
 	enum fastpath_mode mode;
 
 	struct fastpath_flows flows;
+	struct fastpath_keys keys;
+	struct fastpath_sets sets;
 
 	struct fastpath_port *ports; /* owned */
 	unsigned port_count;
@@ -69,12 +107,35 @@ int fastpath_maps_adopt(struct fastpath *fp, const struct fastpath_config *confi
 int fastpath_maps_pin(struct fastpath *fp, char *ret_why, size_t why_size);
 void fastpath_maps_unpin(struct fastpath *fp);
 
-int fastpath_flows_init(struct fastpath_flows *flows, uint32_t max);
+/* Records in use by the adopted maps are left ones; hints are drawn up from them. */
+int fastpath_flows_init(struct fastpath *fp, uint32_t max);
 void fastpath_flows_done(struct fastpath_flows *flows);
+
+/* An address as packets show it: IPv4 mapped. False when it is not IP. */
+bool fastpath_map_address(const struct sockaddr_storage *from, uint32_t to_be32[4],
+			  uint16_t *ret_port_be16);
+
+int fastpath_keys_init(struct fastpath_keys *keys);
+void fastpath_keys_done(struct fastpath_keys *keys);
+
+void fastpath_sets_init(struct fastpath_sets *sets);
+
+/*
+ * Ask the kernel for a connection's socket (sock_diag). 1: there is one, also one that only waits
+ * (@ret_is_waiting: TIME_WAIT); 0: there is none; or a negative errno.
+ */
+int fastpath_diag_open(void);
+int fastpath_diag_find(int fd, const struct tollgate_flow_key *key, bool *ret_is_waiting);
+
+/* Let what leaves the interface be translated. 0, or a negative errno with the reason in the port. */
+int fastpath_egress_attach(struct fastpath *fp, struct fastpath_port *port, int ifindex);
+void fastpath_egress_detach(struct fastpath *fp, struct fastpath_port *port);
 
 /* Close the links' descriptors; with @detach take the programs off the interfaces and unpin them. */
 void fastpath_ports_done(struct fastpath *fp, bool detach);
 
+/* The program for frames as the driver has them, or for generic mode. */
 int fastpath_program_fd(const struct fastpath *fp);
+int fastpath_generic_fd(const struct fastpath *fp);
 
 #endif

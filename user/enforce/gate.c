@@ -10,6 +10,7 @@
 #define LOAD(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 
 #define CLOCKS_APART_NS NS_PER_SECOND
+#define CLOSED_NS	NS_PER_SECOND
 
 uint64_t gate_bucket_charge(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t charge_ns,
 			    uint64_t now_ns)
@@ -64,7 +65,7 @@ static enum tollgate_verdict find_account(const struct gate *gate,
 					  const struct gate_request *request,
 					  struct gate_result *result)
 {
-	uint8_t hash[CRYPTO_HASH_BYTES];
+	uint8_t *hash = result->key_hash;
 	struct mirror_key key;
 
 	if (!request->key.ptr)
@@ -204,10 +205,31 @@ static enum tollgate_verdict check_limits(struct tollgate_slot *slot,
 	return verdict;
 }
 
+/*
+ * The quota is used up: XDP may say so too. For a second at a time, since XDP knows nothing of wall
+ * time and of the end of periods; then the agent is asked again. A change of limits meanwhile (@seq)
+ * makes it void.
+ */
+static void close_for_quota(struct tollgate_slot *slot, const struct gate_request *request,
+			    const struct gate_result *result, uint32_t seq)
+{
+	uint64_t left_ns = result->quota_more_ms * NS_PER_MS;
+	uint64_t until_ns = request->now_ns + (left_ns < CLOSED_NS ? left_ns : CLOSED_NS);
+
+	if (result->quota_left)
+		return;
+	__atomic_store_n(&slot->closed_reason, TOLLGATE_OVER_QUOTA, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->closed_end_ns, request->now_ns + left_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->closed_until_ns, until_ns, __ATOMIC_SEQ_CST);
+	if (seq & 1 || __atomic_load_n(&slot->limits_seq, __ATOMIC_SEQ_CST) != seq)
+		__atomic_store_n(&slot->closed_until_ns, 0, __ATOMIC_RELEASE);
+}
+
 void gate_check(const struct gate *gate, const struct gate_request *request,
 		struct gate_result *ret_result)
 {
 	struct tollgate_slot *slot;
+	uint32_t seq;
 
 	*ret_result = (struct gate_result){ .slot = TOLLGATE_NO_SLOT, .cost = request->cost };
 	ret_result->verdict = find_account(gate, request, ret_result);
@@ -215,8 +237,11 @@ void gate_check(const struct gate *gate, const struct gate_request *request,
 		return;
 	slot = slot_of(gate, ret_result);
 	ret_result->account_id = LOAD(&slot->account_id);
+	seq = LOAD(&slot->limits_seq);
 	slot_read_limits(slot, &ret_result->limits);
 	ret_result->verdict = check_limits(slot, request, ret_result);
+	if (ret_result->verdict == TOLLGATE_OVER_QUOTA)
+		close_for_quota(slot, request, ret_result, seq);
 	if (ret_result->verdict != TOLLGATE_ALLOW)
 		__atomic_fetch_add(&slot->refused, 1, __ATOMIC_RELAXED);
 }

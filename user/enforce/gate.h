@@ -51,6 +51,7 @@ struct gate_result {
 	uint64_t quota_left;	/* units left in the period */
 	uint64_t quota_more_ms; /* until the period ends */
 	uint32_t cost;
+	uint8_t key_hash[CRYPTO_HASH_BYTES]; /* of a plausible key, as the mirror knows it */
 };
 
 /*

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/crypto.h"
+#include "enforce/fastpath.h"
 #include "enforce/mirror_private.h"
 
 unsigned long mirror_hash_id(uint64_t id)
@@ -226,6 +227,11 @@ static struct key_entry *find_key_by_id(const struct mirror *mirror, uint64_t id
 	return node ? caa_container_of(node, struct key_entry, by_id) : NULL;
 }
 
+void mirror_set_fastpath(struct mirror *mirror, struct fastpath *fastpath)
+{
+	mirror->fastpath = fastpath;
+}
+
 int mirror_put_key(struct mirror *mirror, const struct store_key *key)
 {
 	struct key_entry *entry = find_key_by_id(mirror, key->id);
@@ -233,6 +239,8 @@ int mirror_put_key(struct mirror *mirror, const struct store_key *key)
 
 	if (entry) {
 		__atomic_store_n(&entry->revoked_ms, key->revoked_ms, __ATOMIC_RELEASE);
+		if (mirror->fastpath)
+			fastpath_forget_key(mirror->fastpath, entry->hash);
 		return 0;
 	}
 	account = mirror_find_account(mirror, key->account);
@@ -283,6 +291,8 @@ int64_t mirror_end_keys(struct mirror *mirror, uint64_t account_id, uint64_t at_
 		__atomic_store_n(&key->revoked_ms, at_ms, __ATOMIC_RELEASE);
 		ended++;
 	}
+	if (mirror->fastpath)
+		fastpath_forget_keys_of(mirror->fastpath, account->slot);
 	return ended;
 }
 

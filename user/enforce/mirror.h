@@ -17,12 +17,19 @@
 #include "store/store.h"
 
 struct mirror;
+struct fastpath;
 
 /*
  * An empty mirror over @slots (borrowed, adopted already). Tiers that are not known are remembered by
  * name, so their ids stay the same over reloads. NULL when memory is short.
  */
 struct mirror *mirror_new(struct slots *slots);
+
+/*
+ * XDP, through @fastpath (borrowed, may be NULL), learns of keys from workers; what changes here is
+ * taken back there when the writing call returns. Before the first change that it could know of.
+ */
+void mirror_set_fastpath(struct mirror *mirror, struct fastpath *fastpath);
 
 /* Free it; no thread may look anything up any more. Slots keep their content. Accepts NULL. */
 void mirror_free(struct mirror *mirror);

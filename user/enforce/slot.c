@@ -242,6 +242,8 @@ void slot_set_limits(struct tollgate_slot *slot, const struct tier *tier, uint32
 	PUT(concurrency_limit, tier->concurrency);
 	PUT(tier, tier_id);
 	PUT(state, is_open ? TOLLGATE_SLOT_OPEN : TOLLGATE_SLOT_INACTIVE);
+	PUT(answers, tier->answers);
+	PUT(closed_until_ns, 0);
 	__atomic_store_n(&slot->limits_seq, seq + 2, __ATOMIC_RELEASE);
 }
 
@@ -255,6 +257,7 @@ void slot_set_periods(struct tollgate_slot *slot, uint64_t billing, uint64_t quo
 	PUT(billing, billing);
 	PUT(quota_span, quota_span);
 	PUT(grace_end_s, grace_end_s);
+	PUT(closed_until_ns, 0);
 	__atomic_store_n(&slot->limits_seq, seq + 2, __ATOMIC_RELEASE);
 }
 

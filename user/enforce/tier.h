@@ -30,6 +30,7 @@ struct tier {
 	bool uses_entitlements; /* those that Stripe says the customer has come on top */
 	uint64_t grace_ms;	/* access that is left when a payment fails */
 	char *meter;		/* owned; NULL: usage is not reported */
+	uint32_t answers;	/* its set of templates, see fastpath.h; the agent fills it in */
 };
 
 struct tiers {

@@ -119,10 +119,18 @@ static bool is_between(const struct http_connection *c)
 	       !buf_len(&c->pending) && h1_parser_is_idle(c->parser);
 }
 
+static bool is_idle(struct http_connection *c, uint64_t idle_ms)
+{
+	const struct http_handler *handler = c->server->handler;
+
+	return !handler->on_idle || handler->on_idle(c->context, idle_ms);
+}
+
 void connection_drain(struct http_connection *c)
 {
 	if (!is_between(c))
 		return; /* next_message() will see that the server drains */
+	is_idle(c, 0);
 	if (conn_queued(c->conn))
 		close_nicely(c);
 	else
@@ -476,6 +484,8 @@ static void on_late(struct http_connection *c)
 		connection_abort(c, -ETIMEDOUT, 408);
 	} else if (c->phase == HTTP_OPEN && c->is_head_timed) {
 		refuse(c, 408, "head is late");
+	} else if (is_between(c) && limits->idle_ms && !is_idle(c, limits->idle_ms)) {
+		connection_expect(c, limits->idle_ms);
 	} else {
 		connection_close(c, false);
 	}

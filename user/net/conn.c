@@ -10,6 +10,8 @@
 #include "net/conn.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -384,4 +386,20 @@ uint32_t conn_received(const struct conn *c)
 bool conn_is_settled(const struct conn *c)
 {
 	return !c->tls || conn_tls_is_settled(c->tls);
+}
+
+int conn_window_scales(const struct conn *c, uint8_t *ret_rcv, uint8_t *ret_snd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+	uv_os_fd_t fd;
+	int err = uv_fileno((const uv_handle_t *)&c->io.handle, &fd);
+
+	if (!err && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len))
+		err = -errno;
+	if (err)
+		return err;
+	*ret_rcv = info.tcpi_rcv_wscale;
+	*ret_snd = info.tcpi_snd_wscale;
+	return 0;
 }

@@ -77,6 +77,17 @@ void client_settled(void *context, uint32_t received)
 				 received, __ATOMIC_RELEASE);
 }
 
+/* An answer in place is activity that the server has not seen. */
+bool client_is_idle(void *context, uint64_t idle_ms)
+{
+	struct client *client = context;
+
+	if (!client || client->conn_index == CLIENT_NOT_ENROLLED)
+		return true;
+	return fastpath_claim(fastpath_of(client), client->conn_index,
+			      idle_ms ? clock_mono_ns() - idle_ms * NS_PER_MS : UINT64_MAX);
+}
+
 void client_unbind(struct client *client)
 {
 	client->is_first_seen = true;
@@ -109,27 +120,27 @@ static void enrol(struct client *client, struct http_stream *s)
 {
 	struct proxy_counters *counters = &client->port->proxy->counters;
 	struct fastpath *fastpath = fastpath_of(client);
-	struct tollgate_conn *record;
+	struct conn *conn = http_stream_conn(s);
+	/* Bytes are still owed while this request is unanswered: `answered` is set by client_settled. */
+	struct fastpath_enrolment enrolment = {
+		.client = &client->peer,
+		.local = conn_local(conn),
+		.slot = client->slot,
+		.slot_generation = client->generation,
+		.answered = conn_received(conn) - 1,
+		.flags = (client->is_bound ? TOLLGATE_CONN_BOUND : 0) |
+			 (client->port->is_tls ? TOLLGATE_CONN_POISONED : 0),
+	};
 
 	if (!fastpath || client->conn_index != CLIENT_NOT_ENROLLED)
 		return;
-	/* Bytes are still owed while this request is unanswered: `answered` is set by client_settled. */
-	if (fastpath_enrol(fastpath, &client->peer, conn_local(http_stream_conn(s)),
-			   &client->conn_index)) {
+	if (conn_window_scales(conn, &enrolment.rcv_wscale, &enrolment.snd_wscale) ||
+	    fastpath_enrol(fastpath, &enrolment, &client->conn_index)) {
 		client->conn_index = CLIENT_NOT_ENROLLED;
 		count(&counters->enrol_failures);
 		return;
 	}
 	count(&counters->enrolled);
-	record = fastpath_conn(fastpath, client->conn_index);
-	__atomic_store_n(&record->slot, client->slot, __ATOMIC_RELAXED);
-	__atomic_store_n(&record->slot_generation, client->generation, __ATOMIC_RELAXED);
-	__atomic_store_n(&record->answered, conn_received(http_stream_conn(s)) - 1,
-			 __ATOMIC_RELAXED);
-	__atomic_store_n(&record->flags,
-			 (client->is_bound ? TOLLGATE_CONN_BOUND : 0) |
-				 (client->port->is_tls ? TOLLGATE_CONN_POISONED : 0),
-			 __ATOMIC_RELEASE);
 }
 
 static void offended(struct client *client, const struct rules *rules, uint32_t slot,
@@ -149,8 +160,20 @@ static void entitled(struct client *client, uint64_t now_ns)
 				now_ns);
 }
 
+/* From now on XDP may refuse what bears this key on this connection. */
+static void tell_xdp(struct client *client, struct http_stream *s,
+		     const struct gate_request *request, const struct gate_result *result)
+{
+	struct proxy *proxy = client->port->proxy;
+
+	enrol(client, s);
+	if (!client->port->is_tls)
+		fastpath_know_key(fastpath_of(client), proxy->shared.gate->mirror, request->key,
+				  result->key_hash, request->wall_ms);
+}
+
 void client_note_verdict(struct client *client, struct http_stream *s, const struct rules *rules,
-			 const struct gate_result *result, uint64_t now_ns)
+			 const struct gate_request *request, const struct gate_result *result)
 {
 	struct proxy *proxy = client->port->proxy;
 	bool is_first = !client->is_first_seen, in_penalty;
@@ -160,19 +183,24 @@ void client_note_verdict(struct client *client, struct http_stream *s, const str
 	bind_account(client, result);
 	switch (result->verdict) {
 	case TOLLGATE_ALLOW:
-		entitled(client, now_ns);
+		entitled(client, request->now_ns);
 		break;
 	case TOLLGATE_OVER_RATE:
 	case TOLLGATE_OVER_QUOTA:
-		in_penalty = penalty_account_refused(&proxy->shared.gate->slots->list[result->slot],
-						     rules->tolerance, result->wait_ns, now_ns);
-		enrol(client, s);
+		in_penalty =
+			penalty_account_refused(&proxy->shared.gate->slots->list[result->slot],
+						rules->tolerance, result->wait_ns, request->now_ns);
+		tell_xdp(client, s, request, result);
 		if (in_penalty && is_first)
-			offended(client, rules, result->slot, now_ns);
+			offended(client, rules, result->slot, request->now_ns);
+		break;
+	case TOLLGATE_INACTIVE:
+	case TOLLGATE_REVOKED_KEY:
+		tell_xdp(client, s, request, result);
 		break;
 	case TOLLGATE_BAD_KEY:
 	case TOLLGATE_UNKNOWN_KEY:
-		offended(client, rules, TOLLGATE_NO_SLOT, now_ns);
+		offended(client, rules, TOLLGATE_NO_SLOT, request->now_ns);
 		break;
 	default:
 		break;

@@ -234,7 +234,7 @@ static enum step step_gate(struct exchange *x)
 	};
 
 	gate_check(x->proxy->shared.gate, &request, &x->gate);
-	client_note_verdict(x->client, x->stream, x->rules->rules, &x->gate, request.now_ns);
+	client_note_verdict(x->client, x->stream, x->rules->rules, &request, &x->gate);
 	if (x->gate.verdict != TOLLGATE_ALLOW)
 		return refuse(x, x->gate.verdict);
 	x->is_charged = true;

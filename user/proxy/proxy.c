@@ -28,6 +28,7 @@ const struct http_handler proxy_handler = {
 	.on_abort = exchange_abort,
 	.on_connection_closed = client_closed,
 	.on_settled = client_settled,
+	.on_idle = client_is_idle,
 	.on_refused = on_refused,
 };
 

@@ -57,13 +57,14 @@ struct client *client_of(struct http_stream *s, const struct proxy_port *port,
 			 const struct rules *rules);
 void client_closed(void *client);
 void client_settled(void *client, uint32_t received);
+bool client_is_idle(void *client, uint64_t idle_ms);
 
 /* A request came that asked for no key: others than one account's requests come on this connection. */
 void client_unbind(struct client *client);
 
 /* A verdict was given on one of its requests: bind, enrol, mark, penalize as fits. */
 void client_note_verdict(struct client *client, struct http_stream *s, const struct rules *rules,
-			 const struct gate_result *result, uint64_t now_ns);
+			 const struct gate_request *request, const struct gate_result *result);
 
 /* relay: heads for the other side. All errors are those of buf_append(). */
 struct relay_request {

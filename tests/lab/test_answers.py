@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Answers in place: XDP refuses on the connection that asked, and nobody can tell it from the agent.
+
+    client 10.91.0.1, fd91::1 -- veth0 -- veth0 10.91.0.2, fd91::2 edge: agent, upstream
+"""
+import os
+import signal
+
+import pytest
+
+TIERS = [
+    {"name": "plain"},
+    {"name": "hourly", "rate": "1/h", "burst": 2},
+    {"name": "daily", "quota": "2/day"},
+]
+
+
+@pytest.fixture
+def edge(make_lab):
+    upstream = make_lab.upstream()
+    agent = make_lab.agent(upstream, tiers=TIERS)
+    agent.upstream = upstream
+    agent.start()
+    yield agent
+    assert not upstream.errors
+
+
+def xdp(agent, result):
+    return agent.metric("tollgate_xdp_packets_total", result=result)
+
+
+def test_xdp_answers_while_the_agent_is_stopped(edge):
+    hourly, plain = edge.account("hourly"), edge.account("plain")
+    with edge.connect() as connection:
+        first = [connection.request(key=hourly.key) for _ in range(5)]
+        assert [a.status for a in first] == [200, 200, 429, 429, 429]
+        os.kill(edge.process.pid, signal.SIGSTOP)
+        try:
+            answers = [connection.request(key=hourly.key) for _ in range(50)]
+        finally:
+            os.kill(edge.process.pid, signal.SIGCONT)
+        assert [a.status for a in answers] == [429] * 50
+        assert {a.body for a in answers} == {first[-1].body}
+        assert connection.request(key=plain.key).status == 200
+    assert xdp(edge, "answer_rate") >= 50
+    shown = edge.show(hourly)
+    assert (shown["refused_agent"] + shown["refused_xdp"], shown["dropped_xdp"]) == (53, 0)
+    assert edge.show(plain)["refused_xdp"] == 0
+
+
+def answered_by_xdp(edge, account, result, count=10):
+    """@count answers on an open connection that the agent cannot give, after three that it gives."""
+    before = xdp(edge, result)
+    with edge.connect() as connection:
+        first = [connection.request(key=account.key) for _ in range(3)]
+        os.kill(edge.process.pid, signal.SIGSTOP)
+        try:
+            answers = [connection.request(key=account.key) for _ in range(count)]
+        finally:
+            os.kill(edge.process.pid, signal.SIGCONT)
+    assert xdp(edge, result) - before >= count
+    assert {(a.status, a.body) for a in answers} == {(first[-1].status, first[-1].body)}
+    return first[-1], answers[-1]
+
+
+def without_seconds(answer):
+    return {k: v for k, v in answer.headers if k.lower() not in ("retry-after", "ratelimit")}
+
+
+def test_a_revoked_key_gets_its_401(edge):
+    account = edge.account("plain")
+    assert edge.get("/", account).status == 200
+    edge.cli("key", "revoke", account.key_id)
+    agent, kernel = answered_by_xdp(edge, account, "answer_revoked")
+    assert agent.status == 401 and dict(agent.headers) == dict(kernel.headers)
+
+
+def test_a_suspended_account_gets_its_403(edge):
+    account = edge.account("plain")
+    edge.cli("account", "suspend", account.id)
+    agent, kernel = answered_by_xdp(edge, account, "answer_inactive")
+    assert agent.status == 403 and dict(agent.headers) == dict(kernel.headers)
+
+
+def test_a_quota_that_is_used_up_gets_its_429(edge):
+    account = edge.account("daily")
+    assert [edge.get("/", account).status for _ in range(2)] == [200, 200]
+    agent, kernel = answered_by_xdp(edge, account, "answer_quota", count=5)
+    assert agent.status == 429 and without_seconds(agent) == without_seconds(kernel)
