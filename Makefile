@@ -52,6 +52,7 @@ BPF_SRC  := $(sort $(wildcard bpf/*.bpf.c))
 BPF_OBJ  := $(BPF_SRC:%.c=$(BUILD)/%.o)
 BPF_SKEL := $(BPF_SRC:%.bpf.c=$(BUILD)/%.skel.h)
 TEST_SKEL := $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
+LAB_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lab/*.bpf.c))
 
 UNIT_SRC := $(sort $(wildcard tests/unit/*/*_test.c))
 UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
@@ -90,7 +91,7 @@ $(BUILD)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	$(call say,CC)
 	$(Q)$(CC) -std=gnu17 $(CFLAGS) $(SANFLAGS) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
 
-$(BPF_OBJ) $(TEST_SKEL:.skel.h=.bpf.o): $(BUILD)/%.bpf.o: %.bpf.c
+$(BPF_OBJ) $(TEST_SKEL:.skel.h=.bpf.o) $(LAB_OBJ): $(BUILD)/%.bpf.o: %.bpf.c
 	@mkdir -p $(@D)
 	$(call say,BPF)
 	$(Q)$(CLANG) -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
@@ -143,7 +144,7 @@ test-model: ## the protocol of a shifted flow, searched by Spin
 test-packets: $(PACKET_BIN) ## packet tables through BPF_PROG_RUN (root)
 	@set -e; for t in $(PACKET_BIN); do $$t; done
 
-test-lab: $(BIN) ## real clients in network namespaces (root)
+test-lab: $(BIN) $(LAB_OBJ) ## real clients in network namespaces (root)
 	TOLLGATE=$(abspath $(BIN)) /usr/bin/python3 -m pytest -q -rs tests/lab $(LAB_ARGS)
 
 test-stripe: ## Stripe's own library against the fake Stripe that tests and the demo use

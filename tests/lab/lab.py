@@ -235,6 +235,9 @@ def of_hex(words):
     return bytes(int(word, 16) for word in words)
 
 
+SHIFT_STATE, SHIFTED = 64 + 44, 2  # in a record of `conns`, see abi.h and shift.h
+
+
 class Pins:
     """The maps that an agent has pinned."""
 
@@ -265,6 +268,12 @@ class Pins:
         conn = bpftool("map", "lookup", "pinned", f"{self.folder}/conns", "key",
                        *hex_bytes(of_hex(flow["value"])[:4]))
         return struct.unpack_from("=Q", of_hex(conn["value"]), 32)[0]
+
+    def shifted(self):
+        """Records of connections on which XDP has answered; one may have served several."""
+        records = bpftool("map", "dump", "pinned", f"{self.folder}/conns")
+        return sum(struct.unpack_from("=I", of_hex(r["value"]), SHIFT_STATE)[0] & SHIFTED > 0
+                   for r in records)
 
     def link_id(self, interface="veth0"):
         return bpftool("link", "show", "pinned", f"{self.folder}/link-{interface}")["id"]
