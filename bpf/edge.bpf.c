@@ -7,7 +7,7 @@
  * XDP only ever reads buckets, quotas and penalties, and refuses nothing that the agent would allow:
  * when in doubt a packet is passed and the agent decides. In reading order: parse (a frame's parts),
  * flow (a connection's record), head (what a request asks for), answer (whether and how it is
- * answered in place), penalty (drops), source (SYNs), egress (the way out).
+ * answered in place), penalty (drops), source (SYNs), icmp (errors), egress (the way out).
  */
 #include <linux/bpf.h>
 
@@ -18,6 +18,7 @@
 #include "answer.bpf.h"
 #include "egress.bpf.h"
 #include "flow.bpf.h"
+#include "icmp.bpf.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
 #include "penalty.bpf.h"
@@ -38,14 +39,24 @@ __noinline int tell_of(struct scratch *scratch, __u32 verdict, __u32 slot)
 					.slot = slot,
 					.action = scratch->action };
 
+	if (scratch->action == TOLLGATE_ACTION_CHECK)
+		return 0;
 	__builtin_memcpy(event.client_be32, key->client_be32, sizeof(event.client_be32));
 	tell(&event);
 	return 0;
 }
 
-static __always_inline bool is_shifted(const struct tollgate_conn *conn)
+static __always_inline void count_for(const struct scratch *scratch, enum tollgate_counter counter)
 {
-	return READ_ONCE(conn->shift.state) & TOLLGATE_SHIFT_SHIFTED;
+	if (scratch->action != TOLLGATE_ACTION_CHECK)
+		count(counter);
+}
+
+static __always_inline bool is_check(const struct tollgate_flow_key *key)
+{
+	const struct tollgate_settings *set = find_settings();
+
+	return set && READ_ONCE(set->check_port_be16) == key->local_port_be16;
 }
 
 /* ---- translation ---- */
@@ -104,8 +115,9 @@ __noinline int pass_translated(struct xdp_md *ctx, struct tollgate_conn *conn,
 }
 
 /* The client has acknowledged the pending answer: its request is swallowed for good. */
-static __always_inline void note_arrival(struct tollgate_conn *conn, const struct arrival *a)
+static __always_inline void note_arrival(struct tollgate_conn *conn, const struct scratch *scratch)
 {
+	const struct arrival *a = &scratch->arrival;
 	struct tollgate_shift *shift = &conn->shift;
 	struct tollgate_deltas in = tollgate_deltas_of(shift->in_deltas, shift->in_pos);
 	__u32 answer_end = shift->out_pos + (__u32)shift->out_deltas;
@@ -115,7 +127,7 @@ static __always_inline void note_arrival(struct tollgate_conn *conn, const struc
 	in.after += shift->pending_len;
 	write_deltas(&shift->in_deltas, &shift->in_pos, in);
 	WRITE_ONCE(shift->pending_len, 0);
-	count(TOLLGATE_COUNTER_ANSWER_ARRIVED);
+	count_for(scratch, TOLLGATE_COUNTER_ANSWER_ARRIVED);
 }
 
 /* Positions that numbers have left far behind go. */
@@ -174,7 +186,7 @@ __noinline int on_bare_segment(struct xdp_md *ctx, struct tollgate_conn *conn,
 
 	if (!(a->flags & TCP_RST)) {
 		if (wants_claim(conn, a) && claim(conn)) {
-			note_arrival(conn, a);
+			note_arrival(conn, scratch);
 			forget_positions(conn, a);
 			unclaim(conn);
 		}
@@ -212,6 +224,8 @@ static __always_inline enum tollgate_counter refuse_to_read(const struct tollgat
 
 	if (READ_ONCE(conn->claim) & TOLLGATE_CLAIM_AGENT)
 		return TOLLGATE_COUNTER_PASS_CLAIMED;
+	if (now_ns < conn->answer_from_ns)
+		return TOLLGATE_COUNTER_PASS_NEW;
 	if (agent_is_gone(now_ns))
 		return TOLLGATE_COUNTER_PASS_STALE;
 	if (!a->is_plain || a->payload_bytes > SEGMENT_MAX || !a->payload_bytes)
@@ -223,14 +237,15 @@ static __always_inline enum tollgate_counter refuse_to_read(const struct tollgat
 	return TOLLGATE_COUNTER_COUNT;
 }
 
-static __always_inline void count_refusal(const struct ruling *ruling)
+static __always_inline void count_refusal(const struct scratch *scratch)
 {
+	const struct ruling *ruling = &scratch->ruling;
 	__u32 index = ruling->slot;
 	struct tollgate_slot *slot = bpf_map_lookup_elem(&slots, &index);
 
 	if (slot)
 		__sync_fetch_and_add(&slot->xdp_refused, 1);
-	count(ruling->counter);
+	count_for(scratch, ruling->counter);
 }
 
 /* The answer goes out in place of the request, if the frame can hold it. */
@@ -253,7 +268,7 @@ __noinline int answer(struct xdp_md *ctx, struct tollgate_conn *conn, struct scr
 	    !resize(ctx, &scratch->arrival, reply->answer_len))
 		return XDP_PASS;
 	shift_connection(conn, scratch);
-	count_refusal(&scratch->ruling);
+	count_refusal(scratch);
 	return send_reply(ctx, scratch, t);
 }
 
@@ -367,6 +382,8 @@ static __always_inline bool is_answering(const struct scratch *scratch)
 {
 	const struct tollgate_settings *set = find_settings();
 
+	if (scratch->action == TOLLGATE_ACTION_CHECK)
+		return true;
 	return set && READ_ONCE(set->is_answering) &&
 	       (scratch->action == TOLLGATE_ACTION_ANSWER ||
 		scratch->action == TOLLGATE_ACTION_OBSERVE);
@@ -384,7 +401,7 @@ static __always_inline int judge_data(struct xdp_md *ctx, struct tollgate_conn *
 		return try_drop(ctx, conn, scratch);
 	verdict = try_answer(ctx, conn, scratch);
 	if (verdict == XDP_PASS)
-		count(scratch->ruling.counter);
+		count_for(scratch, scratch->ruling.counter);
 	return verdict;
 }
 
@@ -395,7 +412,7 @@ static __always_inline int on_claimed_data(struct xdp_md *ctx, struct tollgate_c
 	int verdict;
 
 	if (is_shifted(conn)) {
-		note_arrival(conn, &scratch->arrival);
+		note_arrival(conn, scratch);
 		forget_positions(conn, &scratch->arrival);
 		if (conn->shift.pending_len)
 			return on_data_while_pending(ctx, conn, scratch);
@@ -501,8 +518,32 @@ static __always_inline int on_enrolled(struct xdp_md *ctx, const struct segment 
 	if (segment_is_cut(s, cursor))
 		return pass(TOLLGATE_COUNTER_PASS_ODD);
 	scratch->key = *key;
-	scratch->action = action;
+	scratch->action = is_check(key) ? TOLLGATE_ACTION_CHECK : action;
 	return on_segment(ctx, s, conn, scratch, is_native);
+}
+
+/* What cannot be translated must not reach the socket: there its bytes would be taken for others. */
+static __noinline int on_odd(const struct tollgate_flow_key *key)
+{
+	struct tollgate_conn *conn = is_hinted(key) ? find_conn(key) : NULL;
+
+	if (!conn || !is_shifted(conn))
+		return pass(TOLLGATE_COUNTER_PASS_ODD);
+	count(TOLLGATE_COUNTER_DROP_ODD);
+	return XDP_DROP;
+}
+
+static __always_inline int on_other(enum parsed parsed, const struct segment *s,
+				    const struct cursor *c)
+{
+	struct tollgate_flow_key key;
+
+	if (parsed == PARSED_ICMP)
+		return on_icmp(c->pos, c->end, s->is_ip6);
+	if (parsed != PARSED_ODD_TCP)
+		return parsed == PARSED_ODD ? pass(TOLLGATE_COUNTER_PASS_ODD) : XDP_PASS;
+	segment_flow_key(s, &key);
+	return on_odd(&key);
 }
 
 static __always_inline int on_frame(struct xdp_md *ctx, bool is_native)
@@ -516,7 +557,7 @@ static __always_inline int on_frame(struct xdp_md *ctx, bool is_native)
 	__u8 flags;
 
 	if (parsed != PARSED_TCP)
-		return parsed == PARSED_ODD ? pass(TOLLGATE_COUNTER_PASS_ODD) : XDP_PASS;
+		return on_other(parsed, &s, &cursor);
 	set = find_settings();
 	if (!set || !port_is_ours(set, bpf_ntohs(s.tcp->dest)))
 		return XDP_PASS;

@@ -41,6 +41,11 @@ static __always_inline struct tollgate_conn *find_conn(const struct tollgate_flo
 	return READ_ONCE(conn->flags) & TOLLGATE_CONN_DEAD ? NULL : conn;
 }
 
+static __always_inline bool is_shifted(const struct tollgate_conn *conn)
+{
+	return READ_ONCE(conn->shift.state) & TOLLGATE_SHIFT_SHIFTED;
+}
+
 /* Deltas first, by an atomic operation, so that the position is not read before them: see shift.h. */
 static __always_inline struct tollgate_deltas read_deltas(__u64 *deltas, const __u32 *pos)
 {

@@ -25,6 +25,8 @@
 
 #define IP4_VERSION_NO_OPTIONS 0x45
 #define IP4_FRAGMENT	       0xbfff /* more fragments, offset, reserved bit: all but DF */
+#define IP4_OFFSET	       0x1fff
+#define IP6_OFFSET	       0xfff8
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -34,6 +36,8 @@
 enum parsed {
 	PARSED_OTHER, /* no TCP, or nothing that we can tell to be TCP */
 	PARSED_ODD,
+	PARSED_ODD_TCP, /* odd, but its ports could be read */
+	PARSED_ICMP,	/* the cursor is behind the IP header */
 	PARSED_TCP,
 };
 
@@ -101,17 +105,52 @@ static __always_inline enum parsed parse_tcp(struct cursor *c, struct segment *s
 	return PARSED_TCP;
 }
 
+/* The TCP header of an odd segment, @skip bytes on: for its ports alone. */
+static __always_inline enum parsed parse_odd(struct cursor *c, struct segment *s, __u32 skip)
+{
+	struct tcphdr *tcp = c->pos + (skip & 0x7fc);
+
+	if ((void *)(tcp + 1) > c->end)
+		return PARSED_ODD;
+	s->tcp = tcp;
+	return PARSED_ODD_TCP;
+}
+
+/* One extension header in front of TCP is looked behind; a fragment that is not the first has no ports. */
+static __always_inline enum parsed parse_extension(struct cursor *c, struct segment *s,
+						   struct ipv6hdr *ip)
+{
+	const __u8 *extension = (const __u8 *)(ip + 1);
+
+	if (extension + 8 > (const __u8 *)c->end || extension[0] != IPPROTO_TCP)
+		return PARSED_ODD;
+	s->ip6 = ip;
+	s->is_ip6 = true;
+	c->pos = ip + 1;
+	if (ip->nexthdr != IPPROTO_FRAGMENT)
+		return parse_odd(c, s, (extension[1] + 1) * 8);
+	if (*(const __be16 *)(extension + 2) & bpf_htons(IP6_OFFSET))
+		return PARSED_ODD;
+	return parse_odd(c, s, 8);
+}
+
 static __always_inline enum parsed parse_ip4(struct cursor *c, struct segment *s)
 {
 	struct iphdr *ip = c->pos;
 
-	if ((void *)(ip + 1) > c->end || ip->protocol != IPPROTO_TCP)
+	if ((void *)(ip + 1) > c->end ||
+	    (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_ICMP))
 		return PARSED_OTHER;
-	if (*(__u8 *)ip != IP4_VERSION_NO_OPTIONS || ip->frag_off & bpf_htons(IP4_FRAGMENT))
-		return PARSED_ODD;
 	s->ip4 = ip;
+	if (*(__u8 *)ip != IP4_VERSION_NO_OPTIONS || ip->frag_off & bpf_htons(IP4_FRAGMENT)) {
+		if (ip->protocol != IPPROTO_TCP)
+			return PARSED_OTHER;
+		return ip->frag_off & bpf_htons(IP4_OFFSET)
+			       ? PARSED_ODD
+			       : parse_odd(c, s, (*(__u8 *)ip & 15) * 4);
+	}
 	c->pos = ip + 1;
-	return parse_tcp(c, s);
+	return ip->protocol == IPPROTO_TCP ? parse_tcp(c, s) : PARSED_ICMP;
 }
 
 static __always_inline enum parsed parse_ip6(struct cursor *c, struct segment *s)
@@ -127,14 +166,16 @@ static __always_inline enum parsed parse_ip6(struct cursor *c, struct segment *s
 	case IPPROTO_ROUTING:
 	case IPPROTO_FRAGMENT:
 	case IPPROTO_DSTOPTS:
-		return PARSED_ODD;
+		return parse_extension(c, s, ip);
+	case IPPROTO_ICMPV6:
+		break;
 	default:
 		return PARSED_OTHER;
 	}
 	s->ip6 = ip;
 	s->is_ip6 = true;
 	c->pos = ip + 1;
-	return parse_tcp(c, s);
+	return ip->nexthdr == IPPROTO_TCP ? parse_tcp(c, s) : PARSED_ICMP;
 }
 
 static __always_inline enum parsed parse_frame(struct cursor *c, struct segment *s)

@@ -121,6 +121,7 @@ enum tollgate_action {
 	TOLLGATE_ACTION_OBSERVE = 1, /* count what would be refused */
 	TOLLGATE_ACTION_DROP = 2,    /* rungs 2 and 3 */
 	TOLLGATE_ACTION_ANSWER = 3,  /* all rungs */
+	TOLLGATE_ACTION_CHECK = 4, /* of the self-check's connection: all rungs, nothing counted */
 };
 
 /* Value of map `settings` (one element). Written by the agent alone. */
@@ -136,7 +137,9 @@ struct tollgate_settings {
 	__u32 routes_at;	/* element of `routes` that holds */
 	__u32 lists_count;	/* entries of `lists` */
 	__u32 template_next;	/* the agent's: the set of templates that is given out next */
-	__u64 reserved[7];
+	__u16 check_port_be16;	/* local port of the self-check's connection, or 0 */
+	__u16 reserved0[3];
+	__u64 reserved[6];
 	__u64 ports[65536 / 64]; /* one bit a TCP port that a listener with interfaces uses */
 };
 _Static_assert(sizeof(struct tollgate_settings) == 64 + 40 + 80 + 8192, "map layout is ABI");
@@ -178,7 +181,8 @@ struct tollgate_conn {
 	__u8 rcv_wscale;       /* of the socket: windows that we tell are scaled by it */
 	__u8 snd_wscale;       /* windows that the client tells */
 	__u16 reserved0;
-	__u32 reserved1[3];
+	__u32 reserved1;
+	__u64 answer_from_ns; /* nothing is answered in place before */
 
 	struct tollgate_shift shift;
 };
@@ -343,6 +347,8 @@ _Static_assert(sizeof(struct tollgate_event) == 40, "map layout is ABI");
 	X(PASS_SENDING, "pass_sending") /* the socket has unsent or unacknowledged bytes */        \
 	X(PASS_EGRESS, "pass_egress")	/* egress has not seen the last segment leave */           \
 	X(PASS_CLAIMED, "pass_claimed") /* the agent is about to close */                          \
+	X(DROP_ODD, "drop_odd")		/* odd, on a shifted connection */                         \
+	X(PASS_NEW, "pass_new")		/* enrolled a moment ago */                                \
 	X(PASS_LIMITS, "pass_limits")	/* the agent would have to look at more than XDP knows */
 
 enum tollgate_counter {

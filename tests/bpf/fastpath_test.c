@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "bpf/pass.skel.h"
+#include "enforce/fastpath_private.h"
 
 #define ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
 #define THREADS	    4
@@ -450,6 +451,49 @@ static void a_missing_interface_leaves_the_others_attached(void **state)
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
+static void the_self_check_leaves_no_trace(void **state)
+{
+	struct fastpath_config config = fixture_config();
+	struct fastpath *fp = fixture_open(&config);
+	uint64_t counters[TOLLGATE_COUNTER_COUNT];
+
+	(void)state;
+	fastpath_set_action(fp, TOLLGATE_ACTION_OFF);
+	fastpath_settings(fp)->stale_after_ns = 60000000000; /* as fastpath_attach() has it */
+	if (fastpath_check(fp, why, sizeof(why)))
+		fail_msg("%s", why);
+	assert_int_equal(fastpath_enrolled(fp), 0);
+	assert_int_equal(fastpath_settings(fp)->check_port_be16, 0);
+	for (unsigned i = 0; i < 65536 / 64; i++)
+		assert_int_equal(fastpath_settings(fp)->ports[i], 0);
+	assert_int_equal(fastpath_read_counters(fp, counters), 0);
+	for (unsigned i = 0; i < TOLLGATE_COUNTER_COUNT; i++)
+		assert_int_equal(counters[i], 0);
+	fastpath_close(fp, FASTPATH_REMOVE);
+}
+
+/* The template's sum is what a wrong program would get wrong. */
+static void what_answers_wrongly_is_not_attached(void **state)
+{
+	struct fastpath_config config = fixture_config();
+	struct fastpath_listener listener = listener_on(edge0, 1);
+	struct fastpath *fp = fixture_open(&config);
+
+	(void)state;
+	config.listeners = &listener;
+	config.listener_count = 1;
+	fastpath_put_template(fp, 0, TOLLGATE_TEMPLATE_REVOKED, TEXT("HTTP/1.1 401 No\r\n\r\n"),
+			      (uint16_t[]){ 0, 0 });
+	fp->templates[TOLLGATE_TEMPLATE_REVOKED].sum++;
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), -EBADMSG);
+	assert_non_null(strstr(why, "wrong checksum"));
+	assert_int_equal(program_on("edge0"), 0);
+	fp->templates[TOLLGATE_TEMPLATE_REVOKED].sum--;
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
+	assert_int_not_equal(program_on("edge0"), 0);
+	fastpath_close(fp, FASTPATH_REMOVE);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -469,6 +513,8 @@ int main(void)
 		WITH_VETH(generic_mode_is_had_when_asked_for),
 		WITH_VETH(a_foreign_program_is_named_and_left_alone),
 		WITH_VETH(a_missing_interface_leaves_the_others_attached),
+		cmocka_unit_test(the_self_check_leaves_no_trace),
+		WITH_VETH(what_answers_wrongly_is_not_attached),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_enter, fixture_leave);

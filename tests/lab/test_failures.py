@@ -379,9 +379,14 @@ def test_root_is_given_up_where_a_user_is_configured(make_lab, program_for_all):
     assert agent.get("/", account).status == 200
     wait_usage(agent, account, 1)
     assert [one["mode"] for one in agent.status()["fastpath"]["interfaces"]] == ["native"]
-    # What was opened before goes on working: connections are enrolled, and dropped on.
+    # What was opened before goes on working: connections are enrolled, answered and dropped on.
     flooder = agent.account("hourly")
     with agent.connect() as connection:
+        def is_answered_in_place():
+            connection.request(key=flooder.key)
+            return agent.show(flooder)["refused_xdp"]
+        wait_until(is_answered_in_place, "XDP answers", every=0)
+        agent.cli("fastpath", "drop")
         while not agent.show(flooder)["penalty"]:
             connection.request(key=flooder.key)
         connection.ask(key=flooder.key)

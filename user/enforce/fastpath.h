@@ -111,10 +111,23 @@ int fastpath_enrol(struct fastpath *fp, const struct fastpath_enrolment *enrolme
 struct tollgate_conn *fastpath_conn(struct fastpath *fp, uint32_t conn_index);
 
 /*
+ * Let the programs handle a connection of our own, see fastpath_check.c. 0; -EBADMSG if they do wrong;
+ * another negative errno if that could not be tried. Either way with the reason. Takes a millisecond;
+ * control loop, before routes are set. fastpath_attach() begins with it.
+ */
+int fastpath_check(struct fastpath *fp, char *ret_why, size_t why_size);
+
+/*
  * Before a connection is closed unasked: from now on XDP answers nothing new on it. False, and
  * nothing has changed, if XDP has answered since @since_ns: the connection is not idle. Any worker.
  */
 bool fastpath_claim(struct fastpath *fp, uint32_t conn_index, uint64_t since_ns);
+
+/* Take a claim back: the connection is not closed after all. */
+void fastpath_unclaim(struct fastpath *fp, uint32_t conn_index);
+
+/* Whether the client has not acknowledged an answer of XDP's yet. Final only under a claim. */
+bool fastpath_has_pending(struct fastpath *fp, uint32_t conn_index);
 
 /*
  * A connection's socket was closed. One that was never answered on in place is forgotten at once,

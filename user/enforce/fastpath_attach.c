@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "bpf/edge.skel.h"
 
 #define LINK_PREFIX "link-"
@@ -303,6 +304,24 @@ static int attach_xdp(struct fastpath *fp, struct fastpath_port *port, int ifind
 	return 0;
 }
 
+/* Once, before the programs are let onto an interface. */
+static int check_once(struct fastpath *fp, char *ret_why, size_t why_size)
+{
+	char why[128];
+	int err;
+
+	if (fp->is_checked)
+		return 0;
+	err = fastpath_check(fp, why, sizeof(why));
+	if (err == -EBADMSG)
+		return fastpath_refuse(ret_why, why_size, err,
+				       "the self-check failed, nothing is attached: %s", why);
+	if (err)
+		log_warn("fast path: the self-check could not be made: %s", why);
+	fp->is_checked = true;
+	return 0;
+}
+
 /* Egress first: what XDP shifts must be translated from the first packet on. */
 static int attach_port(struct fastpath *fp, struct fastpath_port *port)
 {
@@ -357,6 +376,9 @@ int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, c
 		return fastpath_refuse(ret_why, why_size, err, "listeners cannot be entered: %s",
 				       strerror(-err));
 	enter_settings(fp, config);
+	err = check_once(fp, ret_why, why_size);
+	if (err)
+		return err;
 	remove_other_links(fp);
 	for (unsigned i = 0; i < fp->port_count; i++) {
 		err = attach_port(fp, &fp->ports[i]);

@@ -28,6 +28,9 @@
 #define SWEEP_EVERY_MS 20
 #define CLAIM_SPINS    100000
 
+/* Longer than a packet can be on its way through the programs, which took the flow for unknown. */
+#define ENROLMENT_RESTS_NS (100 * NS_PER_MS)
+
 static int flows_fd(const struct fastpath *fp)
 {
 	return bpf_map__fd(fp->skel->maps.flows);
@@ -52,6 +55,7 @@ static uint32_t conn_begin(struct tollgate_conn *conn, const struct fastpath_enr
 	conn->answered = e->answered;
 	conn->rcv_wscale = e->rcv_wscale;
 	conn->snd_wscale = e->snd_wscale;
+	conn->answer_from_ns = clock_mono_ns() + ENROLMENT_RESTS_NS;
 	__atomic_store_n(&conn->generation, generation, __ATOMIC_RELEASE);
 	return generation;
 }
@@ -231,8 +235,18 @@ bool fastpath_claim(struct fastpath *fp, uint32_t conn_index, uint64_t since_ns)
 	claim(conn);
 	if (__atomic_load_n(&conn->active_ns, __ATOMIC_ACQUIRE) < since_ns)
 		return true;
-	__atomic_fetch_and(&conn->claim, ~TOLLGATE_CLAIM_AGENT, __ATOMIC_ACQ_REL);
+	fastpath_unclaim(fp, conn_index);
 	return false;
+}
+
+void fastpath_unclaim(struct fastpath *fp, uint32_t conn_index)
+{
+	__atomic_fetch_and(&fp->conns[conn_index].claim, ~TOLLGATE_CLAIM_AGENT, __ATOMIC_ACQ_REL);
+}
+
+bool fastpath_has_pending(struct fastpath *fp, uint32_t conn_index)
+{
+	return __atomic_load_n(&fp->conns[conn_index].shift.pending_len, __ATOMIC_ACQUIRE);
 }
 
 static bool is_shifted(const struct tollgate_conn *conn)

@@ -79,6 +79,7 @@ struct fastpath {
 	size_t conns_bytes;
 	struct ring_buffer *ring; /* owned */
 	bool was_pinned;
+	bool is_checked;
 	unsigned adopted; /* bits: which maps were pinned already, by fastpath_maps.c's table */
 	enum fastpath_mode mode;
 

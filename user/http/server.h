@@ -63,8 +63,9 @@ struct http_handler {
 	void (*on_settled)(void *connection_context, uint32_t received);
 	/*
 	 * The server is about to close a connection unasked, since it has been idle for @idle_ms (0:
-	 * since the server drains; then it is closed whatever this returns). False: it was not idle,
-	 * the handler knows better; it gets as long again. May be NULL.
+	 * since the server drains). False: it was not idle, or must not be closed just now, the
+	 * handler knows better; it gets as long again (a little longer if the server drains). May
+	 * be NULL.
 	 */
 	bool (*on_idle)(void *connection_context, uint64_t idle_ms);
 };

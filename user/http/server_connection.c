@@ -130,8 +130,9 @@ void connection_drain(struct http_connection *c)
 {
 	if (!is_between(c))
 		return; /* next_message() will see that the server drains */
-	is_idle(c, 0);
-	if (conn_queued(c->conn))
+	if (!is_idle(c, 0))
+		connection_expect(c, HTTP_DRAIN_AGAIN_MS);
+	else if (conn_queued(c->conn))
 		close_nicely(c);
 	else
 		connection_close(c, false);
@@ -484,6 +485,8 @@ static void on_late(struct http_connection *c)
 		connection_abort(c, -ETIMEDOUT, 408);
 	} else if (c->phase == HTTP_OPEN && c->is_head_timed) {
 		refuse(c, 408, "head is late");
+	} else if (is_between(c) && c->server->is_draining) {
+		connection_drain(c);
 	} else if (is_between(c) && limits->idle_ms && !is_idle(c, limits->idle_ms)) {
 		connection_expect(c, limits->idle_ms);
 	} else {

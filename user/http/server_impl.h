@@ -6,12 +6,13 @@
 #include "http/h1.h"
 #include "http/server.h"
 
-#define HTTP_DATE_BYTES	   29		/* "Sun, 06 Nov 1994 08:49:37 GMT" */
-#define HTTP_DRAIN_BYTES   (64 * 1024)	/* of an unwanted body, read so as to keep the connection */
-#define HTTP_PENDING_BYTES (64 * 1024)	/* of pipelined requests; then reading pauses */
-#define HTTP_LINGER_BYTES  (256 * 1024) /* read and dropped after the last answer, */
-#define HTTP_LINGER_MS	   2000		/* for at most so long */
-#define HTTP_JOIN_BYTES	   1024		/* of a body that are copied behind its head */
+#define HTTP_DATE_BYTES	    29		/* "Sun, 06 Nov 1994 08:49:37 GMT" */
+#define HTTP_DRAIN_BYTES    (64 * 1024) /* of an unwanted body, read so as to keep the connection */
+#define HTTP_PENDING_BYTES  (64 * 1024) /* of pipelined requests; then reading pauses */
+#define HTTP_LINGER_BYTES   (256 * 1024) /* read and dropped after the last answer, */
+#define HTTP_DRAIN_AGAIN_MS 50		 /* a connection that could not be closed is tried again */
+#define HTTP_LINGER_MS	    2000	 /* for at most so long */
+#define HTTP_JOIN_BYTES	    1024	 /* of a body that are copied behind its head */
 
 struct http_server {
 	uv_loop_t *loop;		    /* borrowed */

@@ -10,10 +10,12 @@
 #include "net/conn.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "net/conn_impl.h"
 
@@ -386,6 +388,15 @@ uint32_t conn_received(const struct conn *c)
 bool conn_is_settled(const struct conn *c)
 {
 	return !c->tls || conn_tls_is_settled(c->tls);
+}
+
+bool conn_is_unacknowledged(const struct conn *c)
+{
+	uv_os_fd_t fd;
+	int bytes = 0;
+
+	return uv_fileno((const uv_handle_t *)&c->io.handle, &fd) || ioctl(fd, SIOCOUTQ, &bytes) ||
+	       bytes;
 }
 
 int conn_window_scales(const struct conn *c, uint8_t *ret_rcv, uint8_t *ret_snd)

@@ -101,6 +101,9 @@ bool conn_is_up(const struct conn *c);
 uint32_t conn_received(const struct conn *c);
 bool conn_is_settled(const struct conn *c);
 
+/* Whether the peer has not acknowledged all that the kernel took; true too when that cannot be told. */
+bool conn_is_unacknowledged(const struct conn *c);
+
 /* How both sides scale their windows (RFC 7323). 0 or a negative errno. */
 int conn_window_scales(const struct conn *c, uint8_t *ret_rcv, uint8_t *ret_snd);
 

@@ -42,6 +42,7 @@ struct client *client_of(struct http_stream *s, const struct proxy_port *port,
 			return NULL;
 		client->peer = *conn_peer(http_stream_conn(s));
 		client->port = port;
+		client->conn = http_stream_conn(s);
 		client->conn_index = CLIENT_NOT_ENROLLED;
 		format_address(&client->peer, client->address, sizeof(client->address));
 		http_stream_set_connection_context(s, client);
@@ -77,15 +78,27 @@ void client_settled(void *context, uint32_t received)
 				 received, __ATOMIC_RELEASE);
 }
 
-/* An answer in place is activity that the server has not seen. */
+/*
+ * An answer in place is activity that the server has not seen. And while the client has acknowledged
+ * neither such an answer nor all of ours, a FIN must wait: TCP might repeat it together with bytes from
+ * before that answer, and no number suits both.
+ */
 bool client_is_idle(void *context, uint64_t idle_ms)
 {
 	struct client *client = context;
+	struct fastpath *fastpath;
 
 	if (!client || client->conn_index == CLIENT_NOT_ENROLLED)
 		return true;
-	return fastpath_claim(fastpath_of(client), client->conn_index,
-			      idle_ms ? clock_mono_ns() - idle_ms * NS_PER_MS : UINT64_MAX);
+	fastpath = fastpath_of(client);
+	if (!fastpath_claim(fastpath, client->conn_index,
+			    idle_ms ? clock_mono_ns() - idle_ms * NS_PER_MS : UINT64_MAX))
+		return false;
+	if (!fastpath_has_pending(fastpath, client->conn_index) ||
+	    !conn_is_unacknowledged(client->conn))
+		return true;
+	fastpath_unclaim(fastpath, client->conn_index);
+	return false;
 }
 
 void client_unbind(struct client *client)

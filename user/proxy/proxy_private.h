@@ -40,7 +40,8 @@ static inline void count(uint64_t *counter)
  * record on the fast path. NULL-safe destructor; lives as long as the connection.
  */
 struct client {
-	char address[48]; /* without the port */
+	char address[48];  /* without the port */
+	struct conn *conn; /* borrowed; lives as long */
 	struct sockaddr_storage peer;
 	const struct proxy_port *port; /* borrowed */
 	uint32_t conn_index;	       /* on the fast path, or CLIENT_NOT_ENROLLED */
