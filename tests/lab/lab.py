@@ -88,6 +88,11 @@ class Namespaces:
     def add_client_addresses(self, *addresses):
         self._run("address", self.name, *addresses)
 
+    def in_client(self, *command):
+        """What @command prints there."""
+        return subprocess.run(self.command("client", *command), check=True, text=True,
+                              capture_output=True).stdout
+
     def in_edge(self, *command):
         """What @command prints there."""
         return subprocess.run(self.command("edge", *command), check=True, text=True,

@@ -3,6 +3,7 @@
 
     client 10.91.0.1, fd91::1 -- veth0 -- veth0 10.91.0.2, fd91::2 edge: agent, upstream
 """
+import contextlib
 import os
 import signal
 
@@ -104,3 +105,19 @@ def test_a_quota_that_is_used_up_gets_its_429(edge):
     assert [edge.get("/", account).status for _ in range(2)] == [200, 200]
     agent, kernel = answered_by_xdp(edge, account, "answer_quota", count=5)
     assert agent.status == 429 and without_seconds(agent) == without_seconds(kernel)
+
+
+def test_answers_that_never_arrive_end_in_drops(edge):
+    """As on a veth pair whose other end has no program: the kernel loses all that XDP sends back."""
+    account = edge.account("hourly")
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(edge.connect()) for _ in range(16)]
+        for client in clients:
+            until_answered(edge, client, account, "answer_rate")
+        edge.network.in_client("ip", "link", "set", "veth0", "xdp", "off")
+        for client in clients:
+            client.ask(key=account.key)
+        wait_until(lambda: edge.json("fastpath")["action"] == "drop", "a downgrade")
+    assert "none of XDP's last answers arrived" in edge.log()
+    edge.cli("fastpath", "answer")
+    assert edge.json("fastpath")["action"] == "answer", "the operator may try again"

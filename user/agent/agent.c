@@ -211,6 +211,7 @@ static void on_tick(uv_timer_t *timer)
 	if (agent->fastpath) {
 		fastpath_beat(agent->fastpath, clock_mono_ns());
 		fastpath_sweep(agent->fastpath);
+		answering_watch(agent);
 		events_take(agent->events);
 	}
 	if (agent->phase == AGENT_RUNNING) {

@@ -42,6 +42,8 @@ struct agent {
 	struct store *store;
 	struct slots slots;
 	struct fastpath *fastpath; /* NULL: the agent alone */
+	uint64_t answers_arrived;  /* as answering_watch() saw it last; UINT64_MAX: not yet */
+	uint64_t answers_repeated; /* when an answer arrived last */
 	char fastpath_why[256];	   /* why it is alone, or not attached everywhere */
 	struct penalty *penalty;
 	struct lists *lists;
@@ -99,6 +101,7 @@ void answering_prepare(struct agent *agent, struct tiers *fresh); /* before @fre
 void answering_give_back(struct agent *agent, const struct tiers *old, const struct tiers *fresh);
 void answering_stop(struct agent *agent);
 void answering_start(struct agent *agent); /* by the rules that are current */
+void answering_watch(struct agent *agent); /* every second: if none arrive, drop instead */
 
 /* lend.c */
 int lend_open_admin(struct agent *agent); /* 0 or a negative errno, after a message */

@@ -15,6 +15,9 @@
 #include "base/log.h"
 #include "proxy/answers.h"
 
+/* So many answers sent again, without one that arrived, are no accident. */
+#define LOST_ANSWERS_MOST 16
+
 static bool has_same_answers(const struct tier *a, const struct tier *b)
 {
 	return a->interval_ns == b->interval_ns && a->limit_ns == b->limit_ns &&
@@ -119,5 +122,27 @@ void answering_start(struct agent *agent)
 	if (!fits)
 		log_warn("fast path: more than %d routes: nothing is answered in place",
 			 TOLLGATE_ROUTES);
+	agent->answers_arrived = UINT64_MAX;
 	fastpath_set_answering(agent->fastpath, fits);
+}
+
+/* Some drivers take frames that XDP sends and lose them without a trace. */
+void answering_watch(struct agent *agent)
+{
+	uint64_t counters[TOLLGATE_COUNTER_COUNT], repeated;
+
+	if (fastpath_read_counters(agent->fastpath, counters))
+		return;
+	repeated = counters[TOLLGATE_COUNTER_ANSWER_REPEATED];
+	if (counters[TOLLGATE_COUNTER_ANSWER_ARRIVED] != agent->answers_arrived ||
+	    fastpath_action(agent->fastpath) != TOLLGATE_ACTION_ANSWER)
+		agent->answers_repeated = repeated;
+	agent->answers_arrived = counters[TOLLGATE_COUNTER_ANSWER_ARRIVED];
+	if (repeated - agent->answers_repeated < LOST_ANSWERS_MOST)
+		return;
+	fastpath_set_action(agent->fastpath, TOLLGATE_ACTION_DROP);
+	log_error(
+		"fast path: none of XDP's last answers arrived, from now on action is drop: does "
+		"the interface send what XDP gives it (XDP_TX)? The other end of a veth pair needs "
+		"an XDP program too, or GRO off");
 }
