@@ -212,6 +212,7 @@ static void on_tick(uv_timer_t *timer)
 		fastpath_beat(agent->fastpath, clock_mono_ns());
 		fastpath_sweep(agent->fastpath);
 		answering_watch(agent);
+		fastpath_attach_waiting(agent->fastpath);
 		events_take(agent->events);
 	}
 	if (agent->phase == AGENT_RUNNING) {

@@ -213,8 +213,7 @@ static int map_all(struct fastpath *fp, const struct fastpath_config *config, ch
 	} maps[] = {
 		{ fp->skel->maps.slots, config->max_accounts * sizeof(*fp->slots),
 		  (void **)&fp->slots },
-		{ fp->skel->maps.conns, config->max_flows * sizeof(*fp->conns),
-		  (void **)&fp->conns },
+		{ fp->skel->maps.conns, fp->max_flows * sizeof(*fp->conns), (void **)&fp->conns },
 		{ fp->skel->maps.settings, sizeof(*fp->settings), (void **)&fp->settings },
 		{ fp->skel->maps.templates, TEMPLATES_BYTES, (void **)&fp->templates },
 		{ fp->skel->maps.routes, ROUTES_BYTES, (void **)&fp->routes },
@@ -246,7 +245,7 @@ static void unmap_all(struct fastpath *fp)
 }
 
 /* The tables of our own, drawn up from what was pinned. */
-static int make_tables(struct fastpath *fp, const struct fastpath_config *config)
+static int make_tables(struct fastpath *fp)
 {
 	__u64 *secret = fp->settings->fingerprint;
 	int err = 0;
@@ -259,7 +258,7 @@ static int make_tables(struct fastpath *fp, const struct fastpath_config *config
 		return err;
 	fastpath_set_answering(fp, false);
 	fastpath_sets_init(&fp->sets);
-	return fastpath_flows_init(fp, config->max_flows);
+	return fastpath_flows_init(fp, fp->max_flows);
 }
 
 static int on_ring_record(void *arg, void *data, size_t size)
@@ -299,10 +298,10 @@ static int set_up(struct fastpath *fp, const struct fastpath_config *config, cha
 	if (!fp->ring)
 		return fastpath_refuse(ret_why, why_size, -errno,
 				       "the ring of events cannot be mapped: %s", strerror(errno));
-	err = make_tables(fp, config);
+	err = make_tables(fp);
 	if (err)
 		return fastpath_refuse(ret_why, why_size, err, "tables for %u flows: %s",
-				       config->max_flows, strerror(-err));
+				       fp->max_flows, strerror(-err));
 	return 0;
 }
 

@@ -71,10 +71,14 @@ bool fastpath_was_pinned(const struct fastpath *fp);
  * Enter ports and listeners, beat once, and attach to every interface named by a listener (or replace
  * the program in the links that are pinned already). An interface that cannot be had leaves the
  * others attached. Returns 0 if all are attached, else the first error, and @ret_why names the
- * interface and the reason; an interface with someone else's XDP program is left alone (-EBUSY).
+ * interface and the reason; an interface with someone else's XDP program is left alone (-EBUSY). One
+ * where programs of another version still translate connections is no error: it is attached later.
  */
 int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, char *ret_why,
 		    size_t why_size);
+
+/* Every second, by the control loop: attach to interfaces that another version does not need any more. */
+void fastpath_attach_waiting(struct fastpath *fp);
 
 /* How the interface with index @i is served; NULL name past the last. For `status` and metrics. */
 struct fastpath_interface {

@@ -23,8 +23,6 @@
 #include "base/log.h"
 #include "bpf/edge.skel.h"
 
-#define LINK_PREFIX "link-"
-
 /* A listener's address as the maps hold it; false when it is not IP. */
 static bool listener_key(const struct sockaddr_storage *address,
 			 struct tollgate_listener_key *ret_key)
@@ -172,7 +170,7 @@ static void link_path(const struct fastpath *fp, const char *interface, char ret
 {
 	char name[NAME_MAX];
 
-	fastpath_pin_name(name, sizeof(name), LINK_PREFIX, interface);
+	fastpath_pin_name(name, sizeof(name), FASTPATH_LINK_PREFIX, interface);
 	snprintf(ret_path, PATH_MAX, "%s/%s", fp->dir, name);
 }
 
@@ -322,6 +320,22 @@ static int check_once(struct fastpath *fp, char *ret_why, size_t why_size)
 	return 0;
 }
 
+/* True: another version's programs are there and still needed. Else its link is ours from now on. */
+static bool waits_for_older(struct fastpath *fp, struct fastpath_port *port)
+{
+	char link[NAME_MAX], egress[NAME_MAX], path[PATH_MAX];
+
+	fastpath_pin_name(link, sizeof(link), FASTPATH_LINK_PREFIX, port->name);
+	fastpath_pin_name(egress, sizeof(egress), FASTPATH_EGRESS_PREFIX, port->name);
+	port->is_waiting =
+		fastpath_older_is_there(fp, link, port->shown.why, sizeof(port->shown.why));
+	if (!port->is_waiting) {
+		link_path(fp, port->name, path);
+		fastpath_older_take_over(fp, link, egress, path);
+	}
+	return port->is_waiting;
+}
+
 /* Egress first: what XDP shifts must be translated from the first packet on. */
 static int attach_port(struct fastpath *fp, struct fastpath_port *port)
 {
@@ -329,8 +343,26 @@ static int attach_port(struct fastpath *fp, struct fastpath_port *port)
 
 	if (!ifindex)
 		return refuse_port(port, -ENODEV, "there is no such interface");
+	if (waits_for_older(fp, port))
+		return 0;
 	err = fastpath_egress_attach(fp, port, ifindex);
 	return err ? err : attach_xdp(fp, port, ifindex);
+}
+
+void fastpath_attach_waiting(struct fastpath *fp)
+{
+	for (unsigned i = 0; i < fp->port_count; i++) {
+		struct fastpath_port *port = &fp->ports[i];
+
+		if (!port->is_waiting)
+			continue;
+		port->shown.why[0] = '\0';
+		if (attach_port(fp, port))
+			log_warn("fast path: interface %s: %s", port->name, port->shown.why);
+		else if (!port->is_waiting)
+			log_info("fast path: interface %s taken over from another version",
+				 port->name);
+	}
 }
 
 /* Let go of the interfaces whose pinned links no port of ours stands for. */
@@ -341,11 +373,13 @@ static void remove_other_links(struct fastpath *fp)
 	DIR *dir = opendir(fp->dir);
 
 	while (dir && (entry = readdir(dir))) {
-		bool is_ours = strncmp(entry->d_name, LINK_PREFIX, strlen(LINK_PREFIX)) != 0;
+		bool is_ours = strncmp(entry->d_name, FASTPATH_LINK_PREFIX,
+				       strlen(FASTPATH_LINK_PREFIX)) != 0;
 		int fd;
 
 		for (unsigned i = 0; i < fp->port_count && !is_ours; i++) {
-			fastpath_pin_name(name, sizeof(name), LINK_PREFIX, fp->ports[i].name);
+			fastpath_pin_name(name, sizeof(name), FASTPATH_LINK_PREFIX,
+					  fp->ports[i].name);
 			is_ours = !strcmp(name, entry->d_name);
 		}
 		if (is_ours)
@@ -382,6 +416,9 @@ int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, c
 	remove_other_links(fp);
 	for (unsigned i = 0; i < fp->port_count; i++) {
 		err = attach_port(fp, &fp->ports[i]);
+		if (fp->ports[i].is_waiting)
+			log_info("fast path: interface %s: %s", fp->ports[i].name,
+				 fp->ports[i].shown.why);
 		if (err && !first)
 			first = fastpath_refuse(ret_why, why_size, err, "interface %s: %s",
 						fp->ports[i].name, fp->ports[i].shown.why);

@@ -21,7 +21,6 @@
 #define ATTACH_TCX_EGRESS 47
 #define ATTACH_BEFORE	  (1U << 3)
 
-#define EGRESS_PREFIX "egress-"
 #define FILTER_HANDLE 1
 #define FILTER_PRIO   1
 
@@ -34,7 +33,7 @@ static void egress_path(const struct fastpath *fp, const char *interface, char r
 {
 	char name[NAME_MAX];
 
-	fastpath_pin_name(name, sizeof(name), EGRESS_PREFIX, interface);
+	fastpath_pin_name(name, sizeof(name), FASTPATH_EGRESS_PREFIX, interface);
 	snprintf(ret_path, PATH_MAX, "%s/%s", fp->dir, name);
 }
 

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "bpf/edge.skel.h"
 
 enum keep {
@@ -113,16 +114,43 @@ static int adopt(struct fastpath *fp, const struct map_rule *rule, char *ret_why
 	return 0;
 }
 
+/* Connections that an earlier agent left keep their tables, and so the number of records. */
+static uint32_t max_flows_for(const struct fastpath *fp, uint32_t wanted)
+{
+	struct bpf_map_info info = { 0 };
+	struct tollgate_flow_key first;
+	unsigned size = sizeof(info);
+	char path[PATH_MAX];
+	int fd;
+
+	pin_path(fp, "flows", path);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return wanted;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) == 0 &&
+	    is_same_layout(fp->skel->maps.flows, &info) && info.max_entries != wanted &&
+	    bpf_map_get_next_key(fd, NULL, &first) == 0) {
+		log_warn("fast path: max_flows stays %u until a start that finds no connection of "
+			 "an "
+			 "earlier agent",
+			 info.max_entries);
+		wanted = info.max_entries;
+	}
+	close(fd);
+	return wanted;
+}
+
 int fastpath_maps_adopt(struct fastpath *fp, const struct fastpath_config *config, char *ret_why,
 			size_t why_size)
 {
 	int err;
 
+	fp->max_flows = max_flows_for(fp, config->max_flows);
 	err = bpf_map__set_max_entries(fp->skel->maps.slots, config->max_accounts);
 	if (!err)
-		err = bpf_map__set_max_entries(fp->skel->maps.conns, config->max_flows);
+		err = bpf_map__set_max_entries(fp->skel->maps.conns, fp->max_flows);
 	if (!err)
-		err = bpf_map__set_max_entries(fp->skel->maps.flows, config->max_flows);
+		err = bpf_map__set_max_entries(fp->skel->maps.flows, fp->max_flows);
 	if (!err)
 		err = bpf_map__set_max_entries(fp->skel->maps.fingerprints, FASTPATH_KEYS);
 	if (!err)

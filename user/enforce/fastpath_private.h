@@ -3,7 +3,8 @@
  * What the files of fastpath share; nobody else includes this but their tests.
  *
  * fastpath.c opens and closes, fastpath_maps.c makes or reuses the pinned maps, fastpath_attach.c
- * deals with interfaces, fastpath_flows.c with connections and sources.
+ * deals with interfaces, fastpath_older.c with those that another version holds, fastpath_flows.c with
+ * connections.
  */
 #ifndef ENFORCE_FASTPATH_PRIVATE_H
 #define ENFORCE_FASTPATH_PRIVATE_H
@@ -23,6 +24,7 @@ struct fastpath_port {
 	int link_fd;		/* owned; -1: not attached */
 	int egress_fd;		/* owned: its link; -1: none, or a filter of clsact */
 	bool has_filter;
+	bool is_waiting; /* for another version's programs */
 };
 
 enum record_state {
@@ -77,9 +79,12 @@ struct fastpath {
 	uint64_t *hints;		     /* mapped */
 	size_t slots_bytes;
 	size_t conns_bytes;
+	uint32_t max_flows;
 	struct ring_buffer *ring; /* owned */
 	bool was_pinned;
 	bool is_checked;
+	uint64_t
+		older_until_ns; /* so long another layout's programs are waited for; 0: none seen */
 	unsigned adopted; /* bits: which maps were pinned already, by fastpath_maps.c's table */
 	enum fastpath_mode mode;
 
@@ -131,6 +136,17 @@ int fastpath_diag_find(int fd, const struct tollgate_flow_key *key, bool *ret_is
 /* Let what leaves the interface be translated. 0, or a negative errno with the reason in the port. */
 int fastpath_egress_attach(struct fastpath *fp, struct fastpath_port *port, int ifindex);
 void fastpath_egress_detach(struct fastpath *fp, struct fastpath_port *port);
+
+/*
+ * Another layout's pins, see fastpath_older.c: are its programs, whose link is pinned as @link, still
+ * needed? True with the reason. When they are not, its link is taken over to @our_path, and what it has
+ * at egress is detached.
+ */
+#define FASTPATH_LINK_PREFIX   "link-"
+#define FASTPATH_EGRESS_PREFIX "egress-"
+bool fastpath_older_is_there(struct fastpath *fp, const char *link, char *ret_why, size_t why_size);
+void fastpath_older_take_over(struct fastpath *fp, const char *link, const char *egress,
+			      const char *our_path);
 
 /* Close the links' descriptors; with @detach take the programs off the interfaces and unpin them. */
 void fastpath_ports_done(struct fastpath *fp, bool detach);

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Interfaces that still bear the programs of a tollgate with another layout of maps.
+ *
+ * That agent is gone, but its programs go on translating the connections on which they have answered,
+ * and ours cannot read its maps. So the interface is left to them until the kernel has no socket for
+ * any of those connections; then the link is taken over, without a moment in which no program is there.
+ */
+#include "enforce/fastpath_private.h"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+/* Longer than TIME_WAIT and than the kernel goes on trying to send to a client that is gone. */
+#define OLDER_WAIT_NS (180 * NS_PER_SECOND)
+
+/* <bpffs>/tollgate/<instance>, the folder of all layouts. */
+static int instance_dir(const struct fastpath *fp, char ret_dir[PATH_MAX])
+{
+	char *slash;
+
+	snprintf(ret_dir, PATH_MAX, "%s", fp->dir);
+	slash = strrchr(ret_dir, '/');
+	if (!slash)
+		return -EINVAL;
+	*slash = '\0';
+	return 0;
+}
+
+/* The folder of another layout in which @pin is. False: there is none. */
+static bool find_dir(const struct fastpath *fp, const char *pin, char ret_dir[PATH_MAX])
+{
+	char parent[PATH_MAX], path[2 * PATH_MAX];
+	bool found = false;
+	struct dirent *entry;
+	DIR *dir;
+
+	if (instance_dir(fp, parent))
+		return false;
+	dir = opendir(parent);
+	while (dir && !found && (entry = readdir(dir))) {
+		int len = snprintf(ret_dir, PATH_MAX, "%s/%s", parent, entry->d_name);
+
+		if (entry->d_name[0] != 'v' || len >= PATH_MAX || !strcmp(ret_dir, fp->dir))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", ret_dir, pin);
+		found = access(path, F_OK) == 0;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static bool is_in_use(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool in_use = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+
+	if (fd >= 0)
+		close(fd);
+	return in_use;
+}
+
+static int open_pin(const char *dir, const char *pin)
+{
+	char path[2 * PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, pin);
+	return bpf_obj_get(path);
+}
+
+/* Those whose socket is gone are deleted from the map. How many are left. */
+static unsigned sweep_flows(const struct fastpath *fp, int flows_fd)
+{
+	struct tollgate_flow_key key, next;
+	bool more = bpf_map_get_next_key(flows_fd, NULL, &next) == 0, is_waiting;
+	unsigned left = 0;
+
+	while (more) {
+		key = next;
+		more = bpf_map_get_next_key(flows_fd, &key, &next) == 0;
+		if (fastpath_diag_find(fp->flows.diag_fd, &key, &is_waiting) == 0)
+			bpf_map_delete_elem(flows_fd, &key);
+		else
+			left++;
+	}
+	return left;
+}
+
+/* How many connections its programs may still translate; UINT_MAX when its map says nothing to us. */
+static unsigned count_left(const struct fastpath *fp, const char *dir)
+{
+	struct bpf_map_info info = { 0 };
+	unsigned size = sizeof(info), left = 0;
+	int fd = open_pin(dir, "flows");
+
+	if (fd < 0)
+		return 0;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) ||
+	    info.key_size != sizeof(struct tollgate_flow_key))
+		left = UINT_MAX;
+	else
+		left = sweep_flows(fp, fd);
+	close(fd);
+	return left;
+}
+
+bool fastpath_older_is_there(struct fastpath *fp, const char *link, char *ret_why, size_t why_size)
+{
+	uint64_t now_ns = clock_mono_ns();
+	char dir[PATH_MAX];
+	unsigned left;
+
+	if (!find_dir(fp, link, dir))
+		return false;
+	if (!fp->older_until_ns)
+		fp->older_until_ns = now_ns + OLDER_WAIT_NS;
+	if (is_in_use(dir)) {
+		snprintf(ret_why, why_size, "another version of tollgate is running: %s", dir);
+		return true;
+	}
+	left = count_left(fp, dir);
+	if (!left || now_ns >= fp->older_until_ns)
+		return false;
+	snprintf(ret_why, why_size,
+		 "another version's programs are at work until its last connections are over: %s",
+		 dir);
+	return true;
+}
+
+/* Nothing of that layout is needed any more once none of its links is left. */
+static void remove_rest(const char *dir)
+{
+	char path[2 * PATH_MAX];
+	struct dirent *entry;
+	bool has_links = false;
+	DIR *list = opendir(dir);
+
+	while (list && (entry = readdir(list)))
+		has_links |=
+			!strncmp(entry->d_name, FASTPATH_LINK_PREFIX, strlen(FASTPATH_LINK_PREFIX));
+	if (list && !has_links) {
+		rewinddir(list);
+		while ((entry = readdir(list))) {
+			snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
+			unlink(path);
+		}
+		rmdir(dir);
+	}
+	if (list)
+		closedir(list);
+}
+
+void fastpath_older_take_over(struct fastpath *fp, const char *link, const char *egress,
+			      const char *our_path)
+{
+	char dir[PATH_MAX], path[2 * PATH_MAX];
+	int fd;
+
+	if (!find_dir(fp, link, dir))
+		return;
+	snprintf(path, sizeof(path), "%s/%s", dir, link);
+	fd = bpf_obj_get(path);
+	if (fd >= 0) {
+		/* Under our path, fastpath_attach() finds it like a link of our own layout. */
+		bpf_obj_pin(fd, our_path);
+		close(fd);
+	}
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/%s", dir, egress);
+	fd = bpf_obj_get(path);
+	if (fd >= 0) {
+		bpf_link_detach(fd);
+		close(fd);
+	}
+	unlink(path);
+	remove_rest(dir);
+}
