@@ -28,6 +28,7 @@ ODD_TARGETS = ("//", "/./1/1", "/a/../1/1", "/%41/1/1", "/%2e/1/1", "/a%20b/1/1"
 FIELDS = ("Accept: */*", "User-Agent: talk/1.0 (a test)", "Cookie: " + "c=d; " * 20, "X-Empty:",
           "accept-encoding: gzip, br", "Connection: keep-alive", "Content-Type: application/json",
           "X-Long: " + "y" * 700, "X-API-Keys: no key")
+REST_S = 0.15  # XDP answers nothing in the tenth of a second after the first refusal
 KINDS = {"plain": 9, "hourly": 2, "hourly2": 2, "scarce": 1, "monthly": 2, "revoked": 2,
          "suspended": 2, "unknown": 1}  # of keys, and how often
 
@@ -66,7 +67,7 @@ class Author:
     def target(self):
         size = self.draw.choice((0, 10, 300, 300, 1400, 3000))
         offset = self.draw.randrange(len(BLOCK) - size)
-        if self.draw.random() < 0.005:
+        if self.draw.random() < 0.002:
             return self.draw.choice(ODD_TARGETS), None
         place = self.draw.choice(PLACES)
         query = "?q=1" if self.draw.random() < 0.1 else ""
@@ -93,7 +94,7 @@ class Author:
 
     def request(self):
         draw = self.draw
-        if draw.random() < 0.002:
+        if draw.random() < 0.001:
             return self.broken()
         method = draw.choice(METHODS)
         kind, fields = self.credential()
@@ -101,7 +102,7 @@ class Author:
         upload_fields, upload = self.upload(method)
         fields += upload_fields + draw.sample(FIELDS, draw.choice((0, 0, 1, 2, 4)))
         draw.shuffle(fields)
-        is_last = draw.random() < 0.004
+        is_last = draw.random() < 0.002
         if is_last:
             fields.append("Connection: close")
         version = "1.0" if is_last and draw.random() < 0.5 else "1.1"
@@ -117,8 +118,11 @@ class Author:
         return request
 
     def connection(self, count):
-        """Batches of requests; the answers to one are awaited before the next."""
-        batches, made = [], []
+        """
+        Batches of requests; the answers to one are awaited before the next. The first is refused.
+        """
+        opening = f"GET /1/1 HTTP/1.1\r\nHost: a\r\nX-API-Key: {self.keys['revoked']}\r\n\r\n"
+        batches, made = [[Request("GET", opening.encode())]], []
         while len(made) < count:
             batch = []
             for _ in range(self.draw.choice((1,) * 20 + (2, 3, 4))):
@@ -193,6 +197,8 @@ class Talk:
             for request in batch:
                 if not await self.answer(request):
                     return
+            if batch is batches[0]:
+                await asyncio.sleep(REST_S)
         if not batches[-1][-1].is_last:
             self.writer.write_eof()
         rest = await self.reader.read()

@@ -14,7 +14,7 @@ from test_smuggling import MALFORMED
 
 # Others are worth a try now and then.
 SEED = int(os.environ.get("SEED", 7))
-WORKERS = 16
+WORKERS = 32
 TIERS = [
     {"name": "plain"},
     {"name": "hourly", "rate": "1/h", "burst": 12},
@@ -102,8 +102,8 @@ def compare(make_lab, server, connections, requests, answers, share):
 
 @pytest.mark.slow
 def test_a_hundred_thousand_requests_are_answered_alike_with_and_without(make_lab, server):
-    compare(make_lab, server, connections=126, requests=100, answers=100000, share=0.5)
+    compare(make_lab, server, connections=43, requests=250, answers=100000, share=0.5)
 
 
 def test_a_few_thousand_requests_are_answered_alike_with_and_without(make_lab, server):
-    compare(make_lab, server, connections=3, requests=100, answers=2000, share=0.1)
+    compare(make_lab, server, connections=4, requests=100, answers=4000, share=0.1)
