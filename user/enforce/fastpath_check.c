@@ -48,6 +48,7 @@ struct check {
 };
 
 struct frame {
+	_Alignas(4) uint8_t align[2]; /* so that the IP header behind 14 bytes is where it may be */
 	uint8_t bytes[HEADERS + TOLLGATE_ANSWER_MAX];
 	uint32_t len;
 	uint32_t verdict;
