@@ -52,24 +52,27 @@ def allow(agent, connection, path="/"):
     assert connection.request(path=path, key=agent.plain.key).status == 200
 
 
-def shift(agent, connection):
+def shift(agent, connections):
     """
-    The agent's first refusal enrols; from then on XDP answers, except where the client is quicker
-    than the agent, which has to say first that it owes nothing.
+    The agent's first refusal enrols; a tenth of a second later XDP answers, except where the client
+    is quicker than the agent, which has to say first that it owes nothing.
     """
-    def is_shifted():
+    def is_shifted(connection, before):
         refuse(agent, connection)
         allow(agent, connection, "/x" * 20)
         refuse(agent, connection)
         refuse(agent, connection)
         return answered(agent) > before
-    before = answered(agent)
-    wait_until(is_shifted, "XDP answers on the connection", every=0)
-    return connection
+    for connection in connections:
+        refuse(agent, connection)
+    for connection in connections:
+        before = answered(agent)
+        wait_until(lambda: is_shifted(connection, before), "XDP answers", every=0)
+    return connections
 
 
-def shifted(agent, count=COUNT):
-    return [shift(agent, agent.connect()) for _ in range(count)]
+def shifted(agent):
+    return shift(agent, [agent.connect() for _ in range(COUNT)])
 
 
 def goes_on(agent, connections):
@@ -153,7 +156,7 @@ def test_killed_its_shifted_connections_end_and_the_next_agent_serves(edge):
     wait_until(lambda: not server_sockets(edge), "the kernel's sockets are gone")
     edge.start()
     # The same addresses again, as the old records knew them.
-    again = [shift(edge, bound(edge, local)) for local in locals_]
+    again = shift(edge, [bound(edge, local) for local in locals_])
     goes_on(edge, again)
 
 
@@ -190,7 +193,7 @@ def test_an_orderly_stop_lets_shifted_connections_finish(edge):
     assert edge.exit_code() == 0
     assert "prog/xdp" not in edge.network.in_edge("ip", "-d", "link", "show", "veth0")
     edge.start()
-    shift(edge, edge.connect())
+    shift(edge, [edge.connect()])
 
 
 def test_the_next_agent_after_a_stop_serves_the_same_addresses(edge):
@@ -200,7 +203,7 @@ def test_the_next_agent_after_a_stop_serves_the_same_addresses(edge):
         connection.reset()
     assert edge.stop() == 0
     edge.start()
-    goes_on(edge, [shift(edge, bound(edge, local)) for local in locals_])
+    goes_on(edge, shift(edge, [bound(edge, local) for local in locals_]))
 
 
 @pytest.mark.parametrize("how", ["end", "reset", "half-closed"])
@@ -227,7 +230,7 @@ def test_nothing_is_left_of_a_shifted_connection_that_ended(edge, how):
                          ids=["1.5s"])
 def test_answers_in_place_keep_a_connection_from_being_idle(edge):
     with edge.connect() as connection:
-        shift(edge, connection)
+        shift(edge, [connection])
         before = answered(edge)
         end = time.monotonic() + 3 * IDLE_S
         while time.monotonic() < end:
