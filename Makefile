@@ -64,7 +64,7 @@ FUZZ_SECONDS ?= 60
 BENCH_SRC := $(sort $(wildcard tests/bench/*_bench.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
 
-.PHONY: all test test-model test-unit test-packets test-lab test-stripe lint format fuzz bench asan install clean help
+.PHONY: all test test-kernels test-model test-unit test-packets test-lab test-stripe lint format fuzz bench asan install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -143,6 +143,11 @@ test-model: ## the protocol of a shifted flow, searched by Spin
 
 test-packets: $(PACKET_BIN) ## packet tables through BPF_PROG_RUN (root)
 	@set -e; for t in $(PACKET_BIN); do $$t; done
+
+# Without those of the agent's side, which load the programs again and again: slow in a virtual machine.
+KERNELS_BIN := $(filter-out %/fastpath_test %/attach_test %/instructions_test,$(PACKET_BIN))
+test-kernels: $(KERNELS_BIN) ## packet tables and a connection on Debian 12's own kernel, in a virtual machine
+	BUILD=$(BUILD) scripts/test-kernels $(KERNELS_BIN)
 
 test-lab: $(BIN) $(LAB_OBJ) ## real clients in network namespaces (root)
 	TOLLGATE=$(abspath $(BIN)) /usr/bin/python3 -m pytest -q -rs tests/lab $(LAB_ARGS)

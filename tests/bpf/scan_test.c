@@ -15,8 +15,6 @@
 
 #define ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
 #define KEY	    "tg_live_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKL"
-#define ROUNDS	    9
-#define REPEAT	    20000
 
 #define CURL                                                  \
 	"GET /v1/quotes HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" \
@@ -92,35 +90,6 @@ static void the_kernel_finds_what_user_space_finds(void **state)
 	}
 }
 
-static int compare_ns(const void *a, const void *b)
-{
-	return *(const int *)a - *(const int *)b;
-}
-
-static int median_ns(const struct bpf_program *program, const char *head)
-{
-	int rounds_ns[ROUNDS];
-
-	for (int i = 0; i < ROUNDS; i++)
-		rounds_ns[i] = run(program, head, REPEAT);
-	qsort(rounds_ns, ROUNDS, sizeof(rounds_ns[0]), compare_ns);
-	return rounds_ns[ROUNDS / 2];
-}
-
-static void its_cost_is_told(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < 3; i++) {
-		const char *head = rows[i].head;
-		int copy = median_ns(bpf->progs.copy, head),
-		    scan = median_ns(bpf->progs.scan, head);
-		int fingerprint = median_ns(bpf->progs.fingerprint, head);
-
-		print_message("%s, %zu bytes: scan %d ns, fingerprint %d ns\n", rows[i].why,
-			      strlen(head), scan - copy, fingerprint - scan);
-	}
-}
-
 /* Far below the verifier's million, which is for a whole program. */
 static void the_verifier_is_content_soon(void **state)
 {
@@ -153,7 +122,6 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_kernel_finds_what_user_space_finds),
-		cmocka_unit_test(its_cost_is_told),
 		cmocka_unit_test(the_verifier_is_content_soon),
 	};
 
