@@ -70,6 +70,17 @@ static struct gate_request make_world(struct fixture *f, enum key_kind key, unsi
 	return request;
 }
 
+/* For XDP's sake, and for a second at a time. */
+static void expect_closed(struct tollgate_slot *before, const struct tollgate_slot *slot)
+{
+	assert_int_equal(slot->closed_reason, TOLLGATE_OVER_QUOTA);
+	assert_in_range(slot->closed_until_ns, NOW_NS + 1, NOW_NS + NS_PER_SECOND);
+	assert_true(slot->closed_end_ns >= slot->closed_until_ns);
+	before->closed_reason = slot->closed_reason;
+	before->closed_until_ns = slot->closed_until_ns;
+	before->closed_end_ns = slot->closed_end_ns;
+}
+
 static void the_first_reason_in_order_is_the_verdict(void **state)
 {
 	struct fixture *f = *state;
@@ -90,6 +101,8 @@ static void the_first_reason_in_order_is_the_verdict(void **state)
 		if (verdict == TOLLGATE_ALLOW)
 			continue;
 		before.refused += result.has_account;
+		if (verdict == TOLLGATE_OVER_QUOTA)
+			expect_closed(&before, slot);
 		if (memcmp(&before, slot, sizeof(before)))
 			fail_msg("key %u, wrong %#x: refused, and yet charged or held", key, wrong);
 	}
