@@ -13,7 +13,7 @@ import time
 import pytest
 
 from client import BrokenBody, Connection
-from lab import DEADLINE_S, wait_until
+from lab import DEADLINE_S, new_port, wait_until
 from upstream import Gate
 
 TIERS = [{"name": "plain"}, {"name": "hourly", "rate": "1/h", "burst": 1}]
@@ -73,6 +73,12 @@ def shift(agent, connections):
 
 def shifted(agent):
     return shift(agent, [agent.connect() for _ in range(COUNT)])
+
+
+def shifted_from_known_ports(agent):
+    """Ports that the kernel gives to nobody, so that they are free for the next time."""
+    locals_ = [(agent.network.client_address, new_port()) for _ in range(COUNT)]
+    return shift(agent, [bound(agent, local) for local in locals_])
 
 
 def goes_on(agent, connections):
@@ -141,7 +147,7 @@ def test_with_a_stale_heartbeat_the_agent_answers_when_it_comes_back(edge):
 
 def test_killed_its_shifted_connections_end_and_the_next_agent_serves(edge):
     """Half of them have a request under way, half are idle."""
-    connections = shifted(edge)
+    connections = shifted_from_known_ports(edge)
     gate = Gate()
     edge.upstream.on("/gate", gate)
     for connection in connections[::2]:
@@ -197,7 +203,7 @@ def test_an_orderly_stop_lets_shifted_connections_finish(edge):
 
 
 def test_the_next_agent_after_a_stop_serves_the_same_addresses(edge):
-    connections = shifted(edge)
+    connections = shifted_from_known_ports(edge)
     locals_ = [connection.local for connection in connections]
     for connection in connections:
         connection.reset()
