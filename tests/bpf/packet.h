@@ -42,15 +42,19 @@ struct packet_spec {
 	uint16_t client_port;
 	uint16_t local_port;
 	uint32_t seq;
-	uint8_t flags; /* instead of ACK */
+	uint32_t ack;	 /* instead of 1 */
+	uint16_t window; /* instead of 65535 */
+	uint8_t tos;	 /* or traffic class */
+	uint8_t flags;	 /* instead of ACK */
 	unsigned tcp_option_words;
+	const uint8_t *tcp_options; /* instead of NOPs */
 	const char *payload;
 	unsigned padding; /* bytes of Ethernet padding at the end */
 	int length_lie;	  /* added to the length in the IP header */
 };
 
 struct packet {
-	uint8_t data[512];
+	uint8_t data[2048];
 	size_t len;
 };
 
@@ -114,7 +118,7 @@ static inline void packet_put_ip4(struct packet *p, const struct packet_spec *s,
 	size_t at = p->len, words = 5 + s->ip_option_words;
 	uint16_t check;
 
-	packet_put16(p, 0x4000 | words << 8);
+	packet_put16(p, 0x4000 | words << 8 | s->tos);
 	packet_put16(p, words * 4 + tcp_len + s->length_lie);
 	packet_put16(p, 1);
 	packet_put16(p, s->fragment);
@@ -132,7 +136,7 @@ static inline void packet_put_ip6(struct packet *p, const struct packet_spec *s,
 {
 	uint8_t protocol = s->protocol ? s->protocol : IPPROTO_TCP;
 
-	packet_put32(p, 0x60000000);
+	packet_put32(p, 0x60000000 | (uint32_t)s->tos << 20);
 	packet_put16(p, tcp_len + (s->extension ? 8 : 0) + s->length_lie);
 	packet_put16(p, (s->extension ? s->extension : protocol) << 8 | 64);
 	packet_put_address(p, AF_INET6, s->client, PACKET_CLIENT6);
@@ -150,11 +154,13 @@ static inline void packet_put_tcp(struct packet *p, const struct packet_spec *s,
 	packet_put16(p, s->client_port ? s->client_port : PACKET_CLIENT_PORT);
 	packet_put16(p, s->local_port ? s->local_port : PACKET_LOCAL_PORT);
 	packet_put32(p, s->seq);
-	packet_put32(p, 1);
+	packet_put32(p, s->ack ? s->ack : 1);
 	packet_put16(p, words << 12 | (s->flags ? s->flags : PACKET_ACK));
-	packet_put16(p, 65535);
+	packet_put16(p, s->window ? s->window : 65535);
 	packet_put32(p, 0);
-	for (unsigned i = 0; i < s->tcp_option_words; i++)
+	if (s->tcp_options)
+		packet_put(p, s->tcp_options, s->tcp_option_words * 4);
+	for (unsigned i = 0; i < s->tcp_option_words && !s->tcp_options; i++)
 		packet_put32(p, 0x01010101);
 	packet_put(p, s->payload, payload_len);
 }

@@ -20,19 +20,18 @@ struct pair {
 	struct sockaddr_storage client_address;
 	struct sockaddr_storage local_address;
 	uint32_t rcv_nxt;	 /* of the server's socket */
+	uint32_t snd_nxt;	 /* likewise */
 	uint32_t bytes_received; /* likewise */
 };
 
-static inline uint32_t read_rcv_nxt(int fd)
+static inline uint32_t read_number(int fd, int queue)
 {
-	int receive_queue = 1, on = 1, off = TCP_REPAIR_OFF_NO_WP;
+	int on = 1, off = TCP_REPAIR_OFF_NO_WP;
 	socklen_t len = sizeof(uint32_t);
 	uint32_t seq = 0;
 
 	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
-	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &receive_queue,
-				    sizeof(receive_queue)),
-			 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &queue, sizeof(queue)), 0);
 	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, &seq, &len), 0);
 	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)), 0);
 	return seq;
@@ -72,7 +71,8 @@ static inline void pair_open(struct pair *pair, int listen_family, int family)
 
 	assert_int_equal(write(pair->client, SENT, strlen(SENT)), strlen(SENT));
 	assert_int_equal(read(pair->server, bytes, sizeof(bytes)), strlen(SENT));
-	pair->rcv_nxt = read_rcv_nxt(pair->server);
+	pair->rcv_nxt = read_number(pair->server, TCP_RECV_QUEUE);
+	pair->snd_nxt = read_number(pair->server, TCP_SEND_QUEUE);
 	pair->bytes_received = read_bytes_received(pair->server);
 	assert_int_equal(pair->bytes_received, strlen(SENT));
 }
