@@ -28,7 +28,7 @@
 	"\r\nRateLimit: \"rate\";r=0;t=" wait "\r\nContent-Length: 4\r\n\r\nrate"
 #define QUOTA_ANSWER(wait)                                                            \
 	"HTTP/1.1 429 Too Many Requests\r\nRetry-After: " wait "\r\nContent-Length: " \
-							       "5\r\n\r\nquota"
+	"5\r\n\r\nquota"
 #define INACTIVE_ANSWER "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
 #define REVOKED_ANSWER	"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 
