@@ -59,6 +59,27 @@ static uint32_t link_id(const struct fastpath *fp, const char *pin)
 	return info.id;
 }
 
+static bool is_pinned(const struct fastpath *fp, const char *pin)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", fp->dir, pin);
+	return access(path, F_OK) == 0;
+}
+
+/* Whose programs see what leaves the interface. */
+static uint32_t egress_on(const char *interface)
+{
+	LIBBPF_OPTS(bpf_prog_query_opts, query);
+	uint32_t ids[4] = { 0 };
+
+	query.prog_ids = ids;
+	query.prog_cnt = 4;
+	assert_int_equal(bpf_prog_query_opts(if_nametoindex(interface), 47 /* tcx */, &query), 0);
+	assert_true(query.prog_cnt <= 1);
+	return ids[0];
+}
+
 static void listeners_and_ports_follow_the_configuration(void **state)
 {
 	struct fastpath_config config = fixture_config();
@@ -119,6 +140,9 @@ static void a_restart_replaces_the_program_without_detaching(void **state)
 	assert_int_not_equal(program_on("edge0"), program);
 	assert_int_not_equal(program_on("edge0"), 0);
 	assert_int_equal(program_on("edge1"), 0); /* no longer configured */
+	assert_int_equal(egress_on("edge1"), 0);
+	assert_false(is_pinned(fp, "link-edge1"));
+	assert_false(is_pinned(fp, "egress-edge1"));
 	fastpath_close(fp, FASTPATH_REMOVE);
 	assert_int_equal(program_on("edge0"), 0);
 }
@@ -162,6 +186,8 @@ static void a_renamed_interface_does_not_keep_the_link(void **state)
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	assert_int_not_equal(program_on("edge0"), 0);
 	assert_int_equal(program_on("other0"), 0);
+	assert_int_not_equal(egress_on("edge0"), 0);
+	assert_int_equal(egress_on("other0"), 0);
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
@@ -255,6 +281,15 @@ static int leave_older_pins(const struct fastpath *fp, const struct tollgate_flo
 	return flows;
 }
 
+/* By RST, so that the kernel has no socket for it at once. */
+static void pair_reset(struct pair *pair)
+{
+	static const struct linger none = { .l_onoff = 1 };
+
+	setsockopt(pair->server, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	pair_close(pair);
+}
+
 static struct tollgate_flow_key key_of_pair(const struct pair *pair)
 {
 	struct tollgate_flow_key key = { 0 };
@@ -268,7 +303,6 @@ static void another_versions_programs_are_waited_for(void **state)
 {
 	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(edge0, 1);
-	struct linger none = { .l_onoff = 1 };
 	struct fastpath *fp = fixture_open(&config);
 	struct tollgate_flow_key flow;
 	struct pair pair;
@@ -289,9 +323,7 @@ static void another_versions_programs_are_waited_for(void **state)
 	fastpath_attach_waiting(fp);
 	assert_int_equal(program_on("edge0"), older);
 
-	/* By RST, so that the kernel has no socket for it at once. */
-	setsockopt(pair.server, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
-	pair_close(&pair);
+	pair_reset(&pair);
 	fastpath_attach_waiting(fp);
 	assert_int_not_equal(program_on("edge0"), older);
 	assert_int_equal(fastpath_interface(fp, 0)->mode, FASTPATH_NATIVE);
@@ -300,6 +332,175 @@ static void another_versions_programs_are_waited_for(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 	close(flows);
 	fastpath_close(fp, FASTPATH_REMOVE);
+}
+
+/* A connection on which XDP has answered, as far as its record says. */
+static uint32_t enrol_shifted(struct fastpath *fp, const struct pair *pair)
+{
+	uint32_t index;
+
+	assert_int_equal(
+		fixture_enter_flow(fp, &pair->client_address, &pair->local_address, &index), 0);
+	fastpath_conn(fp, index)->shift.state = TOLLGATE_SHIFT_SHIFTED;
+	return index;
+}
+
+static bool port_is_ours(const struct fastpath *fp, uint16_t port)
+{
+	return fp->settings->ports[port / 64] >> port % 64 & 1;
+}
+
+static void an_interface_that_no_listener_names_stays_for_its_connections(void **state)
+{
+	struct fastpath_config config = fixture_config();
+	struct fastpath_listener listener = listener_on(both, 2);
+	struct fastpath *fp = fixture_open(&config);
+	uint32_t index, link, later;
+	struct pair pair, another;
+	int on = 1;
+
+	(void)state;
+	config.listeners = &listener;
+	config.listener_count = 1;
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
+	link = link_id(fp, "link-edge1");
+	pair_open(&pair, AF_INET, AF_INET);
+	index = enrol_shifted(fp, &pair);
+
+	listener.interface_count = 1;
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
+	assert_int_equal(link_id(fp, "link-edge1"), link);
+	assert_string_equal(fastpath_interface(fp, 1)->name, "edge1");
+	assert_int_equal(fastpath_interface(fp, 1)->mode, FASTPATH_NATIVE);
+	assert_non_null(strstr(fastpath_interface(fp, 1)->why, "leaving"));
+	assert_string_equal(fastpath_interface(fp, 0)->why, "");
+	assert_int_not_equal(program_on("edge1"), program_on("edge0"));
+	assert_int_equal(egress_on("edge1"), egress_on("edge0"));
+	assert_true(port_is_ours(fp, PACKET_LOCAL_PORT));
+
+	/* Those that were answered on later are none of its. */
+	close_fd(&pair.listener);
+	/* Reading its numbers has taken the option away. */
+	setsockopt(pair.server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	pair_open(&another, AF_INET, AF_INET);
+	later = enrol_shifted(fp, &another);
+	fastpath_attach_waiting(fp);
+	assert_int_equal(link_id(fp, "link-edge1"), link);
+	pair_reset(&pair);
+	fastpath_forget(fp, index);
+	assert_int_equal(fastpath_sweep(fp), 0);
+	fastpath_attach_waiting(fp);
+	assert_null(fastpath_interface(fp, 1)->name);
+	assert_int_equal(program_on("edge1"), 0);
+	assert_int_equal(egress_on("edge1"), 0);
+	assert_false(is_pinned(fp, "link-edge1"));
+	assert_false(is_pinned(fp, "egress-edge1"));
+	assert_int_not_equal(program_on("edge0"), 0);
+	assert_int_not_equal(egress_on("edge0"), 0);
+	assert_true(port_is_ours(fp, PACKET_LOCAL_PORT));
+
+	fastpath_forget(fp, later);
+	pair_reset(&another);
+	fastpath_close(fp, FASTPATH_REMOVE);
+	assert_int_equal(egress_on("edge0"), 0);
+}
+
+/* What an earlier agent answered on, when its successor has neither the interface nor the port. */
+static void an_earlier_agents_interface_and_port_stay_for_its_connections(void **state)
+{
+	struct fastpath_config config = fixture_config();
+	struct fastpath_listener listener = listener_on(both, 2);
+	struct fastpath *fp = fixture_open(&config);
+	struct pair pair;
+	uint32_t link;
+
+	(void)state;
+	config.listeners = &listener;
+	config.listener_count = 1;
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
+	link = link_id(fp, "link-edge1");
+	pair_open(&pair, AF_INET, AF_INET);
+	enrol_shifted(fp, &pair);
+	fastpath_close(fp, FASTPATH_LEAVE);
+
+	listener.interface_count = 1;
+	fp = fixture_open(&config);
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
+	assert_int_equal(fastpath_sweep(fp), 1);
+	fastpath_attach_waiting(fp);
+	assert_int_equal(link_id(fp, "link-edge1"), link);
+	assert_true(port_is_ours(fp, PACKET_LOCAL_PORT));
+	assert_true(port_is_ours(fp, 8080));
+
+	pair_reset(&pair);
+	assert_int_equal(fastpath_sweep(fp), 0);
+	fastpath_attach_waiting(fp);
+	assert_int_equal(program_on("edge1"), 0);
+	assert_int_equal(egress_on("edge1"), 0);
+	assert_false(is_pinned(fp, "link-edge1"));
+	assert_false(is_pinned(fp, "egress-edge1"));
+	assert_false(port_is_ours(fp, PACKET_LOCAL_PORT));
+	assert_true(port_is_ours(fp, 8080));
+	fastpath_close(fp, FASTPATH_REMOVE);
+}
+
+static void an_interface_is_not_kept_for_ever(void **state)
+{
+	struct fastpath_config config = fixture_config();
+	struct fastpath_listener listener = listener_on(both, 2);
+	struct fastpath *fp = fixture_open(&config);
+	struct pair pair;
+
+	(void)state;
+	config.listeners = &listener;
+	config.listener_count = 1;
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
+	pair_open(&pair, AF_INET, AF_INET);
+	enrol_shifted(fp, &pair);
+	listener.interface_count = 1;
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
+	fastpath_attach_waiting(fp);
+	assert_int_not_equal(program_on("edge1"), 0);
+	assert_true(fp->leave_until_ns > clock_mono_ns() + 170 * NS_PER_SECOND);
+	fp->leave_until_ns = clock_mono_ns();
+	fastpath_attach_waiting(fp);
+	assert_int_equal(program_on("edge1"), 0);
+	assert_false(is_pinned(fp, "egress-edge1"));
+	pair_reset(&pair);
+	fastpath_close(fp, FASTPATH_REMOVE);
+}
+
+static void an_interface_that_comes_back_is_attached_to(void **state)
+{
+	struct fastpath_config config = fixture_config();
+	struct fastpath_listener listener = listener_on(edge0, 1);
+	struct tollgate_listener_key key;
+	struct fastpath *fp;
+	int map;
+
+	(void)state;
+	config.listeners = &listener;
+	config.listener_count = 1;
+	fp = fixture_open(&config);
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
+	assert_int_equal(remove_veth(NULL), 0);
+	fastpath_attach_waiting(fp);
+	assert_int_equal(fastpath_interface(fp, 0)->mode, FASTPATH_NONE);
+	assert_non_null(strstr(fastpath_interface(fp, 0)->why, "no such interface"));
+
+	assert_int_equal(make_veth(NULL), 0);
+	fastpath_attach_waiting(fp);
+	assert_int_equal(fastpath_interface(fp, 0)->mode, FASTPATH_NATIVE);
+	assert_string_equal(fastpath_interface(fp, 0)->why, "");
+	assert_int_not_equal(program_on("edge0"), 0);
+	assert_int_not_equal(egress_on("edge0"), 0);
+	map = fixture_map(fp, "listeners");
+	assert_int_equal(bpf_map_get_next_key(map, NULL, &key), 0);
+	assert_int_equal(key.ifindex, if_nametoindex("edge0"));
+	assert_int_equal(bpf_map_get_next_key(map, &key, &key), -ENOENT);
+	close(map);
+	fastpath_close(fp, FASTPATH_REMOVE);
+	assert_int_equal(program_on("edge0"), 0);
 }
 
 static void the_self_check_leaves_no_trace(void **state)
@@ -357,6 +558,10 @@ int main(void)
 		WITH_VETH(a_foreign_program_is_named_and_left_alone),
 		WITH_VETH(a_missing_interface_leaves_the_others_attached),
 		WITH_VETH(another_versions_programs_are_waited_for),
+		WITH_VETH(an_interface_that_no_listener_names_stays_for_its_connections),
+		WITH_VETH(an_earlier_agents_interface_and_port_stay_for_its_connections),
+		WITH_VETH(an_interface_is_not_kept_for_ever),
+		WITH_VETH(an_interface_that_comes_back_is_attached_to),
 		cmocka_unit_test(the_self_check_leaves_no_trace),
 		WITH_VETH(what_answers_wrongly_is_not_attached),
 	};

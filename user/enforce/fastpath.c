@@ -418,6 +418,7 @@ void fastpath_close(struct fastpath *fp, enum fastpath_end end)
 	if (!fp)
 		return;
 	fastpath_ports_done(fp, end != FASTPATH_LEAVE);
+	fastpath_listens_done(fp);
 	if (end == FASTPATH_REMOVE) {
 		fastpath_maps_unpin(fp);
 		remove_dirs(fp);

@@ -72,12 +72,17 @@ bool fastpath_was_pinned(const struct fastpath *fp);
  * the program in the links that are pinned already). An interface that cannot be had leaves the
  * others attached. Returns 0 if all are attached, else the first error, and @ret_why names the
  * interface and the reason; an interface with someone else's XDP program is left alone (-EBUSY). One
- * where programs of another version still translate connections is no error: it is attached later.
+ * where programs of another version still translate connections is no error: it is attached later. One
+ * that no listener names is let go, later if connections that were answered on may need it.
  */
 int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, char *ret_why,
 		    size_t why_size);
 
-/* Every second, by the control loop: attach to interfaces that another version does not need any more. */
+/*
+ * Every second, by the control loop: attach to interfaces that another version does not need any more,
+ * and to those that have come (back); let go of those that no listener names any more, once the
+ * connections on which was answered before are over, or after three minutes.
+ */
 void fastpath_attach_waiting(struct fastpath *fp);
 
 /* How the interface with index @i is served; NULL name past the last. For `status` and metrics. */

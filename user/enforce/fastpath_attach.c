@@ -3,17 +3,15 @@
  * Interfaces: attaching by pinned links, so that the program is replaced and never missing.
  *
  * Taking a program off makes many network cards drop their link for seconds. So a restart updates the
- * pinned link in place, and only an interface that is no longer configured is let go.
+ * pinned link in place, and only an interface that is no longer configured is let go, see
+ * fastpath_leave.c.
  */
 #include "enforce/fastpath_private.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <linux/if_link.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,112 +21,28 @@
 #include "base/log.h"
 #include "bpf/edge.skel.h"
 
-/* A listener's address as the maps hold it; false when it is not IP. */
-static bool listener_key(const struct sockaddr_storage *address,
-			 struct tollgate_listener_key *ret_key)
-{
-	struct tollgate_listener_key key = { 0 };
-
-	if (address->ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)address;
-
-		if (in->sin_addr.s_addr) {
-			key.local_be32[2] = htonl(0xffff);
-			key.local_be32[3] = in->sin_addr.s_addr;
-		}
-		key.port_be16 = in->sin_port;
-	} else if (address->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
-
-		memcpy(key.local_be32, &in6->sin6_addr, sizeof(key.local_be32));
-		key.port_be16 = in6->sin6_port;
-	} else {
-		return false;
-	}
-	*ret_key = key;
-	return true;
-}
-
-static bool config_wants(const struct fastpath_config *config,
-			 const struct tollgate_listener_key *key)
-{
-	struct tollgate_listener_key wanted;
-
-	for (unsigned i = 0; i < config->listener_count; i++) {
-		const struct fastpath_listener *l = &config->listeners[i];
-
-		if (!listener_key(&l->address, &wanted))
-			continue;
-		for (unsigned j = 0; j < l->interface_count; j++) {
-			wanted.ifindex = if_nametoindex(l->interfaces[j]);
-			if (wanted.ifindex && !memcmp(&wanted, key, sizeof(wanted)))
-				return true;
-		}
-	}
-	return false;
-}
-
-/* The key after a deleted one cannot be asked for, so each is fetched before the one before it goes. */
-static void remove_old_listeners(struct fastpath *fp, const struct fastpath_config *config)
-{
-	int fd = bpf_map__fd(fp->skel->maps.listeners);
-	struct tollgate_listener_key key, next;
-	bool more = bpf_map_get_next_key(fd, NULL, &next) == 0;
-
-	while (more) {
-		key = next;
-		more = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (!config_wants(config, &key))
-			bpf_map_delete_elem(fd, &key);
-	}
-}
-
-static int enter_listeners(struct fastpath *fp, const struct fastpath_config *config)
-{
-	int fd = bpf_map__fd(fp->skel->maps.listeners);
-	struct tollgate_listener_key key;
-	uint32_t present = 1;
-	int err = 0;
-
-	for (unsigned i = 0; i < config->listener_count; i++) {
-		const struct fastpath_listener *l = &config->listeners[i];
-
-		if (!listener_key(&l->address, &key))
-			continue;
-		for (unsigned j = 0; j < l->interface_count && !err; j++) {
-			key.ifindex = if_nametoindex(l->interfaces[j]);
-			if (key.ifindex)
-				err = bpf_map_update_elem(fd, &key, &present, BPF_ANY);
-		}
-	}
-	remove_old_listeners(fp, config);
-	return err;
-}
-
-static void enter_ports(struct fastpath *fp, const struct fastpath_config *config)
-{
-	uint64_t ports[65536 / 64] = { 0 };
-	struct tollgate_listener_key key;
-
-	for (unsigned i = 0; i < config->listener_count; i++) {
-		const struct fastpath_listener *l = &config->listeners[i];
-
-		if (l->interface_count && listener_key(&l->address, &key))
-			ports[ntohs(key.port_be16) / 64] |= 1ULL << ntohs(key.port_be16) % 64;
-	}
-	for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++)
-		__atomic_store_n(&fp->settings->ports[i], ports[i], __ATOMIC_RELAXED);
-}
-
 static void enter_settings(struct fastpath *fp, const struct fastpath_config *config)
 {
 	struct tollgate_settings *set = fp->settings;
 
 	__atomic_store_n(&set->stale_after_ns, config->stale_after_ns, __ATOMIC_RELAXED);
 	__atomic_store_n(&set->event_every, config->event_every, __ATOMIC_RELAXED);
-	enter_ports(fp, config);
+	fastpath_listens_enter_ports(fp);
 	fastpath_set_action(fp, config->action);
 	fastpath_beat(fp, clock_mono_ns());
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void close_links(struct fastpath_port *port)
+{
+	close_fd(&port->egress_fd);
+	close_fd(&port->link_fd);
 }
 
 static bool has_port(const struct fastpath *fp, const char *name)
@@ -166,7 +80,7 @@ static int collect_ports(struct fastpath *fp, const struct fastpath_config *conf
 	return 0;
 }
 
-static void link_path(const struct fastpath *fp, const char *interface, char ret_path[PATH_MAX])
+void fastpath_link_path(const struct fastpath *fp, const char *interface, char ret_path[PATH_MAX])
 {
 	char name[NAME_MAX];
 
@@ -211,6 +125,13 @@ static int refuse_foreign(struct fastpath_port *port, uint32_t program_id)
 		 "another XDP program is there and was left alone: '%s', id %u", info.name,
 		 program_id);
 	return -EBUSY;
+}
+
+enum fastpath_mode fastpath_mode_of(int ifindex)
+{
+	uint32_t program_id;
+
+	return query_mode(ifindex, &program_id);
 }
 
 static bool mode_fits(enum fastpath_mode wanted, enum fastpath_mode is)
@@ -281,7 +202,7 @@ static int attach_xdp(struct fastpath *fp, struct fastpath_port *port, int ifind
 	char path[PATH_MAX];
 	int err;
 
-	link_path(fp, port->name, path);
+	fastpath_link_path(fp, port->name, path);
 	if (update_pinned(fp, port, ifindex, path))
 		return 0;
 	query_mode(ifindex, &program_id);
@@ -330,7 +251,7 @@ static bool waits_for_older(struct fastpath *fp, struct fastpath_port *port)
 	port->is_waiting =
 		fastpath_older_is_there(fp, link, port->shown.why, sizeof(port->shown.why));
 	if (!port->is_waiting) {
-		link_path(fp, port->name, path);
+		fastpath_link_path(fp, port->name, path);
 		fastpath_older_take_over(fp, link, egress, path);
 	}
 	return port->is_waiting;
@@ -341,6 +262,9 @@ static int attach_port(struct fastpath *fp, struct fastpath_port *port)
 {
 	int ifindex = if_nametoindex(port->name), err;
 
+	port->ifindex = ifindex;
+	port->is_waiting = false;
+	port->shown.mode = FASTPATH_NONE;
 	if (!ifindex)
 		return refuse_port(port, -ENODEV, "there is no such interface");
 	if (waits_for_older(fp, port))
@@ -349,51 +273,46 @@ static int attach_port(struct fastpath *fp, struct fastpath_port *port)
 	return err ? err : attach_xdp(fp, port, ifindex);
 }
 
+/* The interface has gone, or has come (back) under its name. */
+static void follow_interface(struct fastpath *fp, struct fastpath_port *port)
+{
+	int err;
+
+	close_links(port);
+	port->has_filter = false;
+	port->shown.why[0] = '\0';
+	err = attach_port(fp, port);
+	if (err == -EPERM)
+		refuse_port(port, err, "it came after privileges were dropped: a restart attaches");
+	fastpath_listens_enter(fp);
+	if (err)
+		log_warn("fast path: interface %s: %s", port->name, port->shown.why);
+	else if (!port->is_waiting)
+		log_info("fast path: interface %s is there (again) and attached to", port->name);
+}
+
+static void take_over_when_free(struct fastpath *fp, struct fastpath_port *port)
+{
+	port->shown.why[0] = '\0';
+	if (attach_port(fp, port))
+		log_warn("fast path: interface %s: %s", port->name, port->shown.why);
+	else if (!port->is_waiting)
+		log_info("fast path: interface %s taken over from another version", port->name);
+}
+
 void fastpath_attach_waiting(struct fastpath *fp)
 {
 	for (unsigned i = 0; i < fp->port_count; i++) {
 		struct fastpath_port *port = &fp->ports[i];
 
-		if (!port->is_waiting)
+		if (port->is_leaving)
 			continue;
-		port->shown.why[0] = '\0';
-		if (attach_port(fp, port))
-			log_warn("fast path: interface %s: %s", port->name, port->shown.why);
-		else if (!port->is_waiting)
-			log_info("fast path: interface %s taken over from another version",
-				 port->name);
+		if ((int)if_nametoindex(port->name) != port->ifindex)
+			follow_interface(fp, port);
+		else if (port->is_waiting)
+			take_over_when_free(fp, port);
 	}
-}
-
-/* Let go of the interfaces whose pinned links no port of ours stands for. */
-static void remove_other_links(struct fastpath *fp)
-{
-	char path[PATH_MAX], name[NAME_MAX];
-	struct dirent *entry;
-	DIR *dir = opendir(fp->dir);
-
-	while (dir && (entry = readdir(dir))) {
-		bool is_ours = strncmp(entry->d_name, FASTPATH_LINK_PREFIX,
-				       strlen(FASTPATH_LINK_PREFIX)) != 0;
-		int fd;
-
-		for (unsigned i = 0; i < fp->port_count && !is_ours; i++) {
-			fastpath_pin_name(name, sizeof(name), FASTPATH_LINK_PREFIX,
-					  fp->ports[i].name);
-			is_ours = !strcmp(name, entry->d_name);
-		}
-		if (is_ours)
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", fp->dir, entry->d_name);
-		fd = bpf_obj_get(path);
-		if (fd >= 0) {
-			bpf_link_detach(fd); /* an older agent may still hold it open */
-			close(fd);
-		}
-		unlink(path);
-	}
-	if (dir)
-		closedir(dir);
+	fastpath_leave_pass(fp);
 }
 
 int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, char *ret_why,
@@ -403,9 +322,11 @@ int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, c
 
 	fastpath_ports_done(fp, false);
 	err = collect_ports(fp, config);
+	if (!err)
+		err = fastpath_listens_set(fp, config);
 	if (err)
 		return fastpath_refuse(ret_why, why_size, err, "no memory for interfaces");
-	err = enter_listeners(fp, config);
+	err = fastpath_listens_enter(fp);
 	if (err)
 		return fastpath_refuse(ret_why, why_size, err, "listeners cannot be entered: %s",
 				       strerror(-err));
@@ -413,9 +334,11 @@ int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, c
 	err = check_once(fp, ret_why, why_size);
 	if (err)
 		return err;
-	remove_other_links(fp);
+	err = fastpath_leave_begin(fp);
+	if (err)
+		return fastpath_refuse(ret_why, why_size, err, "no memory for interfaces");
 	for (unsigned i = 0; i < fp->port_count; i++) {
-		err = attach_port(fp, &fp->ports[i]);
+		err = fp->ports[i].is_leaving ? 0 : attach_port(fp, &fp->ports[i]);
 		if (fp->ports[i].is_waiting)
 			log_info("fast path: interface %s: %s", fp->ports[i].name,
 				 fp->ports[i].shown.why);
@@ -433,22 +356,29 @@ const struct fastpath_interface *fastpath_interface(const struct fastpath *fp, u
 	return i < fp->port_count ? &fp->ports[i].shown : &none;
 }
 
+void fastpath_port_remove(struct fastpath *fp, struct fastpath_port *port)
+{
+	char path[PATH_MAX];
+
+	fastpath_egress_detach(fp, port);
+	if (port->link_fd >= 0) {
+		bpf_link_detach(port->link_fd);
+		fastpath_link_path(fp, port->name, path);
+		unlink(path);
+	}
+	close_links(port);
+}
+
 void fastpath_ports_done(struct fastpath *fp, bool detach)
 {
 	for (unsigned i = 0; i < fp->port_count; i++) {
 		if (detach)
-			fastpath_egress_detach(fp, &fp->ports[i]);
-		if (fp->ports[i].egress_fd >= 0)
-			close(fp->ports[i].egress_fd);
-		if (fp->ports[i].link_fd < 0)
-			continue;
-		if (detach)
-			bpf_link_detach(fp->ports[i].link_fd);
-		close(fp->ports[i].link_fd);
+			fastpath_port_remove(fp, &fp->ports[i]);
+		close_links(&fp->ports[i]);
 	}
 	free(fp->ports);
 	fp->ports = NULL;
 	fp->port_count = 0;
 	if (detach && fp->dir[0])
-		remove_other_links(fp);
+		fastpath_leave_strangers(fp);
 }

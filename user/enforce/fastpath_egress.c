@@ -37,18 +37,30 @@ static void egress_path(const struct fastpath *fp, const char *interface, char r
 	snprintf(ret_path, PATH_MAX, "%s/%s", fp->dir, name);
 }
 
+/* Debian 12's headers do not know what is told of tcx; it begins as with XDP. */
+static bool link_is_on(int fd, int ifindex)
+{
+	struct bpf_link_info info = { 0 };
+	unsigned size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 &&
+	       info.xdp.ifindex == (uint32_t)ifindex;
+}
+
 /* An earlier agent's link, with our program in it from now on. */
-static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, const char *path)
+static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, int ifindex,
+			  const char *path)
 {
 	int fd = bpf_obj_get(path);
 
 	if (fd < 0)
 		return false;
-	/* It fails if the interface has gone and come back under the name. */
-	if (bpf_link_update(fd, egress_fd(fp), NULL) == 0) {
+	/* Not so if the interface has gone and come back under the name, or was given another one. */
+	if (link_is_on(fd, ifindex) && bpf_link_update(fd, egress_fd(fp), NULL) == 0) {
 		port->egress_fd = fd;
 		return true;
 	}
+	bpf_link_detach(fd);
 	close(fd);
 	unlink(path);
 	return false;
@@ -61,7 +73,7 @@ static int attach_tcx(struct fastpath *fp, struct fastpath_port *port, int ifind
 	int fd;
 
 	egress_path(fp, port->name, path);
-	if (update_pinned(fp, port, path))
+	if (update_pinned(fp, port, ifindex, path))
 		return 0;
 	fd = bpf_link_create(egress_fd(fp), ifindex, ATTACH_TCX_EGRESS, &opts);
 	if (fd < 0)
@@ -115,4 +127,23 @@ void fastpath_egress_detach(struct fastpath *fp, struct fastpath_port *port)
 	if (port->has_filter)
 		bpf_tc_detach(&hook, &opts);
 	port->has_filter = false;
+}
+
+void fastpath_egress_remove_filter(int ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, found, .handle = FILTER_HANDLE, .priority = FILTER_PRIO);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIO);
+	struct bpf_prog_info info = { 0 };
+	unsigned size = sizeof(info);
+	int fd;
+
+	if (bpf_tc_query(&hook, &found))
+		return;
+	fd = bpf_prog_get_fd_by_id(found.prog_id);
+	if (fd < 0)
+		return;
+	if (!bpf_obj_get_info_by_fd(fd, &info, &size) && !strcmp(info.name, "edge_egress"))
+		bpf_tc_detach(&hook, &opts);
+	close(fd);
 }

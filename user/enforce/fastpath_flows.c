@@ -99,10 +99,11 @@ int fastpath_flows_init(struct fastpath *fp, uint32_t max)
 	flows->keys = calloc(max, sizeof(*flows->keys));
 	flows->states = calloc(max, sizeof(*flows->states));
 	flows->free = calloc(max, sizeof(*flows->free));
+	flows->awaited = calloc(max, sizeof(*flows->awaited));
 	flows->diag_fd = fastpath_diag_open();
 	flows->max = max;
 	pthread_mutex_init(&flows->lock, NULL);
-	if (!flows->keys || !flows->states || !flows->free)
+	if (!flows->keys || !flows->states || !flows->free || !flows->awaited)
 		return -ENOMEM;
 	if (flows->diag_fd < 0)
 		return flows->diag_fd;
@@ -127,6 +128,7 @@ void fastpath_flows_done(struct fastpath_flows *flows)
 	free(flows->keys);
 	free(flows->states);
 	free(flows->free);
+	free(flows->awaited);
 	*flows = (struct fastpath_flows){ .diag_fd = -1 };
 }
 
@@ -165,6 +167,8 @@ static void free_record(struct fastpath *fp, uint32_t index)
 		bpf_map_delete_elem(flows_fd(fp), key);
 	add_hint(fp, key, -1);
 	flows->left_count -= flows->states[index] == RECORD_LEFT;
+	flows->awaited_count -= flows->awaited[index];
+	flows->awaited[index] = false;
 	flows->states[index] = RECORD_FREE;
 	flows->free[flows->free_count++] = index;
 }
@@ -326,6 +330,53 @@ uint32_t fastpath_sweep_all(struct fastpath *fp, uint64_t wait_ms)
 		left = sweep(fp, UINT32_MAX, &waiting);
 	}
 	return left;
+}
+
+uint32_t fastpath_flows_await(struct fastpath *fp)
+{
+	struct fastpath_flows *flows = &fp->flows;
+	uint32_t count;
+
+	pthread_mutex_lock(&flows->lock);
+	for (uint32_t i = 0; i < flows->max; i++) {
+		if (flows->states[i] == RECORD_FREE || flows->awaited[i] ||
+		    !is_shifted(&fp->conns[i]))
+			continue;
+		flows->awaited[i] = true;
+		flows->awaited_count++;
+	}
+	count = flows->awaited_count;
+	pthread_mutex_unlock(&flows->lock);
+	return count;
+}
+
+uint32_t fastpath_flows_awaited(struct fastpath *fp)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&fp->flows.lock);
+	count = fp->flows.awaited_count;
+	pthread_mutex_unlock(&fp->flows.lock);
+	return count;
+}
+
+bool fastpath_flows_add_ports(struct fastpath *fp, uint64_t ports[65536 / 64])
+{
+	struct fastpath_flows *flows = &fp->flows;
+	bool is_any_new = false;
+
+	pthread_mutex_lock(&flows->lock);
+	for (uint32_t i = 0; i < flows->max; i++) {
+		uint16_t port = ntohs(flows->keys[i].local_port_be16);
+		uint64_t bit = 1ULL << port % 64;
+
+		if (flows->states[i] == RECORD_FREE || !is_shifted(&fp->conns[i]))
+			continue;
+		is_any_new |= !(ports[port / 64] & bit);
+		ports[port / 64] |= bit;
+	}
+	pthread_mutex_unlock(&flows->lock);
+	return is_any_new;
 }
 
 uint32_t fastpath_enrolled(struct fastpath *fp)

@@ -19,9 +19,6 @@
 
 #include "base/clock.h"
 
-/* Longer than TIME_WAIT and than the kernel goes on trying to send to a client that is gone. */
-#define OLDER_WAIT_NS (180 * NS_PER_SECOND)
-
 /* <bpffs>/tollgate/<instance>, the folder of all layouts. */
 static int instance_dir(const struct fastpath *fp, char ret_dir[PATH_MAX])
 {
@@ -122,7 +119,7 @@ bool fastpath_older_is_there(struct fastpath *fp, const char *link, char *ret_wh
 	if (!find_dir(fp, link, dir))
 		return false;
 	if (!fp->older_until_ns)
-		fp->older_until_ns = now_ns + OLDER_WAIT_NS;
+		fp->older_until_ns = now_ns + FASTPATH_WAIT_NS;
 	if (is_in_use(dir)) {
 		snprintf(ret_why, why_size, "another version of tollgate is running: %s", dir);
 		return true;

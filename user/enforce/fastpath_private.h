@@ -3,8 +3,9 @@
  * What the files of fastpath share; nobody else includes this but their tests.
  *
  * fastpath.c opens and closes, fastpath_maps.c makes or reuses the pinned maps, fastpath_attach.c
- * deals with interfaces, fastpath_older.c with those that another version holds, fastpath_flows.c with
- * connections.
+ * deals with interfaces, fastpath_leave.c with those that no listener names any more, fastpath_older.c
+ * with those that another version holds, fastpath_listen.c with listeners and ports, fastpath_flows.c
+ * with connections.
  */
 #ifndef ENFORCE_FASTPATH_PRIVATE_H
 #define ENFORCE_FASTPATH_PRIVATE_H
@@ -24,7 +25,15 @@ struct fastpath_port {
 	int link_fd;		/* owned; -1: not attached */
 	int egress_fd;		/* owned: its link; -1: none, or a filter of clsact */
 	bool has_filter;
+	int ifindex;	 /* that is attached to, or cannot be; 0: there was no such interface */
 	bool is_waiting; /* for another version's programs */
+	bool is_leaving; /* no listener names it any more */
+};
+
+/* A listener's address on an interface. */
+struct fastpath_listen {
+	struct tollgate_listener_key key; /* ifindex 0: no such interface */
+	char name[IF_NAMESIZE];
 };
 
 enum record_state {
@@ -39,11 +48,15 @@ struct fastpath_flows {
 	struct tollgate_flow_key *keys; /* owned; by record */
 	uint8_t *states;		/* owned; enum record_state, by record */
 	uint32_t *free;			/* owned; a stack of records */
-	uint32_t free_count, left_count;
+	bool *awaited;			/* owned; by record: see fastpath_flows_await() */
+	uint32_t free_count, left_count, awaited_count;
 	uint32_t sweep_at; /* where fastpath_sweep() goes on */
 	uint32_t max;
 	int diag_fd; /* asks the kernel for sockets; or -1 */
 };
+
+/* Longer than TIME_WAIT and than the kernel goes on trying to send to a client that is gone. */
+#define FASTPATH_WAIT_NS (180 * NS_PER_SECOND)
 
 #define FASTPATH_SETS 512   /* of templates; one holds those that depend on no tier */
 #define FASTPATH_KEYS 65536 /* fingerprints at most */
@@ -94,6 +107,10 @@ struct fastpath {
 
 	struct fastpath_port *ports; /* owned */
 	unsigned port_count;
+	uint64_t leave_until_ns;	 /* so long those that are leaving stay at most */
+	struct fastpath_listen *listens; /* owned */
+	unsigned listen_count;
+	bool has_old_ports; /* ports count as ours for the sake of earlier connections */
 
 	/* whom fastpath_poll_events() calls, while it runs */
 	void (*on_event)(void *arg, const struct tollgate_event *event);
@@ -117,6 +134,16 @@ void fastpath_maps_unpin(struct fastpath *fp);
 int fastpath_flows_init(struct fastpath *fp, uint32_t max);
 void fastpath_flows_done(struct fastpath_flows *flows);
 
+/*
+ * From now on the connections on which has been answered are waited for: how many there are of them
+ * now, or are left of those.
+ */
+uint32_t fastpath_flows_await(struct fastpath *fp);
+uint32_t fastpath_flows_awaited(struct fastpath *fp);
+
+/* Add the local ports of connections on which has been answered. Whether any was not there. */
+bool fastpath_flows_add_ports(struct fastpath *fp, uint64_t ports[65536 / 64]);
+
 /* An address as packets show it: IPv4 mapped. False when it is not IP. */
 bool fastpath_map_address(const struct sockaddr_storage *from, uint32_t to_be32[4],
 			  uint16_t *ret_port_be16);
@@ -137,6 +164,9 @@ int fastpath_diag_find(int fd, const struct tollgate_flow_key *key, bool *ret_is
 int fastpath_egress_attach(struct fastpath *fp, struct fastpath_port *port, int ifindex);
 void fastpath_egress_detach(struct fastpath *fp, struct fastpath_port *port);
 
+/* Take a filter of clsact off that an earlier agent has left there. */
+void fastpath_egress_remove_filter(int ifindex);
+
 /*
  * Another layout's pins, see fastpath_older.c: are its programs, whose link is pinned as @link, still
  * needed? True with the reason. When they are not, its link is taken over to @our_path, and what it has
@@ -147,6 +177,32 @@ void fastpath_egress_detach(struct fastpath *fp, struct fastpath_port *port);
 bool fastpath_older_is_there(struct fastpath *fp, const char *link, char *ret_why, size_t why_size);
 void fastpath_older_take_over(struct fastpath *fp, const char *link, const char *egress,
 			      const char *our_path);
+
+/* The configuration's listeners; and entered into the maps, with interfaces' numbers as they are now. */
+int fastpath_listens_set(struct fastpath *fp, const struct fastpath_config *config);
+int fastpath_listens_enter(struct fastpath *fp);
+void fastpath_listens_enter_ports(struct fastpath *fp);
+void fastpath_listens_done(struct fastpath *fp);
+
+/*
+ * Links that are pinned and that no port stands for: while connections on which was answered are left,
+ * their interfaces become ports that are leaving, with programs that translate and answer nothing new;
+ * else they are let go at once. fastpath_leave_pass() does it when those connections are over.
+ */
+int fastpath_leave_begin(struct fastpath *fp);
+void fastpath_leave_pass(struct fastpath *fp);
+
+/* Take all links off that are pinned and that no port stands for. */
+void fastpath_leave_strangers(struct fastpath *fp);
+
+/* Detach what a port has, and remove its pins. */
+void fastpath_port_remove(struct fastpath *fp, struct fastpath_port *port);
+
+/* How the interface is served by whatever program. */
+enum fastpath_mode fastpath_mode_of(int ifindex);
+
+/* The path of the link's pin. */
+void fastpath_link_path(const struct fastpath *fp, const char *interface, char ret_path[PATH_MAX]);
 
 /* Close the links' descriptors; with @detach take the programs off the interfaces and unpin them. */
 void fastpath_ports_done(struct fastpath *fp, bool detach);
