@@ -136,7 +136,10 @@ void agent_close(struct agent *agent)
 	uv_close((uv_handle_t *)&agent->drain_end, NULL);
 }
 
-/* Connections on which XDP has answered are translated to their end, if that comes soon. */
+/*
+ * Connections on which XDP has answered are translated to their end: while the kernel has bytes to send
+ * on any of them, the programs stay where they are, and the next agent takes them over.
+ */
 static void close_fastpath(struct agent *agent)
 {
 	uint32_t left;
@@ -145,8 +148,11 @@ static void close_fastpath(struct agent *agent)
 		return;
 	left = fastpath_sweep_all(agent->fastpath, SWEEP_MS);
 	if (left)
-		log_info("fast path: %u connections that it answered on are not quite over", left);
-	fastpath_close(agent->fastpath, FASTPATH_DETACH);
+		log_warn("fast path: the kernel is still sending on %u connections that were "
+			 "answered on: the programs stay attached for them, until a next start "
+			 "and stop",
+			 left);
+	fastpath_close(agent->fastpath, left ? FASTPATH_LEAVE : FASTPATH_DETACH);
 }
 
 static void free_all(struct agent *agent)

@@ -147,7 +147,7 @@ void fastpath_forget(struct fastpath *fp, uint32_t conn_index);
 /* Forget connections that are over; every second, by the control loop. How many are left. */
 uint32_t fastpath_sweep(struct fastpath *fp);
 
-/* The same until none is left but those in TIME_WAIT, for at most @wait_ms. How many are left. */
+/* The same until only those in TIME_WAIT are left, for at most @wait_ms. How many others are left. */
 uint32_t fastpath_sweep_all(struct fastpath *fp, uint64_t wait_ms);
 
 /* How many connections are enrolled, those that are over but not forgotten among them. */

@@ -329,7 +329,7 @@ uint32_t fastpath_sweep_all(struct fastpath *fp, uint64_t wait_ms)
 		nanosleep(&pause, NULL);
 		left = sweep(fp, UINT32_MAX, &waiting);
 	}
-	return left;
+	return left - waiting;
 }
 
 uint32_t fastpath_flows_await(struct fastpath *fp)
