@@ -93,6 +93,17 @@ static __always_inline void swap_bytes(__u8 *a, __u8 *b, __u32 count)
 	}
 }
 
+/* Summed up here: to call a helper costs more. @words is known to the compiler. */
+static __always_inline __u64 sum_words(const void *at, __u32 words)
+{
+	const __u32 *word = at;
+	__u64 sum = 0;
+
+	for (__u32 i = 0; i < words; i++)
+		sum += word[i];
+	return sum;
+}
+
 /* The IP header of an answer with @tcp_bytes behind it; returns the addresses' part of the sum. */
 static __always_inline __u64 write_ip(__u8 *at, bool is_ip6, __u32 tcp_bytes)
 {
@@ -103,7 +114,7 @@ static __always_inline __u64 write_ip(__u8 *at, bool is_ip6, __u32 tcp_bytes)
 		ip->payload_len = bpf_htons(tcp_bytes);
 		ip->hop_limit = ANSWER_TTL;
 		swap_bytes((__u8 *)&ip->saddr, (__u8 *)&ip->daddr, 16);
-		return bpf_csum_diff(NULL, 0, (__be32 *)&ip->saddr, 32, 0);
+		return sum_words(&ip->saddr, 8);
 	}
 	struct iphdr *ip = (struct iphdr *)at;
 
@@ -114,23 +125,28 @@ static __always_inline __u64 write_ip(__u8 *at, bool is_ip6, __u32 tcp_bytes)
 	ip->ttl = ANSWER_TTL;
 	ip->check = 0;
 	swap_bytes((__u8 *)&ip->saddr, (__u8 *)&ip->daddr, 4);
-	ip->check = ~fold_sum((__u32)bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0));
+	ip->check = ~fold_sum(sum_words(ip, sizeof(*ip) / 4));
 	return (__u64)ip->saddr + ip->daddr;
 }
 
 /*
- * What the digits add to the sum of a template, where '0' stands for each. Summed up in memory: the
- * verifier would follow every sum that there can be.
+ * Write down the number of seconds, and what its digits add to the sum of a template, where '0' stands
+ * for each. Summed up in memory: the verifier would follow every sum that there can be.
  */
-static __always_inline __u64 sum_digits(struct scratch *scratch, const struct tollgate_template *t,
-					__u32 seconds)
+static __always_inline __u64 write_digits(struct scratch *scratch,
+					  const struct tollgate_template *t, __u32 seconds)
 {
 	scratch->sum = 0;
-	for (__u32 i = 0; i < TOLLGATE_DIGITS_MAX && seconds; i++, seconds /= 10) {
-		__u64 digit = seconds % 10;
+	scratch->digit_count = 0;
+	for (__u32 i = 0; i < TOLLGATE_DIGITS_MAX && seconds; i++) {
+		__u32 tenth = seconds * 0xcccccccdULL >> 35; /* a tenth of any 32 bits */
+		__u64 digit = seconds - tenth * 10;
 
+		scratch->digits[DIGITS_ROOM - 1 - i] = '0' + digit;
+		scratch->digit_count = i + 1;
 		scratch->sum += t->at[0] ? digit << 8 * ((t->at[0] - i) & 1) : 0;
 		scratch->sum += t->at[1] ? digit << 8 * ((t->at[1] - i) & 1) : 0;
+		seconds = tenth;
 	}
 	return scratch->sum;
 }
@@ -150,32 +166,27 @@ static __always_inline void write_tcp(__u8 *at, const struct arrival *a, const s
 	tcp->window = bpf_htons(reply->window);
 	tcp->check = 0;
 	tcp->urg_ptr = 0;
+	sum += sum_words(at, sizeof(*tcp) / 4);
 	if (a->has_timestamp) {
 		__be32 *option = (__be32 *)(at + sizeof(*tcp));
 
 		option[0] = bpf_htonl(TIMESTAMP_ALONE);
 		option[1] = a->tsecr_be32;
 		option[2] = a->tsval_be32;
-		sum += (__u32)bpf_csum_diff(NULL, 0, (__be32 *)at, sizeof(*tcp) + TIMESTAMP_BYTES,
-					    0);
-	} else {
-		sum += (__u32)bpf_csum_diff(NULL, 0, (__be32 *)at, sizeof(*tcp), 0);
+		sum += sum_words(option, TIMESTAMP_BYTES / 4);
 	}
 	sum += bpf_htons(header_bytes + reply->answer_len) + bpf_htons(IPPROTO_TCP);
 	tcp->check = ~fold_sum(sum);
 }
 
-static __always_inline void put_digits(struct xdp_md *ctx, const struct tollgate_template *t,
-				       __u32 body_at, __u32 seconds)
+/* The number of seconds over the zeros that end at @last_at. */
+static __always_inline void put_digits(struct xdp_md *ctx, struct scratch *scratch, __u32 last_at)
 {
-	for (__u32 i = 0; i < TOLLGATE_DIGITS_MAX && seconds; i++, seconds /= 10) {
-		__u8 digit = '0' + seconds % 10;
+	__u32 count = scratch->digit_count, from = DIGITS_ROOM - count;
 
-		if (t->at[0])
-			bpf_xdp_store_bytes(ctx, body_at + t->at[0] - i, &digit, 1);
-		if (t->at[1])
-			bpf_xdp_store_bytes(ctx, body_at + t->at[1] - i, &digit, 1);
-	}
+	if (is_length(&count, TOLLGATE_DIGITS_MAX))
+		bpf_xdp_store_bytes(ctx, last_at + 1 - count,
+				    scratch->digits + (from & (DIGITS_ROOM - 1)), count);
 }
 
 static __always_inline __u32 answer_headers_bytes(const struct arrival *a)
@@ -219,13 +230,16 @@ __noinline int send_reply(struct xdp_md *ctx, struct scratch *scratch, struct to
 
 	swap_bytes(scratch->frame, scratch->frame + 6, 6);
 	sum = write_ip(scratch->frame + ip_at, a->is_ip6, tcp_bytes + reply->answer_len);
-	sum += t->sum + sum_digits(scratch, t, reply->seconds);
+	sum += t->sum + write_digits(scratch, t, reply->seconds);
 	write_tcp(scratch->frame + tcp_at, a, reply, tcp_bytes, sum);
 	if (!is_length(&headers, HEADERS_MAX) || !is_length(&len, TOLLGATE_ANSWER_MAX) ||
 	    bpf_xdp_store_bytes(ctx, 0, scratch->frame, headers) ||
 	    bpf_xdp_store_bytes(ctx, headers, (void *)t->bytes, len))
 		return XDP_DROP;
-	put_digits(ctx, t, headers, reply->seconds);
+	if (t->at[0])
+		put_digits(ctx, scratch, headers + t->at[0]);
+	if (t->at[1])
+		put_digits(ctx, scratch, headers + t->at[1]);
 	return XDP_TX;
 }
 

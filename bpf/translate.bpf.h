@@ -15,6 +15,7 @@
 #include "tollgate/shift.h"
 #include "tollgate/verdict.h"
 
+#define DIGITS_ROOM   16 /* a power of two: offsets are masked with it */
 #define OPTIONS_MAX   40
 #define OPTIONS_ROOM  64 /* a power of two: offsets are masked with it */
 #define OPTIONS_KINDS 20 /* more than that in 40 bytes are NOPs without end */
@@ -78,6 +79,9 @@ struct scratch {
 	struct reply reply;
 	__u64 now_ns;
 	__u64 sum;
+	__u8 digits[DIGITS_ROOM +
+		    TOLLGATE_DIGITS_MAX]; /* of a number, the last at DIGITS_ROOM - 1 */
+	__u32 digit_count;
 	__u32 action; /* enum tollgate_action */
 };
 
