@@ -63,6 +63,7 @@ FUZZ_BIN := $(FUZZ_SRC:%.c=$(BUILD)/%)
 FUZZ_SECONDS ?= 60
 BENCH_SRC := $(sort $(wildcard tests/bench/*_bench.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
+BENCH_SKEL := $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bench/*.bpf.c))
 
 .PHONY: all test test-kernels test-model test-unit test-packets test-lab test-stripe lint format fuzz bench asan install clean help
 .DELETE_ON_ERROR:
@@ -91,7 +92,7 @@ $(BUILD)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	$(call say,CC)
 	$(Q)$(CC) -std=gnu17 $(CFLAGS) $(SANFLAGS) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
 
-$(BPF_OBJ) $(TEST_SKEL:.skel.h=.bpf.o) $(LAB_OBJ): $(BUILD)/%.bpf.o: %.bpf.c
+$(BPF_OBJ) $(TEST_SKEL:.skel.h=.bpf.o) $(BENCH_SKEL:.skel.h=.bpf.o) $(LAB_OBJ): $(BUILD)/%.bpf.o: %.bpf.c
 	@mkdir -p $(@D)
 	$(call say,BPF)
 	$(Q)$(CLANG) -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
@@ -105,7 +106,7 @@ $(BUILD)/tests/%_test: tests/%_test.c $(LIB) $(LLHTTP_OBJ) | $(BPF_SKEL) $(TEST_
 	$(call say,TEST)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS) -lcmocka
 
-$(BUILD)/tests/bench/%_bench: tests/bench/%_bench.c $(LIB) $(LLHTTP_OBJ) | $(BPF_SKEL)
+$(BUILD)/tests/bench/%_bench: tests/bench/%_bench.c $(LIB) $(LLHTTP_OBJ) | $(BPF_SKEL) $(BENCH_SKEL)
 	@mkdir -p $(@D)
 	$(call say,TEST)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LLHTTP_OBJ) $(LDLIBS) -lcmocka

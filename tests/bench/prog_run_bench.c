@@ -10,7 +10,9 @@
 
 #include <bpf/libbpf.h>
 
+#include "bpf/edge.skel.h"
 #include "bpf/pass.skel.h"
+#include "tests/bench/again.skel.h"
 
 #define ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
 #define ROUNDS	    15
@@ -115,28 +117,48 @@ static int median(struct path *path)
 	return path->rounds_ns[ROUNDS / 2];
 }
 
-/*
- * What changes the frame or the connection's record is run once, many times, from the same state. Then
- * less of it is in the caches than in a loop, as in life.
- */
-static int measure_singles(struct world *w, int program_fd, bool has_credit, bool is_bound,
-			   int verdict)
+/* As long as the agent's own with all its headers. */
+#define LONG_ANSWER                                                                          \
+	"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\n"       \
+	"Retry-After: 0000\r\nRateLimit: \"rate\";r=0;t=0000\r\nContent-Length: 116\r\n\r\n" \
+	"{\"type\":\"about:blank\",\"title\":\"Too Many Requests\",\"status\":429,"          \
+	"\"detail\":\"The rate of your plan is used up for now.\"}\n"
+
+static const struct request {
+	const char *name;
+	bool has_credit, is_bound;
+	int verdict;
+} requests[] = {
+	{ "in limit, one account's", true, true, XDP_PASS },
+	{ "in limit, several accounts'", true, false, XDP_PASS },
+	{ "over limit, answered", false, false, XDP_TX },
+};
+
+static struct packet set_scene(struct world *w, const struct request *request)
 {
-	static unsigned singles_ns[SINGLES];
+	static const char answer[] = LONG_ANSWER;
+	const uint16_t at[] = { last_digit(answer, "After: ", 4), last_digit(answer, ";t=", 4) };
 	struct packet_spec spec = { .payload = REQUEST };
-	struct tollgate_conn fresh;
-	struct packet in, out;
 
 	world_reset(w);
-	if (has_credit)
+	fastpath_put_template(w->fp, w->set, TOLLGATE_TEMPLATE_RATE + 3, TEXT(answer), at);
+	if (request->has_credit)
 		fastpath_slots(w->fp)->tat_ns = 0;
-	w->conn->slot = is_bound ? 0 : TOLLGATE_NO_SLOT;
+	w->conn->slot = request->is_bound ? 0 : TOLLGATE_NO_SLOT;
 	w->conn->slot_generation = SLOT_GENERATION;
-	w->conn->flags |= is_bound ? TOLLGATE_CONN_BOUND : 0;
-	fresh = *w->conn;
-	in = world_packet(w, &spec);
+	w->conn->flags |= request->is_bound ? TOLLGATE_CONN_BOUND : 0;
+	return world_packet(w, &spec);
+}
+
+/* Once, many times, from the same state: little of it is in the caches, and the system call shows. */
+static int measure_singles(struct world *w, int program_fd, const struct packet *in, int verdict)
+{
+	static unsigned singles_ns[SINGLES];
+	struct tollgate_conn fresh = *w->conn;
+	struct packet out;
+
 	for (unsigned i = 0; i < SINGLES; i++) {
-		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in.data, .data_size_in = in.len,
+		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = in->len,
 			    .data_out = out.data, .data_size_out = sizeof(out.data), .repeat = 1);
 
 		*w->conn = fresh;
@@ -148,25 +170,71 @@ static int measure_singles(struct world *w, int program_fd, bool has_credit, boo
 	return singles_ns[SINGLES / 2];
 }
 
+/* In a loop, with the program that restores what it has changed. */
+static int measure_again(struct again_bpf *again, const struct world *w,
+			 struct bpf_program *program, const struct packet *packet, int verdict)
+{
+	static struct path path;
+
+	path = (struct path){ .name = "loop", .verdict = verdict, .packet = *packet };
+	memcpy(again->bss->frame_before, packet->data, packet->len);
+	again->bss->frame_len = packet->len;
+	again->bss->conn_before = *w->conn;
+	again->bss->conn_index = w->conn - fastpath_conn(w->fp, 0);
+	for (unsigned round = 0; round < ROUNDS; round++)
+		path.rounds_ns[round] = measure(bpf_program__fd(program), &path);
+	return median(&path);
+}
+
+/* The program that restores works on the maps of the fast path. */
+static struct again_bpf *open_again(const struct fastpath *fp)
+{
+	struct again_bpf *again = again_bpf__open();
+	struct bpf_map *map;
+
+	assert_non_null(again);
+	bpf_object__for_each_map(map, again->obj)
+	{
+		struct bpf_map *shared =
+			bpf_object__find_map_by_name(fp->skel->obj, bpf_map__name(map));
+
+		if (shared && !bpf_map__is_internal(map))
+			assert_int_equal(bpf_map__reuse_fd(map, bpf_map__fd(shared)), 0);
+	}
+	if (again_bpf__load(again))
+		fail_msg("the program that restores cannot be loaded: %s", strerror(errno));
+	return again;
+}
+
 static void bench_requests(const struct pass_bpf *pass)
 {
+	struct again_bpf *again;
+	struct packet packet;
 	struct world w;
-	int empty_ns, edge;
+	int empty_ns, restore_ns;
 
 	world_open(&w, AF_INET);
-	edge = fastpath_program_fd(w.fp);
-	empty_ns = measure_singles(&w, bpf_program__fd(pass->progs.pass), true, false, XDP_PASS);
-	printf("\nrequest of %zu bytes on an enrolled flow, run singly\n", strlen(REQUEST));
-	printf("%-28s %6d %12d\n", "empty program", empty_ns, 0);
-#define ROW(name, ...)                                               \
-	do {                                                         \
-		int ns = measure_singles(&w, __VA_ARGS__);           \
-		printf("%-28s %6d %12d\n", name, ns, ns - empty_ns); \
-	} while (0)
-	ROW("in limit, one account's", edge, true, true, XDP_PASS);
-	ROW("in limit, several accounts'", edge, true, false, XDP_PASS);
-	ROW("over limit, answered", edge, false, false, XDP_TX);
-#undef ROW
+	again = open_again(w.fp);
+	packet = set_scene(&w, &requests[0]);
+	empty_ns = measure_singles(&w, bpf_program__fd(pass->progs.pass), &packet, XDP_PASS);
+	restore_ns = measure_again(again, &w, again->progs.restore_alone, &packet, XDP_PASS);
+	printf("\nrequest of %zu bytes on an enrolled flow, answer of %zu; above empty\n"
+	       "%-28s %6s %12s\n",
+	       strlen(REQUEST), strlen(LONG_ANSWER), "path", "loop", "run singly");
+	for (size_t i = 0; i < ELEMENTS(requests); i++) {
+		const struct request *request = &requests[i];
+		int loop_ns, single_ns;
+
+		packet = set_scene(&w, request);
+		loop_ns = measure_again(again, &w, again->progs.edge_again, &packet,
+					request->verdict);
+		packet = set_scene(&w, request);
+		single_ns =
+			measure_singles(&w, fastpath_program_fd(w.fp), &packet, request->verdict);
+		printf("%-28s %6d %12d\n", request->name, loop_ns - restore_ns,
+		       single_ns - empty_ns);
+	}
+	again_bpf__destroy(again);
 	world_close(&w);
 }
 
