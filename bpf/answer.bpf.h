@@ -21,6 +21,7 @@
 #define IP4_DF		0x4000
 #define SEGMENT_MAX	1460
 #define HEADERS_MAX	(14 + 4 + 40 + 20 + 12)
+#define HEADERS_WORDS	12 /* and no more than the shortest request with a key fills */
 #define TIMESTAMP_BYTES 12
 
 static __always_inline void read_timestamp(const struct scratch *scratch,
@@ -130,22 +131,28 @@ static __always_inline __u64 write_ip(__u8 *at, bool is_ip6, __u32 tcp_bytes)
 }
 
 /*
- * Write down the number of seconds, and what its digits add to the sum of a template, where '0' stands
- * for each. Summed up in memory: the verifier would follow every sum that there can be.
+ * Write the number of seconds over the zeros of an answer whose headers end at @headers; returns what
+ * its digits add to the sum. Summed up in memory: the verifier would follow every sum that there can
+ * be.
  */
 static __always_inline __u64 write_digits(struct scratch *scratch,
-					  const struct tollgate_template *t, __u32 seconds)
+					  const struct tollgate_template *t, __u32 headers)
 {
+	__u32 seconds = scratch->reply.seconds, at[2] = { t->at[0], t->at[1] };
+
 	scratch->sum = 0;
-	scratch->digit_count = 0;
 	for (__u32 i = 0; i < TOLLGATE_DIGITS_MAX && seconds; i++) {
 		__u32 tenth = seconds * 0xcccccccdULL >> 35; /* a tenth of any 32 bits */
 		__u64 digit = seconds - tenth * 10;
 
-		scratch->digits[DIGITS_ROOM - 1 - i] = '0' + digit;
-		scratch->digit_count = i + 1;
-		scratch->sum += t->at[0] ? digit << 8 * ((t->at[0] - i) & 1) : 0;
-		scratch->sum += t->at[1] ? digit << 8 * ((t->at[1] - i) & 1) : 0;
+		if (at[0]) {
+			scratch->frame[(headers + at[0] - i) & (FRAME_ROOM - 1)] = '0' + digit;
+			scratch->sum += digit << 8 * ((at[0] - i) & 1);
+		}
+		if (at[1]) {
+			scratch->frame[(headers + at[1] - i) & (FRAME_ROOM - 1)] = '0' + digit;
+			scratch->sum += digit << 8 * ((at[1] - i) & 1);
+		}
 		seconds = tenth;
 	}
 	return scratch->sum;
@@ -179,16 +186,6 @@ static __always_inline void write_tcp(__u8 *at, const struct arrival *a, const s
 	tcp->check = ~fold_sum(sum);
 }
 
-/* The number of seconds over the zeros that end at @last_at. */
-static __always_inline void put_digits(struct xdp_md *ctx, struct scratch *scratch, __u32 last_at)
-{
-	__u32 count = scratch->digit_count, from = DIGITS_ROOM - count;
-
-	if (is_length(&count, TOLLGATE_DIGITS_MAX))
-		bpf_xdp_store_bytes(ctx, last_at + 1 - count,
-				    scratch->digits + (from & (DIGITS_ROOM - 1)), count);
-}
-
 static __always_inline __u32 answer_headers_bytes(const struct arrival *a)
 {
 	return a->tcp_at + sizeof(struct tcphdr) + (a->has_timestamp ? TIMESTAMP_BYTES : 0);
@@ -206,13 +203,34 @@ static __always_inline bool resize(struct xdp_md *ctx, const struct arrival *a, 
 	return !bpf_xdp_adjust_head(ctx, -more) || !bpf_xdp_adjust_tail(ctx, more);
 }
 
-/* Copy the headers of the request, which the answer turns around. */
+/*
+ * Copy the headers of the request, which the answer turns around. Nearly every frame is as long as
+ * they can be, so that no helper is needed.
+ */
 static __always_inline bool save_headers(struct xdp_md *ctx, struct scratch *scratch,
 					 const struct arrival *a)
 {
+	const __u64 *from = (void *)(long)ctx->data;
+	__u64 *to = (__u64 *)scratch->frame;
 	__u32 bytes = a->tcp_at + sizeof(struct tcphdr);
 
-	return is_length(&bytes, HEADERS_MAX) && !bpf_xdp_load_bytes(ctx, 0, scratch->frame, bytes);
+	if ((void *)(from + HEADERS_WORDS) > (void *)(long)ctx->data_end)
+		return is_length(&bytes, HEADERS_MAX) &&
+		       !bpf_xdp_load_bytes(ctx, 0, scratch->frame, bytes);
+	for (__u32 i = 0; i < HEADERS_WORDS; i++)
+		to[i] = from[i];
+	return bytes <= HEADERS_MAX;
+}
+
+/* All of the template, since to stop at its end costs more. */
+static __always_inline void write_template(struct scratch *scratch,
+					   const struct tollgate_template *t, __u32 headers)
+{
+	const __u64 *from = (const __u64 *)t->bytes;
+	__u64 *to = (__u64 *)(scratch->frame + (headers & 127));
+
+	for (__u32 i = 0; i < sizeof(t->bytes) / sizeof(*from); i++)
+		to[i] = from[i];
 }
 
 /* Fill the resized frame, whose old headers were saved. */
@@ -225,21 +243,17 @@ __noinline int send_reply(struct xdp_md *ctx, struct scratch *scratch, struct to
 	const struct reply *reply = &scratch->reply;
 	__u32 ip_at = a->vlan ? 18 : 14, headers = answer_headers_bytes(a);
 	__u32 tcp_at = ip_at + (a->is_ip6 ? 40 : 20), tcp_bytes = headers - tcp_at;
-	__u32 len = reply->answer_len;
+	__u32 len = headers + reply->answer_len;
 	__u64 sum;
 
+	write_template(scratch, t, headers);
 	swap_bytes(scratch->frame, scratch->frame + 6, 6);
 	sum = write_ip(scratch->frame + ip_at, a->is_ip6, tcp_bytes + reply->answer_len);
-	sum += t->sum + write_digits(scratch, t, reply->seconds);
+	sum += t->sum + write_digits(scratch, t, headers);
 	write_tcp(scratch->frame + tcp_at, a, reply, tcp_bytes, sum);
-	if (!is_length(&headers, HEADERS_MAX) || !is_length(&len, TOLLGATE_ANSWER_MAX) ||
-	    bpf_xdp_store_bytes(ctx, 0, scratch->frame, headers) ||
-	    bpf_xdp_store_bytes(ctx, headers, (void *)t->bytes, len))
+	if (headers > HEADERS_MAX || !is_length(&len, FRAME_ROOM) ||
+	    bpf_xdp_store_bytes(ctx, 0, scratch->frame, len))
 		return XDP_DROP;
-	if (t->at[0])
-		put_digits(ctx, scratch, headers + t->at[0]);
-	if (t->at[1])
-		put_digits(ctx, scratch, headers + t->at[1]);
 	return XDP_TX;
 }
 

@@ -26,24 +26,28 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-__noinline int tell_of(struct scratch *scratch, __u32 verdict, __u32 slot)
+__noinline int tell_event(struct scratch *scratch, __u32 verdict, __u32 slot)
 {
 	if (!scratch)
 		return 0;
 
 	const struct tollgate_flow_key *key = &scratch->key;
-	struct tollgate_event event = { .at_ns = bpf_ktime_get_ns(),
+	struct tollgate_event event = { .at_ns = scratch->now_ns,
 					.client_port_be16 = key->client_port_be16,
 					.local_port_be16 = key->local_port_be16,
 					.verdict = verdict,
 					.slot = slot,
 					.action = scratch->action };
 
-	if (scratch->action == TOLLGATE_ACTION_CHECK)
-		return 0;
 	__builtin_memcpy(event.client_be32, key->client_be32, sizeof(event.client_be32));
 	tell(&event);
 	return 0;
+}
+
+static __always_inline void tell_of(struct scratch *scratch, __u32 verdict, __u32 slot)
+{
+	if (scratch->action != TOLLGATE_ACTION_CHECK && is_told(scratch->now_ns))
+		tell_event(scratch, verdict, slot);
 }
 
 static __always_inline void count_for(const struct scratch *scratch, enum tollgate_counter counter)

@@ -57,18 +57,18 @@ __noinline int judge_penalty(struct xdp_md *ctx, struct tollgate_conn *conn,
 		return TOLLGATE_COUNTER_PASS_NOT_BOUND;
 
 	const struct tollgate_slot *slot = find_slot(conn);
-	__u64 now_ns, until_ns;
+	__u64 until_ns;
 	enum credit credit;
 
 	if (!slot)
 		return TOLLGATE_COUNTER_PASS_NOT_BOUND;
 	until_ns = READ_ONCE(slot->drop_until_ns);
-	now_ns = until_ns ? bpf_ktime_get_ns() : 0;
-	if (until_ns <= now_ns)
+	scratch->now_ns = until_ns ? bpf_ktime_get_ns() : 0;
+	if (until_ns <= scratch->now_ns)
 		return TOLLGATE_COUNTER_PASS_NO_PENALTY;
-	if (agent_is_gone(now_ns))
+	if (agent_is_gone(scratch->now_ns))
 		return TOLLGATE_COUNTER_PASS_STALE;
-	credit = slot_credit(slot, now_ns);
+	credit = slot_credit(slot, scratch->now_ns);
 	if (credit != CREDIT_NONE)
 		return credit == CREDIT_BUSY ? TOLLGATE_COUNTER_PASS_BUSY
 					     : TOLLGATE_COUNTER_PASS_CREDIT;

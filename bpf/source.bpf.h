@@ -73,7 +73,8 @@ static __always_inline int judge_syn(const struct xdp_md *ctx, const struct segm
 	__builtin_memcpy(event.client_be32, flow.client_be32, sizeof(event.client_be32));
 	event.client_port_be16 = flow.client_port_be16;
 	event.local_port_be16 = flow.local_port_be16;
-	tell(&event);
+	if (is_told(now_ns))
+		tell(&event);
 	if (action == TOLLGATE_ACTION_OBSERVE)
 		return pass(state == SOURCE_DENIED ? TOLLGATE_COUNTER_OBSERVE_DENIED
 						   : TOLLGATE_COUNTER_OBSERVE_SOURCE);

@@ -15,7 +15,7 @@
 #include "tollgate/shift.h"
 #include "tollgate/verdict.h"
 
-#define DIGITS_ROOM   16 /* a power of two: offsets are masked with it */
+#define FRAME_ROOM    512 /* a power of two: offsets are masked with it */
 #define OPTIONS_MAX   40
 #define OPTIONS_ROOM  64 /* a power of two: offsets are masked with it */
 #define OPTIONS_KINDS 20 /* more than that in 40 bytes are NOPs without end */
@@ -69,7 +69,7 @@ struct reply {
 struct scratch {
 	__u8 options[OPTIONS_ROOM];	    /* as they came, zeros behind */
 	__u8 translated[OPTIONS_ROOM];	    /* as they go on */
-	__u8 frame[128];		    /* headers of an answer */
+	__u8 frame[FRAME_ROOM];		    /* an answer */
 	__u8 head[TOLLGATE_SCAN_ROOM_SIZE]; /* a request */
 	struct tollgate_scan scan;
 	struct tollgate_flow_key key;
@@ -79,9 +79,6 @@ struct scratch {
 	struct reply reply;
 	__u64 now_ns;
 	__u64 sum;
-	__u8 digits[DIGITS_ROOM +
-		    TOLLGATE_DIGITS_MAX]; /* of a number, the last at DIGITS_ROOM - 1 */
-	__u32 digit_count;
 	__u32 action; /* enum tollgate_action */
 };
 
