@@ -38,21 +38,25 @@ static __always_inline bool read_arrival_options(struct xdp_md *ctx, struct scra
 						 struct arrival *a)
 {
 	__u32 bytes = a->payload_at - a->tcp_at - sizeof(struct tcphdr);
+	const __be32 *lone = (void *)(long)ctx->data + (a->tcp_at & 127) + sizeof(struct tcphdr);
 	struct options opts = {};
 
 	if (!bytes)
 		return true;
+	if (bytes == TIMESTAMP_BYTES && (void *)(lone + 3) <= (void *)(long)ctx->data_end &&
+	    lone[0] == bpf_htonl(TIMESTAMP_ALONE)) {
+		a->has_timestamp = true;
+		a->tsval_be32 = lone[1];
+		a->tsecr_be32 = lone[2];
+		return true;
+	}
 	if (!is_length(&bytes, OPTIONS_MAX))
 		return false;
 	__builtin_memset(scratch->options, 0, sizeof(scratch->options));
 	if (bpf_xdp_load_bytes(ctx, a->tcp_at + sizeof(struct tcphdr), scratch->options, bytes))
 		return false;
-	if (bytes == TIMESTAMP_BYTES && *(__u32 *)scratch->options == bpf_htonl(TIMESTAMP_ALONE)) {
-		opts.timestamp_at = 4;
-	} else {
-		walk_options(scratch, &opts);
-		a->has_options = true;
-	}
+	walk_options(scratch, &opts);
+	a->has_options = true;
 	a->is_plain = a->is_plain && !opts.is_odd;
 	a->sack_at = opts.sack_at;
 	a->sack_bytes = opts.sack_bytes;
@@ -194,9 +198,12 @@ static __always_inline __u32 answer_headers_bytes(const struct arrival *a)
 /* Make the frame as long as the answer needs it. False: it cannot be, and is as it was. */
 static __always_inline bool resize(struct xdp_md *ctx, const struct arrival *a, __u32 answer_len)
 {
-	int more = (int)(answer_headers_bytes(a) + answer_len) -
-		   (int)((long)ctx->data_end - (long)ctx->data);
+	long bytes = (long)ctx->data_end - (long)ctx->data;
+	int more;
 
+	/* Else clang subtracts in 32 bits, which the verifier does not allow for pointers. */
+	asm volatile("" : "+r"(bytes));
+	more = answer_headers_bytes(a) + answer_len - bytes;
 	if (more <= 0)
 		return !bpf_xdp_adjust_tail(ctx, more);
 	/* Room at the head is there nearly always; at the tail drivers differ. */
@@ -264,12 +271,9 @@ __noinline int send_reply(struct xdp_md *ctx, struct scratch *scratch, struct to
  * or what does not. `answered` is read before the socket, and by an atomic operation: were it read
  * after, an answer given in between could hide a request just received.
  */
-__noinline int check_connection(struct xdp_md *ctx, struct tollgate_conn *conn,
-				struct scratch *scratch, __u32 len)
+static __always_inline enum tollgate_counter
+check_connection(struct xdp_md *ctx, struct tollgate_conn *conn, struct scratch *scratch, __u32 len)
 {
-	if (!conn || !scratch)
-		return TOLLGATE_COUNTER_PASS_SOCKET;
-
 	const struct tollgate_shift *shift = &conn->shift;
 	const struct arrival *a = &scratch->arrival;
 	struct socket_view *view = &scratch->socket;

@@ -253,12 +253,9 @@ static __always_inline void count_refusal(const struct scratch *scratch)
 }
 
 /* The answer goes out in place of the request, if the frame can hold it. */
-__noinline int answer(struct xdp_md *ctx, struct tollgate_conn *conn, struct scratch *scratch,
-		      struct tollgate_template *t)
+static __always_inline int answer(struct xdp_md *ctx, struct tollgate_conn *conn,
+				  struct scratch *scratch, struct tollgate_template *t)
 {
-	if (!conn || !scratch || !t)
-		return XDP_PASS;
-
 	struct reply *reply = &scratch->reply;
 
 	reply->seq = scratch->arrival.ack;
@@ -280,11 +277,9 @@ __noinline int answer(struct xdp_md *ctx, struct tollgate_conn *conn, struct scr
  * Answer the request in this segment, if that may be. XDP_TX or XDP_DROP when it was; else XDP_PASS,
  * with the reason in the ruling and everything as it was.
  */
-__noinline int try_answer(struct xdp_md *ctx, struct tollgate_conn *conn, struct scratch *scratch)
+static __always_inline int try_answer(struct xdp_md *ctx, struct tollgate_conn *conn,
+				      struct scratch *scratch)
 {
-	if (!conn || !scratch)
-		return XDP_PASS;
-
 	const struct arrival *a = &scratch->arrival;
 	struct ruling *ruling = &scratch->ruling;
 	__u32 bytes = a->payload_bytes, index;
