@@ -88,50 +88,59 @@ static __always_inline void read_segment(struct xdp_md *ctx, const struct segmen
 
 /* ---- the frame ---- */
 
-static __always_inline void swap_bytes(__u8 *a, __u8 *b, __u32 count)
+/*
+ * What is written is summed up from registers: to read it back in other pieces than it was written in,
+ * or to call a helper, costs more.
+ */
+static __always_inline __u64 sum_halves(__u64 word)
 {
-	for (__u32 i = 0; i < count; i += 2) {
-		__u16 was = *(__u16 *)(a + i);
-
-		*(__u16 *)(a + i) = *(__u16 *)(b + i);
-		*(__u16 *)(b + i) = was;
-	}
+	return (__u32)word + (word >> 32);
 }
 
-/* Summed up here: to call a helper costs more. @words is known to the compiler. */
-static __always_inline __u64 sum_words(const void *at, __u32 words)
+static __always_inline void swap_macs(__u8 *eth)
 {
-	const __u32 *word = at;
-	__u64 sum = 0;
+	__u32 to_high = *(__u32 *)eth, from_high = *(__u32 *)(eth + 6);
+	__u16 to_low = *(__u16 *)(eth + 4), from_low = *(__u16 *)(eth + 10);
 
-	for (__u32 i = 0; i < words; i++)
-		sum += word[i];
-	return sum;
+	*(__u32 *)eth = from_high;
+	*(__u16 *)(eth + 4) = from_low;
+	*(__u32 *)(eth + 6) = to_high;
+	*(__u16 *)(eth + 10) = to_low;
+}
+
+static __always_inline __u64 write_ip6(__u8 *at, __u32 tcp_bytes)
+{
+	__u64 *address = (__u64 *)(at + 8);
+	__u64 from[2] = { address[0], address[1] }, to[2] = { address[2], address[3] };
+
+	*(__be32 *)at = bpf_htonl(0x60000000);
+	*(__be32 *)(at + 4) = bpf_htonl(tcp_bytes << 16 | IPPROTO_TCP << 8 | ANSWER_TTL);
+	address[0] = to[0];
+	address[1] = to[1];
+	address[2] = from[0];
+	address[3] = from[1];
+	return sum_halves(from[0]) + sum_halves(from[1]) + sum_halves(to[0]) + sum_halves(to[1]);
+}
+
+static __always_inline __u64 write_ip4(__u8 *at, __u32 tcp_bytes)
+{
+	__be32 *word = (__be32 *)at, from = word[3], to = word[4];
+	__be32 length = bpf_htonl(0x45000000 | (tcp_bytes + sizeof(struct iphdr)));
+	__be32 ttl = bpf_htonl(ANSWER_TTL << 24 | IPPROTO_TCP << 16);
+	__u64 addresses = (__u64)from + to;
+
+	word[0] = length;
+	word[1] = bpf_htonl(IP4_DF);
+	word[2] = ttl | (__u32)(__u16)~fold_sum(addresses + length + bpf_htonl(IP4_DF) + ttl) << 16;
+	word[3] = to;
+	word[4] = from;
+	return addresses;
 }
 
 /* The IP header of an answer with @tcp_bytes behind it; returns the addresses' part of the sum. */
 static __always_inline __u64 write_ip(__u8 *at, bool is_ip6, __u32 tcp_bytes)
 {
-	if (is_ip6) {
-		struct ipv6hdr *ip = (struct ipv6hdr *)at;
-
-		*(__be32 *)ip = bpf_htonl(0x60000000);
-		ip->payload_len = bpf_htons(tcp_bytes);
-		ip->hop_limit = ANSWER_TTL;
-		swap_bytes((__u8 *)&ip->saddr, (__u8 *)&ip->daddr, 16);
-		return sum_words(&ip->saddr, 8);
-	}
-	struct iphdr *ip = (struct iphdr *)at;
-
-	ip->tos = 0;
-	ip->tot_len = bpf_htons(tcp_bytes + sizeof(*ip));
-	ip->id = 0;
-	ip->frag_off = bpf_htons(IP4_DF);
-	ip->ttl = ANSWER_TTL;
-	ip->check = 0;
-	swap_bytes((__u8 *)&ip->saddr, (__u8 *)&ip->daddr, 4);
-	ip->check = ~fold_sum(sum_words(ip, sizeof(*ip) / 4));
-	return (__u64)ip->saddr + ip->daddr;
+	return is_ip6 ? write_ip6(at, tcp_bytes) : write_ip4(at, tcp_bytes);
 }
 
 /*
@@ -165,29 +174,24 @@ static __always_inline __u64 write_digits(struct scratch *scratch,
 static __always_inline void write_tcp(__u8 *at, const struct arrival *a, const struct reply *reply,
 				      __u32 header_bytes, __u64 sum)
 {
-	struct tcphdr *tcp = (struct tcphdr *)at;
-	__be16 source = tcp->source;
+	__be32 *word = (__be32 *)at, ports = word[0] << 16 | word[0] >> 16;
+	__be32 seq = bpf_htonl(reply->seq), ack = bpf_htonl(reply->ack);
+	__be32 flags = bpf_htonl(header_bytes / 4 << 28 | (TCP_ACK | TCP_PSH) << 16 |
+				 (reply->window & 0xffff));
 
-	tcp->source = tcp->dest;
-	tcp->dest = source;
-	tcp->seq = bpf_htonl(reply->seq);
-	tcp->ack_seq = bpf_htonl(reply->ack);
-	at[12] = header_bytes / 4 << 4;
-	at[13] = TCP_ACK | TCP_PSH;
-	tcp->window = bpf_htons(reply->window);
-	tcp->check = 0;
-	tcp->urg_ptr = 0;
-	sum += sum_words(at, sizeof(*tcp) / 4);
-	if (a->has_timestamp) {
-		__be32 *option = (__be32 *)(at + sizeof(*tcp));
-
-		option[0] = bpf_htonl(TIMESTAMP_ALONE);
-		option[1] = a->tsecr_be32;
-		option[2] = a->tsval_be32;
-		sum += sum_words(option, TIMESTAMP_BYTES / 4);
-	}
+	sum += (__u64)ports + seq + ack + flags;
 	sum += bpf_htons(header_bytes + reply->answer_len) + bpf_htons(IPPROTO_TCP);
-	tcp->check = ~fold_sum(sum);
+	if (a->has_timestamp) {
+		word[5] = bpf_htonl(TIMESTAMP_ALONE);
+		word[6] = a->tsecr_be32;
+		word[7] = a->tsval_be32;
+		sum += (__u64)bpf_htonl(TIMESTAMP_ALONE) + a->tsecr_be32 + a->tsval_be32;
+	}
+	word[0] = ports;
+	word[1] = seq;
+	word[2] = ack;
+	word[3] = flags;
+	word[4] = (__u16)~fold_sum(sum); /* no urgent pointer */
 }
 
 static __always_inline __u32 answer_headers_bytes(const struct arrival *a)
@@ -233,11 +237,7 @@ static __always_inline bool save_headers(struct xdp_md *ctx, struct scratch *scr
 static __always_inline void write_template(struct scratch *scratch,
 					   const struct tollgate_template *t, __u32 headers)
 {
-	const __u64 *from = (const __u64 *)t->bytes;
-	__u64 *to = (__u64 *)(scratch->frame + (headers & 127));
-
-	for (__u32 i = 0; i < sizeof(t->bytes) / sizeof(*from); i++)
-		to[i] = from[i];
+	__builtin_memcpy(scratch->frame + (headers & 127), t->bytes, sizeof(t->bytes));
 }
 
 /* Fill the resized frame, whose old headers were saved. */
@@ -254,7 +254,7 @@ __noinline int send_reply(struct xdp_md *ctx, struct scratch *scratch, struct to
 	__u64 sum;
 
 	write_template(scratch, t, headers);
-	swap_bytes(scratch->frame, scratch->frame + 6, 6);
+	swap_macs(scratch->frame);
 	sum = write_ip(scratch->frame + ip_at, a->is_ip6, tcp_bytes + reply->answer_len);
 	sum += t->sum + write_digits(scratch, t, headers);
 	write_tcp(scratch->frame + tcp_at, a, reply, tcp_bytes, sum);

@@ -141,6 +141,7 @@ static struct packet set_scene(struct world *w, const struct request *request)
 	struct packet_spec spec = { .payload = REQUEST };
 
 	world_reset(w);
+	fastpath_settings(w->fp)->event_every = 100; /* the default */
 	fastpath_put_template(w->fp, w->set, TOLLGATE_TEMPLATE_RATE + 3, TEXT(answer), at);
 	if (request->has_credit)
 		fastpath_slots(w->fp)->tat_ns = 0;
