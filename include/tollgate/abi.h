@@ -190,7 +190,11 @@ _Static_assert(sizeof(struct tollgate_conn) == 128, "map layout is ABI");
 _Static_assert(__builtin_offsetof(struct tollgate_conn, shift) == 64, "line 1");
 
 #define TOLLGATE_CONN_BOUND    (1u << 0) /* every request so far bore one account's key */
-#define TOLLGATE_CONN_POISONED (1u << 1) /* never to be answered in place (TLS, HTTP/2, upgraded) */
+/*
+ * Never to be answered in place (TLS). Said at enrolment and not changed after it: a shifted
+ * connection is never poisoned.
+ */
+#define TOLLGATE_CONN_POISONED (1u << 1)
 #define TOLLGATE_CONN_EGRESS   (1u << 2) /* egress_end is known; egress */
 #define TOLLGATE_CONN_DEAD     (1u << 3) /* another connection has its addresses; XDP */
 

@@ -243,6 +243,7 @@ static void run_row(struct world *w, const struct row *row)
 	fixture_assert_counted(w->fp, before, row->counter, row->why);
 	if (verdict == XDP_TX) {
 		expect_answer(&in, &out, expected_answer(row), row->why);
+		expect_window(w, &out);
 		assert_int_equal(w->conn->shift.pending_len, strlen(row->payload));
 		return;
 	}

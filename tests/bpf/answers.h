@@ -91,6 +91,7 @@ static inline void world_reset(struct world *w)
 	conn->answered = w->pair.bytes_received;
 	conn->flags = TOLLGATE_CONN_EGRESS;
 	conn->egress_end = w->pair.snd_nxt;
+	conn->rcv_wscale = w->pair.rcv_wscale;
 	conn->shift.in_end = w->pair.rcv_nxt;
 	conn->shift.state = TOLLGATE_SHIFT_ORDERED;
 	put_templates(w);
@@ -240,12 +241,17 @@ static inline void expect_answer(const struct packet *in, const struct packet *o
 	expect_swapped(in, out, 0, 6, why);
 	assert_memory_equal(in->data + 12, out->data + 12, asked.ip_at - 12);
 	expect_swapped(in, out, asked.ip_at + (is_ip6 ? 8 : 12), is_ip6 ? 16 : 4, why);
+	if (is_ip6)
+		assert_memory_equal(out->data + said.ip_at, "\x60\0\0", 4);
+	else /* no TOS, no number, do not fragment */
+		assert_memory_equal(out->data + said.ip_at + 4, "\0\0\x40", 4);
+	assert_int_equal(out->data[said.ip_at + 1], 0);
+	assert_memory_equal(out->data + said.tcp_at + 18, "\0", 2); /* nothing is urgent */
 	expect_swapped(in, out, asked.tcp_at, 2, why);
 	assert_int_equal(out->data[said.ip_at + (is_ip6 ? 7 : 8)], 64);
 	assert_int_equal(said.seq, asked.ack);
 	assert_int_equal(said.ack, asked.seq + (end_of(in) - asked.body_at));
 	assert_int_equal(out->data[said.tcp_at + 13], PACKET_PSH | PACKET_ACK);
-	assert_true(out->data[said.tcp_at + 14] || out->data[said.tcp_at + 15]); /* a window */
 	assert_int_equal(said.body_at - said.tcp_at, has_timestamp ? 32 : 20);
 	if (has_timestamp) {
 		assert_memory_equal(echo, option, 4);
@@ -255,6 +261,15 @@ static inline void expect_answer(const struct packet *in, const struct packet *o
 	if (out->len != said.body_at + strlen(text) || end_of(out) != out->len ||
 	    memcmp(out->data + said.body_at, text, strlen(text)) != 0)
 		fail_msg("%s: %.*s", why, (int)(out->len - said.body_at), out->data + said.body_at);
+}
+
+/* The window that an answer tells is the socket's own, as its scale has it. */
+static inline void expect_window(const struct world *w, const struct packet *out)
+{
+	uint32_t scaled = w->pair.window >> w->pair.rcv_wscale;
+
+	assert_int_equal(number_at(out, parts_of(out).tcp_at + 12) & 0xffff,
+			 scaled < 65535 ? scaled : 65535);
 }
 
 #endif

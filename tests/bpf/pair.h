@@ -22,7 +22,12 @@ struct pair {
 	uint32_t rcv_nxt;	 /* of the server's socket */
 	uint32_t snd_nxt;	 /* likewise */
 	uint32_t bytes_received; /* likewise */
+	uint32_t window;	 /* that it would tell, not scaled */
+	uint8_t rcv_wscale;	 /* by which it tells it */
 };
+
+/* The largest segment that the next pair's client asks for; 0: the kernel's choice. */
+static int pair_mss;
 
 static inline uint32_t read_number(int fd, int queue)
 {
@@ -46,6 +51,33 @@ static inline uint32_t read_bytes_received(int fd)
 	return info.tcpi_bytes_received;
 }
 
+/* Of the server's socket, asked of the kernel in another way than XDP does. */
+static inline void read_window(struct pair *pair)
+{
+	int on = 1, off = TCP_REPAIR_OFF_NO_WP;
+	struct tcp_repair_window window = { 0 };
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(pair->server, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	pair->rcv_wscale = info.tcpi_rcv_wscale;
+	len = sizeof(window);
+	assert_int_equal(setsockopt(pair->server, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+	assert_int_equal(getsockopt(pair->server, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, &len),
+			 0);
+	assert_int_equal(setsockopt(pair->server, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)), 0);
+	pair->window = window.rcv_wup + window.rcv_wnd - pair->rcv_nxt;
+}
+
+/* The numbers of the server's socket as they are now. */
+static inline void pair_read(struct pair *pair)
+{
+	pair->rcv_nxt = read_number(pair->server, TCP_RECV_QUEUE);
+	pair->snd_nxt = read_number(pair->server, TCP_SEND_QUEUE);
+	pair->bytes_received = read_bytes_received(pair->server);
+	read_window(pair);
+}
+
 /* @listen_family AF_INET6 with an IPv4 @family: a dual-stack listener. */
 static inline void pair_open(struct pair *pair, int listen_family, int family)
 {
@@ -62,6 +94,8 @@ static inline void pair_open(struct pair *pair, int listen_family, int family)
 	assert_int_equal(bind(pair->listener, (struct sockaddr *)&any, len), 0);
 	assert_int_equal(listen(pair->listener, 1), 0);
 	pair->client = socket(family, SOCK_STREAM, 0);
+	if (pair_mss)
+		setsockopt(pair->client, IPPROTO_TCP, TCP_MAXSEG, &pair_mss, sizeof(pair_mss));
 	assert_int_equal(connect(pair->client, (struct sockaddr *)&to, sizeof(to)), 0);
 	len = sizeof(pair->client_address);
 	pair->server = accept(pair->listener, (struct sockaddr *)&pair->client_address, &len);
@@ -71,9 +105,7 @@ static inline void pair_open(struct pair *pair, int listen_family, int family)
 
 	assert_int_equal(write(pair->client, SENT, strlen(SENT)), strlen(SENT));
 	assert_int_equal(read(pair->server, bytes, sizeof(bytes)), strlen(SENT));
-	pair->rcv_nxt = read_number(pair->server, TCP_RECV_QUEUE);
-	pair->snd_nxt = read_number(pair->server, TCP_SEND_QUEUE);
-	pair->bytes_received = read_bytes_received(pair->server);
+	pair_read(pair);
 	assert_int_equal(pair->bytes_received, strlen(SENT));
 }
 
