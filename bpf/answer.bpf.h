@@ -14,15 +14,14 @@
 #include "socket.bpf.h"
 #include "translate.bpf.h"
 
-#define TCP_PSH		0x08
-#define IP_ECN_MASK	3
-#define IP_ECN_CE	3
-#define ANSWER_TTL	64
-#define IP4_DF		0x4000
-#define SEGMENT_MAX	1460
-#define HEADERS_MAX	(14 + 4 + 40 + 20 + 12)
-#define HEADERS_WORDS	12 /* and no more than the shortest request with a key fills */
-#define TIMESTAMP_BYTES 12
+#define TCP_PSH	      0x08
+#define IP_ECN_MASK   3
+#define IP_ECN_CE     3
+#define ANSWER_TTL    64
+#define IP4_DF	      0x4000
+#define SEGMENT_MAX   1460
+#define HEADERS_MAX   (14 + 4 + 40 + 20 + 12)
+#define HEADERS_WORDS 12 /* and no more than the shortest request with a key fills */
 
 static __always_inline void read_timestamp(const struct scratch *scratch,
 					   const struct options *opts, struct arrival *a)

@@ -138,6 +138,8 @@ static __always_inline void translate_departing_sack(struct __sk_buff *skb,
 	__builtin_memset(s->options, 0, sizeof(s->options));
 	if (bpf_skb_load_bytes(skb, d->tcp_at + sizeof(struct tcphdr), s->options, bytes))
 		return;
+	if (bytes == TIMESTAMP_BYTES && *(__u32 *)s->options == bpf_htonl(TIMESTAMP_ALONE))
+		return;
 	walk_options(s, &opts);
 	if (!opts.sack_at)
 		return;
@@ -161,7 +163,7 @@ static __always_inline void translate_departure(struct __sk_buff *skb, struct to
 		d->seq + tollgate_seq_shift(&out, d->seq, d->end));
 	replace(skb, d, offsetof(struct tcphdr, ack_seq), d->ack,
 		tollgate_ack_to_client(&in, d->ack));
-	if (d->tcp_bytes > sizeof(struct tcphdr) + 12)
+	if (d->tcp_bytes >= sizeof(struct tcphdr) + SACK_ALONE_BYTES)
 		translate_departing_sack(skb, d, &in);
 }
 

@@ -25,7 +25,9 @@
 #define OPT_SACK      5
 #define OPT_TIMESTAMP 8
 
-#define TIMESTAMP_ALONE 0x0101080a /* NOP, NOP, then the option's kind and length */
+#define TIMESTAMP_ALONE	 0x0101080a /* NOP, NOP, then the option's kind and length */
+#define TIMESTAMP_BYTES	 12
+#define SACK_ALONE_BYTES 12 /* one block and two NOPs */
 
 /* A segment on an enrolled flow. Offsets, not pointers: frames grow and shrink. */
 struct arrival {

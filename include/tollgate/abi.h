@@ -189,7 +189,7 @@ struct tollgate_conn {
 _Static_assert(sizeof(struct tollgate_conn) == 128, "map layout is ABI");
 _Static_assert(__builtin_offsetof(struct tollgate_conn, shift) == 64, "line 1");
 
-#define TOLLGATE_CONN_BOUND    (1u << 0) /* every request so far bore one account's key */
+#define TOLLGATE_CONN_BOUND (1u << 0) /* every request so far bore one account's key */
 /*
  * Never to be answered in place (TLS). Said at enrolment and not changed after it: a shifted
  * connection is never poisoned.

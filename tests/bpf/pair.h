@@ -29,16 +29,24 @@ struct pair {
 /* The largest segment that the next pair's client asks for; 0: the kernel's choice. */
 static int pair_mss;
 
+/* Its numbers can be read in repair mode only, and leaving it takes the socket's SO_REUSEADDR away. */
+static inline void repair(int fd, int mode)
+{
+	int on = 1;
+
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &mode, sizeof(mode)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+}
+
 static inline uint32_t read_number(int fd, int queue)
 {
-	int on = 1, off = TCP_REPAIR_OFF_NO_WP;
 	socklen_t len = sizeof(uint32_t);
 	uint32_t seq = 0;
 
-	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+	repair(fd, TCP_REPAIR_ON);
 	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &queue, sizeof(queue)), 0);
 	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, &seq, &len), 0);
-	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)), 0);
+	repair(fd, TCP_REPAIR_OFF_NO_WP);
 	return seq;
 }
 
@@ -54,7 +62,6 @@ static inline uint32_t read_bytes_received(int fd)
 /* Of the server's socket, asked of the kernel in another way than XDP does. */
 static inline void read_window(struct pair *pair)
 {
-	int on = 1, off = TCP_REPAIR_OFF_NO_WP;
 	struct tcp_repair_window window = { 0 };
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
@@ -62,10 +69,10 @@ static inline void read_window(struct pair *pair)
 	assert_int_equal(getsockopt(pair->server, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
 	pair->rcv_wscale = info.tcpi_rcv_wscale;
 	len = sizeof(window);
-	assert_int_equal(setsockopt(pair->server, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+	repair(pair->server, TCP_REPAIR_ON);
 	assert_int_equal(getsockopt(pair->server, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, &len),
 			 0);
-	assert_int_equal(setsockopt(pair->server, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)), 0);
+	repair(pair->server, TCP_REPAIR_OFF_NO_WP);
 	pair->window = window.rcv_wup + window.rcv_wnd - pair->rcv_nxt;
 }
 

@@ -91,6 +91,28 @@ static void a_lost_answer_is_given_again(void **state)
 	assert_memory_equal(again.data, first.data, first.len);
 }
 
+/* Again as the first time: with a newer timestamp, and in its VLAN. */
+static void a_lost_answer_with_timestamps_in_a_vlan(void **state)
+{
+	uint8_t options[12] = { 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2 };
+	struct packet_spec spec = {
+		.payload = REQUEST, .vlan_tags = 1, .tcp_option_words = 3, .tcp_options = options
+	};
+	struct packet in, out;
+
+	(void)state;
+	world_reset(&w);
+	w.conn->vlan = TOLLGATE_VLAN_TAGGED | 100;
+	for (int i = 0; i < 3; i++) {
+		options[7] += i;
+		in = world_packet(&w, &spec);
+		assert_int_equal(world_run(&w, &in, &out), XDP_TX);
+		expect_answer(&in, &out, TEXT_OF_ANSWER, "timestamps, VLAN");
+		expect_window(&w, &out);
+	}
+	assert_int_equal(fastpath_slots(w.fp)->xdp_refused, 1);
+}
+
 static const struct arrival_row {
 	const char *why;
 	bool is_pending; /* the client has not acknowledged the answer */
@@ -105,6 +127,8 @@ static const struct arrival_row {
 	{ "a FIN behind a pending answer", true, NULL, FIN, L, 0, HELD },
 	{ "data from before the answer", true, "12345", DATA, -5, 0, XDP_PASS, -5, 0 },
 	{ "RST", true, NULL, RST, L, 0, XDP_PASS, 0, 0 },
+	{ "an ACK without the answer's", true, NULL, BARE, L, 0, XDP_PASS, 0, 0 },
+	{ "a probe of a closed window", true, NULL, BARE, -1, 0, XDP_PASS, -1, 0 },
 	{ "half of the answer acknowledged", true, "x", DATA, L, P / 2, HELD },
 	{ "data that acknowledge the answer", true, "x", DATA, L, P, XDP_PASS, 0, 0 },
 	{ "a FIN that acknowledges it", true, NULL, FIN, L, P, XDP_PASS, 0, 0 },
@@ -258,6 +282,107 @@ static void what_leaves_is_translated(void **state)
 	}
 }
 
+/* Blocks of what came behind a gap, in the VLAN that the connection lives in. */
+static void sack_blocks_leave_translated(void **state)
+{
+	uint8_t options[12] = { 1, 1, 5, 10 };
+	const struct sockaddr_in *client = (const struct sockaddr_in *)&w.pair.client_address;
+	const char *address = w.family == AF_INET6 ? "::1" : "127.0.0.1";
+	struct packet_spec spec = { .family = w.family,
+				    .client = address,
+				    .local = address,
+				    .client_port = PACKET_LOCAL_PORT,
+				    .local_port = ntohs(client->sin_port),
+				    .seq = w.pair.snd_nxt,
+				    .ack = w.pair.rcv_nxt,
+				    .tcp_option_words = 3,
+				    .tcp_options = options,
+				    .vlan_tags = 1 };
+	struct packet in, out;
+	size_t at;
+
+	(void)state;
+	answer_once();
+	acknowledge();
+	put_number(options + 4, w.pair.rcv_nxt + 10);
+	put_number(options + 8, w.pair.rcv_nxt + 20);
+	in = packet_build(&spec);
+	assert_int_equal(run_program(bpf_program__fd(w.fp->skel->progs.edge_egress), &in, &out),
+			 TC_ACT_UNSPEC);
+	at = parts_of(&out).tcp_at + 24;
+	assert_int_equal(parts_of(&out).ack, w.pair.rcv_nxt + L);
+	assert_int_equal(number_at(&out, at), w.pair.rcv_nxt + L + 10);
+	assert_int_equal(number_at(&out, at + 4), w.pair.rcv_nxt + L + 20);
+	expect_checksums(&out, "SACK on the way out");
+	assert_int_equal(w.conn->vlan, TOLLGATE_VLAN_TAGGED | 100);
+}
+
+/* One frame of many segments: its numbers are the first one's, its end is all of it. */
+static void merged_segments_leave_translated(void **state)
+{
+	const struct departure_row row = { .payload = "1234567890", .flags = DATA };
+	struct __sk_buff skb = { .gso_size = 4, .gso_segs = 3 };
+	struct packet in, out;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_out = out.data,
+		    .data_size_out = sizeof(out.data), .ctx_in = &skb, .ctx_size_in = sizeof(skb));
+
+	(void)state;
+	answer_once();
+	acknowledge();
+	in = departing(&row);
+	opts.data_in = in.data;
+	opts.data_size_in = in.len;
+	assert_int_equal(
+		bpf_prog_test_run_opts(bpf_program__fd(w.fp->skel->progs.edge_egress), &opts), 0);
+	out.len = opts.data_size_out;
+	assert_int_equal(parts_of(&out).seq, w.pair.snd_nxt + P);
+	assert_int_equal(parts_of(&out).ack, w.pair.rcv_nxt + L);
+	expect_checksums(&out, "merged");
+	assert_int_equal(w.conn->egress_end, w.pair.snd_nxt + 10);
+}
+
+enum turn { OFF, OBSERVE, STALE };
+
+static void turn_off(enum turn turn)
+{
+	if (turn == STALE) {
+		fastpath_settings(w.fp)->stale_after_ns = 0;
+		fastpath_beat(w.fp, 1);
+		return;
+	}
+	fastpath_set_action(w.fp, turn == OFF ? TOLLGATE_ACTION_OFF : TOLLGATE_ACTION_OBSERVE);
+}
+
+/* No new answers, but whoever has had one is not left alone. */
+static void turned_off_it_goes_on_translating(void **state)
+{
+	const struct departure_row row = { .payload = "x", .flags = DATA };
+
+	(void)state;
+	for (enum turn turn = OFF; turn <= STALE; turn++) {
+		struct packet_spec spec = { .payload = REQUEST };
+		struct packet in, out, again;
+		int seq = L, ack = P;
+
+		world_reset(&w);
+		in = world_packet(&w, &spec);
+		assert_int_equal(world_run(&w, &in, &out), XDP_TX);
+		turn_off(turn);
+		assert_int_equal(world_run(&w, &in, &again), XDP_TX);
+		assert_memory_equal(again.data, out.data, out.len);
+		acknowledge();
+		assert_int_equal(run(REQUEST, 0, &seq, &ack, &out), XDP_PASS);
+		assert_int_equal(seq, 0);
+		assert_int_equal(ack, 0);
+		expect_checksums(&out, "turned off");
+		in = departing(&row);
+		run_program(bpf_program__fd(w.fp->skel->progs.edge_egress), &in, &out);
+		assert_int_equal(parts_of(&out).seq, w.pair.snd_nxt + P);
+		assert_int_equal(parts_of(&out).ack, w.pair.rcv_nxt + L);
+		assert_int_equal(fastpath_slots(w.fp)->xdp_refused, 1);
+	}
+}
+
 /* The end of what was seen to leave is noted, and never goes back. */
 static void egress_notes_what_it_has_seen(void **state)
 {
@@ -380,10 +505,14 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_lost_answer_is_given_again),
+		cmocka_unit_test(a_lost_answer_with_timestamps_in_a_vlan),
 		cmocka_unit_test(what_arrives_is_translated_or_held),
 		cmocka_unit_test(sack_blocks_move_too),
 		cmocka_unit_test(a_second_answer_follows_the_first),
 		cmocka_unit_test(what_leaves_is_translated),
+		cmocka_unit_test(sack_blocks_leave_translated),
+		cmocka_unit_test(merged_segments_leave_translated),
+		cmocka_unit_test(turned_off_it_goes_on_translating),
 		cmocka_unit_test(egress_notes_what_it_has_seen),
 		cmocka_unit_test(icmp_errors_quote_the_sockets_numbers),
 		cmocka_unit_test(what_cannot_be_translated_is_dropped),
