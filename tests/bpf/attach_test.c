@@ -27,6 +27,15 @@ static struct fastpath_listener listener_on(const char *const *interfaces, unsig
 					   .interface_count = count };
 }
 
+static struct fastpath_config config_with(const struct fastpath_listener *listener)
+{
+	struct fastpath_config config = fixture_config();
+
+	config.listeners = listener;
+	config.listener_count = 1;
+	return config;
+}
+
 static int make_veth(void **state)
 {
 	(void)state;
@@ -82,15 +91,13 @@ static uint32_t egress_on(const char *interface)
 
 static void listeners_and_ports_follow_the_configuration(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(both, 2);
+	struct fastpath_config config = config_with(&listener);
 	struct tollgate_listener_key key;
 	struct fastpath *fp;
 	int map, count = 0;
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	assert_int_equal(fastpath_settings(fp)->ports[8080 / 64], 1ULL << 8080 % 64);
@@ -115,14 +122,12 @@ static void listeners_and_ports_follow_the_configuration(void **state)
 
 static void a_restart_replaces_the_program_without_detaching(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(both, 2);
+	struct fastpath_config config = config_with(&listener);
 	struct fastpath *fp;
 	uint32_t link, program;
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	assert_int_equal(fastpath_interface(fp, 0)->mode, FASTPATH_NATIVE);
@@ -149,13 +154,11 @@ static void a_restart_replaces_the_program_without_detaching(void **state)
 
 static void an_interface_made_anew_is_attached_anew(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(edge0, 1);
+	struct fastpath_config config = config_with(&listener);
 	struct fastpath *fp;
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	fastpath_close(fp, FASTPATH_LEAVE);
@@ -169,13 +172,11 @@ static void an_interface_made_anew_is_attached_anew(void **state)
 
 static void a_renamed_interface_does_not_keep_the_link(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(edge0, 1);
+	struct fastpath_config config = config_with(&listener);
 	struct fastpath *fp;
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	fastpath_close(fp, FASTPATH_LEAVE);
@@ -193,14 +194,12 @@ static void a_renamed_interface_does_not_keep_the_link(void **state)
 
 static void generic_mode_is_had_when_asked_for(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(edge0, 1);
+	struct fastpath_config config = config_with(&listener);
 	LIBBPF_OPTS(bpf_xdp_query_opts, query);
 	struct fastpath *fp;
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	for (enum fastpath_mode mode = FASTPATH_NATIVE; mode <= FASTPATH_GENERIC; mode++) {
 		config.mode = mode;
 		fp = fixture_open(&config);
@@ -215,8 +214,8 @@ static void generic_mode_is_had_when_asked_for(void **state)
 
 static void a_foreign_program_is_named_and_left_alone(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(both, 2);
+	struct fastpath_config config = config_with(&listener);
 	struct pass_bpf *foreign = pass_bpf__open_and_load();
 	int ifindex = if_nametoindex("edge0");
 	struct fastpath *fp;
@@ -228,8 +227,6 @@ static void a_foreign_program_is_named_and_left_alone(void **state)
 					XDP_FLAGS_DRV_MODE, NULL),
 			 0);
 	program = program_on("edge0");
-	config.listeners = &listener;
-	config.listener_count = 1;
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), -EBUSY);
 	assert_non_null(strstr(why, "interface edge0: "));
@@ -244,13 +241,11 @@ static void a_foreign_program_is_named_and_left_alone(void **state)
 
 static void a_missing_interface_leaves_the_others_attached(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(missing, 2);
+	struct fastpath_config config = config_with(&listener);
 	struct fastpath *fp;
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), -ENODEV);
 	assert_non_null(strstr(why, "nosuch0"));
@@ -301,8 +296,8 @@ static struct tollgate_flow_key key_of_pair(const struct pair *pair)
 
 static void another_versions_programs_are_waited_for(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(edge0, 1);
+	struct fastpath_config config = config_with(&listener);
 	struct fastpath *fp = fixture_open(&config);
 	struct tollgate_flow_key flow;
 	struct pair pair;
@@ -311,8 +306,6 @@ static void another_versions_programs_are_waited_for(void **state)
 	int flows;
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	pair_open(&pair, AF_INET, AF_INET);
 	flow = key_of_pair(&pair);
 	flows = leave_older_pins(fp, &flow);
@@ -345,6 +338,35 @@ static uint32_t enrol_shifted(struct fastpath *fp, const struct pair *pair)
 	return index;
 }
 
+/* Neither the interface nor anything else of the other version's is of use to us. */
+static void another_versions_leftovers_go_with_its_connections(void **state)
+{
+	struct fastpath_listener listener = listener_on(&both[1], 1);
+	struct fastpath_config config = config_with(&listener);
+	struct fastpath *fp = fixture_open(&config);
+	struct tollgate_flow_key flow;
+	struct pair pair;
+	char path[PATH_MAX];
+	int flows;
+
+	(void)state;
+	pair_open(&pair, AF_INET, AF_INET);
+	flow = key_of_pair(&pair);
+	flows = leave_older_pins(fp, &flow);
+	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
+	assert_int_equal(fastpath_interface(fp, 0)->mode, FASTPATH_NATIVE);
+	fastpath_attach_waiting(fp);
+	assert_int_not_equal(program_on("edge0"), 0);
+
+	pair_reset(&pair);
+	fastpath_attach_waiting(fp);
+	assert_int_equal(program_on("edge0"), 0);
+	snprintf(path, sizeof(path), "%s0", fp->dir);
+	assert_int_equal(access(path, F_OK), -1);
+	close(flows);
+	fastpath_close(fp, FASTPATH_REMOVE);
+}
+
 static bool port_is_ours(const struct fastpath *fp, uint16_t port)
 {
 	return fp->settings->ports[port / 64] >> port % 64 & 1;
@@ -352,16 +374,14 @@ static bool port_is_ours(const struct fastpath *fp, uint16_t port)
 
 static void an_interface_that_no_listener_names_stays_for_its_connections(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(both, 2);
+	struct fastpath_config config = config_with(&listener);
 	struct fastpath *fp = fixture_open(&config);
 	uint32_t index, link, later;
 	struct pair pair, another;
 	int on = 1;
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	link = link_id(fp, "link-edge1");
 	pair_open(&pair, AF_INET, AF_INET);
@@ -408,15 +428,13 @@ static void an_interface_that_no_listener_names_stays_for_its_connections(void *
 /* What an earlier agent answered on, when its successor has neither the interface nor the port. */
 static void an_earlier_agents_interface_and_port_stay_for_its_connections(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(both, 2);
+	struct fastpath_config config = config_with(&listener);
 	struct fastpath *fp = fixture_open(&config);
 	struct pair pair;
 	uint32_t link;
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	link = link_id(fp, "link-edge1");
 	pair_open(&pair, AF_INET, AF_INET);
@@ -446,14 +464,12 @@ static void an_earlier_agents_interface_and_port_stay_for_its_connections(void *
 
 static void an_interface_is_not_kept_for_ever(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(both, 2);
+	struct fastpath_config config = config_with(&listener);
 	struct fastpath *fp = fixture_open(&config);
 	struct pair pair;
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	pair_open(&pair, AF_INET, AF_INET);
 	enrol_shifted(fp, &pair);
@@ -472,15 +488,13 @@ static void an_interface_is_not_kept_for_ever(void **state)
 
 static void an_interface_that_comes_back_is_attached_to(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(edge0, 1);
+	struct fastpath_config config = config_with(&listener);
 	struct tollgate_listener_key key;
 	struct fastpath *fp;
 	int map;
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_attach(fp, &config, why, sizeof(why)), 0);
 	assert_int_equal(remove_veth(NULL), 0);
@@ -527,13 +541,11 @@ static void the_self_check_leaves_no_trace(void **state)
 /* The template's sum is what a wrong program would get wrong. */
 static void what_answers_wrongly_is_not_attached(void **state)
 {
-	struct fastpath_config config = fixture_config();
 	struct fastpath_listener listener = listener_on(edge0, 1);
+	struct fastpath_config config = config_with(&listener);
 	struct fastpath *fp = fixture_open(&config);
 
 	(void)state;
-	config.listeners = &listener;
-	config.listener_count = 1;
 	fastpath_put_template(fp, 0, TOLLGATE_TEMPLATE_REVOKED, TEXT("HTTP/1.1 401 No\r\n\r\n"),
 			      (uint16_t[]){ 0, 0 });
 	fp->templates[TOLLGATE_TEMPLATE_REVOKED].sum++;
@@ -558,6 +570,7 @@ int main(void)
 		WITH_VETH(a_foreign_program_is_named_and_left_alone),
 		WITH_VETH(a_missing_interface_leaves_the_others_attached),
 		WITH_VETH(another_versions_programs_are_waited_for),
+		WITH_VETH(another_versions_leftovers_go_with_its_connections),
 		WITH_VETH(an_interface_that_no_listener_names_stays_for_its_connections),
 		WITH_VETH(an_earlier_agents_interface_and_port_stay_for_its_connections),
 		WITH_VETH(an_interface_is_not_kept_for_ever),

@@ -172,6 +172,13 @@ static int lock_dir(struct fastpath *fp, const struct fastpath_config *config, c
 				       "instance '%s' is in use by another tollgate: give this one "
 				       "an `instance` of its own",
 				       config->instance);
+	fp->instance_fd = openat(fp->lock_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fp->instance_fd < 0)
+		return fastpath_refuse(ret_why, why_size, -errno, "cannot open %s/..: %s", fp->dir,
+				       strerror(errno));
+	/* By descriptor: once privileges are dropped, the folders above are closed to us. */
+	snprintf(fp->pins, sizeof(fp->pins), "/proc/self/fd/%d", fp->lock_fd);
+	snprintf(fp->instance_pins, sizeof(fp->instance_pins), "/proc/self/fd/%d", fp->instance_fd);
 	return 0;
 }
 
@@ -319,7 +326,7 @@ int fastpath_open(const struct fastpath_config *config, struct fastpath **ret_fa
 	fp = calloc(1, sizeof(*fp));
 	if (!fp)
 		return fastpath_refuse(ret_why, why_size, -ENOMEM, "no memory");
-	fp->lock_fd = fp->flows.diag_fd = -1;
+	fp->lock_fd = fp->instance_fd = fp->flows.diag_fd = -1;
 	fp->mode = config->mode;
 	libbpf_set_print(on_libbpf_print);
 	err = set_up(fp, config, ret_why, why_size);
@@ -428,6 +435,8 @@ void fastpath_close(struct fastpath *fp, enum fastpath_end end)
 	fastpath_keys_done(&fp->keys);
 	unmap_all(fp);
 	edge_bpf__destroy(fp->skel);
+	if (fp->instance_fd >= 0)
+		close(fp->instance_fd);
 	if (fp->lock_fd >= 0)
 		close(fp->lock_fd);
 	free(fp);

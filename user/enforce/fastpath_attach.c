@@ -85,7 +85,7 @@ void fastpath_link_path(const struct fastpath *fp, const char *interface, char r
 	char name[NAME_MAX];
 
 	fastpath_pin_name(name, sizeof(name), FASTPATH_LINK_PREFIX, interface);
-	snprintf(ret_path, PATH_MAX, "%s/%s", fp->dir, name);
+	snprintf(ret_path, PATH_MAX, "%s/%s", fp->pins, name);
 }
 
 static int refuse_port(struct fastpath_port *port, int err, const char *why)
@@ -313,6 +313,7 @@ void fastpath_attach_waiting(struct fastpath *fp)
 			take_over_when_free(fp, port);
 	}
 	fastpath_leave_pass(fp);
+	fastpath_older_sweep(fp);
 }
 
 int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, char *ret_why,
@@ -334,6 +335,7 @@ int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, c
 	err = check_once(fp, ret_why, why_size);
 	if (err)
 		return err;
+	fp->has_older = true;
 	err = fastpath_leave_begin(fp);
 	if (err)
 		return fastpath_refuse(ret_why, why_size, err, "no memory for interfaces");
@@ -379,6 +381,6 @@ void fastpath_ports_done(struct fastpath *fp, bool detach)
 	free(fp->ports);
 	fp->ports = NULL;
 	fp->port_count = 0;
-	if (detach && fp->dir[0])
+	if (detach && fp->pins[0])
 		fastpath_leave_strangers(fp);
 }

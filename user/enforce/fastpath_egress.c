@@ -34,7 +34,7 @@ static void egress_path(const struct fastpath *fp, const char *interface, char r
 	char name[NAME_MAX];
 
 	fastpath_pin_name(name, sizeof(name), FASTPATH_EGRESS_PREFIX, interface);
-	snprintf(ret_path, PATH_MAX, "%s/%s", fp->dir, name);
+	snprintf(ret_path, PATH_MAX, "%s/%s", fp->pins, name);
 }
 
 /* Debian 12's headers do not know what is told of tcx; it begins as with XDP. */

@@ -37,12 +37,22 @@ static bool is_ours(const struct fastpath *fp, const char *pin, const char *pref
 	return false;
 }
 
+bool fastpath_is_link(const char *pin)
+{
+	return has_prefix(pin, FASTPATH_LINK_PREFIX) || has_prefix(pin, FASTPATH_EGRESS_PREFIX);
+}
+
+bool fastpath_has_port_for(const struct fastpath *fp, const char *pin)
+{
+	return is_ours(fp, pin, FASTPATH_LINK_PREFIX) || is_ours(fp, pin, FASTPATH_EGRESS_PREFIX);
+}
+
 static void remove_pin(const struct fastpath *fp, const char *pin)
 {
 	char path[PATH_MAX];
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/%s", fp->dir, pin);
+	snprintf(path, sizeof(path), "%s/%s", fp->pins, pin);
 	fd = bpf_obj_get(path);
 	if (fd >= 0) {
 		bpf_link_detach(fd); /* an older agent may still hold it open */
@@ -60,7 +70,7 @@ static int find_interface(const struct fastpath *fp, const char *pin, const char
 	char path[PATH_MAX], name[NAME_MAX];
 	int fd, err;
 
-	snprintf(path, sizeof(path), "%s/%s", fp->dir, pin);
+	snprintf(path, sizeof(path), "%s/%s", fp->pins, pin);
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return fd;
@@ -98,7 +108,7 @@ static int for_strangers(struct fastpath *fp, const char *prefix, bool may_stay)
 {
 	char name[IF_NAMESIZE];
 	struct dirent *entry;
-	DIR *dir = opendir(fp->dir);
+	DIR *dir = opendir(fp->pins);
 	bool is_there;
 	int err = 0;
 

@@ -50,7 +50,7 @@ void fastpath_pin_name(char *ret_name, size_t size, const char *prefix, const ch
 
 static void pin_path(const struct fastpath *fp, const char *map, char ret_path[PATH_MAX])
 {
-	snprintf(ret_path, PATH_MAX, "%s/%s", fp->dir, map);
+	snprintf(ret_path, PATH_MAX, "%s/%s", fp->pins, map);
 }
 
 static bool is_same_layout(const struct bpf_map *map, const struct bpf_map_info *info)

@@ -5,6 +5,7 @@
  * That agent is gone, but its programs go on translating the connections on which they have answered,
  * and ours cannot read its maps. So the interface is left to them until the kernel has no socket for
  * any of those connections; then the link is taken over, without a moment in which no program is there.
+ * What that agent has on interfaces that we have no use for goes then too, and its maps.
  */
 #include "enforce/fastpath_private.h"
 
@@ -19,35 +20,21 @@
 
 #include "base/clock.h"
 
-/* <bpffs>/tollgate/<instance>, the folder of all layouts. */
-static int instance_dir(const struct fastpath *fp, char ret_dir[PATH_MAX])
+/* The folder of another layout in which @pin is; its name. False: there is none. */
+static bool find_dir(const struct fastpath *fp, const char *pin, char ret_dir[PATH_MAX],
+		     char ret_name[NAME_MAX + 1])
 {
-	char *slash;
-
-	snprintf(ret_dir, PATH_MAX, "%s", fp->dir);
-	slash = strrchr(ret_dir, '/');
-	if (!slash)
-		return -EINVAL;
-	*slash = '\0';
-	return 0;
-}
-
-/* The folder of another layout in which @pin is. False: there is none. */
-static bool find_dir(const struct fastpath *fp, const char *pin, char ret_dir[PATH_MAX])
-{
-	char parent[PATH_MAX], path[2 * PATH_MAX];
+	const char *our_name = strrchr(fp->dir, '/') + 1;
+	char path[2 * PATH_MAX];
 	bool found = false;
 	struct dirent *entry;
-	DIR *dir;
+	DIR *dir = opendir(fp->instance_pins);
 
-	if (instance_dir(fp, parent))
-		return false;
-	dir = opendir(parent);
 	while (dir && !found && (entry = readdir(dir))) {
-		int len = snprintf(ret_dir, PATH_MAX, "%s/%s", parent, entry->d_name);
-
-		if (entry->d_name[0] != 'v' || len >= PATH_MAX || !strcmp(ret_dir, fp->dir))
+		if (entry->d_name[0] != 'v' || !strcmp(entry->d_name, our_name))
 			continue;
+		snprintf(ret_name, NAME_MAX + 1, "%s", entry->d_name);
+		snprintf(ret_dir, PATH_MAX, "%s/%s", fp->instance_pins, entry->d_name);
 		snprintf(path, sizeof(path), "%s/%s", ret_dir, pin);
 		found = access(path, F_OK) == 0;
 	}
@@ -113,23 +100,25 @@ static unsigned count_left(const struct fastpath *fp, const char *dir)
 bool fastpath_older_is_there(struct fastpath *fp, const char *link, char *ret_why, size_t why_size)
 {
 	uint64_t now_ns = clock_mono_ns();
-	char dir[PATH_MAX];
+	char dir[PATH_MAX], name[NAME_MAX + 1];
 	unsigned left;
 
-	if (!find_dir(fp, link, dir))
+	if (!find_dir(fp, link, dir, name))
 		return false;
 	if (!fp->older_until_ns)
 		fp->older_until_ns = now_ns + FASTPATH_WAIT_NS;
 	if (is_in_use(dir)) {
-		snprintf(ret_why, why_size, "another version of tollgate is running: %s", dir);
+		snprintf(ret_why, why_size, "another version of tollgate is running: %s/../%s",
+			 fp->dir, name);
 		return true;
 	}
 	left = count_left(fp, dir);
 	if (!left || now_ns >= fp->older_until_ns)
 		return false;
 	snprintf(ret_why, why_size,
-		 "another version's programs are at work until its last connections are over: %s",
-		 dir);
+		 "another version's programs are at work until its last connections are over: "
+		 "%s/../%s",
+		 fp->dir, name);
 	return true;
 }
 
@@ -142,8 +131,7 @@ static void remove_rest(const char *dir)
 	DIR *list = opendir(dir);
 
 	while (list && (entry = readdir(list)))
-		has_links |=
-			!strncmp(entry->d_name, FASTPATH_LINK_PREFIX, strlen(FASTPATH_LINK_PREFIX));
+		has_links |= fastpath_is_link(entry->d_name);
 	if (list && !has_links) {
 		rewinddir(list);
 		while ((entry = readdir(list))) {
@@ -159,10 +147,10 @@ static void remove_rest(const char *dir)
 void fastpath_older_take_over(struct fastpath *fp, const char *link, const char *egress,
 			      const char *our_path)
 {
-	char dir[PATH_MAX], path[2 * PATH_MAX];
+	char dir[PATH_MAX], name[NAME_MAX + 1], path[2 * PATH_MAX];
 	int fd;
 
-	if (!find_dir(fp, link, dir))
+	if (!find_dir(fp, link, dir, name))
 		return;
 	snprintf(path, sizeof(path), "%s/%s", dir, link);
 	fd = bpf_obj_get(path);
@@ -180,4 +168,73 @@ void fastpath_older_take_over(struct fastpath *fp, const char *link, const char 
 	}
 	unlink(path);
 	remove_rest(dir);
+}
+
+/* What is on interfaces that no port of ours stands for. */
+static bool find_stranger(const struct fastpath *fp, const char *dir, char ret_path[2 * PATH_MAX])
+{
+	struct dirent *entry;
+	bool found = false;
+	DIR *list = opendir(dir);
+
+	while (list && !found && (entry = readdir(list))) {
+		if (!fastpath_is_link(entry->d_name) || fastpath_has_port_for(fp, entry->d_name))
+			continue;
+		snprintf(ret_path, 2 * PATH_MAX, "%s/%s", dir, entry->d_name);
+		found = true;
+	}
+	if (list)
+		closedir(list);
+	return found;
+}
+
+static void remove_strangers(const struct fastpath *fp, const char *dir)
+{
+	char path[2 * PATH_MAX];
+
+	while (find_stranger(fp, dir, path)) {
+		int fd = bpf_obj_get(path);
+
+		if (fd >= 0) {
+			bpf_link_detach(fd);
+			close(fd);
+		}
+		if (unlink(path) < 0)
+			break;
+	}
+}
+
+/* True: something of it is left. */
+static bool sweep_dir(struct fastpath *fp, const char *dir)
+{
+	char path[2 * PATH_MAX];
+
+	if (is_in_use(dir))
+		return true;
+	if (!fp->older_until_ns)
+		fp->older_until_ns = clock_mono_ns() + FASTPATH_WAIT_NS;
+	if (find_stranger(fp, dir, path) &&
+	    (!count_left(fp, dir) || clock_mono_ns() >= fp->older_until_ns))
+		remove_strangers(fp, dir);
+	remove_rest(dir);
+	return access(dir, F_OK) == 0;
+}
+
+void fastpath_older_sweep(struct fastpath *fp)
+{
+	const char *our_name = strrchr(fp->dir, '/') + 1;
+	char path[PATH_MAX];
+	struct dirent *entry;
+	DIR *dir = fp->has_older ? opendir(fp->instance_pins) : NULL;
+
+	if (!dir)
+		return;
+	fp->has_older = false;
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] != 'v' || !strcmp(entry->d_name, our_name))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", fp->instance_pins, entry->d_name);
+		fp->has_older |= sweep_dir(fp, path);
+	}
+	closedir(dir);
 }

@@ -83,6 +83,9 @@ struct fastpath_sets {
 struct fastpath {
 	char dir[PATH_MAX / 4];		     /* <bpffs>/tollgate/<instance>/v<ABI> */
 	int lock_fd;			     /* that folder, locked as long as we use it; or -1 */
+	int instance_fd;		     /* the one above it; or -1 */
+	char pins[32];			     /* a path to `dir` that we may always go */
+	char instance_pins[32];		     /* likewise to the one above it */
 	struct edge_bpf *skel;		     /* owned */
 	struct tollgate_slot *slots;	     /* mapped */
 	struct tollgate_conn *conns;	     /* mapped */
@@ -94,6 +97,7 @@ struct fastpath {
 	size_t conns_bytes;
 	uint32_t max_flows;
 	struct ring_buffer *ring; /* owned */
+	bool has_older;		  /* folders of other layouts, perhaps */
 	bool was_pinned;
 	bool is_checked;
 	uint64_t
@@ -203,6 +207,13 @@ enum fastpath_mode fastpath_mode_of(int ifindex);
 
 /* The path of the link's pin. */
 void fastpath_link_path(const struct fastpath *fp, const char *interface, char ret_path[PATH_MAX]);
+
+/* Every second: what other layouts' agents have left and nobody needs any more is removed. */
+void fastpath_older_sweep(struct fastpath *fp);
+
+/* Of a file's name in a folder of pins: is it a link's, and of an interface that we have a port for? */
+bool fastpath_is_link(const char *pin);
+bool fastpath_has_port_for(const struct fastpath *fp, const char *pin);
 
 /* Close the links' descriptors; with @detach take the programs off the interfaces and unpin them. */
 void fastpath_ports_done(struct fastpath *fp, bool detach);
