@@ -6,12 +6,15 @@ they get is whole and right, whatever the next agent is, and the kernel is left 
 """
 import fcntl
 import os
+import pwd
 import random
 import struct
 import termios
+import threading
 
 import pytest
 
+from client import BrokenBody
 from lab import wait_until
 from test_answers_fates import TIERS, allow, answered, refuse, shift, use_accounts
 
@@ -20,13 +23,23 @@ COUNT = 4
 FIONREAD = termios.FIONREAD
 
 
+def open_to_all(path):
+    while path != "/":
+        os.chmod(path, os.stat(path).st_mode | 0o55)
+        path = os.path.dirname(path)
+
+
 @pytest.fixture
-def edge(make_lab, namespaces):
-    """Its sockets have room for the whole of BODY."""
+def edge(request, make_lab, namespaces):
+    """Its sockets have room for the whole of BODY. @param: the user that it becomes."""
     namespaces.in_edge("sysctl", "-qw", "net.ipv4.tcp_wmem=4096 4194304 4194304")
     upstream = make_lab.upstream()
     upstream.on("/big", lambda call: call.answer(BODY))
     agent = make_lab.agent(upstream, tiers=TIERS, fastpath={"stale_after": "2s"})
+    if hasattr(request, "param"):
+        open_to_all(agent.folder)
+        os.chown(agent.folder, pwd.getpwnam(request.param).pw_uid, -1)
+        agent.configure(user=request.param)
     agent.upstream = upstream
     agent.start()
     use_accounts(agent)
@@ -71,6 +84,7 @@ def listen_on(agent, *names):
     agent.configure(listeners=[dict(agent.config["listeners"][0], interfaces=list(names))])
 
 
+@pytest.mark.parametrize("edge", ["nobody"], indirect=True)
 def test_an_interface_that_is_taken_away_stays_for_its_connections(edge):
     connections = with_a_slow_download(edge)
     edge.kill()
@@ -122,7 +136,7 @@ def test_after_a_stop_without_a_next_agent_they_get_the_rest(edge):
     get_the_rest(connections)
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped"])
+@pytest.mark.parametrize("how, edge", [("killed", "nobody"), ("stopped", "root")], indirect=["edge"])
 def test_another_layouts_connections_are_translated_by_its_programs(edge, how):
     """What an agent with another layout leaves: the same pins in a folder of another number."""
     connections = with_a_slow_download(edge)
@@ -140,3 +154,70 @@ def test_another_layouts_connections_are_translated_by_its_programs(edge, how):
     assert not os.path.exists(older)
     assert edge.pins.link_id() == link, "without a moment in which no program was there"
     shift(edge, [edge.connect()])
+
+
+class Customer:
+    """Asks, again and again and on connection after connection, for what is allowed and what is not."""
+
+    def __init__(self, agent, number):
+        self.agent, self.draw = agent, random.Random(number)
+        self.is_over = threading.Event()
+        self.answers = self.connections = 0
+        self.errors = []
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.is_over.is_set():
+            try:
+                self.visit()
+            except OSError:
+                self.is_over.wait(0.01)  # nobody listens
+            except Exception as error:
+                self.errors.append(error)
+                return
+
+    def visit(self):
+        with self.agent.connect() as connection:
+            self.connections += 1
+            while not self.is_over.is_set():
+                if not self.ask(connection):
+                    return
+
+    def ask(self, connection):
+        """False at the connection's end, which may only come instead of an answer."""
+        is_allowed = self.draw.random() < 0.4
+        account = self.agent.plain if is_allowed else self.agent.hourly
+        due = (200, BODY) if is_allowed else (429, self.agent.body)
+        path = "/big" if is_allowed else "/"
+        try:
+            connection.ask(path=path, key=account.key)
+            connection.waiting = connection.receive()
+        except (BrokenPipeError, BrokenBody):
+            return False
+        if not connection.waiting:
+            return False
+        answer = connection.answer()
+        if answer.status != 503:  # the store is being loaded
+            assert (answer.status, answer.body) == due, answer.head
+        self.answers += 1
+        return True
+
+
+def test_stop_and_start_under_load_break_no_answer(edge):
+    """An idle connection is closed in order, and what is under way is drained, shifted or not."""
+    customers = [Customer(edge, number) for number in range(6)]
+    try:
+        for _ in range(3):
+            before = answered(edge), sum(c.answers for c in customers)
+            wait_until(lambda: answered(edge) > before[0] + 100 and
+                       sum(c.answers for c in customers) > before[1] + 300, "they are at work")
+            assert edge.stop() == 0
+            edge.start()
+    finally:
+        for customer in customers:
+            customer.is_over.set()
+        for customer in customers:
+            customer.thread.join()
+    assert not [c.errors for c in customers if c.errors]
+    assert all(c.connections >= 3 for c in customers)
