@@ -82,9 +82,14 @@ static uint32_t egress_on(const char *interface)
 	LIBBPF_OPTS(bpf_prog_query_opts, query);
 	uint32_t ids[4] = { 0 };
 
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = if_nametoindex(interface),
+		    .attach_point = BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = 1, .priority = 1);
+
 	query.prog_ids = ids;
 	query.prog_cnt = 4;
-	assert_int_equal(bpf_prog_query_opts(if_nametoindex(interface), 47 /* tcx */, &query), 0);
+	if (bpf_prog_query_opts(hook.ifindex, 47 /* tcx */, &query)) /* before Linux 6.6 */
+		return bpf_tc_query(&hook, &filter) ? 0 : filter.prog_id;
 	assert_true(query.prog_cnt <= 1);
 	return ids[0];
 }

@@ -139,13 +139,13 @@ static bool mode_fits(enum fastpath_mode wanted, enum fastpath_mode is)
 	return wanted == FASTPATH_AUTO || wanted == is;
 }
 
-static bool link_is_on(int fd, int ifindex)
+/* Also for links at egress: Debian 12's headers do not know them, but they begin like XDP's. */
+int fastpath_link_ifindex(int fd)
 {
 	struct bpf_link_info info = { 0 };
 	unsigned size = sizeof(info);
 
-	return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.type == BPF_LINK_TYPE_XDP &&
-	       info.xdp.ifindex == (uint32_t)ifindex;
+	return bpf_obj_get_info_by_fd(fd, &info, &size) ? 0 : (int)info.xdp.ifindex;
 }
 
 static int program_for(const struct fastpath *fp, enum fastpath_mode mode)
@@ -164,7 +164,7 @@ static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, int i
 	if (fd < 0)
 		return false;
 	mode = query_mode(ifindex, &program_id);
-	if (link_is_on(fd, ifindex) && mode_fits(fp->mode, mode) &&
+	if (fastpath_link_ifindex(fd) == ifindex && mode_fits(fp->mode, mode) &&
 	    bpf_link_update(fd, program_for(fp, mode), NULL) == 0) {
 		port->link_fd = fd;
 		port->shown.mode = mode;
@@ -173,6 +173,8 @@ static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, int i
 				 "generic mode, kept from an earlier start");
 		return true;
 	}
+	if (fastpath_link_ifindex(fd) != ifindex)
+		fastpath_egress_remove_filter(fastpath_link_ifindex(fd));
 	bpf_link_detach(fd);
 	close(fd);
 	unlink(path);

@@ -37,16 +37,6 @@ static void egress_path(const struct fastpath *fp, const char *interface, char r
 	snprintf(ret_path, PATH_MAX, "%s/%s", fp->pins, name);
 }
 
-/* Debian 12's headers do not know what is told of tcx; it begins as with XDP. */
-static bool link_is_on(int fd, int ifindex)
-{
-	struct bpf_link_info info = { 0 };
-	unsigned size = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 &&
-	       info.xdp.ifindex == (uint32_t)ifindex;
-}
-
 /* An earlier agent's link, with our program in it from now on. */
 static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, int ifindex,
 			  const char *path)
@@ -56,7 +46,7 @@ static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, int i
 	if (fd < 0)
 		return false;
 	/* Not so if the interface has gone and come back under the name, or was given another one. */
-	if (link_is_on(fd, ifindex) && bpf_link_update(fd, egress_fd(fp), NULL) == 0) {
+	if (fastpath_link_ifindex(fd) == ifindex && bpf_link_update(fd, egress_fd(fp), NULL) == 0) {
 		port->egress_fd = fd;
 		return true;
 	}
@@ -138,7 +128,7 @@ void fastpath_egress_remove_filter(int ifindex)
 	unsigned size = sizeof(info);
 	int fd;
 
-	if (bpf_tc_query(&hook, &found))
+	if (!ifindex || bpf_tc_query(&hook, &found))
 		return;
 	fd = bpf_prog_get_fd_by_id(found.prog_id);
 	if (fd < 0)

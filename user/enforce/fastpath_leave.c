@@ -47,41 +47,33 @@ bool fastpath_has_port_for(const struct fastpath *fp, const char *pin)
 	return is_ours(fp, pin, FASTPATH_LINK_PREFIX) || is_ours(fp, pin, FASTPATH_EGRESS_PREFIX);
 }
 
-static void remove_pin(const struct fastpath *fp, const char *pin)
+int fastpath_remove_pin(const char *path)
 {
-	char path[PATH_MAX];
-	int fd;
+	int fd = bpf_obj_get(path);
 
-	snprintf(path, sizeof(path), "%s/%s", fp->pins, pin);
-	fd = bpf_obj_get(path);
 	if (fd >= 0) {
+		fastpath_egress_remove_filter(fastpath_link_ifindex(fd));
 		bpf_link_detach(fd); /* an older agent may still hold it open */
 		close(fd);
 	}
-	unlink(path);
+	return unlink(path);
 }
 
 /* The interface that the link is on, if it still bears the name that the pin goes by. */
-static int find_interface(const struct fastpath *fp, const char *pin, const char *prefix,
-			  char ret_name[IF_NAMESIZE])
+static bool find_interface(const char *path, const char *pin, const char *prefix,
+			   char ret_name[IF_NAMESIZE])
 {
-	struct bpf_link_info info = { 0 };
-	unsigned size = sizeof(info);
-	char path[PATH_MAX], name[NAME_MAX];
-	int fd, err;
+	int fd = bpf_obj_get(path), ifindex;
+	char name[NAME_MAX];
 
-	snprintf(path, sizeof(path), "%s/%s", fp->pins, pin);
-	fd = bpf_obj_get(path);
 	if (fd < 0)
-		return fd;
-	err = bpf_obj_get_info_by_fd(fd, &info, &size);
+		return false;
+	ifindex = fastpath_link_ifindex(fd);
 	close(fd);
-	if (err)
-		return err;
-	if (!info.xdp.ifindex || !if_indextoname(info.xdp.ifindex, ret_name))
-		return -ENODEV;
+	if (!ifindex || !if_indextoname(ifindex, ret_name))
+		return false;
 	fastpath_pin_name(name, sizeof(name), prefix, ret_name);
-	return strcmp(name, pin) ? -ENODEV : 0;
+	return !strcmp(name, pin);
 }
 
 static int add_leaving(struct fastpath *fp, const char *name)
@@ -106,23 +98,19 @@ static int add_leaving(struct fastpath *fp, const char *name)
 /* Each pin of that kind that no port stands for: its interface is leaving, or let go at once. */
 static int for_strangers(struct fastpath *fp, const char *prefix, bool may_stay)
 {
-	char name[IF_NAMESIZE];
+	char name[IF_NAMESIZE], path[PATH_MAX];
 	struct dirent *entry;
 	DIR *dir = opendir(fp->pins);
-	bool is_there;
 	int err = 0;
 
 	while (dir && !err && (entry = readdir(dir))) {
 		if (!has_prefix(entry->d_name, prefix) || is_ours(fp, entry->d_name, prefix))
 			continue;
-		is_there = !find_interface(fp, entry->d_name, prefix, name);
-		if (is_there && may_stay) {
+		snprintf(path, sizeof(path), "%s/%s", fp->pins, entry->d_name);
+		if (may_stay && find_interface(path, entry->d_name, prefix, name))
 			err = add_leaving(fp, name);
-			continue;
-		}
-		if (is_there)
-			fastpath_egress_remove_filter(if_nametoindex(name));
-		remove_pin(fp, entry->d_name);
+		else
+			fastpath_remove_pin(path);
 	}
 	if (dir)
 		closedir(dir);

@@ -192,16 +192,8 @@ static void remove_strangers(const struct fastpath *fp, const char *dir)
 {
 	char path[2 * PATH_MAX];
 
-	while (find_stranger(fp, dir, path)) {
-		int fd = bpf_obj_get(path);
-
-		if (fd >= 0) {
-			bpf_link_detach(fd);
-			close(fd);
-		}
-		if (unlink(path) < 0)
-			break;
-	}
+	while (find_stranger(fp, dir, path) && fastpath_remove_pin(path) == 0)
+		;
 }
 
 /* True: something of it is left. */

@@ -168,7 +168,7 @@ int fastpath_diag_find(int fd, const struct tollgate_flow_key *key, bool *ret_is
 int fastpath_egress_attach(struct fastpath *fp, struct fastpath_port *port, int ifindex);
 void fastpath_egress_detach(struct fastpath *fp, struct fastpath_port *port);
 
-/* Take a filter of clsact off that an earlier agent has left there. */
+/* Take a filter of clsact off that an earlier agent has left there, if there is an interface. */
 void fastpath_egress_remove_filter(int ifindex);
 
 /*
@@ -205,11 +205,17 @@ void fastpath_port_remove(struct fastpath *fp, struct fastpath_port *port);
 /* How the interface is served by whatever program. */
 enum fastpath_mode fastpath_mode_of(int ifindex);
 
+/* Where a link is; 0: nowhere any more. */
+int fastpath_link_ifindex(int fd);
+
 /* The path of the link's pin. */
 void fastpath_link_path(const struct fastpath *fp, const char *interface, char ret_path[PATH_MAX]);
 
 /* Every second: what other layouts' agents have left and nobody needs any more is removed. */
 void fastpath_older_sweep(struct fastpath *fp);
+
+/* Detach what is pinned at @path, with the filter that may belong to it, and remove the pin. */
+int fastpath_remove_pin(const char *path);
 
 /* Of a file's name in a folder of pins: is it a link's, and of an interface that we have a port for? */
 bool fastpath_is_link(const char *pin);
