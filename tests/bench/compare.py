@@ -188,6 +188,13 @@ def write(path, text):
     return path
 
 
+def process_tree(pid):
+    """A process and its children."""
+    children = subprocess.run(["pgrep", "-P", str(pid)], stdout=subprocess.PIPE, text=True,
+                              check=False).stdout.split()
+    return [pid, *map(int, children)]
+
+
 def start(core, *command):
     log = open(f"{WORK}/log", "ab")
     return subprocess.Popen(pinned(core, *command), stdout=log, stderr=log, cwd=WORK)
@@ -283,15 +290,10 @@ class Proxy:
         self.counting_script = write(f"{self.dir}/count.lua", lua + COUNT_CODES)
         return keys
 
-    def pids(self):
-        children = subprocess.run(["pgrep", "-P", str(self.process.pid)], stdout=subprocess.PIPE,
-                                  text=True, check=False).stdout.split()
-        return [self.process.pid, *map(int, children)]
-
     def cpu_us(self):
         """User and system time of all its processes."""
         total = 0
-        for pid in self.pids():
+        for pid in process_tree(self.process.pid):
             with open(f"/proc/{pid}/stat", encoding="ascii") as file:
                 fields = file.read().rsplit(")", 1)[1].split()
             total += int(fields[11]) + int(fields[12])
