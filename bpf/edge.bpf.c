@@ -162,7 +162,7 @@ static __always_inline bool wants_claim(const struct tollgate_conn *conn, const 
 	       tollgate_is_far(&out, a->ack - out.after);
 }
 
-/* Whether a bare ACK tells the socket anything that it does not know. */
+/* Whether a bare ACK tells the socket anything that it does not know: numbers, or another window. */
 static __always_inline bool is_news(struct xdp_md *ctx, struct tollgate_conn *conn,
 				    struct scratch *scratch)
 {
@@ -175,6 +175,7 @@ static __always_inline bool is_news(struct xdp_md *ctx, struct tollgate_conn *co
 	    !look_at_socket(ctx, &scratch->key, a->is_ip6, view))
 		return true;
 	return view->snd_una != view->write_seq ||
+	       view->snd_wnd != (__u64)a->window << (conn->snd_wscale & 15) ||
 	       tollgate_ack_to_socket(&out, a->ack) != view->snd_una ||
 	       tollgate_seq_to_socket(&in, 0, a->seq) != view->rcv_nxt;
 }

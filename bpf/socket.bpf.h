@@ -19,6 +19,7 @@ struct tcp_sock {
 	__u32 rcv_wnd;
 	__u32 snd_nxt;
 	__u32 snd_una;
+	__u32 snd_wnd;
 	__u32 write_seq;
 	__u32 mss_cache;
 	__u64 bytes_received;
@@ -29,7 +30,8 @@ struct socket_view {
 	__u32 rcv_nxt, copied_seq, snd_nxt, snd_una, write_seq;
 	__u32 bytes_received; /* low 32 bits */
 	__u32 mss;
-	__u32 window; /* that the socket would tell, not scaled */
+	__u32 window;  /* that the socket would tell, not scaled */
+	__u32 snd_wnd; /* that the client has told it, not scaled */
 	bool has_out_of_order;
 };
 
@@ -70,6 +72,7 @@ static __always_inline bool look_at_socket(struct xdp_md *ctx, const struct toll
 		view->write_seq = tp->write_seq;
 		view->bytes_received = tp->bytes_received;
 		view->mss = tp->mss_cache;
+		view->snd_wnd = tp->snd_wnd;
 		view->window = tp->rcv_wup + tp->rcv_wnd - tp->rcv_nxt;
 		view->has_out_of_order = tp->out_of_order_queue.rb_node;
 	}

@@ -41,6 +41,7 @@ enum change {
 	QUOTA_GONE_AND_CLOSED,
 	QUOTA_GONE,
 	NOT_ANSWERING,
+	SCALES_NOT, /* the client's window is as it says */
 };
 
 struct row {
@@ -96,7 +97,7 @@ static const struct row rows[] = {
 	  PASSED(PACKET) },
 	{ "URG", GET(KEY), NOTHING, { .flags = 0x20 | PACKET_ACK }, PASSED(PACKET) },
 	{ "with FIN", GET(KEY), NOTHING, { .flags = PACKET_FIN | PACKET_ACK }, PASSED(PACKET) },
-	{ "a window that is too small", GET(KEY), NOTHING, { .window = 1 }, PASSED(PACKET) },
+	{ "a window that is too small", GET(KEY), SCALES_NOT, { .window = 1 }, PASSED(PACKET) },
 
 	{ "no key", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", NOTHING, PLAIN, PASSED(HEAD) },
 	{ "the head goes on", "GET / HTTP/1.1\r\nHost: a\r\nX-API-Key: " KEY "\r\n", NOTHING, PLAIN,
@@ -179,6 +180,8 @@ static void change_conn(struct world *w, enum change change)
 	if (change == VLAN_KNOWN || change == VLAN_OTHER)
 		conn->vlan = TOLLGATE_VLAN_TAGGED | (change == VLAN_KNOWN ? 100 : 101);
 	conn->answered += change == ANSWERED_AHEAD ? 1 : change == NOT_ALL_ANSWERED ? -1 : 0;
+	if (change == SCALES_NOT)
+		conn->snd_wscale = 0;
 	if (change == AGENT_CLAIMS)
 		conn->claim = TOLLGATE_CLAIM_AGENT;
 	if (change == YOUNG)

@@ -92,6 +92,7 @@ static inline void world_reset(struct world *w)
 	conn->flags = TOLLGATE_CONN_EGRESS;
 	conn->egress_end = w->pair.snd_nxt;
 	conn->rcv_wscale = w->pair.rcv_wscale;
+	conn->snd_wscale = w->pair.snd_wscale;
 	conn->shift.in_end = w->pair.rcv_nxt;
 	conn->shift.state = TOLLGATE_SHIFT_ORDERED;
 	put_templates(w);
@@ -147,6 +148,8 @@ static inline struct packet world_packet(const struct world *w, const struct pac
 	full.client = full.local = address;
 	full.client_port = ntohs(((const struct sockaddr_in *)&w->pair.client_address)->sin_port);
 	full.seq += w->pair.rcv_nxt;
+	if (!full.window)
+		full.window = w->pair.snd_wnd >> w->pair.snd_wscale;
 	full.ack = full.ack == 1 ? w->pair.snd_nxt + 1 : full.ack ? full.ack : w->pair.snd_nxt;
 	if (!full.flags)
 		full.flags = PACKET_PSH | PACKET_ACK;

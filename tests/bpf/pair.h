@@ -24,6 +24,8 @@ struct pair {
 	uint32_t bytes_received; /* likewise */
 	uint32_t window;	 /* that it would tell, not scaled */
 	uint8_t rcv_wscale;	 /* by which it tells it */
+	uint32_t snd_wnd;	 /* that the client has told it, not scaled */
+	uint8_t snd_wscale;	 /* by which the client tells it */
 };
 
 /* The largest segment that the next pair's client asks for; 0: the kernel's choice. */
@@ -68,11 +70,13 @@ static inline void read_window(struct pair *pair)
 
 	assert_int_equal(getsockopt(pair->server, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
 	pair->rcv_wscale = info.tcpi_rcv_wscale;
+	pair->snd_wscale = info.tcpi_snd_wscale;
 	len = sizeof(window);
 	repair(pair->server, TCP_REPAIR_ON);
 	assert_int_equal(getsockopt(pair->server, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, &len),
 			 0);
 	repair(pair->server, TCP_REPAIR_OFF_NO_WP);
+	pair->snd_wnd = window.snd_wnd;
 	pair->window = window.rcv_wup + window.rcv_wnd - pair->rcv_nxt;
 }
 

@@ -170,6 +170,26 @@ static void what_arrives_is_translated_or_held(void **state)
 	}
 }
 
+/* A client that has room again says so in an ACK like any other. */
+static void another_window_is_news(void **state)
+{
+	struct packet_spec spec = { .flags = BARE, .seq = L };
+	struct packet in, out;
+
+	(void)state;
+	answer_once();
+	acknowledge();
+	spec.ack = w.pair.snd_nxt + P;
+	in = world_packet(&w, &spec);
+	assert_int_equal(world_run(&w, &in, &out), XDP_DROP);
+	spec.window = (w.pair.snd_wnd >> w.pair.snd_wscale) + 1;
+	in = world_packet(&w, &spec);
+	assert_int_equal(world_run(&w, &in, &out), XDP_PASS);
+	assert_int_equal(parts_of(&out).ack, w.pair.snd_nxt);
+	assert_int_equal(number_at(&out, parts_of(&out).tcp_at + 12) & 0xffff, spec.window);
+	expect_checksums(&out, "another window");
+}
+
 static void put_number(uint8_t *at, uint32_t number)
 {
 	number = htonl(number);
@@ -507,6 +527,7 @@ int main(void)
 		cmocka_unit_test(a_lost_answer_is_given_again),
 		cmocka_unit_test(a_lost_answer_with_timestamps_in_a_vlan),
 		cmocka_unit_test(what_arrives_is_translated_or_held),
+		cmocka_unit_test(another_window_is_news),
 		cmocka_unit_test(sack_blocks_move_too),
 		cmocka_unit_test(a_second_answer_follows_the_first),
 		cmocka_unit_test(what_leaves_is_translated),
