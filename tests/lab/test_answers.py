@@ -107,6 +107,31 @@ def test_a_quota_that_is_used_up_gets_its_429(edge):
     assert agent.status == 429 and without_seconds(agent) == without_seconds(kernel)
 
 
+def policy(answer):
+    return dict(answer.headers)["RateLimit-Policy"]
+
+
+def test_a_reload_changes_what_xdp_answers(edge):
+    """On connections that were answered on before, too, and at once."""
+    account = edge.account("hourly")
+    with edge.connect() as connection:
+        assert [connection.request(key=account.key).status for _ in range(2)] == [200, 200]
+        old = policy(until_answered(edge, connection, account, "answer_rate"))
+        assert policy(connection.request(key=account.key)) == old
+        edge.configure(tiers=[tier | ({"burst": 3} if tier["name"] == "hourly" else {})
+                              for tier in TIERS])
+        edge.reload()
+        before = xdp(edge, "answer_rate")
+        answers = [connection.request(key=account.key) for _ in range(20)]
+        assert [answer.status for answer in answers] == [200] + [429] * 19
+        assert xdp(edge, "answer_rate") > before
+        assert {policy(answer) for answer in answers} == {old.replace("q=2", "q=3")
+                                                          .replace("w=7200", "w=10800")}
+        edge.configure(routes=[{"path": "/", "upstream": "api", "public": True}])
+        edge.reload()
+        assert {connection.request(key=account.key).status for _ in range(20)} == {200}
+
+
 def test_answers_that_never_arrive_end_in_drops(edge):
     """As on a veth pair whose other end has no program: the kernel loses all that XDP sends back."""
     account = edge.account("hourly")
