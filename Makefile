@@ -24,7 +24,7 @@ SANFLAGS := -fsanitize=address,undefined -fno-sanitize=pointer-overflow -fno-san
 endif
 
 PACKAGES := libuv libbpf libelf zlib libssl libcrypto sqlite3 jansson yaml-0.1 liburcu-cds \
-            liburcu-memb libcurl libsystemd
+            liburcu-memb libcurl libsystemd hiredis
 
 # Debian 12 ships llhttp as C sources (node-llhttp), Debian 13 as a library.
 LLHTTP_SRC ?= /usr/share/llhttp
@@ -80,6 +80,20 @@ $(BIN): $(BUILD)/user/main.o $(LIB) $(LLHTTP_OBJ)
 
 $(LIB): $(OBJ)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# Redis's scripts, each with common.lua before it, as strings.
+LUA     := user/store/lua
+LUA_SRC := $(wildcard $(LUA)/*.lua)
+REDIS_LUA := $(BUILD)/store/redis_lua.h
+
+$(REDIS_LUA): $(LUA_SRC)
+	@mkdir -p $(@D)
+	$(Q)for s in $(filter-out common,$(basename $(notdir $(LUA_SRC)))); do \
+	  echo "static const char redis_lua_$$s[] ="; \
+	  cat $(LUA)/common.lua $(LUA)/$$s.lua | sed 's/\\/&&/g; s/"/\\"/g; s/.*/"&\\n"/'; echo ';'; \
+	done > $@
+
+$(BUILD)/user/store/redis_link.o $(BUILD)/fuzz/user/store/redis_link.o: $(REDIS_LUA)
 
 $(BUILD)/user/%.o: user/%.c | $(BPF_SKEL)
 	@mkdir -p $(@D)

@@ -41,12 +41,13 @@ static void call_healthz(struct admin_request *r, const char *id)
 
 static void call_readyz(struct admin_request *r, const char *id)
 {
-	char line[256];
+	char line[320];
 	const char *why = "";
 
 	(void)id;
 	if (r->agent->is_ready(r->agent->arg, &why)) {
-		admin_answer_text(r, 200, "text/plain", TEXT("ready\n"));
+		snprintf(line, sizeof(line), *why ? "ready, but %s\n" : "ready\n", why);
+		admin_answer_text(r, 200, "text/plain", text_of(line));
 		return;
 	}
 	snprintf(line, sizeof(line), "not ready: %s\n", why);

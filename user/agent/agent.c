@@ -224,6 +224,7 @@ static void on_tick(uv_timer_t *timer)
 	if (agent->phase == AGENT_RUNNING) {
 		mirror_pass_time(agent->mirror, clock_wall_ms(), clock_mono_ns());
 		listing_pass_time(agent);
+		follow_pass_time(agent);
 	}
 	flush_usage(agent);
 	/* It blocks while systemd does not read, so only if systemd asked for it. */

@@ -30,6 +30,7 @@ struct agent {
 	enum agent_phase phase;
 	int exit_code;
 	char not_ready[256]; /* why requests get no real verdicts; empty: they do */
+	char degraded[256];  /* what is wrong although they do; or empty */
 	uint64_t started_ns;
 
 	struct ruleset *rules;	   /* one reference: current */
@@ -51,6 +52,11 @@ struct agent {
 	struct events *events;
 	struct mirror *mirror;	   /* NULL until the store was opened */
 	struct registry *registry; /* NULL until everything is loaded */
+	bool is_away;		   /* the store cannot tell of other hosts' changes */
+	bool is_too_stale;	   /* ...for longer than max_stale */
+	bool is_overfull;	   /* what the store has does not fit into the mirror */
+	uint64_t heard_ns;	   /* when the store told last */
+	uint64_t reloads;	   /* snapshots after the first one */
 	struct gate gate;
 	struct admin *admin;
 	struct billing *billing;
@@ -76,10 +82,20 @@ int state_drop_privileges(const struct config *config, const char *pins, char *r
 int load_begin(struct agent *agent);
 void load_retry(uv_timer_t *timer);
 
+/* Load again what has been loaded before, while requests go on. */
+void load_again(struct agent *agent);
+
+/* follow.c: changes of other hosts. */
+void follow_start(struct agent *agent);			  /* after each load */
+void follow_failed(struct agent *agent, const char *why); /* a load after the first one */
+void follow_pass_time(struct agent *agent);		  /* once a second */
+
 /* listing.c: the operators' lists. See admin.h for the first; `lists` are complete for the others. */
 int listing_change(void *agent, const struct admin_list_change *change, char *ret_why,
 		   size_t why_size, store_done done, void *arg);
 void listing_loaded(struct agent *agent);
+void listing_enter(struct agent *agent, const struct store_entry *entry); /* the store has it */
+void listing_leave(struct agent *agent, const struct cidr *block);
 void listing_pass_time(struct agent *agent); /* once a second */
 
 /* events.c: what XDP tells of its refusals. */

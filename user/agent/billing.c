@@ -128,6 +128,12 @@ static void on_catalog(void *arg)
 	report_catalog_changed(billing->report);
 }
 
+void billing_task_added(struct billing *billing, const char *queue)
+{
+	(void)billing;
+	(void)queue;
+}
+
 /* ---- life ---- */
 
 static struct stripe_api_config api_config(const struct stripe_settings *settings)

@@ -45,4 +45,7 @@ int billing_metrics(const struct billing *billing, struct buf *out);
 void billing_stop(struct billing *billing);
 void billing_free(struct billing *billing);
 
+/* A task was added to @queue by any host. */
+void billing_task_added(struct billing *billing, const char *queue);
+
 #endif

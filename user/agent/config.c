@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "agent/config_parts.h"
+#include "store/store.h"
 
 #define DEFAULT_STATE_DIR "/var/lib/tollgate"
 #define DEFAULT_SOCKET	  "/run/tollgate/admin.sock"
@@ -22,7 +23,25 @@
 #define MAX_INSTANCE	  32
 #define MAX_PREFIX	  32
 
-/* "sqlite:" and a path, which is resolved as all paths are. */
+static void set_redis(struct conf *conf, const struct conf_node *node, struct text url,
+		      struct config *config)
+{
+	char *copy = text_dup(url), why[256];
+	int err = copy ? store_check_url(copy, why, sizeof(why)) : -ENOMEM;
+
+	if (!err) {
+		free(config->store);
+		config->store = copy;
+		return;
+	}
+	free(copy);
+	if (err == -EINVAL) /* the URL is not shown: it may have a password in it */
+		conf_error(conf, node, "%s", why);
+	else
+		conf_no_memory(conf);
+}
+
+/* "sqlite:" and a path, which is resolved as all paths are; or the URL of a Redis. */
 static void set_store(struct conf *conf, const struct conf_node *node,
 		      const struct conf_option *option, void *record)
 {
@@ -34,8 +53,7 @@ static void set_store(struct conf *conf, const struct conf_node *node,
 	if (!conf_text(conf, node, &t))
 		return;
 	if (!text_starts(t, TEXT(SQLITE_SCHEME)) || t.len == strlen(SQLITE_SCHEME)) {
-		/* Not shown: a URL may have a password in it. */
-		conf_error(conf, node, "expected sqlite: and the name of a file");
+		set_redis(conf, node, t, config);
 		return;
 	}
 	path = config_resolve_path(conf_path(conf), (struct text){ t.ptr + strlen(SQLITE_SCHEME),
@@ -266,6 +284,7 @@ static const struct conf_option options[] = {
 	  .set = set_key_prefix,
 	  .offset = offsetof(struct config, key_prefix) },
 	NUMBER("max_accounts", max_accounts, 1, 1 << 22),
+	DURATION("redis_timeout", redis_timeout_ms, 50, 30 * SECOND_MS),
 	DURATION("max_stale", max_stale_ms, SECOND_MS, 3650 * DAY_MS),
 	{ .name = "on_stale", .set = set_on_stale, .words = stale_words },
 	DURATION("drain", drain_ms, 0, DAY_MS),
@@ -297,6 +316,7 @@ static void set_defaults(struct config *config)
 	config->limits = http_default_limits;
 	config->log = LOG_LEVEL_INFO;
 	config->max_accounts = 131072;
+	config->redis_timeout_ms = 2 * SECOND_MS;
 	config->max_stale_ms = 15 * MINUTE_MS;
 	config->drain_ms = 30 * SECOND_MS;
 	config->fastpath.mode = FASTPATH_AUTO;

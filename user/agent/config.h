@@ -52,6 +52,7 @@ struct config {
 	char *key_prefix;	    /* owned */
 	enum log_level log;
 	uint32_t max_accounts;
+	uint64_t redis_timeout_ms;
 	uint64_t max_stale_ms;
 	bool refuse_when_stale; /* on_stale: refuse */
 	uint64_t drain_ms;	/* how long SIGTERM waits for answers; default 30 s */

@@ -40,7 +40,7 @@ static bool is_ready(void *arg, const char **ret_why)
 {
 	struct agent *agent = arg;
 
-	*ret_why = agent->not_ready;
+	*ret_why = agent->not_ready[0] ? agent->not_ready : agent->degraded;
 	return agent->phase == AGENT_RUNNING && !agent->not_ready[0];
 }
 

@@ -68,6 +68,19 @@ static void sweep_all(struct agent *agent)
 	sweep(change);
 }
 
+/* 0, or why there is no room for it. */
+static int enter(struct agent *agent, const struct store_entry *entry)
+{
+	int err = lists_put(agent->lists, entry, clock_wall_ms(), clock_mono_ns());
+
+	if (err && !lists_find(agent->lists, &entry->block))
+		return err;
+	if (err)
+		log_warn("XDP does not take an entry of the lists, the agent does: %s",
+			 strerror(-err));
+	return 0;
+}
+
 static void on_stored(void *arg, int err)
 {
 	struct change *change = arg;
@@ -75,23 +88,32 @@ static void on_stored(void *arg, int err)
 	struct agent *agent = change->agent;
 
 	agent->list_puts -= !change->what.is_removal;
-	if (err) {
+	if (!err && !store_is_followed(agent->store)) {
+		if (change->what.is_removal)
+			lists_remove(agent->lists, &entry->block);
+		else
+			err = enter(agent, entry);
+	}
+	if (err)
 		end(change, err);
-		return;
-	}
-	if (change->what.is_removal) {
-		lists_remove(agent->lists, &entry->block);
-	} else {
-		err = lists_put(agent->lists, entry, clock_wall_ms(), clock_mono_ns());
-		if (err && !lists_find(agent->lists, &entry->block)) {
-			end(change, err);
-			return;
-		}
-		if (err)
-			log_warn("XDP does not take an entry of the lists, the agent does: %s",
-				 strerror(-err));
-	}
-	sweep(change);
+	else
+		sweep(change);
+}
+
+void listing_enter(struct agent *agent, const struct store_entry *entry)
+{
+	int err = enter(agent, entry);
+
+	if (err)
+		log_error("an entry of the lists cannot be taken over from the store: %s",
+			  strerror(-err));
+	sweep_all(agent);
+}
+
+void listing_leave(struct agent *agent, const struct cidr *block)
+{
+	lists_remove(agent->lists, block);
+	sweep_all(agent);
 }
 
 static const struct cidr *denied_proxy(const struct agent *agent, const struct cidr *block)

@@ -34,28 +34,19 @@ static bool is_hopeless(int err)
 	       err == -EISDIR;
 }
 
-/* The visitor runs on the store's thread, while nobody else touches the mirror. */
-
 struct visit {
 	struct agent *agent;
 	uint64_t wall_ms, mono_ns;
-	bool is_registered;
+	struct lists
+		*came; /* owned: the entries that came, in a load that is not the first; or NULL */
 };
 static struct visit visit;
-
-static void begin_visit(struct visit *v)
-{
-	if (!v->is_registered)
-		mirror_register_thread();
-	v->is_registered = true;
-}
 
 static int on_accounts(void *arg, const struct store_account *accounts, size_t count)
 {
 	struct visit *v = arg;
 	int err = 0;
 
-	begin_visit(v);
 	for (size_t i = 0; i < count && !err; i++)
 		err = mirror_put_account(v->agent->mirror, &accounts[i], v->wall_ms, v->mono_ns);
 	return err;
@@ -66,9 +57,12 @@ static int on_keys(void *arg, const struct store_key *keys, size_t count)
 	struct visit *v = arg;
 	int err = 0;
 
-	begin_visit(v);
-	for (size_t i = 0; i < count && !err; i++)
+	for (size_t i = 0; i < count && !err; i++) {
 		err = mirror_put_key(v->agent->mirror, &keys[i]);
+		/* Made since the accounts were read: the changes bring its account, and it again. */
+		if (err == -ENOENT && store_is_followed(v->agent->store))
+			err = 0;
+	}
 	return err;
 }
 
@@ -76,7 +70,6 @@ static int on_quotas(void *arg, const struct store_quota *quotas, size_t count)
 {
 	struct visit *v = arg;
 
-	begin_visit(v);
 	for (size_t i = 0; i < count; i++)
 		mirror_put_quota(v->agent->mirror, &quotas[i]);
 	return 0;
@@ -94,6 +87,8 @@ static int on_entries(void *arg, const struct store_entry *entries, size_t count
 		if (err)
 			log_warn("XDP does not take an entry of the lists, the agent does: %s",
 				 strerror(-err));
+		if (v->came && lists_put(v->came, &entries[i], v->wall_ms, v->mono_ns))
+			return -ENOMEM;
 	}
 	return 0;
 }
@@ -104,6 +99,85 @@ static const struct store_visitor visitor = {
 	.on_quotas = on_quotas,
 	.on_entries = on_entries,
 };
+
+static void begin_visit(struct agent *agent)
+{
+	lists_free(visit.came);
+	visit = (struct visit){ agent, clock_wall_ms(), clock_mono_ns(), NULL };
+}
+
+static void submit_load(struct agent *agent, store_done done)
+{
+	uint32_t day = usage_period(TOLLGATE_PERIOD_DAY, visit.wall_ms);
+
+	store_load(agent->store, &visitor, &visit, day, day - LONGEST_MONTH_DAYS, done, agent);
+}
+
+/* Entries that did not come are gone. */
+static void drop_entries(struct agent *agent)
+{
+	size_t count;
+	const struct store_entry *entries = lists_entries(agent->lists, &count);
+
+	for (size_t i = count; i-- > 0;) {
+		struct cidr block = entries[i].block;
+
+		if (!lists_find(visit.came, &block))
+			listing_leave(agent, &block);
+	}
+	lists_free(visit.came);
+	visit.came = NULL;
+}
+
+static void log_loaded(const struct agent *agent)
+{
+	log_info("loaded %" PRIu64 " keys of %" PRIu64 " accounts in %" PRIu64 " ms",
+		 mirror_keys(agent->mirror), mirror_accounts(agent->mirror),
+		 (uint64_t)((clock_mono_ns() - visit.mono_ns) / NS_PER_MS));
+}
+
+/* ---- again, while requests go on ---- */
+
+static void on_loaded_again(void *arg, int err)
+{
+	struct agent *agent = arg;
+
+	if (agent->phase != AGENT_RUNNING)
+		return;
+	if (err) {
+		follow_failed(agent, store_error(agent->store));
+		uv_timer_start(&agent->retry, load_retry, RETRY_MS, 0);
+		return;
+	}
+	mirror_refresh_end(agent->mirror);
+	mirror_drop_strays(agent->mirror);
+	drop_entries(agent);
+	log_loaded(agent);
+	follow_start(agent);
+}
+
+static void on_opened_again(void *arg, int err)
+{
+	struct agent *agent = arg;
+
+	if (agent->phase != AGENT_RUNNING)
+		return;
+	begin_visit(agent);
+	visit.came = lists_new(NULL);
+	if (!err && (!visit.came || mirror_refresh_begin(agent->mirror)))
+		err = -ENOMEM;
+	if (err)
+		on_loaded_again(agent, err);
+	else
+		submit_load(agent, on_loaded_again);
+}
+
+void load_again(struct agent *agent)
+{
+	store_open(agent->store, agent->pepper_check, on_opened_again, agent);
+}
+
+/* ---- the first time ---- */
 
 static void on_loaded(void *arg, int err)
 {
@@ -145,10 +219,9 @@ static void on_loaded(void *arg, int err)
 		fastpath_set_action(agent->fastpath, agent->rules->config->fastpath.action);
 	answering_start(agent);
 	listing_loaded(agent);
-	log_info("loaded %" PRIu64 " keys of %" PRIu64 " accounts in %" PRIu64 " ms",
-		 mirror_keys(agent->mirror), mirror_accounts(agent->mirror),
-		 (uint64_t)((clock_mono_ns() - visit.mono_ns) / NS_PER_MS));
+	log_loaded(agent);
 	agent_loaded(agent);
+	follow_start(agent);
 }
 
 static const char *const origins[] = {
@@ -184,7 +257,6 @@ static int adopt_slots(struct agent *agent)
 static void on_opened(void *arg, int err)
 {
 	struct agent *agent = arg;
-	uint32_t day;
 
 	if (agent->phase > AGENT_RUNNING)
 		return;
@@ -204,21 +276,24 @@ static void on_opened(void *arg, int err)
 		}
 	}
 	lists_clear(agent->lists);
-	visit = (struct visit){ agent, clock_wall_ms(), clock_mono_ns(), visit.is_registered };
-	day = usage_period(TOLLGATE_PERIOD_DAY, visit.wall_ms);
-	store_load(agent->store, &visitor, &visit, day, day - LONGEST_MONTH_DAYS, on_loaded, agent);
+	begin_visit(agent);
+	submit_load(agent, on_loaded);
 }
 
 void load_retry(uv_timer_t *timer)
 {
 	struct agent *agent = timer->data;
 
-	store_open(agent->store, agent->pepper_check, on_opened, agent);
+	if (agent->phase == AGENT_RUNNING)
+		load_again(agent);
+	else
+		store_open(agent->store, agent->pepper_check, on_opened, agent);
 }
 
 int load_begin(struct agent *agent)
 {
-	int err = store_new(&agent->loop, agent->rules->config->store, &agent->store);
+	int err = store_new(&agent->loop, agent->rules->config->store,
+			    (unsigned)agent->rules->config->redis_timeout_ms, &agent->store);
 
 	if (!err)
 		store_open(agent->store, agent->pepper_check, on_opened, agent);

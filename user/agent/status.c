@@ -95,21 +95,24 @@ json_t *status_json(void *arg)
 	struct agent *agent = arg;
 	struct proxy_counters sum = sum_counters(agent);
 	json_t *verdicts = json_object();
+	char url[256];
 	bool is_ready = agent->phase == AGENT_RUNNING && !agent->not_ready[0];
 
+	store_show_url(agent->rules->config->store, url, sizeof(url));
 	for (unsigned i = 0; i < TOLLGATE_VERDICT_COUNT; i++)
 		json_object_set_new(verdicts, verdict_labels[i],
 				    json_integer((json_int_t)sum.verdicts[i]));
 	return json_pack("{s:s, s:b, s:s, s:i, s:I, s:i, s:i, s:I, s:I, s:s, s:o, s:o, s:o*}",
-			 "version", TOLLGATE_VERSION, "ready", is_ready, "why", agent->not_ready,
-			 "pid", (int)getpid(), "uptime_seconds",
+			 "version", TOLLGATE_VERSION, "ready", is_ready, "why",
+			 agent->not_ready[0] ? agent->not_ready : agent->degraded, "pid",
+			 (int)getpid(), "uptime_seconds",
 			 (json_int_t)((clock_mono_ns() - agent->started_ns) / NS_PER_SECOND),
 			 "workers", (int)agent->workers_started, "connections",
 			 (int)connections(agent), "accounts",
 			 (json_int_t)(agent->mirror ? mirror_accounts(agent->mirror) : 0), "keys",
-			 (json_int_t)(agent->mirror ? mirror_keys(agent->mirror) : 0), "store",
-			 agent->rules->config->store, "requests", verdicts, "fastpath",
-			 status_fastpath(agent), "stripe", billing_status(agent->billing));
+			 (json_int_t)(agent->mirror ? mirror_keys(agent->mirror) : 0), "store", url,
+			 "requests", verdicts, "fastpath", status_fastpath(agent), "stripe",
+			 billing_status(agent->billing));
 }
 
 /* What XDP counts that is a verdict. */
@@ -179,6 +182,12 @@ static void write_state(struct metrics *m, const struct agent *agent)
 	metrics_family(m, "tollgate_usage_write_failing", "gauge",
 		       "1 if the store refuses usage; it is kept.");
 	metrics_value(m, agent->was_usage_error);
+	metrics_family(m, "tollgate_store_away", "gauge",
+		       "1 while the store cannot be asked: unknown keys get 503.");
+	metrics_value(m, agent->is_away);
+	metrics_family(m, "tollgate_store_reloads_total", "counter",
+		       "Snapshots taken because changes of other hosts may have been missed.");
+	metrics_value(m, agent->reloads);
 	metrics_family(m, "tollgate_fastpath_attached", "gauge",
 		       "1 for the mode in which an interface is served.");
 	for (unsigned i = 0; agent->fastpath && fastpath_interface(agent->fastpath, i)->name; i++) {

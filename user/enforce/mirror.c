@@ -167,6 +167,7 @@ void mirror_free(struct mirror *mirror)
 	free(mirror->tier_by_id);
 	free(mirror->slot_by_account);
 	free(mirror->slot_is_claimed);
+	mirror_refresh_free(mirror->refresh);
 	free(mirror);
 }
 
@@ -241,7 +242,7 @@ int mirror_put_key(struct mirror *mirror, const struct store_key *key)
 		__atomic_store_n(&entry->revoked_ms, key->revoked_ms, __ATOMIC_RELEASE);
 		if (mirror->fastpath)
 			fastpath_forget_key(mirror->fastpath, entry->hash);
-		return 0;
+		return mirror->refresh ? mirror_refresh_key(mirror, key->id) : 0;
 	}
 	account = mirror_find_account(mirror, key->account);
 	if (!account)
@@ -265,28 +266,22 @@ int mirror_put_key(struct mirror *mirror, const struct store_key *key)
 	mirror->key_count++;
 	mirror_make_room(mirror->keys_by_id, mirror->key_count);
 	mirror_make_room(mirror->keys_by_hash, mirror->key_count);
-	return 0;
+	return mirror->refresh ? mirror_refresh_key(mirror, key->id) : 0;
 }
 
-int64_t mirror_end_keys(struct mirror *mirror, uint64_t account_id, uint64_t at_ms)
+/* Those of @account's keys that were created before @before_ms are over since @at_ms. How many were not. */
+static int64_t end_keys(struct mirror *mirror, struct account_entry *account, uint64_t before_ms,
+			uint64_t at_ms)
 {
-	struct account_entry *account = mirror_find_account(mirror, account_id);
-	uint64_t before_ms;
 	int64_t ended = 0;
 
-	if (!account)
-		return -ENOENT;
-	/* By the keys' own times, whatever the clock did since: none may be left out. */
-	before_ms = account->keys_over_before_ms;
-	for (struct key_entry *key = account->last_key; key; key = key->next_of_account) {
-		if (before_ms <= key->created_ms)
-			before_ms = key->created_ms + 1;
-	}
+	if (before_ms < account->keys_over_before_ms)
+		before_ms = account->keys_over_before_ms;
 	__atomic_store_n(&account->keys_over_since_ms, at_ms, __ATOMIC_RELAXED);
 	__atomic_store_n(&account->keys_over_before_ms, before_ms, __ATOMIC_RELEASE);
 	/* Nobody waits for what follows; it keeps each key's own end when all are ended again. */
 	for (struct key_entry *key = account->last_key; key; key = key->next_of_account) {
-		if (key->revoked_ms && key->revoked_ms <= at_ms)
+		if (key->created_ms >= before_ms || (key->revoked_ms && key->revoked_ms <= at_ms))
 			continue;
 		__atomic_store_n(&key->revoked_ms, at_ms, __ATOMIC_RELEASE);
 		ended++;
@@ -294,6 +289,40 @@ int64_t mirror_end_keys(struct mirror *mirror, uint64_t account_id, uint64_t at_
 	if (mirror->fastpath)
 		fastpath_forget_keys_of(mirror->fastpath, account->slot);
 	return ended;
+}
+
+int64_t mirror_end_keys(struct mirror *mirror, uint64_t account_id, uint64_t at_ms)
+{
+	struct account_entry *account = mirror_find_account(mirror, account_id);
+	uint64_t before_ms = 0;
+
+	if (!account)
+		return -ENOENT;
+	/* By the keys' own times, whatever the clock did since: none may be left out. */
+	for (struct key_entry *key = account->last_key; key; key = key->next_of_account) {
+		if (before_ms <= key->created_ms)
+			before_ms = key->created_ms + 1;
+	}
+	return end_keys(mirror, account, before_ms, at_ms);
+}
+
+int64_t mirror_end_keys_before(struct mirror *mirror, uint64_t account_id, uint64_t before_ms,
+			       uint64_t at_ms)
+{
+	struct account_entry *account = mirror_find_account(mirror, account_id);
+
+	return account ? end_keys(mirror, account, before_ms, at_ms) : -ENOENT;
+}
+
+size_t mirror_valid_keys(const struct mirror *mirror, uint64_t account_id, uint64_t now_ms)
+{
+	const struct account_entry *account = mirror_find_account(mirror, account_id);
+	const struct key_entry *key = account ? account->last_key : NULL;
+	size_t count = 0;
+
+	for (; key; key = key->next_of_account)
+		count += !key->revoked_ms || key->revoked_ms > now_ms;
+	return count;
 }
 
 uint64_t mirror_key_time(const struct mirror *mirror, uint64_t account, uint64_t now_ms)

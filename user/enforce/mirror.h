@@ -2,8 +2,7 @@
 /*
  * mirror: accounts and keys of the store, in memory, as requests need them.
  *
- * One writer: the control loop (or, while the agent starts, the store's thread in its place). Workers
- * only look keys up, without locks (liburcu); each thread that does so registers itself first. A
+ * One writer: the control loop. Workers only look keys up, without locks (liburcu); each thread that does so registers itself first. A
  * change is visible to every worker, and through the slots to XDP, when the writing call returns.
  */
 #ifndef ENFORCE_MIRROR_H
@@ -72,6 +71,13 @@ int mirror_put_key(struct mirror *mirror, const struct store_key *key);
  */
 int64_t mirror_end_keys(struct mirror *mirror, uint64_t account, uint64_t at_ms);
 
+/* The same for those that were created before @before_ms alone, as another host has ended them. */
+int64_t mirror_end_keys_before(struct mirror *mirror, uint64_t account, uint64_t before_ms,
+			       uint64_t at_ms);
+
+/* How many keys of @account are not over at @now_ms. */
+size_t mirror_valid_keys(const struct mirror *mirror, uint64_t account, uint64_t now_ms);
+
 /* When a key that is to be made for @account at @now_ms was created: never a time at which all ended. */
 uint64_t mirror_key_time(const struct mirror *mirror, uint64_t account, uint64_t now_ms);
 
@@ -80,6 +86,13 @@ uint64_t mirror_key_time(const struct mirror *mirror, uint64_t account, uint64_t
  * load that failed before this is simply done again, accounts first.
  */
 void mirror_drop_strays(struct mirror *mirror);
+
+/*
+ * A load into a mirror that is in use: what is entered between the two is in the store, and at the end
+ * all else is dropped. Begun again without an end, it begins anew. 0 or -ENOMEM.
+ */
+int mirror_refresh_begin(struct mirror *mirror);
+void mirror_refresh_end(struct mirror *mirror);
 
 /* What a key stands for. */
 struct mirror_key {

@@ -309,6 +309,14 @@ static void fill_in(struct mirror *mirror, struct account_entry *entry,
 	index_account(mirror, entry);
 }
 
+void mirror_forget_account(struct mirror *mirror, struct account_entry *entry)
+{
+	mirror->past_due_count -= entry->status == STORE_PAST_DUE;
+	unindex_account(mirror, entry);
+	mirror->slot_is_claimed[entry->slot] = false;
+	mirror->account_count--;
+}
+
 int mirror_put_account(struct mirror *mirror, const struct store_account *account, uint64_t wall_ms,
 		       uint64_t mono_ns)
 {
@@ -329,7 +337,7 @@ int mirror_put_account(struct mirror *mirror, const struct store_account *accoun
 	/* A load brings quotas after accounts, and may be the second one, over slots that have them. */
 	if (!mirror->is_complete)
 		usage_forget_others(&mirror->slots->list[entry->slot]);
-	return 0;
+	return mirror->refresh ? mirror_refresh_account(mirror, entry) : 0;
 }
 
 static bool give(const struct mirror *mirror, const struct account_entry *entry,

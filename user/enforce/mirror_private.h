@@ -79,9 +79,10 @@ struct mirror {
 	unsigned tier_count;
 	uint32_t *slot_by_account; /* owned: open hash of the slots that were adopted, index + 1 */
 	uint32_t slot_mask;
-	bool *slot_is_claimed; /* owned: an account in the store has it */
-	bool is_complete;      /* a load has ended */
-	uint64_t next_turn_s;  /* when the first of the quotas' spans ends */
+	bool *slot_is_claimed;		/* owned: an account in the store has it */
+	bool is_complete;		/* a load has ended, and none is under way */
+	struct mirror_refresh *refresh; /* owned; NULL: no load into a mirror in use is under way */
+	uint64_t next_turn_s;		/* when the first of the quotas' spans ends */
 	uint64_t account_count, key_count, past_due_count;
 };
 
@@ -99,5 +100,13 @@ struct account_entry *mirror_find_account(const struct mirror *mirror, uint64_t 
 /* Write what a verdict reads of this account to its slot, by the tiers and the time as they are. */
 void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t wall_ms,
 		  uint64_t mono_ns);
+
+/* It is in no table any more: out of the indexes and the counts; its slot is not claimed. */
+void mirror_forget_account(struct mirror *mirror, struct account_entry *entry);
+
+/* In mirror_refresh.c, while `refresh` is there: the store has this. 0 or -ENOMEM. */
+int mirror_refresh_account(struct mirror *mirror, struct account_entry *account);
+int mirror_refresh_key(struct mirror *mirror, uint64_t id);
+void mirror_refresh_free(struct mirror_refresh *refresh); /* accepts NULL */
 
 #endif

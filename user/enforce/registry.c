@@ -95,7 +95,8 @@ void registry_on_stored(void *arg, int err)
 {
 	struct job *job = arg;
 
-	if (!err)
+	/* Where many hosts change things, what this one changed comes back among all changes. */
+	if (!err && !store_is_followed(job->registry->store))
 		job->finish(job);
 	registry_end(job, err);
 }
@@ -201,7 +202,8 @@ static void begin_account_set(struct job *job)
 	if (change->is_held >= 0)
 		now.is_held = change->is_held;
 	job->account = now;
-	store_account_set(job->registry->store, &job->account, registry_on_stored, job);
+	store_account_set(job->registry->store, &job->before, &job->account, registry_on_stored,
+			  job);
 }
 
 void registry_account_set(struct registry *registry, uint64_t account,

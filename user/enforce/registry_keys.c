@@ -148,9 +148,7 @@ void registry_key_revoke(struct registry *registry, uint64_t key, uint64_t at_ms
 
 static void finish_keys_revoke(struct job *job)
 {
-	int64_t ended = mirror_end_keys(job->registry->mirror, job->target, job->time_ms);
-
-	job->changed = ended > 0 ? (size_t)ended : 0;
+	mirror_end_keys(job->registry->mirror, job->target, job->time_ms);
 }
 
 static void begin_keys_revoke(struct job *job)
@@ -163,6 +161,7 @@ static void begin_keys_revoke(struct job *job)
 		return;
 	}
 	job->time_ms = clock_wall_ms();
+	job->changed = mirror_valid_keys(registry->mirror, job->target, job->time_ms);
 	store_keys_revoke(registry->store, job->target, job->time_ms, registry_on_stored, job);
 }
 

@@ -95,6 +95,7 @@ static void begin_apply(struct job *job)
 	struct store_account account;
 	uint32_t slot;
 	enum news news;
+	bool is_later;
 
 	job->has_before = mirror_account_by_subscription(registry->mirror, s->subscription,
 							 &job->before, &slot);
@@ -110,12 +111,14 @@ static void begin_apply(struct job *job)
 		take_status(&account, s);
 	job->account = account;
 	job->is_unchanged = account_is_same(&account, &job->before);
-	if (!job->is_unchanged) {
-		store_account_set(registry->store, &job->account, registry_on_stored, job);
+	is_later = account.as_of_s != job->before.as_of_s;
+	if (!job->is_unchanged || (is_later && store_is_followed(registry->store))) {
+		store_account_set(registry->store, &job->before, &job->account, registry_on_stored,
+				  job);
 		return;
 	}
 	/* Nothing to write; but what is older than this has no news from now on either. */
-	if (account.as_of_s != job->before.as_of_s)
+	if (is_later)
 		registry_enter_account(job);
 	registry_end(job, 0);
 }
@@ -160,7 +163,8 @@ static void on_entitled(void *arg, int err)
 		registry_end(job, err);
 		return;
 	}
-	registry_enter_account(job);
+	if (!store_is_followed(job->registry->store))
+		registry_enter_account(job);
 	job->changed++;
 	entitle_next(job);
 }
@@ -169,6 +173,7 @@ static void entitle_next(struct job *job)
 {
 	struct registry *registry = job->registry;
 	const char *features = job->before.features;
+	struct store_account was;
 	uint32_t slot;
 
 	while (job->id_at < job->id_count) {
@@ -176,8 +181,9 @@ static void entitle_next(struct job *job)
 				    &slot) ||
 		    !strcmp(job->account.features, features))
 			continue;
+		was = job->account;
 		strcpy(job->account.features, features);
-		store_account_set(registry->store, &job->account, on_entitled, job);
+		store_account_set(registry->store, &was, &job->account, on_entitled, job);
 		return;
 	}
 	job->is_unchanged = !job->changed;

@@ -17,6 +17,7 @@
 struct store_engine {
 	const struct store_engine_ops *ops; /* borrowed: static */
 	char error[STORE_ERROR_MAX];	    /* about the last call that failed */
+	uint64_t changed; /* number in the stream of the change that the last call made; 0: none */
 };
 
 /* Which tasks are asked for: the one with @id, or with NULL the others' that the rest describes. */
@@ -27,19 +28,47 @@ struct store_task_query {
 	size_t limit;
 };
 
+/* A change as it comes in the stream. */
+struct store_change {
+	enum {
+		STORE_CHANGE_OTHER,
+		STORE_CHANGE_ACCOUNT,
+		STORE_CHANGE_KEY,
+		STORE_CHANGE_KEYS_END,
+		STORE_CHANGE_ENTRY,
+		STORE_CHANGE_ENTRY_GONE, /* `entry.block` alone */
+		STORE_CHANGE_TASK,
+	} kind;
+	uint64_t n; /* its number */
+	union {
+		struct store_account account;
+		struct store_key key;
+		struct store_entry entry;
+		struct {
+			uint64_t account, before_ms, at_ms;
+		} keys_end;
+		char queue[STORE_QUEUE_MAX];
+	};
+};
+
 struct store_engine_ops {
 	const char *scheme; /* what a URL begins with, with the colon */
 
-	/* An engine for what follows the scheme; no I/O. -EINVAL, -ENOMEM. The loop's thread. */
-	int (*new)(const char *location, struct store_engine **ret_engine);
-	void (*free)(struct store_engine *engine); /* closes too */
+	/*
+	 * An engine for what follows the scheme; no I/O. @timeout_ms bounds whatever waits for
+	 * another machine. -EINVAL, -ENOMEM. The loop's thread.
+	 */
+	int (*new)(const char *location, unsigned timeout_ms, struct store_engine **ret_engine);
+	void (*free)(struct store_engine *engine);			    /* closes too */
+	int (*check)(const char *location, char *ret_why, size_t why_size); /* store_check_url() */
 
 	int (*open)(struct store_engine *engine, const uint8_t pepper_check[STORE_HASH_BYTES],
 		    uint8_t ret_id[STORE_ID_BYTES]);
 	int (*load)(struct store_engine *engine, const struct store_visitor *visitor,
 		    void *visitor_arg, uint32_t day, uint32_t month_day);
 	int (*account_add)(struct store_engine *engine, const struct store_account *account);
-	int (*account_set)(struct store_engine *engine, const struct store_account *account);
+	int (*account_set)(struct store_engine *engine, const struct store_account *before,
+			   const struct store_account *account);
 	int (*keys_add)(struct store_engine *engine, const struct store_key *keys, size_t count);
 	int (*key_rotate)(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
 			  const struct store_key *fresh);
@@ -71,11 +100,23 @@ struct store_engine_ops {
 	int (*entry_put)(struct store_engine *engine, const struct store_entry *entry);
 	int (*entry_remove)(struct store_engine *engine, const struct cidr *block);
 	int (*entries_prune)(struct store_engine *engine, uint64_t ended_by_ms);
+
+	/*
+	 * The changes after those that were read last, on a thread of its own; NULL for an engine of
+	 * one host. Waits a fraction of a second if there are none. The list is malloc'd. -EHOSTDOWN,
+	 * -ESTALE: see store_follow(). follow_error() has the words, place() the number of the last one
+	 * that was read, or where the last load began.
+	 */
+	int (*follow)(struct store_engine *engine, struct store_change **ret_changes,
+		      size_t *ret_count);
+	const char *(*follow_error)(const struct store_engine *engine);
+	uint64_t (*place)(const struct store_engine *engine);
 };
 
 /* Free an array of tasks whose bodies are malloc'd. Accepts NULL. */
 void store_tasks_free(struct store_task *tasks, size_t count);
 
-extern const struct store_engine_ops store_sqlite_ops;
+extern const struct store_engine_ops store_sqlite_ops, store_redis_ops, store_redis_unix_ops,
+	store_redis_sentinel_ops;
 
 #endif

@@ -501,10 +501,11 @@ static void sqlite_free(struct store_engine *engine)
 	free(s);
 }
 
-static int sqlite_new(const char *location, struct store_engine **ret_engine)
+static int sqlite_new(const char *location, unsigned timeout_ms, struct store_engine **ret_engine)
 {
 	struct sqlite *s;
 
+	(void)timeout_ms;
 	if (!*location)
 		return -EINVAL;
 	s = calloc(1, sizeof(*s));
@@ -520,8 +521,17 @@ static int sqlite_new(const char *location, struct store_engine **ret_engine)
 	return 0;
 }
 
+static int sqlite_check(const char *location, char *ret_why, size_t why_size)
+{
+	if (*location)
+		return 0;
+	snprintf(ret_why, why_size, "expected sqlite: and the name of a file");
+	return -EINVAL;
+}
+
 const struct store_engine_ops store_sqlite_ops = {
 	.scheme = "sqlite:",
+	.check = sqlite_check,
 	.new = sqlite_new,
 	.free = sqlite_free,
 	.open = sqlite_open,

@@ -175,7 +175,8 @@ int sqlite_add_key(struct sqlite *s, const struct store_key *key);
 int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor, void *visitor_arg,
 		uint32_t day, uint32_t month_day);
 int sqlite_account_add(struct store_engine *engine, const struct store_account *account);
-int sqlite_account_set(struct store_engine *engine, const struct store_account *account);
+int sqlite_account_set(struct store_engine *engine, const struct store_account *before,
+		       const struct store_account *account);
 int sqlite_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count);
 int sqlite_key_rotate(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
 		      const struct store_key *fresh);

@@ -102,8 +102,10 @@ int sqlite_account_add(struct store_engine *engine, const struct store_account *
 	return write_account((struct sqlite *)engine, SQLITE_ACCOUNT_ADD_STATEMENT, account);
 }
 
-int sqlite_account_set(struct store_engine *engine, const struct store_account *account)
+int sqlite_account_set(struct store_engine *engine, const struct store_account *before,
+		       const struct store_account *account)
 {
+	(void)before; /* one agent has the file: nobody else has changed it since */
 	return write_account((struct sqlite *)engine, SQLITE_ACCOUNT_SET_STATEMENT, account);
 }
 

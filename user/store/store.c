@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,25 +27,9 @@ static const char *const status_words[] = {
 
 static const struct store_engine_ops *const engines[] = {
 	&store_sqlite_ops,
-};
-
-struct queue {
-	struct job *first, **last;
-};
-
-struct store {
-	struct store_engine *engine; /* owned; the thread's while it runs */
-	pthread_t thread;
-	bool has_thread;
-	uv_async_t wake;
-	pthread_mutex_t lock; /* of the four below */
-	pthread_cond_t changed;
-	struct queue waiting, finished;
-	bool is_closing;
-
-	unsigned under_way; /* the loop's: jobs not yet delivered */
-	uint8_t id[STORE_ID_BYTES];
-	char error[STORE_ERROR_MAX];
+	&store_redis_ops,
+	&store_redis_unix_ops,
+	&store_redis_sentinel_ops,
 };
 
 const char *store_status_word(enum store_status status)
@@ -106,7 +91,9 @@ static void *run_jobs(void *arg)
 		pthread_mutex_unlock(&store->lock);
 		if (!job->err) {
 			store->engine->error[0] = '\0';
+			store->engine->changed = 0;
 			job->err = job->run(store->engine, job);
+			job->changed = store->engine->changed;
 			memcpy(job->error, store->engine->error, sizeof(job->error));
 		}
 		pthread_mutex_lock(&store->lock);
@@ -117,30 +104,44 @@ static void *run_jobs(void *arg)
 	return NULL;
 }
 
+/*
+ * The next job whose end may be told. One that changed something waits until the change has come back
+ * in the stream, so that whoever is told finds it done; not if the stream is interrupted.
+ */
 static struct job *take_finished(struct store *store)
 {
 	struct job *job;
 
 	pthread_mutex_lock(&store->lock);
-	job = queue_take(&store->finished);
+	job = store->finished.first;
+	if (job && job->changed > store->followed_n && store->is_current)
+		job = NULL;
+	if (job)
+		queue_take(&store->finished);
 	pthread_mutex_unlock(&store->lock);
 	return job;
 }
 
-/* A callback may call store_free(): the store's memory stays until the handle is closed. */
-static void on_wake(uv_async_t *wake)
+void store_deliver(struct store *store)
 {
-	struct store *store = wake->data;
 	struct job *job;
 
 	while ((job = take_finished(store))) {
 		if (--store->under_way == 0)
-			uv_unref((uv_handle_t *)wake);
+			uv_unref((uv_handle_t *)&store->wake);
 		if (job->err)
 			memcpy(store->error, job->error, sizeof(store->error));
 		job->deliver(store, job);
 		job_free(job);
 	}
+}
+
+static void on_wake(uv_async_t *wake)
+{
+	struct store *store = wake->data;
+
+	store_run_errands(store);
+	store_deliver(store);
 }
 
 static void deliver_done(struct store *store, struct job *job)
@@ -180,7 +181,8 @@ static int run_open(struct store_engine *engine, struct job *job)
 
 static int run_load(struct store_engine *engine, struct job *job)
 {
-	return engine->ops->load(engine, &job->visitor, job->visitor_arg, job->day, job->month_day);
+	return store_load_on_loop(job->store, engine, &job->visitor, job->visitor_arg, job->day,
+				  job->month_day);
 }
 
 static int run_account_add(struct store_engine *engine, struct job *job)
@@ -190,7 +192,7 @@ static int run_account_add(struct store_engine *engine, struct job *job)
 
 static int run_account_set(struct store_engine *engine, struct job *job)
 {
-	return engine->ops->account_set(engine, job->records);
+	return engine->ops->account_set(engine, job->more, job->records);
 }
 
 static int run_keys_add(struct store_engine *engine, struct job *job)
@@ -251,29 +253,68 @@ static int run_usage_open(struct store_engine *engine, struct job *job)
 	return err;
 }
 
-/* Let the thread finish what waits, and end it. */
-static void stop_thread(struct store *store)
+/* Let the thread finish what waits, and end it; the follower too. */
+static void stop_threads(struct store *store)
 {
-	if (!store->has_thread)
-		return;
 	pthread_mutex_lock(&store->lock);
 	store->is_closing = true;
 	pthread_cond_signal(&store->changed);
+	pthread_cond_broadcast(&store->errand_done);
 	pthread_mutex_unlock(&store->lock);
-	pthread_join(store->thread, NULL);
-	store->has_thread = false;
+	if (store->has_thread)
+		pthread_join(store->thread, NULL);
+	if (store->has_follower)
+		pthread_join(store->follow_thread, NULL);
+	store->has_thread = store->has_follower = false;
 }
 
-int store_new(uv_loop_t *loop, const char *url, struct store **ret_store)
+static const struct store_engine_ops *engine_of(const char *url)
 {
-	const struct store_engine_ops *ops = NULL;
+	for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
+		if (text_starts(text_of(url), text_of(engines[i]->scheme)))
+			return engines[i];
+	}
+	return NULL;
+}
+
+int store_check_url(const char *url, char *ret_why, size_t why_size)
+{
+	const struct store_engine_ops *ops = engine_of(url);
+
+	if (ops)
+		return ops->check(url + strlen(ops->scheme), ret_why, why_size);
+	if (text_starts(text_of(url), TEXT("rediss:")))
+		snprintf(ret_why, why_size,
+			 "this build cannot speak TLS with Redis: let stunnel do so on this host, "
+			 "and name stunnel's port with redis://127.0.0.1:PORT");
+	else
+		snprintf(ret_why, why_size,
+			 "expected sqlite:FILE, redis://HOST, redis+unix:///SOCKET or "
+			 "redis+sentinel://HOST/MASTER");
+	return -EINVAL;
+}
+
+void store_show_url(const char *url, char *ret_shown, size_t size)
+{
+	const char *rest = strstr(url, "://"), *who;
+
+	rest = rest ? rest + 3 : url;
+	who = rest;
+	for (const char *at = rest; *at && *at != '/'; at++) {
+		if (*at == '@')
+			who = at + 1;
+	}
+	if (rest == url)
+		who = url; /* sqlite: and a path */
+	snprintf(ret_shown, size, "%.*s%s", (int)(rest - url), url, who);
+}
+
+int store_new(uv_loop_t *loop, const char *url, unsigned timeout_ms, struct store **ret_store)
+{
+	const struct store_engine_ops *ops = engine_of(url);
 	struct store *store;
 	int err;
 
-	for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
-		if (text_starts(text_of(url), text_of(engines[i]->scheme)))
-			ops = engines[i];
-	}
 	if (!ops)
 		return -EINVAL;
 	store = calloc(1, sizeof(*store));
@@ -283,8 +324,9 @@ int store_new(uv_loop_t *loop, const char *url, struct store **ret_store)
 	store->finished.last = &store->finished.first;
 	store->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	store->changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	store->errand_done = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	store->wake.data = store;
-	err = ops->new (url + strlen(ops->scheme), &store->engine);
+	err = ops->new (url + strlen(ops->scheme), timeout_ms, &store->engine);
 	if (err)
 		goto fail;
 	err = -pthread_create(&store->thread, NULL, run_jobs, store);
@@ -298,7 +340,7 @@ int store_new(uv_loop_t *loop, const char *url, struct store **ret_store)
 	*ret_store = store;
 	return 0;
 fail:
-	stop_thread(store);
+	stop_threads(store);
 	if (store->engine)
 		ops->free(store->engine);
 	free(store);
@@ -316,7 +358,7 @@ void store_free(struct store *store)
 
 	if (!store)
 		return;
-	stop_thread(store);
+	stop_threads(store);
 	while ((job = queue_take(&store->finished)))
 		job_free(job);
 	store->engine->ops->free(store->engine);
@@ -342,6 +384,21 @@ struct job *job_new(int (*run)(struct store_engine *, struct job *), const void 
 		return NULL;
 	}
 	memcpy(job->records, records, count * size);
+	return job;
+}
+
+/* Give @job, which may be NULL, copies of @count further records. It, or NULL and it is freed. */
+static struct job *job_with_more(struct job *job, const void *records, size_t count, size_t size)
+{
+	if (!job || !count)
+		return job;
+	job->more = malloc(count * size);
+	if (!job->more) {
+		job_free(job);
+		return NULL;
+	}
+	memcpy(job->more, records, count * size);
+	job->more_count = count;
 	return job;
 }
 
@@ -398,6 +455,7 @@ void store_load(struct store *store, const struct store_visitor *visitor, void *
 	struct job *job = job_new(run_load, NULL, 0, 0);
 
 	if (job) {
+		job->store = store;
 		job->visitor = *visitor;
 		job->visitor_arg = visitor_arg;
 		job->day = day;
@@ -412,10 +470,13 @@ void store_account_add(struct store *store, const struct store_account *account,
 	job_submit_done(store, job_new(run_account_add, account, 1, sizeof(*account)), done, arg);
 }
 
-void store_account_set(struct store *store, const struct store_account *account, store_done done,
-		       void *arg)
+void store_account_set(struct store *store, const struct store_account *before,
+		       const struct store_account *account, store_done done, void *arg)
 {
-	job_submit_done(store, job_new(run_account_set, account, 1, sizeof(*account)), done, arg);
+	struct job *job = job_new(run_account_set, account, 1, sizeof(*account));
+
+	job_submit_done(store, job_with_more(job, before, before != NULL, sizeof(*before)), done,
+			arg);
 }
 
 void store_keys_add(struct store *store, const struct store_key *keys, size_t count,
@@ -485,17 +546,7 @@ void store_usage_put(struct store *store, const struct store_usage *usage, size_
 {
 	struct job *job = job_new(run_usage_put, usage, usage_count, sizeof(*usage));
 
-	if (job && quota_count) {
-		job->more = malloc(quota_count * sizeof(*quotas));
-		job->more_count = quota_count;
-		if (job->more) {
-			memcpy(job->more, quotas, quota_count * sizeof(*quotas));
-		} else {
-			job_free(job);
-			job = NULL;
-		}
-	}
-	job_submit_done(store, job, done, arg);
+	job_submit_done(store, job_with_more(job, quotas, quota_count, sizeof(*quotas)), done, arg);
 }
 
 static void list_usage(struct store *store, int (*run)(struct store_engine *, struct job *),

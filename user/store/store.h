@@ -116,14 +116,24 @@ struct store_entry {
 	uint64_t until_ms; /* 0: for ever */
 };
 
+/*
+ * Whether store_new() would take @url: 0, or -EINVAL and @ret_why says what it must look like, or
+ * -ENOMEM. @ret_why never has anything of @url in it, which may hold a password.
+ */
+int store_check_url(const char *url, char *ret_why, size_t why_size);
+
+/* @url without its user and password, cut to @size: for people. */
+void store_show_url(const char *url, char *ret_shown, size_t size);
+
 typedef void (*store_done)(void *arg, int err);
 
 /*
- * A store that is to be at @url ("sqlite:/path"); no I/O yet. @loop's thread makes all calls and gets
- * all callbacks; the store keeps the loop alive only while calls are under way. -EINVAL for an unknown
- * scheme, -ENOMEM.
+ * A store that is to be at @url ("sqlite:/path", "redis://host/0"...); no I/O yet. @loop's thread makes
+ * all calls and gets all callbacks; the store keeps the loop alive only while calls are under way. A
+ * call to another machine is given up after @timeout_ms. -EINVAL for an unknown scheme or a malformed
+ * URL, -ENOMEM.
  */
-int store_new(uv_loop_t *loop, const char *url, struct store **ret_store);
+int store_new(uv_loop_t *loop, const char *url, unsigned timeout_ms, struct store **ret_store);
 
 /*
  * Carry out the calls under way, close and free. Callbacks not yet delivered are dropped. The loop
@@ -151,10 +161,10 @@ const uint8_t *store_id(const struct store *store);
 const char *store_error(const struct store *store);
 
 /*
- * Read everything. The visitor's functions are called on the STORE'S thread, batch by batch: accounts
+ * Read everything. The visitor's functions are called on the loop, batch by batch: accounts
  * first, then keys, then quotas of periods that began on @day (daily ones) or @month_day (monthly ones)
  * or later, those of each kind in the order of their periods (others are history), then the entries of
- * the lists, those that have ended too. They return 0 or an error that ends the load and becomes @done's.
+ * the lists, those that have ended too; otherwise in no order, and a record may come twice. They return 0 or an error that ends the load and becomes @done's.
  */
 struct store_visitor {
 	int (*on_accounts)(void *arg, const struct store_account *accounts, size_t count);
@@ -166,9 +176,39 @@ void store_load(struct store *store, const struct store_visitor *visitor, void *
 		uint32_t day, uint32_t month_day, store_done done, void *arg);
 
 /*
+ * Follow what all hosts change, from where the last store_load() began: call it after each load. Until
+ * then, and from an error on, other hosts' changes are not seen. The functions are called on the loop, in
+ * the order of the changes, our own among them: a change of ours is told here before its callback.
+ * Records are whole, and some may be older than what was loaded: what follows mends it.
+ *   on_state	after each batch and several times a second: 0 if all changes up to now were told,
+ *	-EHOSTDOWN while the server cannot be asked (it goes on by itself), -ESTALE when changes may be
+ *	missing (it has stopped: open, load and follow again). @why has words for an error
+ * -ENOTSUP for an engine of one host, or an error of pthread_create().
+ */
+struct store_follower {
+	void (*on_account)(void *arg, const struct store_account *account);
+	void (*on_key)(void *arg, const struct store_key *key);
+	/* store_keys_revoke(): the keys of @account that were created before @before_ms. */
+	void (*on_keys_end)(void *arg, uint64_t account, uint64_t before_ms, uint64_t at_ms);
+	void (*on_entry)(void *arg, const struct store_entry *entry);
+	void (*on_entry_gone)(void *arg, const struct cidr *block);
+	void (*on_task)(void *arg, const char *queue); /* one was added */
+	void (*on_state)(void *arg, int err, const char *why);
+};
+int store_follow(struct store *store, const struct store_follower *follower, void *arg);
+
+/* Whether many hosts share the store, so that whatever changes is told by store_follow(). */
+bool store_is_followed(const struct store *store);
+
+/* Number of the last change that was told. */
+uint64_t store_followed(const struct store *store);
+
+/*
  * Changes: each is one durable transaction. Records are copied.
  *   store_account_add: -EEXIST if the id or the subscription is there already
- *   store_account_set: all fields of the account with that id; -ENOENT
+ *   store_account_set: the fields of the account with that id in which @account differs from @before,
+ *	which is what the caller went by: what another host has changed meanwhile stays. NULL: all
+ *	fields. -ENOENT, -EEXIST if the subscription has another account
  *   store_keys_add: all or none; -EEXIST if a hash or id is there, -ENOENT for an unknown account
  *   store_key_rotate: add @fresh, and let @old end at @old_revoked_ms, or sooner if it was to end
  *	sooner; -ENOENT, -EEXIST
@@ -181,8 +221,8 @@ void store_load(struct store *store, const struct store_visitor *visitor, void *
  */
 void store_account_add(struct store *store, const struct store_account *account, store_done done,
 		       void *arg);
-void store_account_set(struct store *store, const struct store_account *account, store_done done,
-		       void *arg);
+void store_account_set(struct store *store, const struct store_account *before,
+		       const struct store_account *account, store_done done, void *arg);
 void store_keys_add(struct store *store, const struct store_key *keys, size_t count,
 		    store_done done, void *arg);
 void store_key_rotate(struct store *store, uint64_t old, uint64_t old_revoked_ms,

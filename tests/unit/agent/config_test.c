@@ -163,8 +163,8 @@ static void values_are_parsed_and_not_guessed(void **state)
 		  "t.yaml:5:13: 'tg_' is no prefix: up to 32 of a-z, 0-9 and '_', and no '_' at "
 		  "its end\n",
 		  "ends in _" },
-		{ BASE "store: redis://:secret@h\n",
-		  "t.yaml:5:8: expected sqlite: and the name of a file\n",
+		{ BASE "store: redis://:secret@h:0\n",
+		  "t.yaml:5:8: must be redis://[user:password@]host[:port][/database]\n",
 		  "the URL, which may have a password, is not shown" },
 		{ BASE "state_dir:\n", "t.yaml:5:11: is no file's name\n", "nothing" },
 		{ BASE "user: \"a\\nb\"\n", "t.yaml:5:7: contains a control character\n",

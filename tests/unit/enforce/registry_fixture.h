@@ -87,7 +87,7 @@ static inline void open_store(struct world *w)
 	char url[128];
 
 	snprintf(url, sizeof(url), "sqlite:%s", w->path);
-	assert_int_equal(store_new(&w->loop, url, &w->store), 0);
+	assert_int_equal(store_new(&w->loop, url, 1000, &w->store), 0);
 	store_open(w->store, pepper_check, on_done, w);
 	run(w);
 	assert_int_equal(w->err, 0);

@@ -100,5 +100,5 @@ int main(void)
 		TEST(what_has_ended_is_forgotten_and_nothing_else),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return RUN_TESTS("lists", tests);
 }

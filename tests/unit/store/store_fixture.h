@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * store_fixture: a store in a folder of its own, and each call of store.h as one that waits.
+ * store_fixture: a store of its own, and each call of store.h as one that waits. RUN_TESTS() runs a
+ * file's tests over every engine: an SQLite file in a folder, and a real Redis.
  */
 #ifndef STORE_FIXTURE_H
 #define STORE_FIXTURE_H
@@ -18,6 +19,7 @@
 #include <cmocka.h>
 
 #include "store/store.h"
+#include "unit/store/redis_server.h"
 
 #define FIXTURE_MAX   2000
 #define FIXTURE_TASKS 1000
@@ -47,12 +49,16 @@ struct fixture {
 	int visitor_err;
 };
 
+static struct redis_server fixture_redis; /* its pid is 0 while the tests run over SQLite */
+
 static inline void fixture_new_store(struct fixture *f)
 {
 	char url[128];
 
 	snprintf(url, sizeof(url), "sqlite:%s", f->path);
-	assert_int_equal(store_new(&f->loop, url, &f->store), 0);
+	if (fixture_redis.pid)
+		strcpy(url, fixture_redis.url);
+	assert_int_equal(store_new(&f->loop, url, 1000, &f->store), 0);
 }
 
 static inline int fixture_setup(void **state)
@@ -64,6 +70,8 @@ static inline int fixture_setup(void **state)
 		return -1;
 	snprintf(f->path, sizeof(f->path), "%s/s.db", f->folder);
 	f->pepper[0] = 1;
+	if (fixture_redis.pid)
+		redis_server_do(&fixture_redis, "FLUSHALL");
 	fixture_new_store(f);
 	*state = f;
 	return 0;
@@ -180,6 +188,13 @@ static inline int fixture_on_entries(void *arg, const struct store_entry *entrie
 	return 0;
 }
 
+static inline int fixture_by_id(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
 static inline int load(struct fixture *f)
 {
 	static const struct store_visitor visitor = { fixture_on_accounts, fixture_on_keys,
@@ -190,7 +205,11 @@ static inline int load(struct fixture *f)
 	memset(f->accounts, 0, sizeof(f->accounts));
 	memset(f->keys, 0, sizeof(f->keys));
 	store_load(f->store, &visitor, f, FIXTURE_DAY, FIXTURE_MONTH, fixture_done, f);
-	return fixture_wait(f);
+	fixture_wait(f);
+	/* Engines give them in orders of their own. */
+	qsort(f->accounts, f->account_count, sizeof(f->accounts[0]), fixture_by_id);
+	qsort(f->keys, f->key_count, sizeof(f->keys[0]), fixture_by_id);
+	return f->err;
 }
 
 static inline void fixture_load(struct fixture *f)
@@ -207,7 +226,7 @@ static inline int account_add(struct fixture *f, const struct store_account *acc
 
 static inline int account_set(struct fixture *f, const struct store_account *account)
 {
-	store_account_set(f->store, account, fixture_done, f);
+	store_account_set(f->store, NULL, account, fixture_done, f);
 	return fixture_wait(f);
 }
 
@@ -425,5 +444,20 @@ static inline struct store_key make_key(uint64_t id, uint64_t account)
 	strcpy(key.label, "a key");
 	return key;
 }
+
+static inline int fixture_run(const char *file, const struct CMUnitTest *tests, size_t count)
+{
+	char name[64];
+	int failed;
+
+	snprintf(name, sizeof(name), "%s over SQLite", file);
+	failed = _cmocka_run_group_tests(name, tests, count, NULL, NULL);
+	redis_server_start(&fixture_redis, NULL);
+	snprintf(name, sizeof(name), "%s over Redis", file);
+	failed += _cmocka_run_group_tests(name, tests, count, NULL, NULL);
+	redis_server_stop(&fixture_redis);
+	return failed;
+}
+#define RUN_TESTS(file, tests) fixture_run(file, tests, sizeof(tests) / sizeof((tests)[0]))
 
 #endif

@@ -421,13 +421,12 @@ static void a_callback_may_free_the_store(void **state)
 
 static void unknown_urls_are_refused(void **state)
 {
-	static const char *const urls[] = { "", "redis://localhost", "sqlite",
-					    "sqlite:", "/a/path" };
+	static const char *const urls[] = { "", "redis:localhost", "sqlite", "sqlite:", "/a/path" };
 	struct fixture *f = *state;
 	struct store *store = NULL;
 
 	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++)
-		assert_int_equal(store_new(&f->loop, urls[i], &store), -EINVAL);
+		assert_int_equal(store_new(&f->loop, urls[i], 1000, &store), -EINVAL);
 	assert_null(store);
 }
 
@@ -456,5 +455,5 @@ int main(void)
 		TEST(unknown_urls_are_refused),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return RUN_TESTS("store", tests);
 }

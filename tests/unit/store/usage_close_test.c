@@ -341,5 +341,5 @@ int main(void)
 		TEST(what_is_old_and_closed_is_forgotten_but_not_what_slots_may_hold),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return RUN_TESTS("usage_close", tests);
 }

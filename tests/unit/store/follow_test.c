@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What one host changes is told to the others, in order and without a gap, or they learn that it was not. */
+#include "unit/store/store_fixture.h"
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, follow_setup, follow_teardown)
+
+/* The follower of another host, which notes what it is told. */
+struct host {
+	struct fixture *f; /* its store */
+	char said[4096];
+	int state_err;
+	unsigned states;
+	char why[256];
+};
+
+static struct host *host;
+
+static void note(const char *format, uint64_t id, uint64_t value)
+{
+	size_t len = strlen(host->said);
+
+	snprintf(host->said + len, sizeof(host->said) - len, format, (unsigned)id, (unsigned)value);
+}
+
+static void on_account(void *arg, const struct store_account *account)
+{
+	(void)arg;
+	note("account %u %u\n", account->id, account->is_held);
+}
+
+static void on_key(void *arg, const struct store_key *key)
+{
+	(void)arg;
+	note("key %u %u\n", key->id, key->revoked_ms);
+}
+
+static void on_keys_end(void *arg, uint64_t account, uint64_t before_ms, uint64_t at_ms)
+{
+	(void)arg;
+	note("keys of %u end at %u", account, at_ms);
+	note(" if made before %u%.0u\n", before_ms, 0);
+}
+
+static void on_entry(void *arg, const struct store_entry *entry)
+{
+	(void)arg;
+	note("entry /%u list %u\n", entry->block.prefix_bits, entry->list);
+}
+
+static void on_entry_gone(void *arg, const struct cidr *block)
+{
+	(void)arg;
+	note("no entry /%u%.0u\n", block->prefix_bits, 0);
+}
+
+static void on_task(void *arg, const char *queue)
+{
+	(void)arg;
+	note(!strcmp(queue, "event") ? "event\n" : "another task%.0u%.0u\n", 0, 0);
+}
+
+static void on_state(void *arg, int err, const char *why)
+{
+	struct host *h = arg;
+
+	h->state_err = err;
+	h->states++;
+	snprintf(h->why, sizeof(h->why), "%s", why);
+}
+
+static const struct store_follower follower = {
+	on_account, on_key, on_keys_end, on_entry, on_entry_gone, on_task, on_state,
+};
+
+static void begin_to_follow(struct host *h)
+{
+	fixture_load(h->f);
+	h->said[0] = '\0';
+	assert_int_equal(store_follow(h->f->store, &follower, h), 0);
+}
+
+static int follow_setup(void **state)
+{
+	void *there;
+
+	if (fixture_setup(state) || fixture_setup(&there))
+		return -1;
+	host = calloc(1, sizeof(*host));
+	host->f = there;
+	fixture_open(*state);
+	fixture_open(host->f);
+	begin_to_follow(host);
+	return 0;
+}
+
+static int follow_teardown(void **state)
+{
+	void *there = host->f;
+
+	free(host);
+	return fixture_teardown(&there) | fixture_teardown(state);
+}
+
+/* Let the other host's loop turn until its store was heard of twice: all that was before is told then. */
+static void catch_up(void)
+{
+	unsigned wanted = host->states + 2;
+	uv_timer_t keep; /* the store alone does not keep a loop alive */
+
+	uv_timer_init(&host->f->loop, &keep);
+	uv_timer_start(&keep, (uv_timer_cb)(void (*)(void))abort, 20000, 0);
+	while (host->states < wanted && host->state_err != -ESTALE)
+		uv_run(&host->f->loop, UV_RUN_ONCE);
+	uv_close((uv_handle_t *)&keep, NULL);
+	uv_run(&host->f->loop, UV_RUN_NOWAIT);
+}
+
+static void every_change_is_told_in_its_order(void **state)
+{
+	struct store_key key = make_key(1, 7), fresh = make_key(2, 7);
+	struct store_entry entry = { .block.prefix_bits = 100, .list = STORE_ALLOW };
+	struct store_task task = make_task("event", "e");
+	struct store_account held = { .id = 7, .is_held = true };
+	struct fixture *f = *state;
+
+	add_account(f, 7);
+	keys_add(f, &key, 1);
+	account_set(f, &held);
+	key_rotate(f, 1, 50, &fresh);
+	keys_revoke(f, 7, 40);
+	entry_put(f, &entry);
+	tasks_add(f, &task, 1);
+	entry_remove(f, &entry.block);
+	catch_up();
+	assert_string_equal(host->said, "account 7 0\n"
+					"key 1 0\n"
+					"account 7 1\n"
+					"key 1 50\n"
+					"key 2 0\n"
+					"keys of 7 end at 40 if made before 1001\n"
+					"entry /100 list 1\n"
+					"event\n"
+					"no entry /100\n");
+	assert_int_equal(host->state_err, 0);
+}
+
+static unsigned said_at_done;
+
+static void on_own_done(void *arg, int err)
+{
+	fixture_done(arg, err);
+	said_at_done = (unsigned)strlen(host->said);
+}
+
+static void a_hosts_own_change_is_told_before_its_callback(void **state)
+{
+	struct store_account account = { .id = 9 };
+
+	(void)state;
+	said_at_done = 0;
+	store_account_add(host->f->store, &account, on_own_done, host->f);
+	while (!said_at_done)
+		uv_run(&host->f->loop, UV_RUN_ONCE);
+	assert_int_equal(said_at_done, strlen("account 9 0\n"));
+	assert_int_equal(host->f->err, 0);
+}
+
+static void a_key_is_never_older_than_the_end_of_all(void **state)
+{
+	struct store_key old = make_key(1, 7), fresh = make_key(2, 7);
+	struct fixture *f = *state;
+
+	add_account(f, 7);
+	old.created_ms = 5000;
+	keys_add(f, &old, 1);
+	keys_revoke(f, 7, 5500);
+	fresh.created_ms = 4000; /* of a host whose clock is behind */
+	keys_add(f, &fresh, 1);
+	fixture_load(f);
+	assert_int_equal(f->keys[1].created_ms, 5001);
+	assert_int_equal(f->keys[1].revoked_ms, 0);
+}
+
+static void a_gap_is_noticed(void **state)
+{
+	static const struct {
+		const char *command;
+		bool is_quiet; /* noticed although nothing comes after it */
+	} gaps[] = {
+		{ "XTRIM tollgate:changes MAXLEN 0", true },
+		{ "DEL tollgate:changes", true },
+		{ "INCR tollgate:n", false },  /* as if an entry was trimmed before it was read */
+		{ "SET tollgate:n 1", false }, /* as if a backup was brought back */
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(gaps) / sizeof(gaps[0]); i++) {
+		print_message("%s\n", gaps[i].command);
+		redis_server_do(&fixture_redis, gaps[i].command);
+		if (!gaps[i].is_quiet)
+			add_account(f, 50 + i);
+		while (host->state_err != -ESTALE)
+			catch_up();
+		assert_true(host->why[0]);
+		host->state_err = 0;
+		begin_to_follow(host);
+		add_account(f, 100 + i);
+		catch_up();
+		assert_int_equal(host->state_err, 0);
+		assert_non_null(strstr(host->said, "account 10"));
+	}
+}
+
+static void a_store_that_is_gone_is_no_gap_to_be_passed(void **state)
+{
+	(void)state;
+	redis_server_do(&fixture_redis, "FLUSHALL");
+	while (host->state_err != -ESTALE)
+		catch_up();
+	assert_int_equal(fixture_try_open(host->f), -EHOSTDOWN);
+}
+
+static void a_cut_is_survived_without_a_gap(void **state)
+{
+	struct fixture *f = *state;
+
+	redis_server_do(&fixture_redis, "CLIENT KILL TYPE normal SKIPME yes");
+	while (account_add(f, &(struct store_account){ .id = 7 }) == -EHOSTDOWN)
+		continue; /* our own connection was cut too */
+	assert_int_equal(f->err, 0);
+	host->state_err = 0;
+	catch_up();
+	while (host->state_err)
+		catch_up();
+	assert_string_equal(host->said, "account 7 0\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(every_change_is_told_in_its_order),
+		TEST(a_hosts_own_change_is_told_before_its_callback),
+		TEST(a_key_is_never_older_than_the_end_of_all),
+		TEST(a_gap_is_noticed),
+		TEST(a_store_that_is_gone_is_no_gap_to_be_passed),
+		TEST(a_cut_is_survived_without_a_gap),
+	};
+	int failed;
+
+	signal(SIGPIPE, SIG_IGN); /* as the agent does: a cut connection is an error, not the end */
+	redis_server_start(&fixture_redis, NULL);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	redis_server_stop(&fixture_redis);
+	return failed;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * follow: other hosts' changes, as the store tells them, into the mirror and the lists; and what
+ * becomes of requests while it cannot tell.
+ *
+ * Where many hosts share a store, nothing else changes the mirror once it is loaded: what this host
+ * changes comes back here too, in its place among the others' changes.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/agent_private.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+/* An account or key that does not fit leaves holes in what is known: unknown is not unknown to the store. */
+static void note_overflow(struct agent *agent, int err)
+{
+	if (!agent->is_overfull)
+		log_error("a change cannot be taken over from the store: %s",
+			  err == -ENOSPC ? "max_accounts is too small" : strerror(-err));
+	agent->is_overfull = true;
+	__atomic_store_n(&agent->gate.is_current, false, __ATOMIC_RELAXED);
+}
+
+static void on_account(void *arg, const struct store_account *account)
+{
+	struct agent *agent = arg;
+	int err = mirror_put_account(agent->mirror, account, clock_wall_ms(), clock_mono_ns());
+
+	if (err)
+		note_overflow(agent, err);
+}
+
+static void on_key(void *arg, const struct store_key *key)
+{
+	struct agent *agent = arg;
+	int err = mirror_put_key(agent->mirror, key);
+
+	if (err)
+		note_overflow(agent, err);
+}
+
+static void on_keys_end(void *arg, uint64_t account, uint64_t before_ms, uint64_t at_ms)
+{
+	struct agent *agent = arg;
+
+	mirror_end_keys_before(agent->mirror, account, before_ms, at_ms);
+}
+
+static void on_entry(void *arg, const struct store_entry *entry)
+{
+	listing_enter(arg, entry);
+}
+
+static void on_entry_gone(void *arg, const struct cidr *block)
+{
+	listing_leave(arg, block);
+}
+
+static void on_task(void *arg, const char *queue)
+{
+	struct agent *agent = arg;
+
+	billing_task_added(agent->billing, queue);
+}
+
+/* How long the store has not been heard of. */
+static uint64_t away_ms(const struct agent *agent)
+{
+	return agent->is_away ? (clock_mono_ns() - agent->heard_ns) / NS_PER_MS : 0;
+}
+
+void follow_failed(struct agent *agent, const char *why)
+{
+	char degraded[sizeof(agent->degraded)];
+
+	snprintf(degraded, sizeof(degraded), "the store is away: %.200s", why);
+	if (!agent->is_away)
+		log_error("%s; known keys go on, unknown ones get 503", degraded);
+	else if (strcmp(degraded, agent->degraded))
+		log_warn("%s", degraded);
+	agent->is_away = true;
+	strcpy(agent->degraded, degraded);
+	__atomic_store_n(&agent->gate.is_current, false, __ATOMIC_RELAXED);
+}
+
+static void come_back(struct agent *agent)
+{
+	if (agent->is_away)
+		log_info("the store is back after %" PRIu64 " ms", away_ms(agent));
+	agent->heard_ns = clock_mono_ns();
+	agent->is_away = agent->is_too_stale = false;
+	agent->degraded[0] = '\0';
+	if (agent->gate.is_refusing) {
+		agent->not_ready[0] = '\0';
+		__atomic_store_n(&agent->gate.is_refusing, false, __ATOMIC_RELAXED);
+		answering_start(agent);
+	}
+	if (!agent->is_overfull)
+		__atomic_store_n(&agent->gate.is_current, true, __ATOMIC_RELAXED);
+}
+
+static void on_state(void *arg, int err, const char *why)
+{
+	struct agent *agent = arg;
+
+	if (agent->phase != AGENT_RUNNING)
+		return;
+	if (!err) {
+		come_back(agent);
+		return;
+	}
+	follow_failed(agent, why);
+	if (err == -ESTALE) {
+		log_warn("loading the store anew");
+		agent->reloads++;
+		load_again(agent);
+	}
+}
+
+void follow_pass_time(struct agent *agent)
+{
+	const struct config *config = agent->rules->config;
+
+	if (!agent->is_away || away_ms(agent) < config->max_stale_ms || agent->is_too_stale)
+		return;
+	agent->is_too_stale = true;
+	log_error("the store has been away for longer than max_stale%s",
+		  config->refuse_when_stale ? ": known keys get 503 too" : "; known keys go on");
+	if (!config->refuse_when_stale)
+		return;
+	snprintf(agent->not_ready, sizeof(agent->not_ready),
+		 "the store has been away for longer than max_stale");
+	__atomic_store_n(&agent->gate.is_refusing, true, __ATOMIC_RELAXED);
+	answering_stop(agent);
+}
+
+void follow_start(struct agent *agent)
+{
+	static const struct store_follower follower = {
+		.on_account = on_account,
+		.on_key = on_key,
+		.on_keys_end = on_keys_end,
+		.on_entry = on_entry,
+		.on_entry_gone = on_entry_gone,
+		.on_task = on_task,
+		.on_state = on_state,
+	};
+	int err;
+
+	if (!store_is_followed(agent->store))
+		return;
+	agent->is_overfull = false;
+	come_back(agent);
+	err = store_follow(agent->store, &follower, agent);
+	if (err)
+		agent_fail(agent, "the store's changes cannot be followed: %s", strerror(-err));
+}

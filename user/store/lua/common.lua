@@ -1,0 +1,71 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+-- common: what every script begins with. Each file of this folder is loaded with this one before it,
+-- and ends with `return run()`: ARGV[1] names the function, the rest are its arguments.
+--
+-- Redis takes nothing back of a script that fails half-way: functions check all before they write.
+
+local P = 'tollgate:'
+local CHANGES_MAX = 200000 -- entries of the stream that are kept, about
+local F = {}
+
+local function fail(word, why)
+  return redis.error_reply(word .. ' ' .. (why or ''))
+end
+
+-- Tell every host of a change. Its number follows the last one without a gap.
+local function change(kind, id, value)
+  local n = redis.call('INCR', P .. 'n')
+  redis.call('XADD', P .. 'changes', 'MAXLEN', '~', CHANGES_MAX, '*', 'n', n, 'k', kind, 'i', id, 'v', value or '')
+  return n
+end
+
+-- The values of a record's line.
+local function split(line)
+  local values = {}
+  for value in (line .. '\t'):gmatch('(.-)\t') do
+    values[#values + 1] = value
+  end
+  return values
+end
+
+local function join(values)
+  return table.concat(values, '\t')
+end
+
+local function pad(number)
+  return string.format('%016.0f', number)
+end
+
+-- A task's line ends with its seq, which is given here; its state stands before. Both are kept by two
+-- orders for each state, by seq and by creation.
+local TASK_CREATED, TASK_STATE = 3, 7
+
+local function task_keys(queue, state)
+  local key = P .. 'tasks:' .. queue .. ':' .. state
+  return key, key .. ':created'
+end
+
+local function add_task(queue, id, line, body)
+  local values = split(line)
+  local seq = redis.call('HINCRBY', P .. 'meta', 'task_seq', 1)
+  local by_seq, by_created = task_keys(queue, values[TASK_STATE])
+  values[#values] = tostring(seq)
+  redis.call('SADD', P .. 'queues', queue)
+  redis.call('HSET', P .. 'tasks:' .. queue, id, join(values))
+  redis.call('ZADD', by_seq, seq, id)
+  redis.call('ZADD', by_created, values[TASK_CREATED], id)
+  if body ~= '' then
+    redis.call('HSET', P .. 'bodies:' .. queue, id, body)
+  end
+  return change('task', id, queue)
+end
+
+local function run()
+  local name = table.remove(ARGV, 1)
+  if not F[name] then
+    return fail('EINVAL', 'no function ' .. name)
+  end
+  return F[name](ARGV)
+end
+
+-- ---- end of common.lua ----
