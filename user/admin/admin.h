@@ -57,7 +57,8 @@ struct admin_agent {
 	int (*reload)(void *arg, struct buf *messages, void (*done)(void *done_arg),
 		      void *done_arg);
 	/*
-	 * 0, and @done follows; -ENOSYS: Stripe is not configured, -EAGAIN: not ready, -ENOMEM.
+	 * 0, and @done follows; -ENOSYS: Stripe is not configured, -EREMOTE: another host's
+	 * work, -EAGAIN: not ready, -ENOMEM.
 	 */
 	int (*ask)(void *arg, enum admin_question question, uint64_t since_s, admin_answered done,
 		   void *done_arg);

@@ -21,6 +21,10 @@ static void ask(struct admin_request *r, enum admin_question question, uint64_t 
 
 	if (err == -ENOSYS)
 		admin_fail(r, 409, "Stripe is not configured");
+	else if (err == -EREMOTE)
+		admin_fail(r, 409,
+			   "another host works Stripe's events (`tollgate status` says "
+			   "which): ask it");
 	else if (err == -EAGAIN)
 		admin_fail(r, 503, "not ready yet");
 	else if (err)

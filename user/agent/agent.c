@@ -125,6 +125,7 @@ void agent_close(struct agent *agent)
 	agent->workers_started = agent->worker_count = 0;
 	admin_stop(agent->admin);
 	billing_stop(agent->billing);
+	fleet_leave(agent->fleet);
 	registry_free(agent->registry);
 	agent->registry = NULL;
 	store_free(agent->store);
@@ -160,6 +161,7 @@ static void free_all(struct agent *agent)
 	uv_run(&agent->loop, UV_RUN_DEFAULT);
 	admin_free(agent->admin);
 	billing_free(agent->billing);
+	fleet_free(agent->fleet);
 	mirror_free(agent->mirror);
 	penalty_free(agent->penalty);
 	events_free(agent->events);
@@ -225,6 +227,7 @@ static void on_tick(uv_timer_t *timer)
 		mirror_pass_time(agent->mirror, clock_wall_ms(), clock_mono_ns());
 		listing_pass_time(agent);
 		follow_pass_time(agent);
+		fleet_pass_time(agent->fleet);
 	}
 	flush_usage(agent);
 	/* It blocks while systemd does not read, so only if systemd asked for it. */
@@ -382,7 +385,8 @@ static int check_ports(struct agent *agent)
 static int open_billing(struct agent *agent)
 {
 	agent->billing = billing_new(agent);
-	return agent->billing ? 0 : -ENOMEM;
+	agent->fleet = fleet_new(agent);
+	return agent->billing && agent->fleet ? 0 : -ENOMEM;
 }
 
 static int open_workers(struct agent *agent)

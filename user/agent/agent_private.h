@@ -60,6 +60,7 @@ struct agent {
 	struct gate gate;
 	struct admin *admin;
 	struct billing *billing;
+	struct fleet *fleet;
 
 	struct worker **workers;
 	unsigned worker_count, workers_started, acks_awaited;
@@ -89,6 +90,17 @@ void load_again(struct agent *agent);
 void follow_start(struct agent *agent);			  /* after each load */
 void follow_failed(struct agent *agent, const char *why); /* a load after the first one */
 void follow_pass_time(struct agent *agent);		  /* once a second */
+
+/* fleet.c: the hosts that share the store. */
+struct metrics;
+struct fleet *fleet_new(struct agent *agent); /* NULL when memory is short */
+void fleet_free(struct fleet *fleet);	      /* accepts NULL */
+void fleet_pass_time(struct fleet *fleet);    /* once a second */
+void fleet_leave(struct fleet *fleet);	      /* before the store is freed */
+unsigned
+fleet_alive(const struct fleet *fleet); /* hosts heard of lately, this one too: 1 or more */
+json_t *fleet_json(const struct fleet *fleet);
+void fleet_metrics(const struct fleet *fleet, struct metrics *m);
 
 /* listing.c: the operators' lists. See admin.h for the first; `lists` are complete for the others. */
 int listing_change(void *agent, const struct admin_list_change *change, char *ret_why,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/agent_private.h"
 #include "base/log.h"
@@ -90,14 +91,9 @@ static void on_event_stored(void *arg, const struct store_task *event)
 {
 	struct billing *billing = arg;
 
-	inbox_take(billing->inbox, event, false);
-}
-
-static void on_missed_event_stored(void *arg, const struct store_task *event)
-{
-	struct billing *billing = arg;
-
-	inbox_take(billing->inbox, event, true);
+	/* Where hosts share the store, whoever holds the lease hears of it by billing_task_added(). */
+	if (!store_is_followed(billing->context.store))
+		inbox_take(billing->inbox, event);
 }
 
 static void on_changed(void *arg, const struct store_account *before,
@@ -130,8 +126,24 @@ static void on_catalog(void *arg)
 
 void billing_task_added(struct billing *billing, const char *queue)
 {
-	(void)billing;
-	(void)queue;
+	if (billing->is_started && !strcmp(queue, WEBHOOK_QUEUE))
+		inbox_look(billing->inbox);
+}
+
+void billing_hold(struct billing *billing, uint64_t until_ns)
+{
+	struct stripe_context *context = &billing->context;
+	bool was_held = stripe_is_holder(context);
+
+	if (!billing->is_started)
+		return;
+	context->held_until_ns = until_ns;
+	if (was_held || !stripe_is_holder(context))
+		return;
+	/* What is known from an earlier time may have been done by another host since. */
+	inbox_start(billing->inbox);
+	reconcile_start(billing->reconcile);
+	report_hold(billing->report);
 }
 
 /* ---- life ---- */
@@ -181,7 +193,7 @@ static int make_parts(struct billing *billing)
 		return -ENOMEM;
 	billing->inbox = inbox_new(context, &listeners);
 	billing->webhook = webhook_new(context, on_event_stored, billing);
-	billing->reconcile = reconcile_new(context, on_missed_event_stored, billing);
+	billing->reconcile = reconcile_new(context, on_event_stored, billing);
 	billing->report = report_new(context);
 	billing->drift = drift_new(context, billing->report);
 	billing->notices =
@@ -216,8 +228,6 @@ int billing_start(struct billing *billing)
 	if (err)
 		return err;
 	billing->is_started = true;
-	inbox_start(billing->inbox);
-	reconcile_start(billing->reconcile);
 	report_start(billing->report);
 	notices_start(billing->notices);
 	portal_refresh(billing->portal);
@@ -289,6 +299,8 @@ int billing_ask(struct billing *billing, enum admin_question question, uint64_t 
 		return -ENOSYS;
 	if (!billing->is_started)
 		return -EAGAIN;
+	if (question == ADMIN_SYNC && !stripe_is_holder(&billing->context))
+		return -EREMOTE;
 	if (question == ADMIN_DRIFT)
 		return drift_run(billing->drift, since_s, done, arg);
 	q = malloc(sizeof(*q));

@@ -45,6 +45,12 @@ int billing_metrics(const struct billing *billing, struct buf *out);
 void billing_stop(struct billing *billing);
 void billing_free(struct billing *billing);
 
+/*
+ * This host works Stripe's events, reports and notices until @until_ns (CLOCK_MONOTONIC), and longer if
+ * it is told again before. Until the first time it only takes events in.
+ */
+void billing_hold(struct billing *billing, uint64_t until_ns);
+
 /* A task was added to @queue by any host. */
 void billing_task_added(struct billing *billing, const char *queue);
 

@@ -222,6 +222,7 @@ static void on_loaded(void *arg, int err)
 	log_loaded(agent);
 	agent_loaded(agent);
 	follow_start(agent);
+	fleet_pass_time(agent->fleet);
 }
 
 static const char *const origins[] = {

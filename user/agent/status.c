@@ -102,7 +102,7 @@ json_t *status_json(void *arg)
 	for (unsigned i = 0; i < TOLLGATE_VERDICT_COUNT; i++)
 		json_object_set_new(verdicts, verdict_labels[i],
 				    json_integer((json_int_t)sum.verdicts[i]));
-	return json_pack("{s:s, s:b, s:s, s:i, s:I, s:i, s:i, s:I, s:I, s:s, s:o, s:o, s:o*}",
+	return json_pack("{s:s, s:b, s:s, s:i, s:I, s:i, s:i, s:I, s:I, s:s, s:o, s:o, s:o, s:o*}",
 			 "version", TOLLGATE_VERSION, "ready", is_ready, "why",
 			 agent->not_ready[0] ? agent->not_ready : agent->degraded, "pid",
 			 (int)getpid(), "uptime_seconds",
@@ -111,8 +111,8 @@ json_t *status_json(void *arg)
 			 (int)connections(agent), "accounts",
 			 (json_int_t)(agent->mirror ? mirror_accounts(agent->mirror) : 0), "keys",
 			 (json_int_t)(agent->mirror ? mirror_keys(agent->mirror) : 0), "store", url,
-			 "requests", verdicts, "fastpath", status_fastpath(agent), "stripe",
-			 billing_status(agent->billing));
+			 "requests", verdicts, "fastpath", status_fastpath(agent), "hosts",
+			 fleet_json(agent->fleet), "stripe", billing_status(agent->billing));
 }
 
 /* What XDP counts that is a verdict. */
@@ -182,6 +182,8 @@ static void write_state(struct metrics *m, const struct agent *agent)
 	metrics_family(m, "tollgate_usage_write_failing", "gauge",
 		       "1 if the store refuses usage; it is kept.");
 	metrics_value(m, agent->was_usage_error);
+	if (agent->store)
+		fleet_metrics(agent->fleet, m);
 	metrics_family(m, "tollgate_store_away", "gauge",
 		       "1 while the store cannot be asked: unknown keys get 503.");
 	metrics_value(m, agent->is_away);

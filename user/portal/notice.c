@@ -265,6 +265,8 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct notices *n = timer->data;
 
+	if (!stripe_is_holder(n->context))
+		return;
 	if (is_anything_wanted(n))
 		look_around(n);
 	notice_send(n);

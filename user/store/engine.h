@@ -109,6 +109,10 @@ struct store_engine_ops {
 	 */
 	int (*follow)(struct store_engine *engine, struct store_change **ret_changes,
 		      size_t *ret_count);
+	/* store_beat() and store_leave(); NULL for an engine of one host. The hosts are malloc'd. */
+	int (*beat)(struct store_engine *engine, const struct store_host *self, bool wants_lease,
+		    uint64_t lease_ms, struct store_fleet *ret_fleet);
+	int (*leave)(struct store_engine *engine, uint64_t host);
 	const char *(*follow_error)(const struct store_engine *engine);
 	uint64_t (*place)(const struct store_engine *engine);
 };

@@ -133,7 +133,8 @@ static int new_engine(const struct store_engine_ops *ops, const char *location, 
 	.tasks_set = redis_tasks_set, .tasks_prune = redis_tasks_prune,                           \
 	.queues_count = redis_queues_count, .entry_put = redis_entry_put,                         \
 	.entry_remove = redis_entry_remove, .entries_prune = redis_entries_prune,                 \
-	.follow = redis_follow, .follow_error = redis_follow_error, .place = redis_place
+	.follow = redis_follow, .follow_error = redis_follow_error, .place = redis_place,         \
+	.beat = redis_beat, .leave = redis_leave
 
 static int check(const struct store_engine_ops *ops, const char *location, char *ret_why,
 		 size_t why_size)

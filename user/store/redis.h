@@ -46,7 +46,14 @@ int redis_address_parse(const char *scheme, const char *location, struct redis_a
 void redis_address_done(struct redis_address *address);
 
 /* The scripts: each is lua/common.lua and the file of its name. */
-enum redis_script { REDIS_RECORDS, REDIS_TASKS, REDIS_USAGE, REDIS_SHARE, REDIS_SCRIPT_COUNT };
+enum redis_script {
+	REDIS_RECORDS,
+	REDIS_TASKS,
+	REDIS_USAGE,
+	REDIS_FLEET,
+	REDIS_SHARE,
+	REDIS_SCRIPT_COUNT
+};
 
 /* A command on its way: words of any bytes. A failure sticks, and redis_call() returns it. */
 struct redis_args {
@@ -155,6 +162,7 @@ struct redis {
 	char follower_error[STORE_ERROR_MAX];
 	uint8_t id[STORE_ID_BYTES]; /* after open */
 	bool is_open;
+	char fence[24]; /* of the lease that we hold; "" or "0": none */
 	/* The last entry of the stream that was read, or where the snapshot began. */
 	char seen_id[REDIS_PLACE_SIZE];
 	uint64_t seen_n;
@@ -216,6 +224,11 @@ int redis_usage_open(struct store_engine *engine, uint64_t account, uint64_t end
 int redis_usage_close(struct store_engine *engine, const struct store_usage *rows, size_t row_count,
 		      const struct store_task *tasks, size_t task_count);
 int redis_usage_prune(struct store_engine *engine, uint64_t before_s);
+
+/* In redis_fleet.c. */
+int redis_beat(struct store_engine *engine, const struct store_host *self, bool wants_lease,
+	       uint64_t lease_ms, struct store_fleet *ret_fleet);
+int redis_leave(struct store_engine *engine, uint64_t host);
 
 /* In redis_tasks.c. */
 int redis_tasks_add(struct store_engine *engine, const struct store_task *tasks, size_t count,

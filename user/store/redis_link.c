@@ -22,9 +22,8 @@
 #define BACKOFF_MAX_NS (2 * NS_PER_SECOND)
 
 static const char *const sources[REDIS_SCRIPT_COUNT] = {
-	[REDIS_RECORDS] = redis_lua_records,
-	[REDIS_TASKS] = redis_lua_tasks,
-	[REDIS_USAGE] = redis_lua_usage,
+	[REDIS_RECORDS] = redis_lua_records, [REDIS_TASKS] = redis_lua_tasks,
+	[REDIS_USAGE] = redis_lua_usage,     [REDIS_FLEET] = redis_lua_fleet,
 	[REDIS_SHARE] = redis_lua_share,
 };
 

@@ -172,6 +172,7 @@ int redis_tasks_set(struct store_engine *engine, const struct store_task *tasks,
 	if (!count)
 		return redis_check_open(r);
 	redis_function(&args, "tasks_set");
+	redis_arg(&args, r->fence);
 	for (size_t i = 0; i < count; i++) {
 		redis_arg(&args, tasks[i].queue);
 		redis_arg(&args, tasks[i].id);

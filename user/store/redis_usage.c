@@ -312,6 +312,7 @@ int redis_usage_close(struct store_engine *engine, const struct store_usage *row
 	struct redis_args args;
 
 	redis_function(&args, "usage_close");
+	redis_arg(&args, ((struct redis *)engine)->fence);
 	redis_arg_u64(&args, row_count);
 	for (size_t i = 0; i < row_count; i++) {
 		redis_arg_id(&args, rows[i].account);

@@ -342,6 +342,41 @@ typedef void (*store_queues_done)(void *arg, int err, const struct store_queue_c
 void store_queues_count(struct store *store, store_queues_done done, void *arg);
 
 /*
+ * The hosts that share the store. Each says every second that it is there; one of them holds the
+ * lease of what only one may do.
+ */
+struct store_host {
+	uint64_t id; /* of its slots' storage: their epoch */
+	char name[64], version[16];
+	uint64_t started_ms;
+	uint64_t seen_ms;  /* when it was heard of last, by the store's clock; in answers only */
+	uint64_t followed; /* number of the last change that it knows of */
+	uint64_t accounts, keys; /* in its mirror */
+	uint64_t lent_units;	 /* borrowed of shared limits, and not used yet */
+};
+
+struct store_fleet {
+	uint64_t now_ms;	  /* the store's clock */
+	uint64_t changes;	  /* number of the last change */
+	uint64_t holder;	  /* host that holds the lease; 0: nobody */
+	struct store_host *hosts; /* the callback's */
+	size_t host_count;
+};
+
+/*
+ * Say that @self is there. With @wants_lease it gets the lease for @lease_ms from now, by the store's
+ * clock, if no other host has it. From then on, until it is lost, store_tasks_set() and
+ * store_usage_close() are the holder's: -ESTALE for others, whatever they believe. An engine of one
+ * host gives the lease and no hosts.
+ */
+typedef void (*store_beat_done)(void *arg, int err, const struct store_fleet *fleet);
+void store_beat(struct store *store, const struct store_host *self, bool wants_lease,
+		uint64_t lease_ms, store_beat_done done, void *arg);
+
+/* @host goes; its lease is free at once. */
+void store_leave(struct store *store, uint64_t host, store_done done, void *arg);
+
+/*
  * Close usage. Each row names a window as store_usage_open() or store_usage_list() gave it: account,
  * window_start_s, window_seconds, `units` and `closed_units`. All of these units are closed from then
  * on, the window has one closing more, and @tasks are added, all in one transaction. Units that were

@@ -56,6 +56,7 @@ struct job {
 		store_tasks_added tasks_added;
 		store_tasks_done tasks_done;
 		store_queues_done queues_done;
+		store_beat_done beat_done;
 	};
 	void *arg;
 	struct store *store; /* store_load() only */
@@ -72,6 +73,7 @@ struct job {
 	char queue[STORE_QUEUE_MAX];
 	uint64_t id, number; /* as the call has them */
 	uint8_t bytes[STORE_HASH_BYTES];
+	struct store_fleet fleet; /* its hosts are `more` */
 	struct store_visitor visitor;
 	void *visitor_arg;
 	uint32_t day, month_day;

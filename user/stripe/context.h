@@ -14,6 +14,10 @@
 #include "stripe/settings.h"
 
 struct stripe_api;
+struct stripe_context;
+
+/* Whether this host is the one of all that share the store that works what the store has for Stripe. */
+bool stripe_is_holder(const struct stripe_context *context);
 
 /* What Stripe said that tollgate does not understand, or the configuration has no tier for. */
 struct stripe_oddities {
@@ -31,6 +35,7 @@ struct stripe_context {
 	const struct tiers *tiers;
 	const struct stripe_settings *settings;
 	struct stripe_oddities *oddities;
+	uint64_t held_until_ns; /* this host works events, reports and notices until then */
 
 	/*
 	 * An account has changed by what Stripe said; @before is NULL for a new one. May be NULL. Called

@@ -92,7 +92,7 @@ void inbox_finish(struct inbox *inbox, const char *event_id, enum store_task_sta
 {
 	struct store_task *task;
 
-	inbox->counters.pending--;
+	inbox->counters.pending -= inbox->counters.pending > 0;
 	inbox->counters.worked += state == STORE_TASK_DONE;
 	inbox->counters.failed += state == STORE_TASK_FAILED;
 	if (inbox->finished_count == inbox->finished_size) {
@@ -207,6 +207,8 @@ static void on_pause_over(uv_timer_t *timer)
 	struct inbox *inbox = timer->data;
 
 	inbox->is_paused = false;
+	if (inbox->reads_again && !inbox->is_reading)
+		inbox_look(inbox);
 	pump(inbox);
 }
 
@@ -317,7 +319,7 @@ static void pump(struct inbox *inbox)
 		return;
 	inbox->is_pumping = true;
 	while (inbox->first && inbox->fetching < MAX_FETCHING && !inbox->is_paused &&
-	       !inbox->is_stopped) {
+	       !inbox->is_stopped && stripe_is_holder(inbox->context)) {
 		struct object *object = inbox->first;
 
 		inbox->first = object->next_in_queue;
@@ -331,7 +333,7 @@ static void pump(struct inbox *inbox)
 
 /* ---- events in ---- */
 
-void inbox_take(struct inbox *inbox, const struct store_task *task, bool is_missed)
+void inbox_take(struct inbox *inbox, const struct store_task *task)
 {
 	struct event event;
 	const char *why;
@@ -341,7 +343,7 @@ void inbox_take(struct inbox *inbox, const struct store_task *task, bool is_miss
 		inbox_finish(inbox, task->id, STORE_TASK_FAILED, why);
 		return;
 	}
-	if (is_missed) {
+	if (!strcmp(task->note, INBOX_MISSED)) {
 		json_decref(event.snapshot);
 		event.snapshot = NULL;
 	}
@@ -351,30 +353,72 @@ void inbox_take(struct inbox *inbox, const struct store_task *task, bool is_miss
 
 static void on_page(void *arg, int err, const struct store_task *tasks, size_t count);
 
-static void read_page(struct inbox *inbox, uint64_t after_seq)
+static void read_page(struct inbox *inbox)
 {
+	inbox->is_reading = true;
+	inbox->reads_again = false;
 	store_tasks_list(inbox->context->store, WEBHOOK_QUEUE, STORE_TASK_PENDING, UINT64_MAX,
-			 after_seq, PAGE, on_page, inbox);
+			 inbox->seen_seq, PAGE, on_page, inbox);
 }
 
 static void on_page(void *arg, int err, const struct store_task *tasks, size_t count)
 {
 	struct inbox *inbox = arg;
 
+	inbox->is_reading = false;
 	if (err)
 		log_error("events that wait cannot be read: %s",
 			  store_error(inbox->context->store));
-	if (err || inbox->is_stopped)
+	if (inbox->is_stopped || !stripe_is_holder(inbox->context))
 		return;
-	for (size_t i = 0; i < count; i++)
-		inbox_take(inbox, &tasks[i], false);
-	if (count == PAGE)
-		read_page(inbox, tasks[count - 1].seq);
+	if (err) {
+		/* The next pause that ends reads on. */
+		inbox->reads_again = true;
+		pause_after_setback(inbox);
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (tasks[i].seq <= inbox->seen_seq)
+			continue; /* listed before all was forgotten */
+		inbox->seen_seq = tasks[i].seq;
+		inbox_take(inbox, &tasks[i]);
+	}
+	if (count == PAGE || inbox->reads_again)
+		read_page(inbox);
+}
+
+void inbox_look(struct inbox *inbox)
+{
+	if (inbox->is_reading)
+		inbox->reads_again = true;
+	else if (!inbox->is_stopped && stripe_is_holder(inbox->context))
+		read_page(inbox);
+}
+
+/* What waits here; an object that is being fetched is left to its end, which is fenced off. */
+static void forget(struct inbox *inbox)
+{
+	while (inbox->first) {
+		struct object *object = inbox->first;
+
+		inbox->first = object->next_in_queue;
+		object_free(object);
+	}
+	inbox->last = &inbox->first;
+	for (size_t i = 0; i < BUCKETS; i++) {
+		for (struct object *o = inbox->buckets[i]; o; o = o->next_in_bucket) {
+			list_done(&o->waiting);
+			o->is_dirty = false;
+		}
+	}
+	inbox->counters.pending = 0;
+	inbox->seen_seq = 0;
 }
 
 void inbox_start(struct inbox *inbox)
 {
-	read_page(inbox, 0);
+	forget(inbox);
+	inbox_look(inbox);
 }
 
 struct inbox *inbox_new(const struct stripe_context *context,

@@ -40,14 +40,23 @@ struct inbox_listeners {
 struct inbox *inbox_new(const struct stripe_context *context,
 			const struct inbox_listeners *listeners);
 
-/* Take up the events that are pending in the store. Once, when the registry is there. */
+/*
+ * Take up the events that are pending in the store, when the registry is there; and again when this host
+ * gets the lease anew: what was waiting here is forgotten first.
+ */
 void inbox_start(struct inbox *inbox);
 
 /*
- * Work one event that has just been stored. @is_missed: it is older than a look at all subscriptions, so
- * that its own copy of one says nothing new.
+ * The note of an event's task that is older than a look at all subscriptions: its own copy of one says
+ * nothing new.
  */
-void inbox_take(struct inbox *inbox, const struct store_task *event, bool is_missed);
+#define INBOX_MISSED "missed"
+
+/* Work one event that has just been stored. */
+void inbox_take(struct inbox *inbox, const struct store_task *event);
+
+/* Events were stored, by whichever host: take up those that are new, if they are this host's to work. */
+void inbox_look(struct inbox *inbox);
 
 /* Fetch and apply the subscription @id soon. */
 void inbox_mark(struct inbox *inbox, const char *id);

@@ -38,6 +38,8 @@ struct inbox {
 	unsigned setbacks; /* in a row: how long to pause */
 	uv_timer_t pause;
 	bool is_paused, is_stopped, is_pumping;
+	bool is_reading, reads_again;	       /* the store's list; there is more by now */
+	uint64_t seen_seq;		       /* of the last event that was taken from it */
 	struct store_task *finished, *writing; /* owned: tasks to be set, and those being set */
 	size_t finished_count, finished_size, writing_count;
 };

@@ -18,6 +18,7 @@
 #include "stripe/api.h"
 #include "stripe/apply.h"
 #include "stripe/event.h"
+#include "stripe/inbox.h"
 #include "stripe/webhook.h"
 
 #define SOON_MS	    3000
@@ -154,6 +155,7 @@ static int task_of_event(const json_t *object, struct store_task *task)
 	}
 	snprintf(task->id, sizeof(task->id), "%s", event.id);
 	snprintf(task->object, sizeof(task->object), "%s", event.object_id);
+	snprintf(task->note, sizeof(task->note), INBOX_MISSED);
 	task->body = body;
 	event_done(&event);
 	return 0;
@@ -326,6 +328,12 @@ static void begin(struct reconcile *r)
 {
 	if (r->is_running || r->is_stopped || !r->is_started)
 		return;
+	if (!stripe_is_holder(r->context)) {
+		/* Another host does it; this one begins anew when it gets the lease. */
+		r->is_started = false;
+		uv_timer_stop(&r->timer);
+		return;
+	}
 	r->is_running = true;
 	uv_timer_stop(&r->timer);
 	r->report = (struct reconcile_report){ .repairs = json_array() };

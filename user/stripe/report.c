@@ -216,10 +216,15 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct report *report = timer->data;
 
-	if (has_meter(report->context->tiers))
-		fetch_meters(report, report->has_meters ? METERS_EVERY_MS : METERS_AGAIN_MS / 6);
 	if (report->ticks % WINDOW_TICKS == 0)
 		report_configure(report);
+	if (!stripe_is_holder(report->context) || !report->is_tallied) {
+		report->is_tallied = report->is_tallied && stripe_is_holder(report->context);
+		report->ticks++;
+		return;
+	}
+	if (has_meter(report->context->tiers))
+		fetch_meters(report, report->has_meters ? METERS_EVERY_MS : METERS_AGAIN_MS / 6);
 	if (report->ticks % PRUNE_TICKS == PRUNE_TICKS - 1)
 		prune(report);
 	if (report->ticks++ % CLOSE_TICKS == 0 || report->early)
@@ -242,6 +247,8 @@ struct report *report_new(const struct stripe_context *context)
 
 void report_start_ticking(struct report *report)
 {
+	report->is_tallied = true;
+	report->ticks = 0;
 	if (!report->is_stopped)
 		uv_timer_start(&report->timer, on_tick, 0, TICK_MS);
 }
@@ -250,6 +257,23 @@ void report_start(struct report *report)
 {
 	report->is_started = true;
 	report_configure(report);
+	uv_timer_start(&report->timer, on_tick, TICK_MS, TICK_MS);
+}
+
+static void forget_early(struct report *report)
+{
+	while (report->early) {
+		struct early_close *next = report->early->next;
+
+		free(report->early);
+		report->early = next;
+	}
+}
+
+void report_hold(struct report *report)
+{
+	report->is_tallied = false;
+	forget_early(report);
 	report_load_early(report); /* then report_tally(), and then it ticks */
 }
 
@@ -270,12 +294,7 @@ void report_free(struct report *report)
 {
 	if (!report)
 		return;
-	while (report->early) {
-		struct early_close *next = report->early->next;
-
-		free(report->early);
-		report->early = next;
-	}
+	forget_early(report);
 	free(report->current);
 	for (size_t i = 0; i < report->task_count; i++)
 		free(report->tasks[i].body);

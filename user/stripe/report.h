@@ -33,8 +33,11 @@ struct report_counters {
 /* NULL when memory is short. @context is borrowed. */
 struct report *report_new(const struct stripe_context *context);
 
-/* Begin; tasks of before go on. Once, when the registry is there. */
+/* Begin, when the registry is there: windows get their length. What one host does waits for report_hold(). */
 void report_start(struct report *report);
+
+/* This host got the lease: what is in the store goes on here. */
+void report_hold(struct report *report);
 
 /* Settings or tiers are others now: windows get their length. */
 void report_configure(struct report *report);

@@ -42,6 +42,7 @@ struct report {
 	struct report_counters counters;
 	uv_timer_t timer;
 	bool is_started, is_stopped;
+	bool is_tallied; /* since this host got the lease: what was there from before is known */
 	uint64_t ticks;
 	int64_t skew_s; /* Stripe's clock minus ours, by its last answer */
 

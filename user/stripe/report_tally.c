@@ -82,6 +82,10 @@ static void list_page(struct report *report, enum store_task_state state, uint64
 
 void report_tally(struct report *report)
 {
+	struct report_counters *counters = &report->counters;
+
+	counters->pending = counters->pending_units = 0;
+	counters->failed = counters->failed_units = 0;
 	list_page(report, STORE_TASK_PENDING, 0);
 }
 

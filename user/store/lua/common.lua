@@ -60,6 +60,14 @@ local function add_task(queue, id, line, body)
   return change('task', id, queue)
 end
 
+-- What to answer a host that does what the holder of the billing lease does, and has lost it; or nil.
+local function fenced_off(fence)
+  local current = redis.call('HGET', P .. 'lease:billing', 'fence')
+  if current and current ~= fence then
+    return fail('ESTALE', 'another host has the lease')
+  end
+end
+
 local function run()
   local name = table.remove(ARGV, 1)
   if not F[name] then

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: BSD-2-Clause
 -- records: the store itself, accounts, keys and lists.
 
-local SUBSCRIPTION = 15 -- place of the subscription in an account's line
+local AS_OF, SUBSCRIPTION = 9, 15 -- places in an account's line
 local KEY_ACCOUNT, KEY_HASH, KEY_CREATED, KEY_REVOKED, KEY_SEQ = 1, 2, 3, 4, 5
 
 -- open(pepper check, id for a new store or '', schema) -> {id, is new}
@@ -68,7 +68,8 @@ function F.account_add(a)
 end
 
 -- account_set(id, line as it was or '', line) -> n
--- What differs between the two lines is set; what another host has changed meanwhile stays.
+-- What differs between the two lines is set; what another host has changed meanwhile stays. What Stripe
+-- said is not set where later words of its are known.
 function F.account_set(a)
   local id, before, line = a[1], a[2], a[3]
   local stored = redis.call('HGET', P .. 'accounts', id)
@@ -77,6 +78,9 @@ function F.account_set(a)
   end
   local was, now, old = split(stored), split(line), before ~= '' and split(before)
   if old then
+    if now[AS_OF] ~= old[AS_OF] and tonumber(now[AS_OF]) < tonumber(was[AS_OF]) then
+      return fail('ESTALE', 'Stripe has said something later')
+    end
     for i = 1, #now do
       if now[i] == old[i] then
         now[i] = was[i]

@@ -55,9 +55,13 @@ function F.tasks_list(a)
   return rows
 end
 
--- tasks_set(queue, id, due, tried, attempts, state, note, ...) -> 0
+-- tasks_set(fence, queue, id, due, tried, attempts, state, note, ...) -> 0
 function F.tasks_set(a)
-  for i = 1, #a, 7 do
+  local refused = fenced_off(a[1])
+  if refused then
+    return refused
+  end
+  for i = 2, #a, 7 do
     local queue, id, state = a[i], a[i + 1], a[i + 5]
     local line = redis.call('HGET', P .. 'tasks:' .. queue, id)
     if line then

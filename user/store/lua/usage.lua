@@ -151,13 +151,17 @@ local function check_close(values, units, closed)
   end
 end
 
--- usage_close(rows, [account, start, seconds, units, closed] a row, [queue, id, line, body] a task) -> n
+-- usage_close(fence, rows, [account, start, seconds, units, closed] a row, [queue, id, line, body] a task) -> n
 function F.usage_close(a)
-  local count, at, seen, n = tonumber(a[1]), 2, {}, 0
+  local count, at, seen, n = tonumber(a[2]), 3, {}, 0
+  local refused = fenced_off(a[1])
+  if refused then
+    return refused
+  end
   for _ = 1, count do
     local key, account = window_key(a[at + 1], a[at + 2]), a[at]
     local line = redis.call('HGET', key, account)
-    local refused = seen[key .. account] and fail('EAGAIN', 'a window comes twice')
+    refused = seen[key .. account] and fail('EAGAIN', 'a window comes twice')
       or check_close(line and split(line), tonumber(a[at + 3]), tonumber(a[at + 4]))
     if refused then
       return refused
@@ -171,7 +175,7 @@ function F.usage_close(a)
     end
     seen[a[i] .. ' ' .. a[i + 1]] = true
   end
-  for i = 2, at - 1, 5 do
+  for i = 3, at - 1, 5 do
     local key, values = window_key(a[i + 1], a[i + 2]), nil
     values = split(redis.call('HGET', key, a[i]))
     values[3], values[4] = a[i + 3], number(tonumber(values[4]) + 1)

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* context: what the parts of stripe/ share. */
+#include "stripe/context.h"
+
+#include "base/clock.h"
+
+bool stripe_is_holder(const struct stripe_context *context)
+{
+	return clock_mono_ns() < context->held_until_ns;
+}
