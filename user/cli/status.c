@@ -91,6 +91,39 @@ static void add_billing(json_t *status, const json_t *stripe)
 			     count_of(stripe, "usage_failed_units")));
 }
 
+static void print_hosts(json_t *hosts)
+{
+	static const struct table_column columns[] = {
+		{ "HOST", "id", TABLE_TEXT },
+		{ "NAME", "name", TABLE_TEXT },
+		{ "VERSION", "version", TABLE_TEXT },
+		{ "STATE", "state", TABLE_TEXT },
+		{ "SEEN MS AGO", "seen_ms", TABLE_NUMBER },
+		{ "CHANGES BEHIND", "behind", TABLE_NUMBER },
+		{ "ACCOUNTS", "accounts", TABLE_NUMBER },
+		{ "KEYS", "keys", TABLE_NUMBER },
+		{ "LENT", "lent_units", TABLE_NUMBER },
+		{ 0 },
+	};
+	json_t *host;
+	size_t i;
+
+	if (!json_array_size(hosts))
+		return;
+	json_array_foreach (hosts, i, host) {
+		bool is_self = json_is_true(json_object_get(host, "self"));
+		const char *state = !json_is_true(json_object_get(host, "alive")) ? "away"
+				    : json_is_true(json_object_get(host, "holds_billing"))
+					    ? "bills"
+					    : "alive";
+
+		json_object_set_new(host, "state",
+				    json_sprintf("%s%s", state, is_self ? ", this one" : ""));
+	}
+	fputc('\n', output_stdout());
+	table_print(output_stdout(), columns, hosts);
+}
+
 static void print_status(json_t *status)
 {
 	json_t *fastpath = json_object_get(status, "fastpath");
@@ -103,12 +136,13 @@ static void print_status(json_t *status)
 	add_fastpath(status, fastpath);
 	add_billing(status, json_object_get(status, "stripe"));
 	fprintf(out, "tollgate %s is %s%s%s\n\n", string_of(status, "version"),
-		ready ? "ready" : "not ready", !ready && *why ? ": " : "", ready ? "" : why);
+		ready ? "ready" : "not ready", *why ? (ready ? ", but " : ": ") : "", why);
 	table_print_object(out, overview, status);
 	if (json_array_size(attached)) {
 		fputc('\n', out);
 		table_print(out, interfaces, attached);
 	}
+	print_hosts(json_object_get(status, "hosts"));
 	print_counts("VERDICT", "REQUESTS", json_object_get(status, "requests"));
 	print_counts("XDP COUNTER", "PACKETS", json_object_get(fastpath, "counters"));
 }

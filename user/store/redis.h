@@ -114,6 +114,7 @@ struct redis_link {
 	unsigned timeout_ms;		     /* of connecting, and of each call */
 	uint64_t retry_at_ns, backoff_ns;
 	char shas[REDIS_SCRIPT_COUNT][41]; /* of the scripts that Redis has; "": not loaded */
+	char failure[256]; /* the words of the last failure */
 	char server[128];		   /* whom we are, or were, connected to: for people */
 };
 

@@ -77,6 +77,7 @@ void redis_link_fail(struct redis_link *link)
 {
 	uint64_t random = 0;
 
+	snprintf(link->failure, sizeof(link->failure), "%s", link->error);
 	drop(link);
 	link->backoff_ns = link->backoff_ns ? 2 * link->backoff_ns : BACKOFF_MIN_NS;
 	if (link->backoff_ns > BACKOFF_MAX_NS)
@@ -239,7 +240,7 @@ int redis_link_up(struct redis_link *link)
 	if (link->context)
 		return 0;
 	if (clock_mono_ns() < link->retry_at_ns)
-		return -EHOSTDOWN; /* the words are still those of the failure */
+		return redis_say(link, -EHOSTDOWN, "%s", link->failure);
 	memset(link->shas, 0, sizeof(link->shas));
 	err = link->address->master ? connect_by_sentinel(link) : connect_directly(link);
 	if (!err)

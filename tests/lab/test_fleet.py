@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Many hosts, one Redis: what one changes all go by, and nothing that befalls Redis makes a request wait."""
+import contextlib
+import json
+import random
+import signal
+import statistics
+import threading
+import time
+
+import pytest
+
+from agent import Account
+from fleet import MASTER, Fleet, statuses
+from lab import wait_until
+
+CHANGES = 60
+UNKNOWN = Account("", "a-key-that-nobody-has-imported-0123456789", "")
+
+
+def patch(host, account, **fields):
+    answer = host.admin("PATCH", f"/api/v1/accounts/{account.id}", fields)
+    assert answer.status == 200, answer
+    return answer
+
+
+def percentile(values, percent):
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
+def test_a_change_on_one_host_acts_on_all_others(make):
+    """Keys made and revoked, accounts held and let go: p50 and p99 of the time until each other host acts."""
+    fleet = Fleet(make).start()
+    account = fleet.hosts[0].account()
+    times = []
+    for i in range(CHANGES):
+        changer = fleet.hosts[i % 3]
+        others = [host for host in fleet.hosts if host is not changer]
+        patch(changer, account, held=i % 2 == 0)
+        times += [statuses(host, account, 403 if i % 2 == 0 else 200, timeout=2) for host in others]
+        assert statuses(changer, account, 403 if i % 2 == 0 else 200, timeout=2) < 1
+    key = json.loads(fleet.hosts[1].admin("POST", "/api/v1/keys", {"account": account.id}).body)
+    fresh = Account(account.id, key["key"], key["id"])
+    times += [statuses(host, fresh, 200, timeout=2) for host in (fleet.hosts[0], fleet.hosts[2])]
+    assert fleet.hosts[2].admin("POST", f"/api/v1/accounts/{account.id}/keys/revoke").status == 200
+    times += [statuses(host, one, 401, timeout=2) for host in fleet.hosts[:2] for one in (account, fresh)]
+    fleet.wait_agreed()
+    print(f"{len(times)} changes: p50 {1000 * statistics.median(times):.1f} ms, "
+          f"p99 {1000 * percentile(times, 99):.1f} ms")
+
+
+def latencies(host, account, count):
+    times = []
+    with host.connect() as client:
+        for _ in range(count):
+            start = time.perf_counter()
+            assert client.request(key=account.key).status == 200
+            times.append(time.perf_counter() - start)
+    return times
+
+
+def test_no_request_waits_for_a_frozen_redis(make):
+    fleet = Fleet(make, count=2).start()
+    host, account = fleet.hosts[0], fleet.hosts[0].account()
+    statuses(fleet.hosts[1], account, 200)
+    assert host.get("/", UNKNOWN).status == 401
+    latencies(host, account, 200)
+    quiet = latencies(host, account, 2000)
+    fleet.redis.signal(signal.SIGSTOP)
+    frozen = latencies(host, account, 1000)  # from the first moment on
+    wait_until(lambda: host.get("/", UNKNOWN).status == 503, "the host notices")
+    frozen += latencies(host, account, 1000)
+    answer = host.get("/", UNKNOWN)
+    assert answer.status == 503 and int(answer.get("Retry-After")) >= 1
+    ready = host.admin("GET", "/readyz")
+    assert ready.status == 200 and b"does not answer" in ready.body
+    assert host.metric("tollgate_store_away") == 1
+    fleet.redis.signal(signal.SIGCONT)
+    wait_until(lambda: host.get("/", UNKNOWN).status == 401, "the store is back")
+    ready = host.admin("GET", "/readyz")
+    assert ready.body == b"ready\n"
+    ratio = percentile(frozen, 99) / percentile(quiet, 99)
+    print(f"p99 quiet {1e6 * percentile(quiet, 99):.0f} us, frozen {1e6 * percentile(frozen, 99):.0f} us, {ratio:.2f}")
+    assert percentile(frozen, 99) < 0.05  # far less than any timeout there is
+
+
+def test_max_stale_ends_what_is_believed(make):
+    fleet = Fleet(make, count=1, max_stale="2s", on_stale="refuse").start()
+    host = fleet.hosts[0]
+    account = host.account()
+    assert host.get("/", account).status == 200
+    fleet.redis.kill()
+    wait_until(lambda: host.get("/", account).status == 503, "known keys are refused too")
+    assert b"max_stale" in host.admin("GET", "/readyz").body
+
+
+class Changer:
+    """Changes accounts on random hosts, and knows what was acknowledged."""
+
+    def __init__(self, fleet, accounts, seed):
+        self.fleet, self.accounts = fleet, accounts
+        self.random = random.Random(seed)
+        self.acknowledged, self.in_doubt, self.made = {}, set(), 0
+        self.is_over = False
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while not self.is_over:
+            account = self.random.choice(self.accounts)
+            held = self.random.random() < 0.5
+            host = self.random.choice(self.fleet.hosts)
+            with contextlib.suppress(OSError, AssertionError):
+                answer = host.admin("PATCH", f"/api/v1/accounts/{account.id}", {"held": held})
+                self.made += 1
+                if answer.status == 200:
+                    self.acknowledged[account.id] = held
+                    self.in_doubt.discard(account.id)
+                else:
+                    self.in_doubt.add(account.id)
+
+    def stop(self):
+        self.is_over = True
+        self.thread.join()
+
+    def check(self):
+        shown = {a["id"]: a["held"] for a in self.fleet.hosts[0].json("account", "list")}
+        wrong = {i for i, held in self.acknowledged.items() if i not in self.in_doubt and shown[i] != held}
+        assert not wrong, f"acknowledged, and lost: {wrong}"
+
+
+def kill_and_start(fleet):
+    fleet.redis.kill()
+    time.sleep(0.5)  # the time that a restart takes
+    fleet.redis.start()
+
+
+def freeze(fleet):
+    fleet.redis.signal(signal.SIGSTOP)
+    time.sleep(1.5)
+    fleet.redis.signal(signal.SIGCONT)
+
+
+def cut_one_off(fleet):
+    fleet.hosts[1].place.cut()
+    time.sleep(1.5)
+    fleet.hosts[1].place.heal()
+
+
+def deafen_one(fleet):
+    """What Redis sends does not arrive; what the host sends does."""
+    fleet.hosts[2].place.deafen(fleet.redis.place)
+    time.sleep(1.5)
+    fleet.hosts[2].place.heal(fleet.redis.place)
+
+
+def mute_one(fleet):
+    fleet.redis.place.deafen(fleet.hosts[0].place)
+    time.sleep(1.5)
+    fleet.redis.place.heal(fleet.hosts[0].place)
+
+
+def trim(fleet):
+    fleet.hosts[1].place.cut()
+    time.sleep(0.3)
+    fleet.redis.client().xtrim("tollgate:changes", maxlen=0)
+    fleet.hosts[1].place.heal()
+
+
+def fill_memory(fleet):
+    fleet.redis.client().config_set("maxmemory", "1")
+    time.sleep(0.5)
+    fleet.redis.client().config_set("maxmemory", "0")
+
+
+def slow(fleet):
+    """Each command takes a second."""
+    client = fleet.redis.client()
+    for _ in range(2):
+        client.execute_command("DEBUG", "SLEEP", "1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [kill_and_start, freeze, cut_one_off, deafen_one, mute_one, trim, fill_memory, slow],
+                         ids=lambda fault: fault.__name__)
+def test_all_agree_after(make, fault):
+    """While changes stream in; what was acknowledged is there, and paid requests are served all the time."""
+    fleet = Fleet(make)
+    fleet.redis.close()
+    with open(f"{fleet.redis.folder}/conf", "a") as conf:
+        conf.write("appendonly yes\nappendfsync always\n")
+    fleet.redis.start()
+    fleet.start()
+    accounts = [fleet.hosts[0].account() for _ in range(10)]
+    payer = fleet.hosts[0].account()
+    for host in fleet.hosts:
+        statuses(host, payer, 200)
+    changer = Changer(fleet, accounts, seed=4711)
+    served = [0, 0, 0]
+    is_over = threading.Event()
+
+    def pay(i):
+        while not is_over.is_set():
+            with contextlib.suppress(OSError):  # a host that is cut off has no clients either
+                answer = fleet.hosts[i].get("/", payer)
+                assert answer.status == 200, answer
+                served[i] += 1
+
+    errors = []
+
+    def payer_thread(i):
+        try:
+            pay(i)
+        except AssertionError as error:
+            errors.append(error)
+
+    payers = [threading.Thread(target=payer_thread, args=(i,)) for i in range(3)]
+    for thread in payers:
+        thread.start()
+    wait_until(lambda: changer.made > 10, "changes stream in")
+    fault(fleet)
+    changer.stop()
+    is_over.set()
+    for thread in payers:
+        thread.join()
+    assert not errors, errors
+    fleet.wait_agreed()
+    changer.check()
+    for host in fleet.hosts:
+        statuses(host, payer, 200)
+    print(f"{changer.made} changes, {sum(served)} requests served")
+
+
+def test_a_store_that_comes_back_empty_is_not_followed(make):
+    """What was paid for goes on, loudly; when the store is back, so is everything."""
+    fleet = Fleet(make, count=2).start()
+    account = fleet.hosts[0].account()
+    statuses(fleet.hosts[1], account, 200)
+    client = fleet.redis.client()
+    client.save()
+    with open(fleet.redis.dump, "rb") as dump:
+        saved = dump.read()
+    client.flushall()
+    for host in fleet.hosts:
+        wait_until(lambda: b"is empty" in host.admin("GET", "/readyz").body, "the host says so")
+        assert host.get("/", account).status == 200
+        assert host.get("/", UNKNOWN).status == 503
+    fleet.redis.kill()
+    with open(fleet.redis.dump, "wb") as dump:
+        dump.write(saved)
+    fleet.redis.start()
+    fleet.wait_agreed()
+    for host in fleet.hosts:
+        assert host.get("/", UNKNOWN).status == 401
+
+
+def test_an_old_backup_is_taken_for_what_it_is(make):
+    """Hosts drop what the store does not have any more, and let live what it has again."""
+    fleet = Fleet(make, count=2).start()
+    kept, revoked = fleet.hosts[0].account(), fleet.hosts[0].account()
+    client = fleet.redis.client()
+    client.save()
+    with open(fleet.redis.dump, "rb") as dump:
+        saved = dump.read()
+    gone = fleet.hosts[1].account()
+    assert fleet.hosts[0].admin("POST", f"/api/v1/accounts/{revoked.id}/keys/revoke").status == 200
+    statuses(fleet.hosts[1], revoked, 401)
+    fleet.redis.kill()
+    with open(fleet.redis.dump, "wb") as dump:
+        dump.write(saved)
+    fleet.redis.start()
+    fleet.wait_agreed()
+    for host in fleet.hosts:
+        statuses(host, kept, 200)
+        statuses(host, revoked, 200)
+        statuses(host, gone, 401)
+        assert host.metric("tollgate_store_reloads_total") >= 1
+
+
+def test_a_failover_is_followed(make):
+    """The master is killed while changes stream in. All hosts agree with the new one in the end."""
+    fleet = Fleet(make, sentinel=True).start()
+    accounts = [fleet.hosts[0].account() for _ in range(10)]
+    wait_until(lambda: fleet.replica.client().hlen("tollgate:accounts") == 10, "the replica follows")
+    changer = Changer(fleet, accounts, seed=4712)
+    wait_until(lambda: changer.made > 20, "changes stream in")
+    made = changer.made
+    fleet.redis.kill()
+    wait_until(lambda: fleet.master() is fleet.replica, "the replica is the master")
+    wait_until(lambda: changer.made > made + 20, "changes stream in again")
+    changer.stop()
+    fleet.wait_agreed(fleet.replica)
+    for host in fleet.hosts:
+        statuses(host, host.account(), 200)
+    fleet.wait_agreed(fleet.replica)
+
+
+def test_usage_of_all_hosts_adds_up(make):
+    fleet = Fleet(make).start()
+    account = fleet.hosts[0].account()
+    for host in fleet.hosts:
+        statuses(host, account, 200)
+    asked = [0, 0, 0]
+
+    def hammer(i):
+        with fleet.hosts[i].connect() as client:
+            for _ in range(400):
+                assert client.request(key=account.key).status == 200
+                asked[i] += 1
+
+    threads = [threading.Thread(target=hammer, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    freeze(fleet)
+    fleet.redis.client().execute_command("CLIENT", "KILL", "TYPE", "normal")
+    for thread in threads:
+        thread.join()
+    fleet.hosts[1].kill()  # what it counted last is in its slots
+    fleet.hosts[1].start()
+    total = sum(asked) + sum(host.show(account)["refused_agent"] for host in fleet.hosts)
+    assert sum(asked) == 1200
+    wait_until(lambda: fleet.hosts[0].usage(account)[0] >= 1200, "usage is written")
+    assert fleet.hosts[0].usage(account)[0] == len(
+        [1 for host in fleet.hosts for call in host.upstream.seen]), total
+
+
+def test_one_host_at_a_time_holds_the_lease(make):
+    """It is taken over when its holder is killed, and not while it lives."""
+    assert MASTER
+    fleet = Fleet(make, stripe={"secret_key": "sk_test_x", "webhook_secrets": ["whsec_x"],
+                                "api_base": "http://127.0.0.1:9"}).start()
+
+    def holders():
+        return [host for host in fleet.hosts if host.is_running() and host.metric("tollgate_holds_billing")]
+
+    wait_until(lambda: len(holders()) == 1, "one host has the lease")
+    for host in fleet.hosts:
+        wait_until(lambda: len(host.status()["hosts"]) == 3, "every host knows three")
+        assert sum(one["holds_billing"] for one in host.status()["hosts"]) == 1
+    first = holders()[0]
+    first.kill()
+    wait_until(lambda: holders() and holders() != [first], "another host takes it over")
+    second = holders()[0]
+    first.start()
+    assert holders() == [second]
+    assert second.stop() == 0
+    start = time.monotonic()
+    wait_until(lambda: holders(), "the lease is free at once")
+    assert time.monotonic() - start < 4
