@@ -116,7 +116,7 @@ static int new_engine(const struct store_engine_ops *ops, const char *location, 
 		return err;
 	}
 	redis_link_init(&r->link, &r->address, r->engine.error, timeout_ms);
-	redis_link_init(&r->follower, &r->address, r->follower_error, timeout_ms);
+	redis_link_init(&r->follower, &r->address, r->follower_error, timeout_ms + REDIS_BLOCK_MS);
 	*ret_engine = &r->engine;
 	return 0;
 }

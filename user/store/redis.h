@@ -22,8 +22,9 @@
 #define REDIS_SCHEMA	    1
 #define REDIS_SENTINELS_MAX 16
 #define REDIS_PREFIX	    "tollgate:"
-#define REDIS_PLACE_SIZE    48 /* an entry's id in the stream */
-#define REDIS_ID_SIZE	    17 /* 16 hex digits and the NUL */
+#define REDIS_BLOCK_MS	    300 /* that the follower waits for news, on top of its link's timeout */
+#define REDIS_PLACE_SIZE    48	/* an entry's id in the stream */
+#define REDIS_ID_SIZE	    17	/* 16 hex digits and the NUL */
 
 /* Where Redis is, as a URL says it. */
 struct redis_address {
@@ -114,7 +115,7 @@ struct redis_link {
 	unsigned timeout_ms;		     /* of connecting, and of each call */
 	uint64_t retry_at_ns, backoff_ns;
 	char shas[REDIS_SCRIPT_COUNT][41]; /* of the scripts that Redis has; "": not loaded */
-	char failure[256]; /* the words of the last failure */
+	char failure[256];		   /* the words of the last failure */
 	char server[128];		   /* whom we are, or were, connected to: for people */
 };
 

@@ -14,9 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHANGES	 REDIS_PREFIX "changes"
-#define BLOCK_MS "300"
-#define COUNT	 "1000"
+#define CHANGES REDIS_PREFIX "changes"
+#define COUNT	"1000"
 
 /* The value of field @name of an entry, or NULL. */
 static const redisReply *field_of(const redisReply *entry, const char *name)
@@ -177,15 +176,18 @@ static int read_changes(struct redis *r, const redisReply *entries,
 
 static int read_stream(struct redis *r, struct store_change **ret_changes, size_t *ret_count)
 {
-	static const char *const words[] = { "XREAD",  "COUNT",	  COUNT,  "BLOCK",
-					     BLOCK_MS, "STREAMS", CHANGES };
 	struct redis_args args;
 	redisReply *reply;
 	int err;
 
 	redis_args_init(&args);
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		redis_arg(&args, words[i]);
+	redis_arg(&args, "XREAD");
+	redis_arg(&args, "COUNT");
+	redis_arg(&args, COUNT);
+	redis_arg(&args, "BLOCK");
+	redis_arg_u64(&args, REDIS_BLOCK_MS);
+	redis_arg(&args, "STREAMS");
+	redis_arg(&args, CHANGES);
 	redis_arg(&args, r->seen_id);
 	err = redis_command(&r->follower, &args, 0, &reply);
 	redis_args_done(&args);
