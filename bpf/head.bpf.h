@@ -119,6 +119,13 @@ static __always_inline struct ruling judge_limits(const struct tollgate_slot *sl
 		return refuses(slot, TOLLGATE_TEMPLATE_QUOTA,
 			       end_ns > now_ns ? end_ns - now_ns : 0);
 	}
+	/* A rate that hosts hold together has no bucket here: the agent closes the slot. */
+	if (READ_ONCE(slot->closed_until_ns) > now_ns &&
+	    READ_ONCE(slot->closed_reason) == TOLLGATE_OVER_RATE) {
+		__u64 end_ns = READ_ONCE(slot->closed_end_ns);
+
+		return refuses(slot, TOLLGATE_TEMPLATE_RATE, end_ns > now_ns ? end_ns - now_ns : 0);
+	}
 	return judge_rate(slot, cost, now_ns);
 }
 

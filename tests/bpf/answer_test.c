@@ -39,6 +39,8 @@ enum change {
 	FAR_IN_DEBT,
 	INACTIVE,
 	QUOTA_GONE_AND_CLOSED,
+	NOTHING_LENT,
+	LENT_AGAIN,
 	QUOTA_GONE,
 	NOT_ANSWERING,
 	SCALES_NOT, /* the client's window is as it says */
@@ -121,6 +123,8 @@ static const struct row rows[] = {
 	{ "credit of all that asked here", "not even read", HAS_BOUND_CREDIT, PLAIN,
 	  PASSED(CREDIT) },
 	{ "no rate limit", GET(KEY), NO_LIMIT, PLAIN, PASSED(CREDIT) },
+	{ "nothing is lent of a shared rate", GET(KEY), NOTHING_LENT, PLAIN, ANSWERED },
+	{ "of a shared rate something is lent again", GET(KEY), LENT_AGAIN, PLAIN, PASSED(CREDIT) },
 	{ "a debt that the agent would forgive", GET(KEY), FAR_IN_DEBT, PLAIN, PASSED(LIMITS) },
 	{ "the quota is used up, a new period may have begun", GET(KEY), QUOTA_GONE, PLAIN,
 	  PASSED(LIMITS) },
@@ -165,6 +169,12 @@ static void change_slot(struct tollgate_slot *slot, enum change change)
 	if (change == QUOTA_GONE || change == QUOTA_GONE_AND_CLOSED) {
 		slot->quota_limit = 10;
 		slot->quota_word = 10;
+	}
+	if (change == NOTHING_LENT || change == LENT_AGAIN) {
+		slot->interval_ns = slot->limit_ns = 0;
+		slot->closed_reason = TOLLGATE_OVER_RATE;
+		slot->closed_until_ns = change == LENT_AGAIN ? 0 : now_ns + NS_PER_SECOND;
+		slot->closed_end_ns = now_ns + WAIT_S * NS_PER_SECOND - NS_PER_SECOND / 2;
 	}
 	if (change == QUOTA_GONE_AND_CLOSED) {
 		slot->closed_reason = TOLLGATE_OVER_QUOTA;

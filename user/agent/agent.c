@@ -125,6 +125,7 @@ void agent_close(struct agent *agent)
 	agent->workers_started = agent->worker_count = 0;
 	admin_stop(agent->admin);
 	billing_stop(agent->billing);
+	sharing_stop(agent->sharing);
 	fleet_leave(agent->fleet);
 	registry_free(agent->registry);
 	agent->registry = NULL;
@@ -162,6 +163,7 @@ static void free_all(struct agent *agent)
 	admin_free(agent->admin);
 	billing_free(agent->billing);
 	fleet_free(agent->fleet);
+	sharing_free(agent->sharing);
 	mirror_free(agent->mirror);
 	penalty_free(agent->penalty);
 	events_free(agent->events);
@@ -386,7 +388,8 @@ static int open_billing(struct agent *agent)
 {
 	agent->billing = billing_new(agent);
 	agent->fleet = fleet_new(agent);
-	return agent->billing && agent->fleet ? 0 : -ENOMEM;
+	agent->sharing = sharing_new(agent);
+	return agent->billing && agent->fleet && agent->sharing ? 0 : -ENOMEM;
 }
 
 static int open_workers(struct agent *agent)

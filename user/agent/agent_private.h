@@ -61,6 +61,7 @@ struct agent {
 	struct admin *admin;
 	struct billing *billing;
 	struct fleet *fleet;
+	struct sharing *sharing;
 
 	struct worker **workers;
 	unsigned worker_count, workers_started, acks_awaited;
@@ -101,6 +102,14 @@ unsigned
 fleet_alive(const struct fleet *fleet); /* hosts heard of lately, this one too: 1 or more */
 json_t *fleet_json(const struct fleet *fleet);
 void fleet_metrics(const struct fleet *fleet, struct metrics *m);
+
+/* sharing.c: limits that all hosts hold together. */
+struct sharing *sharing_new(struct agent *agent); /* NULL when memory is short */
+int sharing_start(struct sharing *sharing); /* when there is a mirror; before the first load */
+void sharing_stop(struct sharing *sharing); /* what is lent is given back */
+void sharing_free(struct sharing *sharing); /* accepts NULL; no worker may run any more */
+uint64_t sharing_lent(const struct sharing *sharing);
+void sharing_metrics(const struct sharing *sharing, struct metrics *m);
 
 /* listing.c: the operators' lists. See admin.h for the first; `lists` are complete for the others. */
 int listing_change(void *agent, const struct admin_list_change *change, char *ret_why,

@@ -147,6 +147,22 @@ static void finish_tier(struct conf *conf, const struct conf_node *mapping, void
 	}
 }
 
+static const struct conf_word limit_words[] = { { "host", false },
+						{ "shared", true },
+						{ NULL, 0 } };
+
+static void set_limit(struct conf *conf, const struct conf_node *node,
+		      const struct conf_option *option, void *record)
+{
+	struct conf_option into = *option;
+	struct tier *tier = record;
+	unsigned is_shared = tier->is_shared;
+
+	into.offset = 0;
+	conf_set_word(conf, node, &into, &is_shared);
+	tier->is_shared = is_shared;
+}
+
 static const struct conf_option tier_options[] = {
 	{ .name = "name",
 	  .set = conf_set_name,
@@ -169,6 +185,7 @@ static const struct conf_option tier_options[] = {
 	  .offset = offsetof(struct tier, concurrency),
 	  .min = 1,
 	  .max = MAX_CONCURRENCY },
+	{ .name = "limit", .set = set_limit, .words = limit_words },
 	{ .name = "features", .set = set_features },
 	{ .name = "entitlements",
 	  .set = conf_set_bool,

@@ -252,6 +252,9 @@ static int adopt_slots(struct agent *agent)
 	agent->mirror = mirror_new(&agent->slots);
 	if (!agent->mirror)
 		return -ENOMEM;
+	err = sharing_start(agent->sharing);
+	if (err)
+		return err;
 	return mirror_set_tiers(agent->mirror, agent->tiers, clock_wall_ms(), clock_mono_ns());
 }
 

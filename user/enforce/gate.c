@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "enforce/key.h"
+#include "enforce/share.h"
 #include "enforce/usage.h"
 #include "tollgate/bucket.h"
 
@@ -142,87 +143,190 @@ static void describe_rate(struct gate_result *result, uint64_t tat_ns, uint64_t 
 		result->rate_more_ns += debt_ns - limits->limit_ns;
 }
 
-/*
- * Charge bucket and quota. Another worker may have taken the last credit since we looked; a bucket
- * that was charged for a quota that then refused gets its credit back.
- */
-static enum tollgate_verdict charge(struct tollgate_slot *slot, const struct gate_request *request,
-				    struct gate_result *result, uint32_t period)
+/* The same of a bucket that all hosts hold together. */
+static void describe_share(const struct gate *gate, struct gate_result *result, uint64_t now_ns)
+{
+	const struct slot_limits *limits = &result->limits;
+	uint64_t burst;
+
+	if (!limits->interval_ns)
+		return;
+	burst = limits->limit_ns / limits->interval_ns;
+	result->rate_left = share_left(gate->shares, result->share, now_ns);
+	if (result->rate_left > burst)
+		result->rate_left = burst;
+	result->rate_more_ns = result->rate_left < burst ? limits->interval_ns : 0;
+}
+
+/* What is left of the rate, and how long until @request fits in it: 0 if it does. */
+static uint64_t rate_wait(const struct gate *gate, struct tollgate_slot *slot,
+			  const struct gate_request *request, struct gate_result *result)
+{
+	const struct slot_limits *limits = &result->limits;
+	uint64_t charge_ns = request->cost * limits->interval_ns, tat_ns;
+
+	if (result->share) {
+		describe_share(gate, result, request->now_ns);
+		return share_peek(gate->shares, result->share, request->cost, request->now_ns);
+	}
+	tat_ns = read_bucket(slot, limits->limit_ns, request->now_ns);
+	describe_rate(result, tat_ns, request->now_ns);
+	/* What costs nothing asks nothing of the bucket; so does all without a rate limit. */
+	return charge_ns
+		       ? tollgate_bucket_wait(tat_ns, limits->limit_ns, charge_ns, request->now_ns)
+		       : 0;
+}
+
+static uint64_t charge_rate(const struct gate *gate, struct tollgate_slot *slot,
+			    const struct gate_request *request, struct gate_result *result)
 {
 	const struct slot_limits *limits = &result->limits;
 	uint64_t charge_ns = request->cost * limits->interval_ns;
 
-	if (charge_ns)
-		result->wait_ns =
-			gate_bucket_charge(slot, limits->limit_ns, charge_ns, request->now_ns);
+	if (result->share)
+		return share_take(gate->shares, result->share, request->cost, request->now_ns);
+	return charge_ns ? gate_bucket_charge(slot, limits->limit_ns, charge_ns, request->now_ns)
+			 : 0;
+}
+
+static void refund_rate(struct tollgate_slot *slot, const struct gate_request *request,
+			const struct gate_result *result)
+{
+	if (result->share)
+		share_give_back(result->share, request->cost);
+	else
+		__atomic_fetch_sub(&slot->tat_ns, request->cost * result->limits.interval_ns,
+				   __ATOMIC_ACQ_REL);
+}
+
+/* What may be charged of the quota here, as a total of all hosts. */
+static uint64_t quota_ceiling(const struct gate *gate, const struct tollgate_slot *slot,
+			      const struct gate_result *result, uint32_t period, uint64_t now_ns)
+{
+	uint64_t limit = result->limits.quota_limit, used, own, cap;
+
+	if (!result->share)
+		return limit;
+	used = usage_quota_used(LOAD(&slot->quota_word), period);
+	own = usage_quota_own(slot, period);
+	cap = share_quota_cap(gate->shares, result->share, period, own,
+			      used < limit ? limit - used : 0, now_ns) +
+	      (used - own);
+	return cap < limit ? cap : limit;
+}
+
+/*
+ * Charge bucket and quota. Another worker may have taken the last credit since we looked; a bucket
+ * that was charged for a quota that then refused gets its credit back.
+ */
+static enum tollgate_verdict charge(const struct gate *gate, struct tollgate_slot *slot,
+				    const struct gate_request *request, struct gate_result *result,
+				    uint32_t period)
+{
+	const struct slot_limits *limits = &result->limits;
+
+	result->wait_ns = charge_rate(gate, slot, request, result);
 	if (result->wait_ns)
 		return TOLLGATE_OVER_RATE;
 	if (!limits->quota_limit)
 		return TOLLGATE_ALLOW;
-	if (usage_quota_charge(slot, period, request->cost, limits->quota_limit)) {
+	if (usage_quota_charge(slot, period, request->cost,
+			       quota_ceiling(gate, slot, result, period, request->now_ns))) {
 		result->quota_left -= request->cost;
 		return TOLLGATE_ALLOW;
 	}
-	__atomic_fetch_sub(&slot->tat_ns, charge_ns, __ATOMIC_ACQ_REL);
+	refund_rate(slot, request, result);
+	if (result->share && result->quota_left >= request->cost) {
+		/* There is some left, but not lent to this host yet. */
+		share_activate(gate->shares, result->share, true, request->now_ns);
+		result->wait_ns = NS_PER_MS;
+		return TOLLGATE_OVER_RATE;
+	}
 	result->quota_left = 0;
 	result->wait_ns = result->quota_more_ms * NS_PER_MS;
 	return TOLLGATE_OVER_QUOTA;
 }
 
-static enum tollgate_verdict check_limits(struct tollgate_slot *slot,
+static bool take_place(const struct gate *gate, struct tollgate_slot *slot,
+		       const struct gate_request *request, const struct gate_result *result)
+{
+	uint32_t limit = result->limits.concurrency_limit;
+
+	if (!result->share || !limit)
+		return concurrency_take(slot, limit);
+	if (LOAD(&slot->concurrency) <
+		    share_places(gate->shares, result->share, limit, request->now_ns) &&
+	    concurrency_take(slot, limit))
+		return true;
+	share_activate(gate->shares, result->share, true, request->now_ns);
+	return false;
+}
+
+static enum tollgate_verdict check_limits(const struct gate *gate, struct tollgate_slot *slot,
 					  const struct gate_request *request,
 					  struct gate_result *result)
 {
 	const struct slot_limits *limits = &result->limits;
-	uint64_t charge_ns = request->cost * limits->interval_ns, tat_ns, period_end_ms;
+	uint64_t period_end_ms;
 	uint32_t period = usage_quota_period(limits->quota_period, limits->quota_span,
 					     request->wall_ms, &period_end_ms);
 	enum tollgate_verdict verdict;
 
 	if (limits->state != TOLLGATE_SLOT_OPEN)
 		return TOLLGATE_INACTIVE;
-	tat_ns = read_bucket(slot, limits->limit_ns, request->now_ns);
-	describe_rate(result, tat_ns, request->now_ns);
+	result->wait_ns = rate_wait(gate, slot, request, result);
 	if (!quota_fits(slot, request, result, period, period_end_ms)) {
 		result->wait_ns = result->quota_more_ms * NS_PER_MS;
 		return TOLLGATE_OVER_QUOTA;
 	}
-	/* What costs nothing asks nothing of the bucket; so does all without a rate limit. */
-	if (charge_ns)
-		result->wait_ns =
-			tollgate_bucket_wait(tat_ns, limits->limit_ns, charge_ns, request->now_ns);
-	if (result->wait_ns)
+	if (result->wait_ns) {
+		/* All ask for more by being refused, and the next try may find it. */
+		if (result->share)
+			share_want_more(gate->shares, result->share, request->cost,
+					request->now_ns);
 		return TOLLGATE_OVER_RATE;
+	}
 	if (request->feature >= 0 && !(limits->features & 1ULL << request->feature))
 		return TOLLGATE_NO_FEATURE;
-	if (!concurrency_take(slot, limits->concurrency_limit))
+	if (!take_place(gate, slot, request, result))
 		return TOLLGATE_OVER_CONCURRENCY;
-	verdict = charge(slot, request, result, period);
+	verdict = charge(gate, slot, request, result, period);
 	if (verdict != TOLLGATE_ALLOW)
 		concurrency_give_back(slot);
 	/* Others may have charged meanwhile: what is told is never more than what there is. */
-	describe_rate(result, LOAD(&slot->tat_ns), request->now_ns);
+	if (result->share)
+		describe_share(gate, result, request->now_ns);
+	else
+		describe_rate(result, LOAD(&slot->tat_ns), request->now_ns);
 	return verdict;
 }
 
 /*
- * The quota is used up: XDP may say so too. For a second at a time, since XDP knows nothing of wall
- * time and of the end of periods; then the agent is asked again. A change of limits meanwhile (@seq)
- * makes it void.
+ * The quota is used up, or the lease of a shared rate and the store too: XDP may say so. For a second
+ * at a time, since XDP knows nothing of wall time, of the end of periods and of leases; then the agent
+ * is asked again. A change of limits meanwhile (@seq), or a new lease, makes it void.
  */
-static void close_for_quota(struct tollgate_slot *slot, const struct gate_request *request,
-			    const struct gate_result *result, uint32_t seq)
+static void close_slot(struct tollgate_slot *slot, const struct gate_request *request,
+		       const struct gate_result *result, uint32_t seq)
 {
-	uint64_t left_ns = result->quota_more_ms * NS_PER_MS;
+	uint64_t left_ns = result->wait_ns;
 	uint64_t until_ns = request->now_ns + (left_ns < CLOSED_NS ? left_ns : CLOSED_NS);
 
-	if (result->quota_left)
-		return;
-	__atomic_store_n(&slot->closed_reason, TOLLGATE_OVER_QUOTA, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->closed_reason, result->verdict, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->closed_end_ns, request->now_ns + left_ns, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->closed_until_ns, until_ns, __ATOMIC_SEQ_CST);
-	if (seq & 1 || __atomic_load_n(&slot->limits_seq, __ATOMIC_SEQ_CST) != seq)
+	if (seq & 1 || __atomic_load_n(&slot->limits_seq, __ATOMIC_SEQ_CST) != seq ||
+	    (result->share && result->verdict == TOLLGATE_OVER_RATE &&
+	     !share_is_dry(result->share, request->now_ns)))
 		__atomic_store_n(&slot->closed_until_ns, 0, __ATOMIC_RELEASE);
+}
+
+static bool is_closed(const struct gate_request *request, const struct gate_result *result)
+{
+	if (result->verdict == TOLLGATE_OVER_QUOTA)
+		return !result->quota_left;
+	return result->verdict == TOLLGATE_OVER_RATE && result->share &&
+	       share_is_dry(result->share, request->now_ns);
 }
 
 void gate_check(const struct gate *gate, const struct gate_request *request,
@@ -239,9 +343,14 @@ void gate_check(const struct gate *gate, const struct gate_request *request,
 	ret_result->account_id = LOAD(&slot->account_id);
 	seq = LOAD(&slot->limits_seq);
 	slot_read_limits(slot, &ret_result->limits);
-	ret_result->verdict = check_limits(slot, request, ret_result);
-	if (ret_result->verdict == TOLLGATE_OVER_QUOTA)
-		close_for_quota(slot, request, ret_result, seq);
+	ret_result->share = share_of(gate->shares, ret_result->slot);
+	if (ret_result->share) {
+		ret_result->limits.interval_ns = LOAD(&ret_result->share->interval_ns);
+		ret_result->limits.limit_ns = LOAD(&ret_result->share->limit_ns);
+	}
+	ret_result->verdict = check_limits(gate, slot, request, ret_result);
+	if (is_closed(request, ret_result))
+		close_slot(slot, request, ret_result, seq);
 	if (ret_result->verdict != TOLLGATE_ALLOW)
 		__atomic_fetch_add(&slot->refused, 1, __ATOMIC_RELAXED);
 }

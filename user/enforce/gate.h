@@ -26,6 +26,7 @@ struct gate {
 	const struct mirror *mirror;	  /* borrowed */
 	const struct crypto_hmac *pepper; /* borrowed */
 	const char *key_prefix;		  /* borrowed */
+	struct shares *shares;		  /* borrowed; NULL: no limits are shared */
 	bool is_loaded;	  /* atomic: the mirror has been filled; until then nothing is knowable */
 	bool is_current;  /* atomic: unknown to the mirror means unknown to the store */
 	bool is_refusing; /* atomic: too stale, and the operator chose to refuse */
@@ -51,6 +52,7 @@ struct gate_result {
 	uint64_t quota_left;	/* units left in the period */
 	uint64_t quota_more_ms; /* until the period ends */
 	uint32_t cost;
+	struct share *share; /* of an account whose limits all hosts hold together; or NULL */
 	uint8_t key_hash[CRYPTO_HASH_BYTES]; /* of a plausible key, as the mirror knows it */
 };
 

@@ -233,6 +233,11 @@ void mirror_set_fastpath(struct mirror *mirror, struct fastpath *fastpath)
 	mirror->fastpath = fastpath;
 }
 
+void mirror_set_shares(struct mirror *mirror, struct shares *shares)
+{
+	mirror->shares = shares;
+}
+
 int mirror_put_key(struct mirror *mirror, const struct store_key *key)
 {
 	struct key_entry *entry = find_key_by_id(mirror, key->id);

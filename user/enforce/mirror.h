@@ -30,6 +30,13 @@ struct mirror *mirror_new(struct slots *slots);
  */
 void mirror_set_fastpath(struct mirror *mirror, struct fastpath *fastpath);
 
+/*
+ * Limits of tiers that say so are held by all hosts together, in @shares (borrowed; NULL: each host has its
+ * own, as without this call). Before the first account.
+ */
+struct shares;
+void mirror_set_shares(struct mirror *mirror, struct shares *shares);
+
 /* Free it; no thread may look anything up any more. Slots keep their content. Accepts NULL. */
 void mirror_free(struct mirror *mirror);
 

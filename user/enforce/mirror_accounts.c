@@ -12,6 +12,7 @@
 #include "enforce/account.h"
 #include "enforce/mirror_private.h"
 #include "enforce/period.h"
+#include "enforce/share.h"
 #include "enforce/usage.h"
 
 static const char *word_of(const struct account_entry *entry, enum account_word which)
@@ -178,7 +179,7 @@ void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t w
 	struct tollgate_slot *slot = &mirror->slots->list[entry->slot];
 	uint64_t billing = period_span(entry->period_start_s, entry->period_end_s), span = 0;
 	uint32_t grace_end_s = 0;
-	struct tier granted;
+	struct tier granted, lent;
 	bool is_open = tier && account_is_entitled(&account, tier->grace_ms, wall_ms);
 
 	if (tier && tier->uses_entitlements) {
@@ -194,6 +195,14 @@ void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t w
 	if (is_open && account.status == STORE_PAST_DUE)
 		grace_end_s = (uint32_t)((account.past_due_ms + tier->grace_ms) / 1000);
 	slot_set_periods(slot, billing, span, grace_end_s);
+	if (mirror->shares)
+		share_set_tier(mirror->shares, entry->slot, tier, false);
+	if (mirror->shares && tier && tier->is_shared) {
+		/* The slot's own bucket has no say: XDP must not refuse by it what a lease allows. */
+		lent = *tier;
+		lent.interval_ns = lent.limit_ns = 0;
+		tier = &lent;
+	}
 	slot_set_limits(slot, tier, entry->tier_id, is_open, mono_ns);
 }
 
@@ -277,6 +286,8 @@ static struct account_entry *add_account(struct mirror *mirror, uint64_t id)
 	entry->id = id;
 	entry->slot = (uint32_t)slot;
 	mirror->slot_is_claimed[slot] = true;
+	if (mirror->shares)
+		share_set_tier(mirror->shares, entry->slot, NULL, true);
 	cds_lfht_node_init(&entry->by_id);
 	urcu_memb_read_lock();
 	cds_lfht_add(mirror->accounts, mirror_hash_id(id), &entry->by_id);

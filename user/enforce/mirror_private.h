@@ -69,6 +69,7 @@ struct account_index {
 struct mirror {
 	struct slots *slots;	       /* borrowed */
 	struct fastpath *fastpath;     /* borrowed; NULL: XDP is told of no keys */
+	struct shares *shares;	       /* borrowed; NULL: no limits are shared */
 	const struct tiers *tiers;     /* borrowed from the caller of mirror_set_tiers */
 	struct cds_lfht *keys_by_hash; /* owned, with the entries */
 	struct cds_lfht *keys_by_id;   /* owned; the same entries */

@@ -25,8 +25,9 @@ struct tier {
 	uint64_t limit_ns;    /* burst * interval_ns */
 	uint64_t quota;	      /* units a period; 0: no quota */
 	enum tollgate_period period;
-	uint32_t concurrency;	/* requests at once; 0: no limit */
-	uint64_t features;	/* one bit a feature */
+	uint32_t concurrency; /* requests at once; 0: no limit */
+	uint64_t features;    /* one bit a feature */
+	bool is_shared; /* rate, quota and concurrency hold for all hosts together, not for each */
 	bool uses_entitlements; /* those that Stripe says the customer has come on top */
 	uint64_t grace_ms;	/* access that is left when a payment fails */
 	char *meter;		/* owned; NULL: usage is not reported */

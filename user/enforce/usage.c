@@ -249,6 +249,27 @@ static uint64_t own_units(uint64_t word, uint64_t base)
 	return UNITS_OF(word) - (PERIOD_OF(base) == PERIOD_OF(word) ? UNITS_OF(base) : 0);
 }
 
+uint64_t usage_quota_own(const struct tollgate_slot *slot, uint32_t period)
+{
+	uint64_t word = LOAD(&slot->quota_word);
+
+	return PERIOD_OF(word) == period ? own_units(word, LOAD(&slot->quota_base)) : 0;
+}
+
+void usage_set_others(struct tollgate_slot *slot, uint32_t period, uint64_t units)
+{
+	uint64_t word = LOAD(&slot->quota_word), base = LOAD(&slot->quota_base), fresh, own;
+
+	if (PERIOD_OF(word) > period || PERIOD_OF(base) > period)
+		return;
+	/* The base first: for a moment there seems to be less of our own, never more than the limit. */
+	__atomic_store_n(&slot->quota_base, WORD(period, units), __ATOMIC_RELEASE);
+	do {
+		own = PERIOD_OF(word) == period ? own_units(word, base) : 0;
+		fresh = WORD(period, units + own);
+	} while (!CAS(&slot->quota_word, &word, fresh));
+}
+
 void usage_forget_others(struct tollgate_slot *slot)
 {
 	uint64_t word = slot->quota_word;

@@ -57,6 +57,15 @@ void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *q
 /* Keep only what this epoch charged: before a load, which brings the rows of the others anew. */
 void usage_forget_others(struct tollgate_slot *slot);
 
+/* Units that this epoch charged in @period itself. Any thread. */
+uint64_t usage_quota_own(const struct tollgate_slot *slot, uint32_t period);
+
+/*
+ * Others have charged @units in @period, all together: what this epoch charged comes on top. A @period
+ * that is over is ignored. The control loop.
+ */
+void usage_set_others(struct tollgate_slot *slot, uint32_t period, uint64_t units);
+
 /* What is to be written to the store now. */
 struct usage_batch {
 	struct store_usage *usage; /* owned */

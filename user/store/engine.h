@@ -113,6 +113,10 @@ struct store_engine_ops {
 	int (*beat)(struct store_engine *engine, const struct store_host *self, bool wants_lease,
 		    uint64_t lease_ms, struct store_fleet *ret_fleet);
 	int (*leave)(struct store_engine *engine, uint64_t host);
+	/* store_share_exchange(); NULL for an engine of one host. */
+	int (*share_exchange)(struct store_engine *engine, uint64_t instance, uint32_t hosts,
+			      const struct store_share_want *wants, size_t count,
+			      struct store_share_grant *ret_grants);
 	const char *(*follow_error)(const struct store_engine *engine);
 	uint64_t (*place)(const struct store_engine *engine);
 };

@@ -134,7 +134,7 @@ static int new_engine(const struct store_engine_ops *ops, const char *location, 
 	.queues_count = redis_queues_count, .entry_put = redis_entry_put,                         \
 	.entry_remove = redis_entry_remove, .entries_prune = redis_entries_prune,                 \
 	.follow = redis_follow, .follow_error = redis_follow_error, .place = redis_place,         \
-	.beat = redis_beat, .leave = redis_leave
+	.beat = redis_beat, .leave = redis_leave, .share_exchange = redis_share_exchange
 
 static int check(const struct store_engine_ops *ops, const char *location, char *ret_why,
 		 size_t why_size)

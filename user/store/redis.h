@@ -232,6 +232,11 @@ int redis_beat(struct store_engine *engine, const struct store_host *self, bool 
 	       uint64_t lease_ms, struct store_fleet *ret_fleet);
 int redis_leave(struct store_engine *engine, uint64_t host);
 
+/* In redis_share.c. */
+int redis_share_exchange(struct store_engine *engine, uint64_t instance, uint32_t hosts,
+			 const struct store_share_want *wants, size_t count,
+			 struct store_share_grant *ret_grants);
+
 /* In redis_tasks.c. */
 int redis_tasks_add(struct store_engine *engine, const struct store_task *tasks, size_t count,
 		    bool *ret_fresh);

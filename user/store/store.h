@@ -377,6 +377,44 @@ void store_beat(struct store *store, const struct store_host *self, bool wants_l
 void store_leave(struct store *store, uint64_t host, store_done done, void *arg);
 
 /*
+ * What a host used and wants of the limits that an account has on all hosts together; enforce/share.h says
+ * how they are held. Totals, so that telling twice is harmless.
+ */
+struct store_share_want {
+	uint64_t account, epoch;
+	uint32_t slot, generation; /* the caller's own */
+	uint64_t seq;		   /* grows with each call for this account */
+	uint64_t used;		   /* units, since the host's run began */
+	uint64_t want; /* units that it would like to have next; 0: give back what is left */
+	uint32_t need; /* fewer than these are of no use */
+	uint64_t interval_ns, burst; /* of the account; 0: without a rate */
+	uint64_t quota_limit;	     /* 0: without a quota */
+	uint32_t quota_kind, quota_period;
+	uint64_t quota_used, quota_want; /* by this epoch in that period; and to have next */
+	uint32_t held, places_want, concurrency;
+};
+
+struct store_share_grant {
+	bool is_known;	  /* false: a later call of this host came first */
+	uint64_t paid;	  /* `used` may rise to here */
+	uint64_t left;	  /* units that nobody has */
+	uint64_t wait_ns; /* 0, or until there is something to be had */
+	uint64_t quota_cap, quota_others,
+		quota_left; /* own units at most; charged by others; nobody's */
+	uint32_t places;
+};
+
+/*
+ * Settle and borrow, for all of @wants in one step; the grants are in their order. @instance is random for
+ * each run of a host, @hosts how many there are. -ENOTSUP with an engine of one host.
+ */
+typedef void (*store_share_done)(void *arg, int err, const struct store_share_grant *grants,
+				 size_t count);
+void store_share_exchange(struct store *store, uint64_t instance, uint32_t hosts,
+			  const struct store_share_want *wants, size_t count, store_share_done done,
+			  void *arg);
+
+/*
  * Close usage. Each row names a window as store_usage_open() or store_usage_list() gave it: account,
  * window_start_s, window_seconds, `units` and `closed_units`. All of these units are closed from then
  * on, the window has one closing more, and @tasks are added, all in one transaction. Units that were

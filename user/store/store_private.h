@@ -57,6 +57,7 @@ struct job {
 		store_tasks_done tasks_done;
 		store_queues_done queues_done;
 		store_beat_done beat_done;
+		store_share_done share_done;
 	};
 	void *arg;
 	struct store *store; /* store_load() only */

@@ -60,6 +60,19 @@ local function add_task(queue, id, line, body)
   return change('task', id, queue)
 end
 
+-- What an epoch has charged against a quota: quota:<kind>:<period> has it by '<account>:<epoch>', and
+-- quota_sum:<kind>:<period> the sum by account. A smaller total than is known changes nothing.
+local function put_quota(account, epoch, kind, period, units)
+  local name = kind .. ':' .. period
+  local known = redis.call('HGET', P .. 'quota:' .. name, account .. ':' .. epoch)
+  local more = units - tonumber(known or '0')
+  if not known or more > 0 then
+    redis.call('HSET', P .. 'quota:' .. name, account .. ':' .. epoch, string.format('%.0f', units))
+    redis.call('HINCRBY', P .. 'quota_sum:' .. name, account, string.format('%.0f', more))
+    redis.call('ZADD', P .. 'quotas', period, name)
+  end
+end
+
 -- What to answer a host that does what the holder of the billing lease does, and has lost it; or nil.
 local function fenced_off(fence)
   local current = redis.call('HGET', P .. 'lease:billing', 'fence')

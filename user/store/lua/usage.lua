@@ -7,7 +7,7 @@
 -- account_windows	sorted set of '<account>:<start>:<seconds>'
 -- open, open_accounts	sorted sets of '<end>:<start>:<account>:<seconds>' and
 --			'<account>:<end>:<start>:<seconds>': windows with units that are not closed
--- quota:<kind>:<period>	hash, '<account>:<epoch>' -> units
+-- quota:<kind>:<period>, quota_sum:<kind>:<period>	see common.lua
 -- quotas		sorted set of '<kind>:<period>' by period
 --
 -- The sets that hold more than one number are in the order of their members: numbers have 16 digits.
@@ -76,12 +76,7 @@ end
 -- quota_put(account, epoch, kind, period, units, ...) -> 0
 function F.quota_put(a)
   for i = 1, #a, 5 do
-    local key, field = P .. 'quota:' .. a[i + 2] .. ':' .. a[i + 3], a[i] .. ':' .. a[i + 1]
-    local known = tonumber(redis.call('HGET', key, field) or '-1')
-    if tonumber(a[i + 4]) > known then
-      redis.call('HSET', key, field, a[i + 4])
-      redis.call('ZADD', P .. 'quotas', a[i + 3], a[i + 2] .. ':' .. a[i + 3])
-    end
+    put_quota(a[i], a[i + 1], a[i + 2], a[i + 3], tonumber(a[i + 4]))
   end
   return 0
 end

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* share: limits that all hosts of a fleet hold together. */
+#include "enforce/share.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "enforce/gate.h"
+#include "enforce/usage.h"
+#include "tollgate/bucket.h"
+
+#define LOAD(p)	    __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+
+#define SPACING_MIN_NS (20 * NS_PER_MS)
+#define QUOTA_AHEAD    100 /* units of a quota that are asked for beyond what was used lately */
+
+int shares_init(struct shares *shares, uint32_t count)
+{
+	int err;
+
+	*shares = (struct shares){ .count = count, .hosts = 1 };
+	err = crypto_random(&shares->instance, sizeof(shares->instance));
+	if (err)
+		return err;
+	shares->list = calloc(count, sizeof(*shares->list));
+	return shares->list ? 0 : -ENOMEM;
+}
+
+void shares_done(struct shares *shares)
+{
+	free(shares->list);
+	*shares = (struct shares){ 0 };
+}
+
+void shares_set_hosts(struct shares *shares, uint32_t hosts)
+{
+	STORE(&shares->hosts, hosts ? hosts : 1);
+}
+
+void share_set_tier(struct shares *shares, uint32_t index, const struct tier *tier, bool is_new)
+{
+	struct share *share = &shares->list[index];
+
+	STORE(&share->is_shared, false);
+	if (is_new) {
+		/* What the last account of this slot was lent is not this one's. */
+		share->used = share->paid = share->low = share->until_ns = share->dry_until_ns = 0;
+		share->tat_ns = share->left = share->wanted = 0;
+		share->quota_cap = share->quota_left = 0;
+		share->places = share->need = 0;
+		share->told_used = share->told_quota = share->told_ns = share->asking_ns = 0;
+		share->is_extended = false;
+	}
+	if (!tier || !tier->is_shared)
+		return;
+	STORE(&share->interval_ns, tier->interval_ns);
+	STORE(&share->limit_ns, tier->limit_ns);
+	STORE(&share->is_shared, true);
+}
+
+struct share *share_of(const struct shares *shares, uint32_t index)
+{
+	struct share *share = shares && shares->list ? &shares->list[index] : NULL;
+
+	return share && LOAD(&share->is_shared) ? share : NULL;
+}
+
+/*
+ * How far apart exchanges of one account are, however much it asks: a third of the time in which its
+ * bucket fills, or what the bucket cannot hold meanwhile would be lost to it.
+ */
+static uint64_t spacing(const struct share *share)
+{
+	uint64_t third_ns = LOAD(&share->limit_ns) / 3;
+
+	if (!third_ns || third_ns > SHARE_EVERY_NS)
+		return SHARE_EVERY_NS;
+	return third_ns < SPACING_MIN_NS ? SPACING_MIN_NS : third_ns;
+}
+
+void share_activate(struct shares *shares, struct share *share, bool is_urgent, uint64_t now_ns)
+{
+	uint32_t head;
+
+	if (!__atomic_exchange_n(&share->is_active, true, __ATOMIC_ACQ_REL)) {
+		head = LOAD(&shares->active);
+		do {
+			share->next = head;
+		} while (!__atomic_compare_exchange_n(&shares->active, &head,
+						      (uint32_t)(share - shares->list) + 1, false,
+						      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	}
+	if (is_urgent && shares->wake && now_ns >= LOAD(&share->told_ns) + spacing(share))
+		shares->wake(shares->wake_arg);
+}
+
+/* ---- rate ---- */
+
+/* This host's share: dearer units, and as much debt as makes ceil(B/H) of them, or one request. */
+struct bucket {
+	uint64_t charge_ns, limit_ns;
+};
+
+static struct bucket own_bucket(const struct shares *shares, const struct share *share,
+				uint64_t cost)
+{
+	uint64_t hosts = LOAD(&shares->hosts), interval_ns = LOAD(&share->interval_ns);
+	uint64_t burst = interval_ns ? LOAD(&share->limit_ns) / interval_ns : 0;
+	uint64_t units = (burst + hosts - 1) / hosts;
+
+	if (units < cost)
+		units = cost;
+	return (struct bucket){ .charge_ns = cost * interval_ns * hosts,
+				.limit_ns = units * interval_ns * hosts };
+}
+
+/* 0, or until when the store has nothing. */
+static uint64_t dry_wait(const struct share *share, uint64_t now_ns)
+{
+	uint64_t dry_ns = LOAD(&share->dry_until_ns);
+
+	return dry_ns > now_ns ? dry_ns - now_ns : 0;
+}
+
+static bool has_lease(const struct share *share, uint64_t used, uint64_t cost, uint64_t now_ns)
+{
+	return LOAD(&share->until_ns) > now_ns && used + cost <= LOAD(&share->paid);
+}
+
+uint64_t share_peek(const struct shares *shares, const struct share *share, uint64_t cost,
+		    uint64_t now_ns)
+{
+	struct bucket own = own_bucket(shares, share, cost);
+	uint64_t wait_ns;
+
+	if (!cost || !LOAD(&share->interval_ns) ||
+	    has_lease(share, LOAD(&share->used), cost, now_ns))
+		return 0;
+	wait_ns = dry_wait(share, now_ns);
+	return wait_ns ? wait_ns
+		       : tollgate_bucket_wait(LOAD(&share->tat_ns), own.limit_ns, own.charge_ns,
+					      now_ns);
+}
+
+static void raise_need(struct share *share, uint32_t cost)
+{
+	uint32_t need = LOAD(&share->need);
+
+	while (need < cost && !__atomic_compare_exchange_n(&share->need, &need, cost, false,
+							   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		;
+}
+
+/* From the lease, or false. */
+static bool take_lease(struct share *share, uint64_t cost, uint64_t now_ns)
+{
+	uint64_t used = LOAD(&share->used);
+
+	do {
+		if (!has_lease(share, used, cost, now_ns))
+			return false;
+	} while (!__atomic_compare_exchange_n(&share->used, &used, used + cost, false,
+					      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	return true;
+}
+
+static uint64_t take_own(const struct shares *shares, struct share *share, uint64_t cost,
+			 uint64_t now_ns)
+{
+	struct bucket own = own_bucket(shares, share, cost);
+	uint64_t tat_ns = LOAD(&share->tat_ns), wait_ns;
+
+	do {
+		wait_ns = tollgate_bucket_wait(tat_ns, own.limit_ns, own.charge_ns, now_ns);
+		if (wait_ns)
+			return wait_ns;
+	} while (!__atomic_compare_exchange_n(
+		&share->tat_ns, &tat_ns, tollgate_bucket_charged(tat_ns, own.charge_ns, now_ns),
+		false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	__atomic_fetch_add(&share->used, cost, __ATOMIC_ACQ_REL);
+	return 0;
+}
+
+uint64_t share_take(struct shares *shares, struct share *share, uint64_t cost, uint64_t now_ns)
+{
+	uint64_t wait_ns = 0;
+
+	raise_need(share, (uint32_t)cost);
+	if (!cost || !LOAD(&share->interval_ns)) {
+		share_activate(shares, share, false, now_ns);
+		return 0;
+	}
+	if (take_lease(share, cost, now_ns)) {
+		uint64_t used = LOAD(&share->used), low = LOAD(&share->low);
+
+		share_activate(shares, share, used >= low, now_ns);
+		return 0;
+	}
+	wait_ns = dry_wait(share, now_ns);
+	if (!wait_ns)
+		wait_ns = take_own(shares, share, cost, now_ns);
+	if (wait_ns)
+		share_want_more(shares, share, (uint32_t)cost, now_ns);
+	else /* whoever has no lease had better get one */
+		share_activate(shares, share, true, now_ns);
+	return wait_ns;
+}
+
+void share_want_more(struct shares *shares, struct share *share, uint32_t cost, uint64_t now_ns)
+{
+	raise_need(share, cost);
+	__atomic_fetch_add(&share->wanted, cost, __ATOMIC_RELAXED);
+	/* Whoever was told that there is nothing need not hurry. */
+	share_activate(shares, share, !dry_wait(share, now_ns), now_ns);
+}
+
+bool share_is_dry(const struct share *share, uint64_t now_ns)
+{
+	return dry_wait(share, now_ns) != 0;
+}
+
+void share_give_back(struct share *share, uint64_t cost)
+{
+	if (cost)
+		__atomic_fetch_sub(&share->used, cost, __ATOMIC_ACQ_REL);
+}
+
+uint64_t share_left(const struct shares *shares, const struct share *share, uint64_t now_ns)
+{
+	uint64_t used = LOAD(&share->used), paid = LOAD(&share->paid), tat_ns;
+	struct bucket own = own_bucket(shares, share, 1);
+	uint64_t debt_ns;
+
+	if (LOAD(&share->until_ns) > now_ns)
+		return (paid > used ? paid - used : 0) + LOAD(&share->left);
+	if (dry_wait(share, now_ns) || !own.charge_ns)
+		return 0;
+	tat_ns = LOAD(&share->tat_ns);
+	debt_ns = tollgate_bucket_debt(tat_ns, now_ns);
+	return debt_ns < own.limit_ns ? (own.limit_ns - debt_ns) / own.charge_ns : 0;
+}
+
+/* ---- quota and concurrency ---- */
+
+#define WORD(period, units) ((uint64_t)(period) << TOLLGATE_QUOTA_SHIFT | (units))
+
+uint64_t share_quota_cap(const struct shares *shares, struct share *share, uint32_t period,
+			 uint64_t own, uint64_t left, uint64_t now_ns)
+{
+	uint64_t hosts = LOAD(&shares->hosts), part = (left + hosts - 1) / hosts, cold;
+	uint64_t cap = LOAD(&share->quota_cap), told_ns = LOAD(&share->told_ns), fresh;
+
+	/* In a period that the store has said nothing of yet: what it takes until it does. */
+	cold = LOAD(&share->need) + SHARE_QUOTA_COLD;
+	while (cap >> TOLLGATE_QUOTA_SHIFT != period) {
+		fresh = WORD(period, own + (cold < part ? cold : part));
+		if (__atomic_compare_exchange_n(&share->quota_cap, &cap, fresh, false,
+						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			cap = fresh;
+	}
+	/* Without the store: this host's part of what was left, once. */
+	if (told_ns && LOAD(&share->until_ns) + SHARE_LEASE_NS < now_ns &&
+	    LOAD(&share->asking_ns) + SHARE_LEASE_NS < now_ns && LOAD(&share->asking_ns) &&
+	    !__atomic_exchange_n(&share->is_extended, true, __ATOMIC_ACQ_REL))
+		cap = __atomic_add_fetch(&share->quota_cap, part, __ATOMIC_ACQ_REL);
+	return cap & TOLLGATE_QUOTA_MAX;
+}
+
+uint32_t share_places(const struct shares *shares, const struct share *share, uint32_t limit,
+		      uint64_t now_ns)
+{
+	uint32_t hosts = LOAD(&shares->hosts), own = limit / hosts ? limit / hosts : 1;
+
+	if (!limit)
+		return 0;
+	return LOAD(&share->until_ns) > now_ns ? LOAD(&share->places) : own;
+}
+
+/* ---- exchanges ---- */
+
+/* Units that the next stretch of time will ask for, by those of the last one. */
+static uint64_t forecast(uint64_t recent, uint64_t elapsed_ns)
+{
+	if (elapsed_ns < SHARE_EVERY_NS / 20)
+		elapsed_ns = SHARE_EVERY_NS / 20;
+	return (uint64_t)((double)recent * 1.5 * (double)SHARE_EVERY_NS / (double)elapsed_ns) + 1;
+}
+
+static void want_rate(struct share *share, struct store_share_want *want, uint64_t now_ns)
+{
+	uint64_t refused = __atomic_exchange_n(&share->wanted, 0, __ATOMIC_ACQ_REL);
+	uint64_t recent = want->used - share->told_used;
+
+	want->interval_ns = LOAD(&share->interval_ns);
+	want->burst = want->interval_ns ? LOAD(&share->limit_ns) / want->interval_ns : 0;
+	if (recent || refused)
+		want->want = forecast(recent, now_ns - share->told_ns) + refused;
+	if (want->want > want->burst)
+		want->want = want->burst;
+}
+
+static void want_quota(const struct tollgate_slot *slot, const struct slot_limits *limits,
+		       struct share *share, struct store_share_want *want, uint64_t wall_ms)
+{
+	uint64_t end_ms;
+
+	want->quota_limit = limits->quota_limit;
+	want->quota_kind = limits->quota_period;
+	if (!limits->quota_limit)
+		return;
+	want->quota_period =
+		usage_quota_period(limits->quota_period, limits->quota_span, wall_ms, &end_ms);
+	want->quota_used = usage_quota_own(slot, want->quota_period);
+	if (want->quota_used > share->told_quota)
+		want->quota_want = 2 * (want->quota_used - share->told_quota);
+	want->quota_want += QUOTA_AHEAD;
+}
+
+static void fill_want(const struct slots *slots, struct share *share, uint32_t index,
+		      uint64_t wall_ms, uint64_t now_ns, struct store_share_want *want)
+{
+	const struct tollgate_slot *slot = &slots->list[index];
+	struct slot_limits limits;
+
+	slot_read_limits(slot, &limits);
+	*want = (struct store_share_want){
+		.account = LOAD(&slot->account_id),
+		.epoch = slots->head->epoch,
+		.slot = index,
+		.generation = LOAD(&slot->generation),
+		.seq = ++share->seq,
+		.used = LOAD(&share->used),
+		.need = LOAD(&share->need),
+		.concurrency = limits.concurrency_limit,
+		.held = (uint32_t)LOAD(&slot->concurrency),
+	};
+	want_rate(share, want, now_ns);
+	want_quota(slot, &limits, share, want, wall_ms);
+	if (want->want || want->held)
+		want->places_want = 2 * want->held + 2;
+}
+
+size_t share_collect(struct shares *shares, const struct slots *slots, uint64_t wall_ms,
+		     uint64_t now_ns, bool is_last, struct store_share_want *ret_wants, size_t max)
+{
+	uint32_t at = __atomic_exchange_n(&shares->active, 0, __ATOMIC_ACQ_REL), next;
+	size_t count = 0;
+
+	for (; at; at = next) {
+		struct share *share = &shares->list[at - 1];
+		struct store_share_want *want = &ret_wants[count];
+
+		next = share->next;
+		__atomic_store_n(&share->is_active, false, __ATOMIC_RELEASE);
+		if (!LOAD(&share->is_shared) || !LOAD(&slots->list[at - 1].account_id))
+			continue;
+		if (count == max) {
+			share_activate(shares, share, false, now_ns);
+			continue;
+		}
+		fill_want(slots, share, at - 1, wall_ms, now_ns, want);
+		share->told_used = want->used;
+		share->told_quota = want->quota_used;
+		STORE(&share->told_ns, now_ns);
+		if (!share->asking_ns)
+			STORE(&share->asking_ns, now_ns);
+		if (is_last)
+			want->want = want->quota_want = want->places_want = want->need = 0;
+		count++;
+	}
+	return count;
+}
+
+static void reopen(struct tollgate_slot *slot)
+{
+	if (LOAD(&slot->closed_reason) == TOLLGATE_OVER_RATE)
+		__atomic_store_n(&slot->closed_until_ns, 0, __ATOMIC_RELEASE);
+}
+
+static void apply_one(struct shares *shares, const struct slots *slots,
+		      const struct store_share_want *want, const struct store_share_grant *grant,
+		      uint64_t asked_ns)
+{
+	struct tollgate_slot *slot = &slots->list[want->slot];
+	struct share *share = &shares->list[want->slot];
+	uint64_t lent = grant->paid > want->used ? grant->paid - want->used : 0;
+
+	if (!grant->is_known || LOAD(&slot->account_id) != want->account ||
+	    LOAD(&slot->generation) != want->generation)
+		return;
+	STORE(&share->left, grant->left);
+	STORE(&share->places, grant->places);
+	STORE(&share->low, grant->paid - lent / 4);
+	STORE(&share->paid, grant->paid);
+	STORE(&share->dry_until_ns, grant->wait_ns ? asked_ns + grant->wait_ns : 0);
+	STORE(&share->until_ns, asked_ns + SHARE_LEASE_NS);
+	STORE(&share->asking_ns, 0);
+	STORE(&share->is_extended, false);
+	if (lent)
+		reopen(slot);
+	if (want->quota_limit) {
+		STORE(&share->quota_left, grant->quota_left);
+		STORE(&share->quota_cap, WORD(want->quota_period, grant->quota_cap));
+		usage_set_others(slot, want->quota_period, grant->quota_others);
+	}
+	/* As long as something is lent or held, the store hears of it. */
+	if (lent || want->held || LOAD(&share->used) != want->used)
+		share_activate(shares, share, false, asked_ns);
+}
+
+void share_apply(struct shares *shares, const struct slots *slots,
+		 const struct store_share_want *wants, const struct store_share_grant *grants,
+		 size_t count, uint64_t asked_ns)
+{
+	for (size_t i = 0; i < count; i++)
+		apply_one(shares, slots, &wants[i], &grants[i], asked_ns);
+}
+
+void share_retry(struct shares *shares, const struct store_share_want *wants, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		share_activate(shares, &shares->list[wants[i].slot], false, 0);
+}
