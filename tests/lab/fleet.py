@@ -235,7 +235,8 @@ class Fleet:
             for host in self.hosts:
                 status = host.status()
                 seen = {a["id"].removeprefix("acc_") for a in host.json("account", "list")}
-                if seen != accounts or status["keys"] != keys or host.metric("tollgate_store_away"):
+                if seen != accounts or status["keys"] != keys or host.metric("tollgate_store_away") or \
+                        host.metric("tollgate_journal", state="waiting"):
                     return False
             lists = [sorted(map(str, ((a["id"], a["status"], a["held"], a["tier"])
                                       for a in host.json("account", "list")))) for host in self.hosts]

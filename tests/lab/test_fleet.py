@@ -84,6 +84,33 @@ def test_no_request_waits_for_a_frozen_redis(make):
     assert percentile(frozen, 99) < 0.05  # far less than any timeout there is
 
 
+def test_what_is_changed_without_redis_holds_here_and_later_everywhere(make):
+    fleet = Fleet(make, count=2).start()
+    host, other = fleet.hosts
+    account, third = host.account(), host.account()
+    for one in fleet.hosts:
+        statuses(one, account, 200)
+    fleet.redis.signal(signal.SIGSTOP)
+    wait_until(lambda: host.metric("tollgate_store_away"), "the host notices")
+    patch(host, account, held=True)
+    assert host.admin("POST", f"/api/v1/keys/{third.key_id}/revoke").status == 200
+    assert host.get("/", account).status == 403
+    assert host.get("/", third).status == 401
+    assert other.get("/", account).status == 200
+    made = host.account()
+    assert host.get("/", made).status == 200
+    assert host.metric("tollgate_journal", state="waiting") >= 4
+    host.kill()  # what waits survives it
+    fleet.redis.signal(signal.SIGCONT)
+    host.start()
+    for one in fleet.hosts:
+        statuses(one, account, 403)
+        statuses(one, third, 401)
+        statuses(one, made, 200)
+    wait_until(lambda: host.metric("tollgate_journal", state="waiting") == 0, "nothing waits")
+    fleet.wait_agreed()
+
+
 def test_max_stale_ends_what_is_believed(make):
     fleet = Fleet(make, count=1, max_stale="2s", on_stale="refuse").start()
     host = fleet.hosts[0]
@@ -95,7 +122,7 @@ def test_max_stale_ends_what_is_believed(make):
 
 
 class Changer:
-    """Changes accounts on random hosts, and knows what was acknowledged."""
+    """Changes accounts, each on a host of its own, and knows what was acknowledged."""
 
     def __init__(self, fleet, accounts, seed):
         self.fleet, self.accounts = fleet, accounts
@@ -107,9 +134,9 @@ class Changer:
 
     def _run(self):
         while not self.is_over:
-            account = self.random.choice(self.accounts)
-            held = self.random.random() < 0.5
-            host = self.random.choice(self.fleet.hosts)
+            number = self.random.randrange(len(self.accounts))
+            account, held = self.accounts[number], self.random.random() < 0.5
+            host = self.fleet.hosts[number % len(self.fleet.hosts)]
             with contextlib.suppress(OSError, AssertionError):
                 answer = host.admin("PATCH", f"/api/v1/accounts/{account.id}", {"held": held})
                 self.made += 1

@@ -91,6 +91,9 @@ static void come_back(struct agent *agent)
 {
 	if (agent->is_away)
 		log_info("the store is back after %" PRIu64 " ms", away_ms(agent));
+	/* A call is all that what waits in the journal needs. */
+	if (agent->is_away)
+		fleet_pass_time(agent->fleet);
 	agent->heard_ns = clock_mono_ns();
 	agent->is_away = agent->is_too_stale = false;
 	agent->degraded[0] = '\0';

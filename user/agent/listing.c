@@ -88,7 +88,7 @@ static void on_stored(void *arg, int err)
 	struct agent *agent = change->agent;
 
 	agent->list_puts -= !change->what.is_removal;
-	if (!err && !store_is_followed(agent->store)) {
+	if (!err && (!store_is_followed(agent->store) || store_was_journaled(agent->store))) {
 		if (change->what.is_removal)
 			lists_remove(agent->lists, &entry->block);
 		else

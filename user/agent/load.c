@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -296,10 +297,18 @@ void load_retry(uv_timer_t *timer)
 
 int load_begin(struct agent *agent)
 {
-	int err = store_new(&agent->loop, agent->rules->config->store,
-			    (unsigned)agent->rules->config->redis_timeout_ms, &agent->store);
+	const struct config *config = agent->rules->config;
+	char path[PATH_MAX], why[256] = "";
+	int err = store_new(&agent->loop, config->store, (unsigned)config->redis_timeout_ms,
+			    &agent->store);
 
-	if (!err)
+	if (err)
+		return err;
+	snprintf(path, sizeof(path), "%s/journal.db", config->state_dir);
+	err = store_set_journal(agent->store, path, why, sizeof(why));
+	if (err)
+		log_error("the journal cannot be used: %s", why);
+	else
 		store_open(agent->store, agent->pepper_check, on_opened, agent);
 	return err;
 }

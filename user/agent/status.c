@@ -171,6 +171,8 @@ static void write_answers(struct metrics *m, const struct proxy_counters *sum)
 
 static void write_state(struct metrics *m, const struct agent *agent)
 {
+	uint64_t waiting = 0, refused = 0;
+
 	metrics_family(m, "tollgate_ready", "gauge", "1 if requests get real verdicts.");
 	metrics_value(m, agent->phase == AGENT_RUNNING && !agent->not_ready[0]);
 	metrics_family(m, "tollgate_connections", "gauge", "Client connections that are open.");
@@ -187,6 +189,13 @@ static void write_state(struct metrics *m, const struct agent *agent)
 	metrics_family(m, "tollgate_store_away", "gauge",
 		       "1 while the store cannot be asked: unknown keys get 503.");
 	metrics_value(m, agent->is_away);
+	if (agent->store)
+		store_journal_counts(agent->store, &waiting, &refused);
+	metrics_family(m, "tollgate_journal", "gauge",
+		       "Changes and rows of usage that wait on this host for the store; that it "
+		       "refused.");
+	metrics_sample(m, "state", "waiting", NULL, NULL, waiting);
+	metrics_sample(m, "state", "refused", NULL, NULL, refused);
 	metrics_family(m, "tollgate_store_reloads_total", "counter",
 		       "Snapshots taken because changes of other hosts may have been missed.");
 	metrics_value(m, agent->reloads);

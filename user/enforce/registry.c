@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <openssl/crypto.h>
 
@@ -95,8 +96,12 @@ void registry_on_stored(void *arg, int err)
 {
 	struct job *job = arg;
 
-	/* Where many hosts change things, what this one changed comes back among all changes. */
-	if (!err && !store_is_followed(job->registry->store))
+	/*
+	 * Where many hosts change things, what this one changed comes back among all changes; if the
+	 * store is away, later, and until then it holds here at least.
+	 */
+	if (!err &&
+	    (!store_is_followed(job->registry->store) || store_was_journaled(job->registry->store)))
 		job->finish(job);
 	registry_end(job, err);
 }
@@ -181,10 +186,37 @@ void registry_replace(char *field, size_t size, const char *value)
 		snprintf(field, size, "%s", value);
 }
 
+/*
+ * What the store is to compare with: where many hosts change an account, the store sets what differs
+ * from what the caller went by. What was asked for by name is to be set even if it seems to be so
+ * already, for what we know may be behind: so there the two must differ.
+ */
+static struct store_account base_of(const struct job *job, const struct store_account *now)
+{
+	const struct registry_change *change = &job->change;
+	struct store_account base = job->before;
+
+	if (change->tier)
+		strcpy(base.tier, *now->tier ? "" : "?");
+	if (change->customer)
+		strcpy(base.customer, *now->customer ? "" : "?");
+	if (change->subscription)
+		strcpy(base.subscription, *now->subscription ? "" : "?");
+	if (change->label)
+		strcpy(base.label, *now->label ? "" : "?");
+	if (change->status >= 0) {
+		base.status = (enum store_status)((now->status + 1) % STORE_STATUS_COUNT);
+		base.past_due_ms = now->past_due_ms + 1;
+	}
+	if (change->is_held >= 0)
+		base.is_held = !now->is_held;
+	return base;
+}
+
 static void begin_account_set(struct job *job)
 {
 	const struct registry_change *change = &job->change;
-	struct store_account now;
+	struct store_account now, base;
 	uint32_t slot;
 
 	if (!mirror_account(job->registry->mirror, job->target, &now, &slot)) {
@@ -202,8 +234,8 @@ static void begin_account_set(struct job *job)
 	if (change->is_held >= 0)
 		now.is_held = change->is_held;
 	job->account = now;
-	store_account_set(job->registry->store, &job->before, &job->account, registry_on_stored,
-			  job);
+	base = base_of(job, &now);
+	store_account_set(job->registry->store, &base, &job->account, registry_on_stored, job);
 }
 
 void registry_account_set(struct registry *registry, uint64_t account,

@@ -17,6 +17,8 @@
 struct store_engine {
 	const struct store_engine_ops *ops; /* borrowed: static */
 	char error[STORE_ERROR_MAX];	    /* about the last call that failed */
+	uint64_t journaled, refused;	    /* calls that wait on this host; set aside. Atomic */
+	bool was_journaled;		    /* the last call waits there */
 	uint64_t changed; /* number in the stream of the change that the last call made; 0: none */
 };
 
@@ -117,6 +119,10 @@ struct store_engine_ops {
 	int (*share_exchange)(struct store_engine *engine, uint64_t instance, uint32_t hosts,
 			      const struct store_share_want *wants, size_t count,
 			      struct store_share_grant *ret_grants);
+	/* store_set_journal(), and what waits there, if it can be; NULL for an engine without one. */
+	int (*set_journal)(struct store_engine *engine, const char *path, char *ret_why,
+			   size_t why_size);
+	void (*catch_up)(struct store_engine *engine);
 	const char *(*follow_error)(const struct store_engine *engine);
 	uint64_t (*place)(const struct store_engine *engine);
 };

@@ -5,7 +5,7 @@
  * An empty database becomes a new store, but only for an agent that has not known it before: one that
  * comes back empty, or as another store, has lost what customers paid for, and is refused.
  */
-#include "store/redis.h"
+#include "store/journal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -32,6 +32,25 @@ int redis_change(struct redis *r, enum redis_script script, struct redis_args *a
 	r->engine.changed = (uint64_t)reply->integer;
 	freeReplyObject(reply);
 	return 0;
+}
+
+int redis_lasting_change(struct redis *r, enum redis_script script, struct redis_args *args)
+{
+	redisReply *reply;
+	int err = redis_check_open(r);
+
+	if (!err)
+		err = redis_must_queue(r)
+			      ? -EHOSTDOWN
+			      : redis_call(&r->link, script, args, REDIS_REPLY_INTEGER, &reply);
+	if (err == -EHOSTDOWN && r->journal) {
+		err = redis_keep_call(r, script, args);
+	} else if (!err) {
+		r->engine.changed = (uint64_t)reply->integer;
+		freeReplyObject(reply);
+	}
+	redis_args_done(args);
+	return err;
 }
 
 /* Whether the store that answered is the one that we know, if we know one. */
@@ -95,6 +114,7 @@ static void redis_free(struct store_engine *engine)
 
 	redis_link_done(&r->link);
 	redis_link_done(&r->follower);
+	journal_close(r->journal);
 	redis_address_done(&r->address);
 	free(r);
 }
@@ -134,7 +154,8 @@ static int new_engine(const struct store_engine_ops *ops, const char *location, 
 	.queues_count = redis_queues_count, .entry_put = redis_entry_put,                         \
 	.entry_remove = redis_entry_remove, .entries_prune = redis_entries_prune,                 \
 	.follow = redis_follow, .follow_error = redis_follow_error, .place = redis_place,         \
-	.beat = redis_beat, .leave = redis_leave, .share_exchange = redis_share_exchange
+	.beat = redis_beat, .leave = redis_leave, .share_exchange = redis_share_exchange,         \
+	.set_journal = redis_set_journal, .catch_up = redis_catch_up
 
 static int check(const struct store_engine_ops *ops, const char *location, char *ret_why,
 		 size_t why_size)

@@ -154,6 +154,9 @@ int redis_call(struct redis_link *link, enum redis_script script, struct redis_a
 struct redis;
 int redis_change(struct redis *r, enum redis_script script, struct redis_args *args);
 
+/* The same for a change that may wait in the journal while Redis is away. */
+int redis_lasting_change(struct redis *r, enum redis_script script, struct redis_args *args);
+
 /* ---- the engine ---- */
 
 struct redis {
@@ -164,7 +167,8 @@ struct redis {
 	char follower_error[STORE_ERROR_MAX];
 	uint8_t id[STORE_ID_BYTES]; /* after open */
 	bool is_open;
-	char fence[24]; /* of the lease that we hold; "" or "0": none */
+	struct journal *journal; /* owned; NULL: what cannot reach Redis fails */
+	char fence[24];		 /* of the lease that we hold; "" or "0": none */
 	/* The last entry of the stream that was read, or where the snapshot began. */
 	char seen_id[REDIS_PLACE_SIZE];
 	uint64_t seen_n;
@@ -226,6 +230,19 @@ int redis_usage_open(struct store_engine *engine, uint64_t account, uint64_t end
 int redis_usage_close(struct store_engine *engine, const struct store_usage *rows, size_t row_count,
 		      const struct store_task *tasks, size_t task_count);
 int redis_usage_prune(struct store_engine *engine, uint64_t before_s);
+
+/* Write to Redis itself, come what may. */
+int redis_write_usage(struct redis *r, const struct store_usage *usage, size_t usage_count,
+		      const struct store_quota *quotas, size_t quota_count);
+
+/* In redis_journal.c. Changes that must wait, because Redis is away or others wait already. */
+bool redis_must_queue(const struct redis *r);
+int redis_keep_call(struct redis *r, enum redis_script script, const struct redis_args *args);
+int redis_keep_usage(struct redis *r, const struct store_usage *usage, size_t usage_count,
+		     const struct store_quota *quotas, size_t quota_count);
+int redis_set_journal(struct store_engine *engine, const char *path, char *ret_why,
+		      size_t why_size);
+void redis_catch_up(struct store_engine *engine);
 
 /* In redis_fleet.c. */
 int redis_beat(struct store_engine *engine, const struct store_host *self, bool wants_lease,

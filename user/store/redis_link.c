@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/crypto.h"
@@ -73,11 +74,24 @@ int redis_say(struct redis_link *link, int err, const char *format, ...)
 	return err;
 }
 
+/*
+ * What was given up must not arrive later, behind calls that were made since: without this the kernel
+ * goes on sending what is left, on a connection that is closed.
+ */
+static void forget_unsent(int fd)
+{
+	const struct linger none = { .l_onoff = 1 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
 void redis_link_fail(struct redis_link *link)
 {
 	uint64_t random = 0;
 
 	snprintf(link->failure, sizeof(link->failure), "%s", link->error);
+	if (link->context)
+		forget_unsent(link->context->fd);
 	drop(link);
 	link->backoff_ns = link->backoff_ns ? 2 * link->backoff_ns : BACKOFF_MIN_NS;
 	if (link->backoff_ns > BACKOFF_MAX_NS)

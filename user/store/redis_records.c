@@ -139,7 +139,7 @@ int redis_account_add(struct store_engine *engine, const struct store_account *a
 	redis_function(&args, "account_add");
 	redis_arg_id(&args, account->id);
 	line_account(&args, account);
-	return redis_change((struct redis *)engine, REDIS_RECORDS, &args);
+	return redis_lasting_change((struct redis *)engine, REDIS_RECORDS, &args);
 }
 
 int redis_account_set(struct store_engine *engine, const struct store_account *before,
@@ -154,7 +154,7 @@ int redis_account_set(struct store_engine *engine, const struct store_account *b
 	else
 		redis_arg(&args, "");
 	line_account(&args, account);
-	return redis_change((struct redis *)engine, REDIS_RECORDS, &args);
+	return redis_lasting_change((struct redis *)engine, REDIS_RECORDS, &args);
 }
 
 int redis_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count)
@@ -168,7 +168,7 @@ int redis_keys_add(struct store_engine *engine, const struct store_key *keys, si
 		redis_arg_id(&args, keys[i].id);
 		redis_line_key(&args, &keys[i]);
 	}
-	return redis_change((struct redis *)engine, REDIS_RECORDS, &args);
+	return redis_lasting_change((struct redis *)engine, REDIS_RECORDS, &args);
 }
 
 int redis_key_rotate(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
@@ -181,7 +181,7 @@ int redis_key_rotate(struct store_engine *engine, uint64_t old, uint64_t old_rev
 	redis_arg_u64(&args, old_revoked_ms);
 	redis_arg_id(&args, fresh->id);
 	redis_line_key(&args, fresh);
-	return redis_change((struct redis *)engine, REDIS_RECORDS, &args);
+	return redis_lasting_change((struct redis *)engine, REDIS_RECORDS, &args);
 }
 
 static int end_keys(struct store_engine *engine, const char *function, uint64_t id,
@@ -192,7 +192,7 @@ static int end_keys(struct store_engine *engine, const char *function, uint64_t 
 	redis_function(&args, function);
 	redis_arg_id(&args, id);
 	redis_arg_u64(&args, revoked_ms);
-	return redis_change((struct redis *)engine, REDIS_RECORDS, &args);
+	return redis_lasting_change((struct redis *)engine, REDIS_RECORDS, &args);
 }
 
 int redis_key_revoke(struct store_engine *engine, uint64_t key, uint64_t revoked_ms)
@@ -216,7 +216,7 @@ int redis_entry_put(struct store_engine *engine, const struct store_entry *entry
 	redis_line_u64(&args, entry->created_ms);
 	redis_line_u64(&args, entry->until_ms);
 	redis_line_end(&args);
-	return redis_change((struct redis *)engine, REDIS_RECORDS, &args);
+	return redis_lasting_change((struct redis *)engine, REDIS_RECORDS, &args);
 }
 
 int redis_entry_remove(struct store_engine *engine, const struct cidr *block)
@@ -225,7 +225,7 @@ int redis_entry_remove(struct store_engine *engine, const struct cidr *block)
 
 	redis_function(&args, "entry_remove");
 	arg_block(&args, block);
-	return redis_change((struct redis *)engine, REDIS_RECORDS, &args);
+	return redis_lasting_change((struct redis *)engine, REDIS_RECORDS, &args);
 }
 
 int redis_entries_prune(struct store_engine *engine, uint64_t ended_by_ms)

@@ -68,7 +68,17 @@ int redis_tasks_add(struct store_engine *engine, const struct store_task *tasks,
 	redis_function(&args, "tasks_add");
 	for (size_t i = 0; i < count; i++)
 		redis_arg_task(&args, &tasks[i]);
-	err = redis_call(&r->link, REDIS_TASKS, &args, REDIS_REPLY_ARRAY, &reply);
+	err = redis_must_queue(r)
+		      ? -EHOSTDOWN
+		      : redis_call(&r->link, REDIS_TASKS, &args, REDIS_REPLY_ARRAY, &reply);
+	if (err == -EHOSTDOWN && r->journal) {
+		/* Those that are there already will be left as they are then. */
+		for (size_t i = 0; i < count; i++)
+			ret_fresh[i] = true;
+		err = redis_keep_call(r, REDIS_TASKS, &args);
+		redis_args_done(&args);
+		return err;
+	}
 	redis_args_done(&args);
 	if (err)
 		return err;

@@ -56,10 +56,9 @@ static int put_quotas(struct redis *r, const struct store_quota *rows, size_t co
 }
 
 /* Totals only grow, so it does no harm if the rest of the pages has to be written again. */
-int redis_usage_put(struct store_engine *engine, const struct store_usage *usage,
-		    size_t usage_count, const struct store_quota *quotas, size_t quota_count)
+int redis_write_usage(struct redis *r, const struct store_usage *usage, size_t usage_count,
+		      const struct store_quota *quotas, size_t quota_count)
 {
-	struct redis *r = (struct redis *)engine;
 	int err = redis_check_open(r);
 
 	for (size_t at = 0; at < usage_count && !err; at += PAGE_ROWS)
@@ -68,6 +67,17 @@ int redis_usage_put(struct store_engine *engine, const struct store_usage *usage
 	for (size_t at = 0; at < quota_count && !err; at += PAGE_ROWS)
 		err = put_quotas(r, quotas + at,
 				 quota_count - at < PAGE_ROWS ? quota_count - at : PAGE_ROWS);
+	return err;
+}
+
+int redis_usage_put(struct store_engine *engine, const struct store_usage *usage,
+		    size_t usage_count, const struct store_quota *quotas, size_t quota_count)
+{
+	struct redis *r = (struct redis *)engine;
+	int err = redis_write_usage(r, usage, usage_count, quotas, quota_count);
+
+	if (err == -EHOSTDOWN && r->journal)
+		err = redis_keep_usage(r, usage, usage_count, quotas, quota_count);
 	return err;
 }
 

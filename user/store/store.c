@@ -92,8 +92,12 @@ static void *run_jobs(void *arg)
 		if (!job->err) {
 			store->engine->error[0] = '\0';
 			store->engine->changed = 0;
+			store->engine->was_journaled = false;
+			if (store->engine->ops->catch_up)
+				store->engine->ops->catch_up(store->engine);
 			job->err = job->run(store->engine, job);
 			job->changed = store->engine->changed;
+			job->was_journaled = store->engine->was_journaled;
 			memcpy(job->error, store->engine->error, sizeof(job->error));
 		}
 		pthread_mutex_lock(&store->lock);
@@ -131,6 +135,7 @@ void store_deliver(struct store *store)
 			uv_unref((uv_handle_t *)&store->wake);
 		if (job->err)
 			memcpy(store->error, job->error, sizeof(store->error));
+		store->was_journaled = job->was_journaled;
 		job->deliver(store, job);
 		job_free(job);
 	}
@@ -161,12 +166,6 @@ static void deliver_keys(struct store *store, struct job *job)
 {
 	(void)store;
 	job->keys_done(job->arg, job->err, job->records, job->count);
-}
-
-static void deliver_usage(struct store *store, struct job *job)
-{
-	(void)store;
-	job->usage_done(job->arg, job->err, job->records, job->count);
 }
 
 static int run_open(struct store_engine *engine, struct job *job)
@@ -223,33 +222,6 @@ static int run_keys_list(struct store_engine *engine, struct job *job)
 
 	if (!err)
 		job->records = keys;
-	return err;
-}
-
-static int run_usage_put(struct store_engine *engine, struct job *job)
-{
-	return engine->ops->usage_put(engine, job->records, job->count, job->more, job->more_count);
-}
-
-static int run_usage_list(struct store_engine *engine, struct job *job)
-{
-	struct store_usage *rows;
-	int err = engine->ops->usage_list(engine, job->id, job->number, job->limit, &rows,
-					  &job->count);
-
-	if (!err)
-		job->records = rows;
-	return err;
-}
-
-static int run_usage_open(struct store_engine *engine, struct job *job)
-{
-	struct store_usage *rows;
-	int err = engine->ops->usage_open(engine, job->id, job->number, job->limit, &rows,
-					  &job->count);
-
-	if (!err)
-		job->records = rows;
 	return err;
 }
 
@@ -387,8 +359,7 @@ struct job *job_new(int (*run)(struct store_engine *, struct job *), const void 
 	return job;
 }
 
-/* Give @job, which may be NULL, copies of @count further records. It, or NULL and it is freed. */
-static struct job *job_with_more(struct job *job, const void *records, size_t count, size_t size)
+struct job *job_with_more(struct job *job, const void *records, size_t count, size_t size)
 {
 	if (!job || !count)
 		return job;
@@ -437,6 +408,25 @@ void store_open(struct store *store, const uint8_t pepper_check[STORE_HASH_BYTES
 		memcpy(job->bytes, pepper_check, sizeof(job->bytes));
 	}
 	job_submit_done(store, job, done, arg);
+}
+
+int store_set_journal(struct store *store, const char *path, char *ret_why, size_t why_size)
+{
+	struct store_engine *engine = store->engine;
+
+	return engine->ops->set_journal ? engine->ops->set_journal(engine, path, ret_why, why_size)
+					: 0;
+}
+
+bool store_was_journaled(const struct store *store)
+{
+	return store->was_journaled;
+}
+
+void store_journal_counts(const struct store *store, uint64_t *ret_waiting, uint64_t *ret_refused)
+{
+	*ret_waiting = __atomic_load_n(&store->engine->journaled, __ATOMIC_RELAXED);
+	*ret_refused = __atomic_load_n(&store->engine->refused, __ATOMIC_RELAXED);
 }
 
 const uint8_t *store_id(const struct store *store)
@@ -538,44 +528,4 @@ void store_keys_list(struct store *store, uint64_t account, uint64_t after_id, s
 	job->keys_done = done;
 	job->arg = arg;
 	job_submit(store, job);
-}
-
-void store_usage_put(struct store *store, const struct store_usage *usage, size_t usage_count,
-		     const struct store_quota *quotas, size_t quota_count, store_done done,
-		     void *arg)
-{
-	struct job *job = job_new(run_usage_put, usage, usage_count, sizeof(*usage));
-
-	job_submit_done(store, job_with_more(job, quotas, quota_count, sizeof(*quotas)), done, arg);
-}
-
-static void list_usage(struct store *store, int (*run)(struct store_engine *, struct job *),
-		       uint64_t account, uint64_t time_s, size_t limit, store_usage_done done,
-		       void *arg)
-{
-	struct job *job = job_new(run, NULL, 0, 0);
-
-	if (!job) {
-		done(arg, -ENOMEM, NULL, 0);
-		return;
-	}
-	job->deliver = deliver_usage;
-	job->id = account;
-	job->number = time_s;
-	job->limit = limit;
-	job->usage_done = done;
-	job->arg = arg;
-	job_submit(store, job);
-}
-
-void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, size_t limit,
-		      store_usage_done done, void *arg)
-{
-	list_usage(store, run_usage_list, account, since_s, limit, done, arg);
-}
-
-void store_usage_open(struct store *store, uint64_t account, uint64_t ended_by_s, size_t limit,
-		      store_usage_done done, void *arg)
-{
-	list_usage(store, run_usage_open, account, ended_by_s, limit, done, arg);
 }

@@ -154,6 +154,21 @@ void store_free(struct store *store);
 void store_open(struct store *store, const uint8_t pepper_check[STORE_HASH_BYTES], store_done done,
 		void *arg);
 
+/*
+ * Where changes and usage wait, synced, while another machine's store is away: the file at @path. Before
+ * store_open(); an engine of one host has no need of it. Then calls that change accounts, keys or lists,
+ * add tasks or write usage succeed all the same, and are replayed once, in their order; but for
+ * store_key_claim(). -ENOSPC when the journal is full: nothing is ever dropped for another. Errors:
+ * as journal.h has them, with words in @ret_why.
+ */
+int store_set_journal(struct store *store, const char *path, char *ret_why, size_t why_size);
+
+/* In a callback without an error: the change waits in the journal, and is not told by store_follow() yet. */
+bool store_was_journaled(const struct store *store);
+
+/* Calls and rows that wait; calls that the store refused for good when it was back. */
+void store_journal_counts(const struct store *store, uint64_t *ret_waiting, uint64_t *ret_refused);
+
 /* The id drawn when the store was made: STORE_ID_BYTES. Valid after store_open(). */
 const uint8_t *store_id(const struct store *store);
 

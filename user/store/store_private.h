@@ -39,6 +39,7 @@ struct store {
 	struct store_follower follower;
 	void *follower_arg;
 	uint64_t followed_n; /* number of the last change that the follower was told */
+	bool was_journaled;  /* what the callback that runs now is about */
 	bool is_current;     /* the follower reads the stream, with no error so far */
 	uint8_t id[STORE_ID_BYTES];
 	char error[STORE_ERROR_MAX];
@@ -62,6 +63,7 @@ struct job {
 	void *arg;
 	struct store *store; /* store_load() only */
 	int err;
+	bool was_journaled;
 	uint64_t changed; /* number of the change that it made; 0: none */
 	char error[STORE_ERROR_MAX];
 
@@ -83,6 +85,9 @@ struct job {
 /* A job with copies of @count records of @size bytes at @records; NULL when memory is short. */
 struct job *job_new(int (*run)(struct store_engine *, struct job *), const void *records,
 		    size_t count, size_t size);
+
+/* Give @job, which may be NULL, copies of @count further records. It, or NULL and it is freed. */
+struct job *job_with_more(struct job *job, const void *records, size_t count, size_t size);
 
 /* Accepts NULL. */
 void job_free(struct job *job);

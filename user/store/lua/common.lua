@@ -83,6 +83,15 @@ end
 
 local function run()
   local name = table.remove(ARGV, 1)
+  local journal, seq
+  if name == '@journal' then
+    -- What waited on a host while we were away, once: the journal and its number come first.
+    journal, seq, name = table.remove(ARGV, 1), table.remove(ARGV, 1), table.remove(ARGV, 1)
+    if tonumber(seq) <= tonumber(redis.call('HGET', P .. 'journals', journal) or '0') then
+      return 0
+    end
+    redis.call('HSET', P .. 'journals', journal, seq)
+  end
   if not F[name] then
     return fail('EINVAL', 'no function ' .. name)
   end

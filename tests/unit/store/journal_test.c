@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What cannot reach Redis waits on this host, survives it, and is done once, in its order. */
+#include "unit/store/store_fixture.h"
+
+#include <sys/stat.h>
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, journal_setup, fixture_teardown)
+
+static void use_journal(struct fixture *f)
+{
+	char why[256] = "";
+
+	if (store_set_journal(f->store, f->path, why, sizeof(why)))
+		fail_msg("%s", why);
+}
+
+static int journal_setup(void **state)
+{
+	int err = fixture_setup(state);
+
+	if (err)
+		return err;
+	use_journal(*state);
+	fixture_open(*state);
+	return 0;
+}
+
+static void go_away(void)
+{
+	kill(fixture_redis.pid, SIGSTOP);
+}
+
+/* It is back, and the breaker has let a call through. */
+static void come_back(struct fixture *f)
+{
+	uint64_t waiting, refused;
+
+	kill(fixture_redis.pid, SIGCONT);
+	do {
+		queues_count(f); /* any call */
+		store_journal_counts(f->store, &waiting, &refused);
+	} while (f->err || waiting);
+}
+
+static uint64_t waiting(const struct fixture *f)
+{
+	uint64_t count, refused;
+
+	store_journal_counts(f->store, &count, &refused);
+	return count;
+}
+
+static void changes_wait_and_are_done_in_their_order(void **state)
+{
+	struct store_account before = { .id = 7 }, after = { .id = 7, .is_held = true };
+	struct store_key key = make_key(1, 7), fresh = make_key(2, 7);
+	struct store_entry entry = { .block.prefix_bits = 100, .list = STORE_ALLOW };
+	struct fixture *f = *state;
+
+	go_away();
+	assert_int_equal(account_add(f, &before), 0);
+	assert_true(store_was_journaled(f->store));
+	assert_int_equal(keys_add(f, &key, 1), 0);
+	store_account_set(f->store, &before, &after, fixture_done, f);
+	assert_int_equal(fixture_wait(f), 0);
+	assert_int_equal(key_rotate(f, 1, 50, &fresh), 0);
+	assert_int_equal(key_revoke(f, 2, 60), 0);
+	assert_int_equal(entry_put(f, &entry), 0);
+	assert_int_equal(waiting(f), 6);
+	come_back(f);
+	fixture_load(f);
+	assert_true(f->accounts[0].is_held);
+	assert_int_equal(f->keys[0].revoked_ms, 50);
+	assert_int_equal(f->keys[1].revoked_ms, 60);
+	assert_int_equal(f->entry_count, 1);
+}
+
+static void what_waits_survives_the_agent(void **state)
+{
+	struct store_task task = make_task("event", "e");
+	struct fixture *f = *state;
+	struct stat st;
+
+	task.body = (char *)"a body\nof\tbytes\\";
+	go_away();
+	assert_int_equal(tasks_add(f, &task, 1), 0);
+	assert_string_equal(f->fresh, "y");
+	fixture_free_store(f);
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	kill(fixture_redis.pid, SIGCONT);
+	fixture_new_store(f);
+	use_journal(f);
+	assert_int_equal(waiting(f), 1);
+	fixture_open(f);
+	come_back(f);
+	assert_int_equal(task_find(f, "event", "e"), 0);
+	assert_string_equal(f->tasks[0].body, task.body);
+}
+
+/* The answer to a replay was lost: it is sent again, and does nothing. */
+static void a_replay_that_is_repeated_does_nothing_more(void **state)
+{
+	struct fixture *f = *state;
+	char saved[200], command[300];
+
+	go_away();
+	assert_int_equal(account_add(f, &(struct store_account){ .id = 7 }), 0);
+	assert_int_equal(keys_revoke(f, 7, 1), 0);
+	fixture_free_store(f);
+	snprintf(saved, sizeof(saved), "%s.saved", f->path);
+	snprintf(command, sizeof(command), "cp %s %s", f->path, saved);
+	assert_int_equal(system(command), 0);
+	kill(fixture_redis.pid, SIGCONT);
+	fixture_new_store(f);
+	use_journal(f);
+	fixture_open(f);
+	come_back(f);
+	assert_int_equal(account_set(f, &(struct store_account){ .id = 7, .is_held = true }), 0);
+	fixture_free_store(f);
+
+	assert_int_equal(rename(saved, f->path), 0);
+	fixture_new_store(f);
+	use_journal(f);
+	assert_int_equal(waiting(f), 2);
+	fixture_open(f);
+	come_back(f);
+	fixture_load(f);
+	assert_int_equal(f->account_count, 1);
+	assert_true(f->accounts[0].is_held);
+}
+
+static void usage_waits_as_totals_however_long_it_takes(void **state)
+{
+	struct store_usage usage = { .account = 7, .epoch = 1, .window_seconds = 60 };
+	struct store_quota quota = { .account = 7, .epoch = 1, .period_kind = 1, .period = 20000 };
+	struct fixture *f = *state;
+
+	go_away();
+	for (unsigned i = 1; i <= 50; i++) {
+		usage.requests = usage.units = quota.units = i;
+		assert_int_equal(usage_put(f, &usage, 1, &quota, 1), 0);
+	}
+	assert_int_equal(waiting(f), 2);
+	come_back(f);
+	usage_list(f, 7, 0, 10);
+	assert_int_equal(f->usage[0].units, 50);
+	fixture_load(f);
+	assert_int_equal(f->quotas[0].units, 50);
+}
+
+static void later_changes_go_behind_those_that_wait(void **state)
+{
+	struct store_key key = make_key(1, 7);
+	struct fixture *f = *state;
+
+	go_away();
+	assert_int_equal(account_add(f, &(struct store_account){ .id = 7 }), 0);
+	kill(fixture_redis.pid, SIGCONT);
+	/* The breaker may still be open: either way the key comes after its account. */
+	assert_int_equal(keys_add(f, &key, 1), 0);
+	come_back(f);
+	fixture_load(f);
+	assert_int_equal(f->key_count, 1);
+}
+
+static void what_redis_refuses_is_set_aside(void **state)
+{
+	uint64_t left, refused;
+	struct fixture *f = *state;
+
+	add_account(f, 7);
+	go_away();
+	assert_int_equal(account_add(f, &(struct store_account){ .id = 7 }), 0);
+	assert_int_equal(account_add(f, &(struct store_account){ .id = 8 }), 0);
+	come_back(f);
+	store_journal_counts(f->store, &left, &refused);
+	assert_int_equal(refused, 1);
+	fixture_load(f);
+	assert_int_equal(f->account_count, 2);
+}
+
+static void a_claim_does_not_wait(void **state)
+{
+	struct store_task claim = make_task("claim", "s");
+	struct store_key key = make_key(1, 7);
+	struct fixture *f = *state;
+
+	add_account(f, 7);
+	go_away();
+	assert_int_equal(key_claim(f, &claim, &key), -EHOSTDOWN);
+	assert_int_equal(waiting(f), 0);
+	kill(fixture_redis.pid, SIGCONT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(changes_wait_and_are_done_in_their_order),
+		TEST(what_waits_survives_the_agent),
+		TEST(a_replay_that_is_repeated_does_nothing_more),
+		TEST(usage_waits_as_totals_however_long_it_takes),
+		TEST(later_changes_go_behind_those_that_wait),
+		TEST(what_redis_refuses_is_set_aside),
+		TEST(a_claim_does_not_wait),
+	};
+	int failed;
+
+	signal(SIGPIPE, SIG_IGN);
+	redis_server_start(&fixture_redis, NULL);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	redis_server_stop(&fixture_redis);
+	return failed;
+}
