@@ -145,12 +145,13 @@ uint64_t share_peek(const struct shares *shares, const struct share *share, uint
 					      now_ns);
 }
 
-static void raise_need(struct share *share, uint32_t cost)
+static void raise_need(struct share *share, uint64_t cost)
 {
 	uint32_t need = LOAD(&share->need);
 
-	while (need < cost && !__atomic_compare_exchange_n(&share->need, &need, cost, false,
-							   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+	while (need < cost &&
+	       !__atomic_compare_exchange_n(&share->need, &need, (uint32_t)cost, false,
+					    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		;
 }
 
@@ -188,7 +189,7 @@ uint64_t share_take(struct shares *shares, struct share *share, uint64_t cost, u
 {
 	uint64_t wait_ns = 0;
 
-	raise_need(share, (uint32_t)cost);
+	raise_need(share, cost);
 	if (!cost || !LOAD(&share->interval_ns)) {
 		share_activate(shares, share, false, now_ns);
 		return 0;
@@ -247,25 +248,46 @@ uint64_t share_left(const struct shares *shares, const struct share *share, uint
 
 #define WORD(period, units) ((uint64_t)(period) << TOLLGATE_QUOTA_SHIFT | (units))
 
+/* The store was asked, and has not answered for longer than a lease. */
+static bool is_away(const struct share *share, uint64_t now_ns)
+{
+	uint64_t asking_ns = LOAD(&share->asking_ns);
+
+	return asking_ns && asking_ns + SHARE_LEASE_NS < now_ns &&
+	       LOAD(&share->until_ns) + SHARE_LEASE_NS < now_ns;
+}
+
 uint64_t share_quota_cap(const struct shares *shares, struct share *share, uint32_t period,
 			 uint64_t own, uint64_t left, uint64_t now_ns)
 {
 	uint64_t hosts = LOAD(&shares->hosts), part = (left + hosts - 1) / hosts, cold;
-	uint64_t cap = LOAD(&share->quota_cap), told_ns = LOAD(&share->told_ns), fresh;
+	uint64_t cap = LOAD(&share->quota_cap), known, fresh;
 
 	/* In a period that the store has said nothing of yet: what it takes until it does. */
 	cold = LOAD(&share->need) + SHARE_QUOTA_COLD;
 	while (cap >> TOLLGATE_QUOTA_SHIFT != period) {
 		fresh = WORD(period, own + (cold < part ? cold : part));
 		if (__atomic_compare_exchange_n(&share->quota_cap, &cap, fresh, false,
-						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 			cap = fresh;
+			STORE(&share->quota_left, UINT64_MAX);
+			STORE(&share->is_extended, false);
+		}
 	}
 	/* Without the store: this host's part of what was left, once. */
-	if (told_ns && LOAD(&share->until_ns) + SHARE_LEASE_NS < now_ns &&
-	    LOAD(&share->asking_ns) + SHARE_LEASE_NS < now_ns && LOAD(&share->asking_ns) &&
+	known = LOAD(&share->quota_left);
+	if (known < left)
+		part = (known + hosts - 1) / hosts;
+	if (is_away(share, now_ns) &&
 	    !__atomic_exchange_n(&share->is_extended, true, __ATOMIC_ACQ_REL))
 		cap = __atomic_add_fetch(&share->quota_cap, part, __ATOMIC_ACQ_REL);
+	/* What the store keeps for this host, it keeps for so long; then it is anyone's. */
+	fresh = WORD(period, own + (cold < part ? cold : part));
+	if (LOAD(&share->until_ns) + SHARE_QUOTA_KEPT_NS <= now_ns && !LOAD(&share->is_extended) &&
+	    fresh < cap &&
+	    __atomic_compare_exchange_n(&share->quota_cap, &cap, fresh, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_ACQUIRE))
+		cap = fresh;
 	return cap & TOLLGATE_QUOTA_MAX;
 }
 
@@ -333,13 +355,14 @@ static void fill_want(const struct slots *slots, struct share *share, uint32_t i
 		.generation = LOAD(&slot->generation),
 		.seq = ++share->seq,
 		.used = LOAD(&share->used),
-		.need = LOAD(&share->need),
+		.paid = LOAD(&share->paid),
+		.need = __atomic_exchange_n(&share->need, 0, __ATOMIC_ACQ_REL),
 		.concurrency = limits.concurrency_limit,
 		.held = (uint32_t)LOAD(&slot->concurrency),
 	};
 	want_rate(share, want, now_ns);
 	want_quota(slot, &limits, share, want, wall_ms);
-	if (want->want || want->held)
+	if (want->concurrency)
 		want->places_want = 2 * want->held + 2;
 }
 
@@ -421,6 +444,10 @@ void share_apply(struct shares *shares, const struct slots *slots,
 
 void share_retry(struct shares *shares, const struct store_share_want *wants, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
-		share_activate(shares, &shares->list[wants[i].slot], false, 0);
+	for (size_t i = 0; i < count; i++) {
+		struct share *share = &shares->list[wants[i].slot];
+
+		raise_need(share, wants[i].need);
+		share_activate(shares, share, false, 0);
+	}
 }

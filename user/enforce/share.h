@@ -15,9 +15,10 @@
  * long as there is something left. Concurrency: the store grants places, for a few seconds at a time.
  *
  * What all hosts together allow in any time T is at most B + R*T + O units, with
- * O = H * ceil(B/H) + R * (SHARE_EVERY_NS + a round trip): shares that are used at once, and what is
- * not told yet. Hosts that had not asked yet may pass a quota by SHARE_QUOTA_COLD units (or one
- * request) each, and without the store each has its part, left/H, once; they may pass a concurrency
+ * O = H * max(ceil(B/H), the largest cost) + R * (SHARE_EVERY_NS + a round trip): shares that are used at
+ * once, and what is not told yet. On top come, for each start of an agent, its share's burst, and
+ * for each host that Redis does not hear while others do, R/H for that long. Hosts that had not asked
+ * for some time may pass a quota by SHARE_QUOTA_COLD units (or one request) each, and without the store each has its part, left/H, once; they may pass a concurrency
  * by max(1, C/H) each.
  */
 #ifndef ENFORCE_SHARE_H
@@ -33,6 +34,8 @@
 #define SHARE_EVERY_NS	 200000000ULL  /* between exchanges of an account in use */
 #define SHARE_QUOTA_COLD 10	       /* units of a quota before the store has said anything */
 #define SHARE_LEASE_NS	 1000000000ULL /* that a lease lasts from when it was asked for */
+#define SHARE_QUOTA_KEPT_NS \
+	1500000000ULL /* that a quota's ceiling outlives it: less than the store keeps it */
 
 /* What is known of one slot. Words are atomic. */
 struct share {

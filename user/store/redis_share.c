@@ -24,6 +24,9 @@ static void arg_want(struct redis_args *args, const struct store_share_want *wan
 	redis_arg_u64(args, want->quota_want);
 	redis_arg_u64(args, want->places_want);
 	redis_arg_u64(args, want->concurrency);
+	redis_arg_u64(args, want->held);
+	redis_arg_u64(args, want->paid);
+	redis_arg_u64(args, want->generation);
 }
 
 static void read_grant(redisReply *const *words, struct store_share_grant *ret_grant)

@@ -397,11 +397,12 @@ void store_leave(struct store *store, uint64_t host, store_done done, void *arg)
  */
 struct store_share_want {
 	uint64_t account, epoch;
-	uint32_t slot, generation; /* the caller's own */
-	uint64_t seq;		   /* grows with each call for this account */
-	uint64_t used;		   /* units, since the host's run began */
-	uint64_t want; /* units that it would like to have next; 0: give back what is left */
-	uint32_t need; /* fewer than these are of no use */
+	uint32_t slot;	     /* the caller's own */
+	uint32_t generation; /* totals begin at 0 with each */
+	uint64_t seq;	     /* grows with each call for this account */
+	uint64_t used, paid; /* units since then; and what the last grant said */
+	uint64_t want;	     /* units that it would like to have next; 0: give back what is left */
+	uint32_t need;	     /* fewer than these are of no use */
 	uint64_t interval_ns, burst; /* of the account; 0: without a rate */
 	uint64_t quota_limit;	     /* 0: without a quota */
 	uint32_t quota_kind, quota_period;

@@ -153,6 +153,55 @@ static void more_is_asked_for_in_time_and_not_all_the_time(void **state)
 	shares_done(&w.shares);
 }
 
+static void a_large_cost_is_asked_for_once(void **state)
+{
+	struct world w = open_world(*state, 1);
+	struct store_share_want want;
+
+	assert_int_equal(share_take(&w.shares, w.share, 9, T0), 0);
+	assert_int_equal(share_collect(&w.shares, &w.f->slots, 0, T0, false, &want, 1), 1);
+	assert_int_equal(want.need, 9);
+	share_retry(&w.shares, &want, 1); /* not heard, so asked again */
+	assert_int_equal(exchange(&w, T0, 5, 0).need, 9);
+	assert_int_equal(share_take(&w.shares, w.share, 1, T0), 0);
+	assert_int_equal(exchange(&w, T0, 5, 0).need, 1);
+	shares_done(&w.shares);
+}
+
+static void places_are_asked_for_between_short_requests(void **state)
+{
+	struct world w = open_world(*state, 1);
+	struct tier places = { .name = (char *)"p", .concurrency = 6, .is_shared = true };
+
+	share_set_tier(&w.shares, (uint32_t)(w.slot - w.f->slots.list), &places, false);
+	slot_set_limits(w.slot, &places, 1, true, T0);
+	assert_int_equal(share_take(&w.shares, w.share, 1, T0), 0); /* and it has ended */
+	assert_true(exchange(&w, T0, 0, 0).places_want > 0);
+	shares_done(&w.shares);
+}
+
+static void a_ceiling_of_a_quota_lasts_no_longer_than_the_store_keeps_it(void **state)
+{
+	struct world w = open_world(*state, 2);
+	struct share *share = w.share;
+	uint64_t end_ns = T0 + SHARE_LEASE_NS + SHARE_QUOTA_KEPT_NS;
+
+	/* Before the store has said anything: a few, and no more for asking again. */
+	assert_int_equal(share_quota_cap(&w.shares, share, 5, 0, 1000, T0), SHARE_QUOTA_COLD);
+	assert_int_equal(share_quota_cap(&w.shares, share, 5, 8, 992, T0), SHARE_QUOTA_COLD);
+	share->quota_cap = 5ULL << TOLLGATE_QUOTA_SHIFT | 100;
+	share->until_ns = T0 + SHARE_LEASE_NS;
+	share->quota_left = 900;
+	assert_int_equal(share_quota_cap(&w.shares, share, 5, 20, 900, end_ns - 1), 100);
+	assert_int_equal(share_quota_cap(&w.shares, share, 5, 20, 900, end_ns), 30);
+	assert_int_equal(share_quota_cap(&w.shares, share, 5, 29, 900, end_ns + S), 30);
+	/* The store does not answer: this host's half of what was left, once. */
+	share->asking_ns = end_ns;
+	assert_int_equal(share_quota_cap(&w.shares, share, 5, 30, 900, end_ns + 2 * S), 30 + 450);
+	assert_int_equal(share_quota_cap(&w.shares, share, 5, 480, 900, end_ns + 9 * S), 30 + 450);
+	shares_done(&w.shares);
+}
+
 static void what_is_not_needed_is_given_back(void **state)
 {
 	struct world w = open_world(*state, 1);
@@ -229,6 +278,9 @@ int main(void)
 		TEST(a_lease_ends),
 		TEST(where_there_is_nothing_the_share_is_nothing_too),
 		TEST(more_is_asked_for_in_time_and_not_all_the_time),
+		TEST(a_large_cost_is_asked_for_once),
+		TEST(places_are_asked_for_between_short_requests),
+		TEST(a_ceiling_of_a_quota_lasts_no_longer_than_the_store_keeps_it),
 		TEST(what_is_not_needed_is_given_back),
 		TEST(an_answer_for_the_slots_last_account_is_dropped),
 		TEST(workers_never_take_more_than_there_is),

@@ -126,6 +126,42 @@ static void a_host_that_died_has_spent_what_it_was_lent(void **state)
 	assert_int_equal(borrow(f, A_HOST + 100, 0, 1).paid, 0);
 }
 
+static void a_run_that_redis_forgot_is_not_charged_again(void **state)
+{
+	struct fixture *f = *state;
+	struct store_share_want want = wants_of(100000, 10);
+
+	want.paid = 99995; /* what it was told; 5 more were used since */
+	assert_int_equal(ask(f, A_HOST, &want).paid, 100000 + 10);
+	assert_int_equal(granted.left, BURST - 5 - 10);
+}
+
+static void what_was_allowed_without_redis_is_no_debt_for_long(void **state)
+{
+	struct fixture *f = *state;
+
+	borrow(f, A_HOST, 0, 1);
+	borrow(f, B_HOST, 0, 1);
+	borrow(f, A_HOST, 100000, 1);
+	/* Two shares at once, and one more for the next request. */
+	assert_true(borrow(f, B_HOST, 100000, 1).wait_ns <= (BURST + 2 + 1) * SLOWLY);
+	assert_true(granted.wait_ns > BURST * SLOWLY);
+}
+
+static void an_account_that_gets_another_slot_begins_anew(void **state)
+{
+	struct store_share_want want;
+	struct fixture *f = *state;
+
+	borrow(f, A_HOST, 0, 30);
+	borrow(f, A_HOST, 20, 0);
+	next_seq = 0;
+	want = wants_of(0, 10);
+	want.generation = 2;
+	assert_int_equal(ask(f, A_HOST, &want).paid, 10);
+	assert_int_equal(granted.left, BURST - 20 - 10); /* nothing came back that was used */
+}
+
 static void time_fills_the_bucket_and_no_further(void **state)
 {
 	struct fixture *f = *state;
@@ -156,6 +192,11 @@ static void less_than_is_needed_is_not_lent(void **state)
 	want = wants_of(0, 1000);
 	want.need = 3;
 	assert_int_equal(ask(f, A_HOST, &want).paid, 3);
+	/* More than there ever is: what there ever is will do. */
+	want = wants_of(0, 1000);
+	want.account++;
+	want.need = 2 * BURST;
+	assert_int_equal(ask(f, A_HOST, &want).paid, BURST);
 }
 
 static struct store_share_want quota_want(uint64_t epoch, uint64_t used, uint64_t want)
@@ -222,6 +263,27 @@ static void places_are_granted_once(void **state)
 	assert_int_equal(ask(f, B_HOST, &want).places, 6);
 }
 
+static void a_host_without_a_place_gets_one_that_is_not_in_use(void **state)
+{
+	struct store_share_want want = {
+		.account = 7, .concurrency = 6, .places_want = 6, .held = 2
+	};
+	struct fixture *f = *state;
+
+	want.seq = ++next_seq;
+	assert_int_equal(ask(f, A_HOST, &want).places, 6);
+	want.seq = ++next_seq;
+	want.held = 0;
+	want.places_want = 2;
+	assert_int_equal(ask(f, B_HOST, &want).places, 0);
+	want.seq = ++next_seq;
+	want.held = 2;
+	want.places_want = 6;
+	assert_int_equal(ask(f, A_HOST, &want).places, 5);
+	want.seq = ++next_seq;
+	assert_int_equal(ask(f, B_HOST, &want).places, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,11 +292,15 @@ int main(void)
 		TEST(what_was_used_without_a_lease_is_paid_for_afterwards),
 		TEST(an_exchange_that_comes_twice_or_too_late_changes_nothing),
 		TEST(a_host_that_died_has_spent_what_it_was_lent),
+		TEST(a_run_that_redis_forgot_is_not_charged_again),
+		TEST(what_was_allowed_without_redis_is_no_debt_for_long),
+		TEST(an_account_that_gets_another_slot_begins_anew),
 		TEST(time_fills_the_bucket_and_no_further),
 		TEST(less_than_is_needed_is_not_lent),
 		TEST(a_quota_is_used_up_to_the_last_unit_and_no_further),
 		TEST(quotas_that_other_calls_wrote_count),
 		TEST(places_are_granted_once),
+		TEST(a_host_without_a_place_gets_one_that_is_not_in_use),
 	};
 	int failed;
 

@@ -3,13 +3,15 @@
 --
 -- share:<account>	hash:
 --	b		'<tokens> <last us>': the bucket, as of then
---	p<instance>	'<paid> <seq> <us>': units charged on behalf of a host's run, as of its last call
---	q<instance>	'<kind>:<period> <cap> <used> <us>': what it may charge of the quota, until then
---	c<instance>	'<places> <us>': requests that it may have running, until then
+--	p<run>		'<paid> <seq> <us>': units charged on behalf of a run, as of its last call
+--	q<run>		'<kind>:<period> <cap> <used> <us>': what it may charge of the quota, until then
+--	c<run>		'<places> <wanted> <us>': requests that it may have running, until then
 --
--- A host tells totals, so a call whose answer was lost, or that comes twice, changes nothing more.
+-- A run is '<instance>:<generation>': totals begin at 0 with a host's start, and whenever the account gets
+-- another slot there. It tells totals, so a call whose answer was lost, or that comes twice, changes nothing
+-- more. Of a run that was forgotten here (idle for long, or Redis lost data) what it was told counts.
 
-local WORDS = 15 -- arguments an account
+local WORDS = 18 -- arguments an account
 local PLACES_US = 3000000
 local CAP_US = 3000000
 local ACTIVE_US = 1000000
@@ -48,19 +50,22 @@ local function put(key, field, format, ...)
 end
 
 -- Settle what was used, and lend: paid, left, ns to wait until there is something or 0.
-local function rate(key, fields, me, row, now)
-  local interval_ns, burst = row.interval_ns, row.burst
-  if interval_ns == 0 then
-    return row.used, 0, 0
-  end
-  local bucket, mine = fields.b or { burst, now }, fields['p' .. me] or { 0, 0, now }
-  local tokens = math.min(burst, bucket[1] + math.max(0, now - bucket[2]) * 1000 / interval_ns)
-  local last = math.max(now, bucket[2])
+local function rate(key, fields, me, row, hosts, now)
+  local interval_ns, burst, need = row.interval_ns, row.burst, math.min(row.need, row.burst)
+  local bucket, mine = fields.b or { burst, now }, fields['p' .. me] or { math.min(row.paid, row.used), 0, now }
   if row.seq <= mine[2] then
     return nil -- a call that was overtaken by a later one
   end
-  -- Never above the burst: what is given back was taken from there.
-  tokens = math.min(burst, tokens - (row.used - mine[1]))
+  if interval_ns == 0 then
+    put(key, 'p' .. me, '%.0f %.0f %.0f', row.used, row.seq, now)
+    return row.used, 0, 0
+  end
+  local tokens = math.min(burst, bucket[1] + math.max(0, now - bucket[2]) * 1000 / interval_ns)
+  local last = math.max(now, bucket[2])
+  -- Never above the burst: what is given back was taken from there. Nor further below nothing than the
+  -- shares of all hosts go at once: what they allowed while Redis was away was theirs, and is no debt.
+  local floor = math.min(tokens, -(burst + hosts * math.max(1, need)))
+  tokens = math.max(floor, math.min(burst, tokens - (row.used - mine[1])))
   local active = 2 -- this one, and one that may come
   for name, values in pairs(fields) do
     if name:sub(1, 1) == 'p' and name ~= 'p' .. me and values[3] + ACTIVE_US > now then
@@ -68,16 +73,16 @@ local function rate(key, fields, me, row, now)
     end
   end
   local grant = math.min(row.want, math.floor(tokens / active))
-  if grant < row.need then
-    grant = row.want > 0 and tokens >= row.need and row.need or 0
+  if grant < need then
+    grant = row.want > 0 and tokens >= need and need or 0
   end
   grant = math.max(0, grant)
   tokens = tokens - grant
   put(key, 'b', '%.6f %.0f', tokens, last)
   put(key, 'p' .. me, '%.0f %.0f %.0f', row.used + grant, row.seq, now)
-  local need, wait = math.max(1, row.need), 0
-  if grant == 0 and tokens < need then
-    wait = (need - tokens) * interval_ns
+  local wait = 0
+  if grant == 0 and tokens < math.max(1, need) then
+    wait = (math.max(1, need) - tokens) * interval_ns
   end
   return row.used + grant, math.max(0, math.floor(tokens)), wait
 end
@@ -110,20 +115,25 @@ local function places(key, fields, me, row, now)
   if row.concurrency == 0 then
     return 0
   end
-  local others = 0
+  local others, waiting = 0, 0
   for name, values in pairs(fields) do
-    if name:sub(1, 1) == 'c' and name ~= 'c' .. me and values[2] > now then
+    if name:sub(1, 1) == 'c' and name ~= 'c' .. me and values[3] > now then
       others = others + values[1]
+      if values[1] == 0 and values[2] > 0 then
+        waiting = waiting + 1
+      end
     end
   end
-  local grant = math.max(0, math.min(row.places_want, row.concurrency - others))
-  put(key, 'c' .. me, '%.0f %.0f', grant, now + PLACES_US)
+  -- A place more than are in use is for a host that has none.
+  local room = math.max(0, row.concurrency - others)
+  local grant = math.min(row.places_want, math.max(math.min(row.held, room), room - waiting))
+  put(key, 'c' .. me, '%.0f %.0f %.0f', grant, row.places_want, now + PLACES_US)
   return grant
 end
 
--- exchange(instance, hosts, fifteen words an account...) -> eight words an account
+-- exchange(instance, hosts, eighteen words an account...) -> eight words an account
 function F.exchange(a)
-  local me, hosts, now, answer = a[1], math.max(1, tonumber(a[2])), now_us(), {}
+  local instance, hosts, now, answer = a[1], math.max(1, tonumber(a[2])), now_us(), {}
   for i = 3, #a, WORDS do
     local row = {
       account = a[i], epoch = a[i + 1], seq = tonumber(a[i + 2]), used = tonumber(a[i + 3]),
@@ -131,10 +141,12 @@ function F.exchange(a)
       burst = tonumber(a[i + 7]), quota_limit = tonumber(a[i + 8]), kind = a[i + 9], period = a[i + 10],
       quota_used = tonumber(a[i + 11]), quota_want = tonumber(a[i + 12]),
       places_want = tonumber(a[i + 13]), concurrency = tonumber(a[i + 14]),
+      held = tonumber(a[i + 15]), paid = tonumber(a[i + 16]),
     }
+    local me = instance .. ':' .. a[i + 17]
     local key = P .. 'share:' .. row.account
     local fields = read(key, now)
-    local paid, left, wait = rate(key, fields, me, row, now)
+    local paid, left, wait = rate(key, fields, me, row, hosts, now)
     if paid then
       local cap, others, free = quota(key, fields, me, row, hosts, now)
       local full_s = row.interval_ns * row.burst / 1e9
