@@ -153,6 +153,7 @@ static void on_loaded_again(void *arg, int err)
 	mirror_refresh_end(agent->mirror);
 	mirror_drop_strays(agent->mirror);
 	drop_entries(agent);
+	usage_doubt(&agent->slots);
 	log_loaded(agent);
 	follow_start(agent);
 }

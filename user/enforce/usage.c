@@ -411,6 +411,17 @@ static void confirm_window(struct tollgate_slot *slot, const struct store_usage 
 	}
 }
 
+void usage_doubt(const struct slots *slots)
+{
+	for (uint32_t i = 0; i < slots->used; i++) {
+		struct tollgate_slot *slot = &slots->list[i];
+
+		for (unsigned j = 0; j < 2; j++)
+			STORE(&slot->usage[j].collected, 0);
+		STORE(&slot->quota_collected, 0);
+	}
+}
+
 void usage_confirm(const struct slots *slots, const struct usage_batch *batch)
 {
 	uint32_t at = 0;

@@ -82,6 +82,12 @@ struct usage_batch {
  */
 int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batch);
 
+/*
+ * The store may have lost what it had: what slots still hold is collected again. Totals, so it does no
+ * harm if it has it. Control loop only.
+ */
+void usage_doubt(const struct slots *slots);
+
 /* The store has @batch: its rows need not be written again. */
 void usage_confirm(const struct slots *slots, const struct usage_batch *batch);
 void usage_batch_done(struct usage_batch *batch);

@@ -16,7 +16,12 @@
 
 int redis_check_open(struct redis *r)
 {
-	return r->is_open ? 0 : redis_say(&r->link, -ENOTCONN, "Redis is not open");
+	if (r->is_open)
+		return 0;
+	if (r->is_known)
+		return redis_say(&r->link, -EHOSTDOWN, "Redis %s holds another store than before",
+				 r->link.server);
+	return redis_say(&r->link, -ENOTCONN, "Redis is not open");
 }
 
 int redis_change(struct redis *r, enum redis_script script, struct redis_args *args)
@@ -80,7 +85,7 @@ static int redis_open(struct store_engine *engine, const uint8_t pepper_check[ST
 	struct redis *r = (struct redis *)engine;
 	char digits[2 * STORE_HASH_BYTES + 1];
 	uint8_t fresh_id[STORE_ID_BYTES], wanted[STORE_ID_BYTES];
-	bool was_open = r->is_open;
+	bool was_known = r->is_known;
 	struct redis_args args;
 	redisReply *reply;
 	int err;
@@ -93,17 +98,18 @@ static int redis_open(struct store_engine *engine, const uint8_t pepper_check[ST
 	text_hex(pepper_check, STORE_HASH_BYTES, digits);
 	redis_arg(&args, digits);
 	text_hex(fresh_id, sizeof(fresh_id), digits);
-	redis_arg(&args, was_open ? "" : digits);
+	redis_arg(&args, was_known ? "" : digits);
 	redis_arg_u64(&args, REDIS_SCHEMA);
 	err = redis_call(&r->link, REDIS_RECORDS, &args, REDIS_REPLY_ARRAY, &reply);
 	redis_args_done(&args);
 	if (err)
 		return err;
-	err = check_id(r, reply, was_open ? wanted : NULL);
+	err = check_id(r, reply, was_known ? wanted : NULL);
 	freeReplyObject(reply);
+	r->is_open = !err;
 	if (err)
 		return err;
-	r->is_open = true;
+	r->is_known = true;
 	memcpy(ret_id, r->id, sizeof(r->id));
 	return 0;
 }

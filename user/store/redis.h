@@ -143,6 +143,10 @@ int redis_say(struct redis_link *link, int err, const char *format, ...)
 int redis_command(struct redis_link *link, struct redis_args *args, int type,
 		  redisReply **ret_reply);
 
+/* The two halves of it, for other work in between: nothing else may be sent before the answer is read. */
+int redis_send(struct redis_link *link, struct redis_args *args);
+int redis_receive(struct redis_link *link, int type, redisReply **ret_reply);
+
 /* Begin a call of @function in @script; further words are its arguments. */
 void redis_function(struct redis_args *args, const char *function);
 
@@ -166,9 +170,10 @@ struct redis {
 	struct redis_link follower; /* the follower's thread */
 	char follower_error[STORE_ERROR_MAX];
 	uint8_t id[STORE_ID_BYTES]; /* after open */
-	bool is_open;
-	struct journal *journal; /* owned; NULL: what cannot reach Redis fails */
-	char fence[24];		 /* of the lease that we hold; "" or "0": none */
+	bool is_open;		    /* it is the store that we know */
+	bool is_known;		    /* `id` was read once */
+	struct journal *journal;    /* owned; NULL: what cannot reach Redis fails */
+	char fence[24];		    /* of the lease that we hold; "" or "0": none */
 	/* The last entry of the stream that was read, or where the snapshot began. */
 	char seen_id[REDIS_PLACE_SIZE];
 	uint64_t seen_n;

@@ -34,16 +34,17 @@ static const struct {
 	int err;
 	bool is_lost; /* this connection is of no more use */
 } words[] = {
-	{ "EEXIST", -EEXIST, false },	    { "ENOENT", -ENOENT, false },
-	{ "EAGAIN", -EAGAIN, false },	    { "EINVAL", -EINVAL, false },
-	{ "ESTALE", -ESTALE, false },	    { "EKEYREJECTED", -EKEYREJECTED, false },
-	{ "ENOTSUP", -ENOTSUP, false },	    { "EUCLEAN", -EUCLEAN, false },
-	{ "OOM", -ENOSPC, false },	    { "MISCONF", -EIO, false },
-	{ "NOAUTH", -EACCES, true },	    { "WRONGPASS", -EACCES, true },
-	{ "NOPERM", -EACCES, false },	    { "NOREPLICAS", -EHOSTDOWN, false },
-	{ "READONLY", -EHOSTDOWN, true },   { "LOADING", -EHOSTDOWN, true },
-	{ "MASTERDOWN", -EHOSTDOWN, true }, { "BUSY", -EHOSTDOWN, true },
-	{ "UNKILLABLE", -EHOSTDOWN, true }, { "CLUSTERDOWN", -EHOSTDOWN, true },
+	{ "EEXIST", -EEXIST, false },	     { "ENOENT", -ENOENT, false },
+	{ "EAGAIN", -EAGAIN, false },	     { "EINVAL", -EINVAL, false },
+	{ "ESTALE", -ESTALE, false },	     { "EKEYREJECTED", -EKEYREJECTED, false },
+	{ "ENOTSUP", -ENOTSUP, false },	     { "EUCLEAN", -EUCLEAN, false },
+	{ "OOM", -ENOSPC, false },	     { "MISCONF", -EIO, false },
+	{ "NOAUTH", -EACCES, true },	     { "WRONGPASS", -EACCES, true },
+	{ "NOPERM", -EACCES, false },	     { "NOREPLICAS", -EHOSTDOWN, false },
+	{ "EGONE", -EHOSTDOWN, false },	     { "READONLY", -EHOSTDOWN, true },
+	{ "LOADING", -EHOSTDOWN, true },     { "MASTERDOWN", -EHOSTDOWN, true },
+	{ "BUSY", -EHOSTDOWN, true },	     { "UNKILLABLE", -EHOSTDOWN, true },
+	{ "CLUSTERDOWN", -EHOSTDOWN, true },
 };
 
 void redis_link_init(struct redis_link *link, const struct redis_address *address, char *error,
@@ -283,8 +284,18 @@ static int fail_reply(struct redis_link *link, const redisReply *reply)
 	return -EIO;
 }
 
-/* Send and wait. Errors within the answer are left to the caller. */
-static int exchange(struct redis_link *link, struct redis_args *args, redisReply **ret_reply)
+/* The connection has failed while a call was under way. */
+static int fail_io(struct redis_link *link)
+{
+	/* A read that timed out has EAGAIN: say it in words that help. */
+	redis_say(link, 0, "Redis %s: %s", link->server,
+		  link->context->err == REDIS_ERR_IO && errno == EAGAIN ? "does not answer"
+									: link->context->errstr);
+	redis_link_fail(link);
+	return -EHOSTDOWN;
+}
+
+static int append(struct redis_link *link, struct redis_args *args)
 {
 	const char **argv;
 	size_t *lens, at = 0;
@@ -299,31 +310,49 @@ static int exchange(struct redis_link *link, struct redis_args *args, redisReply
 		lens[i] = args->ends[i] - at;
 		at = args->ends[i];
 	}
-	*ret_reply = NULL;
-	if (!argv || !lens)
+	if (!argv || !lens || redisAppendCommandArgv(link->context, (int)args->count, argv, lens))
 		err = -ENOMEM;
-	else
-		*ret_reply = redisCommandArgv(link->context, (int)args->count, argv, lens);
 	free(argv);
 	free(lens);
-	if (err || *ret_reply)
-		return err;
-	/* A read that timed out has EAGAIN: say it in words that help. */
-	redis_say(link, 0, "Redis %s: %s", link->server,
-		  link->context->err == REDIS_ERR_IO && errno == EAGAIN ? "does not answer"
-									: link->context->errstr);
-	redis_link_fail(link);
-	return -EHOSTDOWN;
+	return err;
 }
 
-int redis_command(struct redis_link *link, struct redis_args *args, int type,
-		  redisReply **ret_reply)
+int redis_send(struct redis_link *link, struct redis_args *args)
 {
-	redisReply *reply;
-	int err = link->context ? exchange(link, args, &reply) : -EHOSTDOWN;
+	int is_sent = 0, err = link->context ? append(link, args) : -EHOSTDOWN;
 
-	if (err)
-		return err;
+	while (!err && !is_sent) {
+		if (redisBufferWrite(link->context, &is_sent))
+			err = fail_io(link);
+	}
+	return err;
+}
+
+/* Errors within the answer are left to the caller. */
+static int receive(struct redis_link *link, redisReply **ret_reply)
+{
+	void *reply = NULL;
+
+	if (!link->context)
+		return -EHOSTDOWN;
+	if (redisGetReply(link->context, &reply))
+		return fail_io(link);
+	*ret_reply = reply;
+	return 0;
+}
+
+static int exchange(struct redis_link *link, struct redis_args *args, redisReply **ret_reply)
+{
+	int err = redis_send(link, args);
+
+	return err ? err : receive(link, ret_reply);
+}
+
+/* What came, if it is of that type; else it is freed, and why. */
+static int check_reply(struct redis_link *link, redisReply *reply, int type, redisReply **ret_reply)
+{
+	int err = 0;
+
 	if (reply->type == REDIS_REPLY_ERROR)
 		err = fail_reply(link, reply);
 	else if (type && reply->type != type)
@@ -334,6 +363,23 @@ int redis_command(struct redis_link *link, struct redis_args *args, int type,
 	else
 		*ret_reply = reply;
 	return err;
+}
+
+int redis_receive(struct redis_link *link, int type, redisReply **ret_reply)
+{
+	redisReply *reply;
+	int err = receive(link, &reply);
+
+	return err ? err : check_reply(link, reply, type, ret_reply);
+}
+
+int redis_command(struct redis_link *link, struct redis_args *args, int type,
+		  redisReply **ret_reply)
+{
+	redisReply *reply;
+	int err = exchange(link, args, &reply);
+
+	return err ? err : check_reply(link, reply, type, ret_reply);
 }
 
 static int load_script(struct redis_link *link, enum redis_script script)
@@ -398,14 +444,5 @@ int redis_call(struct redis_link *link, enum redis_script script, struct redis_a
 		err = redis_say(link, -EIO, "Redis %s forgets our scripts", link->server);
 	if (err)
 		return err;
-	if (reply->type == REDIS_REPLY_ERROR)
-		err = fail_reply(link, reply);
-	else if (type && reply->type != type)
-		err = redis_say(link, -EUCLEAN, "Redis %s: an answer that makes no sense",
-				link->server);
-	if (err)
-		freeReplyObject(reply);
-	else
-		*ret_reply = reply;
-	return err;
+	return check_reply(link, reply, type, ret_reply);
 }

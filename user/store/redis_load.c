@@ -18,11 +18,10 @@
 
 /* ---- walking a hash ---- */
 
-/* One page from @cursor on, which becomes the next one's. */
-static int scan_page(struct redis *r, const char *key, char cursor[32], redisReply **ret_reply)
+/* Ask for the page from @cursor on, and wait for nothing. */
+static int ask_page(struct redis *r, const char *key, const char *cursor)
 {
 	struct redis_args args;
-	redisReply *reply;
 	int err = redis_link_up(&r->link);
 
 	if (err)
@@ -33,8 +32,17 @@ static int scan_page(struct redis *r, const char *key, char cursor[32], redisRep
 	redis_arg(&args, cursor);
 	redis_arg(&args, "COUNT");
 	redis_arg(&args, SCAN_COUNT);
-	err = redis_command(&r->link, &args, REDIS_REPLY_ARRAY, &reply);
+	err = redis_send(&r->link, &args);
 	redis_args_done(&args);
+	return err;
+}
+
+/* The page that was asked for; @cursor becomes the next one's. */
+static int read_page(struct redis *r, char cursor[32], redisReply **ret_reply)
+{
+	redisReply *reply;
+	int err = redis_receive(&r->link, REDIS_REPLY_ARRAY, &reply);
+
 	if (err)
 		return err;
 	if (reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING ||
@@ -48,31 +56,53 @@ static int scan_page(struct redis *r, const char *key, char cursor[32], redisRep
 	return 0;
 }
 
+static int take_page(struct redis *r, const char *key, const redisReply *rows,
+		     int (*take)(void *arg, const char *field, size_t field_len, const char *value,
+				 size_t len),
+		     void *arg)
+{
+	int err = 0;
+
+	for (size_t i = 0; i + 1 < rows->elements && !err; i += 2) {
+		const redisReply *field = rows->element[i], *value = rows->element[i + 1];
+
+		err = take(arg, field->str, field->len, value->str, value->len);
+		if (err == -EUCLEAN)
+			redis_say(&r->link, err, "Redis %s: %s: %.64s is malformed", r->link.server,
+				  key, field->str);
+	}
+	return err;
+}
+
+/* Redis walks on while we take what it has found. */
 int redis_scan(struct redis *r, const char *key,
 	       int (*take)(void *arg, const char *field, size_t field_len, const char *value,
 			   size_t len),
 	       void *arg)
 {
 	char cursor[32] = "0";
-	int err;
+	int err = ask_page(r, key, cursor);
 
-	do {
-		redisReply *reply = NULL, *rows;
+	while (!err) {
+		redisReply *reply = NULL;
+		bool is_last;
 
-		err = scan_page(r, key, cursor, &reply);
+		err = read_page(r, cursor, &reply);
 		if (err)
-			return err;
-		rows = reply->element[1];
-		for (size_t i = 0; i + 1 < rows->elements && !err; i += 2) {
-			const redisReply *field = rows->element[i], *value = rows->element[i + 1];
-
-			err = take(arg, field->str, field->len, value->str, value->len);
-			if (err == -EUCLEAN)
-				redis_say(&r->link, err, "Redis %s: %s: %.64s is malformed",
-					  r->link.server, key, field->str);
+			break;
+		is_last = !strcmp(cursor, "0");
+		if (!is_last)
+			err = ask_page(r, key, cursor);
+		if (!err) {
+			err = take_page(r, key, reply->element[1], take, arg);
+			/* An answer that nobody reads would be taken for the next call's. */
+			if (err && !is_last)
+				redis_link_fail(&r->link);
 		}
 		freeReplyObject(reply);
-	} while (!err && strcmp(cursor, "0"));
+		if (is_last)
+			break;
+	}
 	return err;
 }
 

@@ -180,6 +180,22 @@ static void what_redis_refuses_is_set_aside(void **state)
 	assert_int_equal(f->account_count, 2);
 }
 
+/* It would seem to be kept, and be gone when the backup is brought back. */
+static void nothing_is_written_to_a_store_that_was_emptied(void **state)
+{
+	struct store_usage usage = { .account = 7, .epoch = 1, .window_seconds = 60, .units = 1 };
+	struct fixture *f = *state;
+	redisReply *reply;
+
+	redis_server_do(&fixture_redis, "FLUSHALL");
+	assert_int_equal(usage_put(f, &usage, 1, NULL, 0), 0);
+	assert_int_equal(account_add(f, &(struct store_account){ .id = 7 }), 0);
+	assert_int_equal(waiting(f), 2);
+	reply = redisCommand(fixture_redis.context, "DBSIZE");
+	assert_int_equal(reply->integer, 0);
+	freeReplyObject(reply);
+}
+
 static void a_claim_does_not_wait(void **state)
 {
 	struct store_task claim = make_task("claim", "s");
@@ -202,6 +218,7 @@ int main(void)
 		TEST(usage_waits_as_totals_however_long_it_takes),
 		TEST(later_changes_go_behind_those_that_wait),
 		TEST(what_redis_refuses_is_set_aside),
+		TEST(nothing_is_written_to_a_store_that_was_emptied),
 		TEST(a_claim_does_not_wait),
 	};
 	int failed;

@@ -90,10 +90,16 @@ local function run()
     if tonumber(seq) <= tonumber(redis.call('HGET', P .. 'journals', journal) or '0') then
       return 0
     end
-    redis.call('HSET', P .. 'journals', journal, seq)
   end
   if not F[name] then
     return fail('EINVAL', 'no function ' .. name)
+  end
+  -- Nothing is written to a database that was emptied: it would seem to be kept.
+  if name ~= 'open' and redis.call('EXISTS', P .. 'meta') == 0 then
+    return fail('EGONE', 'the store is gone')
+  end
+  if journal then
+    redis.call('HSET', P .. 'journals', journal, seq)
   end
   return F[name](ARGV)
 end
