@@ -75,7 +75,7 @@ def measure_calls(server):
             words = []
             for i in range(500):
                 words += [f"{i + 1:016x}", "00000000000000aa", call + 1, call * 20, 1, 30, 10000000, 200,
-                          0, 0, 0, 0, 0, 0, 0]
+                          0, 0, 0, 0, 0, 0, 0, 0, call * 20, i]
             client.evalsha(share, 0, "exchange", "00000000000000bb", 3, *words)
 
     def change():
