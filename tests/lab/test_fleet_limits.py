@@ -6,11 +6,13 @@ import signal
 import threading
 import time
 
+import pytest
+
 from client import BrokenBody
 from fleet import Fleet, Redis, statuses
 from lab import wait_until
 
-RATE, BURST, SECONDS = 200, 60, 4
+RATE, BURST, SECONDS = 200, 60, 3
 TIERS = [
     {"name": "plain"},
     {"name": "shared", "rate": f"{RATE}/s", "burst": BURST, "limit": "shared"},
@@ -86,6 +88,7 @@ def test_a_shared_rate_holds_for_all_hosts_together(make):
     assert total >= 0.9 * RATE * hammer.seconds
 
 
+@pytest.mark.slow
 def test_one_busy_host_gets_all_of_a_shared_rate(make):
     fleet = Fleet(make, tiers=TIERS).start()
     account = known_to_all(fleet, "shared")
@@ -96,6 +99,7 @@ def test_one_busy_host_gets_all_of_a_shared_rate(make):
     assert 0.9 * RATE * hammer.seconds <= total <= most(3, hammer.seconds)
 
 
+@pytest.mark.slow
 def test_what_a_dead_host_had_is_the_others(make):
     fleet = Fleet(make, tiers=TIERS).start()
     account = known_to_all(fleet, "shared")
@@ -112,6 +116,7 @@ def test_what_a_dead_host_had_is_the_others(make):
     assert rate >= 0.9 * RATE
 
 
+@pytest.mark.slow
 def test_without_redis_each_host_has_its_share(make):
     fleet = Fleet(make, tiers=TIERS).start()
     account = known_to_all(fleet, "shared")
@@ -143,6 +148,7 @@ def test_a_shared_quota_is_used_up_by_all_together(make):
         assert answer.status == 429 and b"Quota" in answer.body, answer
 
 
+@pytest.mark.slow
 def test_shared_places_are_held_by_all_together(make):
     fleet = Fleet(make, tiers=TIERS).start()
     account = known_to_all(fleet, "places")
