@@ -15,6 +15,7 @@ static const struct {
 } agent_commands[] = {
 	{ "run", "run the agent in the foreground", agent_command_run },
 	{ "check", "check a configuration", agent_command_check },
+	{ "store", "move a store to another place", agent_command_store },
 	{ NULL, NULL, NULL },
 };
 

@@ -5,14 +5,15 @@ import json
 import random
 import signal
 import statistics
+import subprocess
 import threading
 import time
 
 import pytest
 
-from agent import Account
-from fleet import MASTER, Fleet, statuses
-from lab import wait_until
+from agent import Account, wait_usage
+from fleet import MASTER, Fleet, Redis, statuses
+from lab import tollgate, wait_until
 
 CHANGES = 60
 UNKNOWN = Account("", "a-key-that-nobody-has-imported-0123456789", "")
@@ -374,3 +375,36 @@ def test_one_host_at_a_time_holds_the_lease(make):
     start = time.monotonic()
     wait_until(lambda: holders(), "the lease is free at once")
     assert time.monotonic() - start < 4
+
+
+def migrate(agent, source, target):
+    return subprocess.run([tollgate(), "store", "migrate", "-c", agent.config_path, source, target],
+                          text=True, capture_output=True, timeout=60, check=False)
+
+
+def test_a_store_moves_to_redis_and_back(make):
+    """With keys, usage and the slots that go on counting; not while an agent runs."""
+    redis = Redis(make.folder).start()
+    make.made.append(redis)
+    agent = make.agent(make.upstream()).start()
+    file = f"sqlite:{agent.folder}/state/tollgate.db"
+    account = agent.account()
+    for _ in range(3):
+        assert agent.get("/", account).status == 200
+    refused = migrate(agent, file, redis.url())
+    assert refused.returncode == 1 and "in use" in refused.stderr, refused
+    assert agent.stop() == 0
+    moved = migrate(agent, file, redis.url())
+    assert moved.returncode == 0 and "1 accounts, 1 keys" in moved.stdout, moved
+    agent.configure(store=redis.url())
+    agent.start()
+    assert agent.get("/", account).status == 200
+    wait_usage(agent, account, 4)
+    assert agent.stop() == 0
+    again = migrate(agent, redis.url(), file)
+    assert again.returncode == 1 and "not empty" in again.stderr, again
+    assert migrate(agent, redis.url(), file + ".new").returncode == 0
+    agent.configure(store=file + ".new")
+    agent.start()
+    assert agent.get("/", account).status == 200
+    wait_usage(agent, account, 5)

@@ -6,5 +6,6 @@
 /* argv[0] is the subcommand's name. Return the exit code: 0 ok, 1 failed, 2 wrong usage. */
 int agent_command_run(int argc, char **argv);
 int agent_command_check(int argc, char **argv);
+int agent_command_store(int argc, char **argv);
 
 #endif

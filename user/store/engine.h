@@ -123,9 +123,24 @@ struct store_engine_ops {
 	int (*set_journal)(struct store_engine *engine, const char *path, char *ret_why,
 			   size_t why_size);
 	void (*catch_up)(struct store_engine *engine);
+	/*
+	 * For store_migrate(). Usage as it is kept, by epoch: the sum of `closed_units` over a
+	 * window's epochs is right, and `closings` of each; written back as it is, into windows that
+	 * are not there yet. Another id. Whether an agent uses the store now.
+	 */
+	int (*usage_dump)(struct store_engine *engine,
+			  int (*visit)(void *arg, const struct store_usage *rows, size_t count),
+			  void *arg);
+	int (*usage_restore)(struct store_engine *engine, const struct store_usage *rows,
+			     size_t count);
+	int (*set_id)(struct store_engine *engine, const uint8_t id[STORE_ID_BYTES]);
+	int (*is_used)(struct store_engine *engine, bool *ret_is_used);
 	const char *(*follow_error)(const struct store_engine *engine);
 	uint64_t (*place)(const struct store_engine *engine);
 };
+
+/* The engine that @url names, or NULL. */
+const struct store_engine_ops *store_engine_of(const char *url);
 
 /* Free an array of tasks whose bodies are malloc'd. Accepts NULL. */
 void store_tasks_free(struct store_task *tasks, size_t count);

@@ -159,8 +159,10 @@ static int new_engine(const struct store_engine_ops *ops, const char *location, 
 	.tasks_set = redis_tasks_set, .tasks_prune = redis_tasks_prune,                           \
 	.queues_count = redis_queues_count, .entry_put = redis_entry_put,                         \
 	.entry_remove = redis_entry_remove, .entries_prune = redis_entries_prune,                 \
-	.follow = redis_follow, .follow_error = redis_follow_error, .place = redis_place,         \
-	.beat = redis_beat, .leave = redis_leave, .share_exchange = redis_share_exchange,         \
+	.usage_dump = redis_usage_dump, .usage_restore = redis_usage_restore,                     \
+	.set_id = redis_set_id, .is_used = redis_is_used, .follow = redis_follow,                 \
+	.follow_error = redis_follow_error, .place = redis_place, .beat = redis_beat,             \
+	.leave = redis_leave, .share_exchange = redis_share_exchange,                             \
 	.set_journal = redis_set_journal, .catch_up = redis_catch_up
 
 static int check(const struct store_engine_ops *ops, const char *location, char *ret_why,

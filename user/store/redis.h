@@ -249,6 +249,22 @@ int redis_set_journal(struct store_engine *engine, const char *path, char *ret_w
 		      size_t why_size);
 void redis_catch_up(struct store_engine *engine);
 
+/*
+ * Walk all windows: @take gets each account's line, and the two numbers tell the window meanwhile.
+ */
+int redis_each_window(struct redis *r, uint64_t *start_s, uint32_t *seconds,
+		      int (*take)(void *arg, const char *field, size_t field_len, const char *value,
+				  size_t len),
+		      void *arg);
+
+/* In redis_migrate.c. */
+int redis_usage_dump(struct store_engine *engine,
+		     int (*visit)(void *arg, const struct store_usage *rows, size_t count),
+		     void *arg);
+int redis_usage_restore(struct store_engine *engine, const struct store_usage *rows, size_t count);
+int redis_set_id(struct store_engine *engine, const uint8_t id[STORE_ID_BYTES]);
+int redis_is_used(struct store_engine *engine, bool *ret_is_used);
+
 /* In redis_fleet.c. */
 int redis_beat(struct store_engine *engine, const struct store_host *self, bool wants_lease,
 	       uint64_t lease_ms, struct store_fleet *ret_fleet);

@@ -300,6 +300,30 @@ static int list_all(struct redis *r, uint64_t since_s, size_t limit, struct foun
 	return 0;
 }
 
+int redis_each_window(struct redis *r, uint64_t *start_s, uint32_t *seconds,
+		      int (*take)(void *arg, const char *field, size_t field_len, const char *value,
+				  size_t len),
+		      void *arg)
+{
+	struct window *windows;
+	size_t count;
+	int err = list_windows(r, 0, &windows, &count);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < count && !err; i++) {
+		char key[96];
+
+		*start_s = windows[i].start_s;
+		*seconds = windows[i].seconds;
+		snprintf(key, sizeof(key), REDIS_PREFIX "usage:%" PRIu64 ":%" PRIu32, *start_s,
+			 *seconds);
+		err = redis_scan(r, key, take, arg);
+	}
+	free(windows);
+	return err;
+}
+
 int redis_usage_list(struct store_engine *engine, uint64_t account, uint64_t since_s, size_t limit,
 		     struct store_usage **ret_rows, size_t *ret_count)
 {

@@ -557,4 +557,8 @@ const struct store_engine_ops store_sqlite_ops = {
 	.entry_put = sqlite_entry_put,
 	.entry_remove = sqlite_entry_remove,
 	.entries_prune = sqlite_entries_prune,
+	.usage_dump = sqlite_usage_dump,
+	.usage_restore = sqlite_usage_restore,
+	.set_id = sqlite_set_id,
+	.is_used = sqlite_is_used,
 };

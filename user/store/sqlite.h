@@ -197,6 +197,14 @@ int sqlite_entry_put(struct store_engine *engine, const struct store_entry *entr
 int sqlite_entry_remove(struct store_engine *engine, const struct cidr *block);
 int sqlite_entries_prune(struct store_engine *engine, uint64_t ended_by_ms);
 
+/* ...in sqlite_migrate.c... */
+int sqlite_usage_dump(struct store_engine *engine,
+		      int (*visit)(void *arg, const struct store_usage *rows, size_t count),
+		      void *arg);
+int sqlite_usage_restore(struct store_engine *engine, const struct store_usage *rows, size_t count);
+int sqlite_set_id(struct store_engine *engine, const uint8_t id[STORE_ID_BYTES]);
+int sqlite_is_used(struct store_engine *engine, bool *ret_is_used);
+
 /* ...and in sqlite_tasks.c. */
 int sqlite_tasks_add(struct store_engine *engine, const struct store_task *tasks, size_t count,
 		     bool *ret_fresh);

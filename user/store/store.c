@@ -240,7 +240,7 @@ static void stop_threads(struct store *store)
 	store->has_thread = store->has_follower = false;
 }
 
-static const struct store_engine_ops *engine_of(const char *url)
+const struct store_engine_ops *store_engine_of(const char *url)
 {
 	for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
 		if (text_starts(text_of(url), text_of(engines[i]->scheme)))
@@ -251,7 +251,7 @@ static const struct store_engine_ops *engine_of(const char *url)
 
 int store_check_url(const char *url, char *ret_why, size_t why_size)
 {
-	const struct store_engine_ops *ops = engine_of(url);
+	const struct store_engine_ops *ops = store_engine_of(url);
 
 	if (ops)
 		return ops->check(url + strlen(ops->scheme), ret_why, why_size);
@@ -283,7 +283,7 @@ void store_show_url(const char *url, char *ret_shown, size_t size)
 
 int store_new(uv_loop_t *loop, const char *url, unsigned timeout_ms, struct store **ret_store)
 {
-	const struct store_engine_ops *ops = engine_of(url);
+	const struct store_engine_ops *ops = store_engine_of(url);
 	struct store *store;
 	int err;
 

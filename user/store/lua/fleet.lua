@@ -43,6 +43,17 @@ function F.beat(a)
   return answer
 end
 
+-- hosts_alive() -> how many were heard of in the last ten seconds
+function F.hosts_alive()
+  local now, alive = now_ms(), 0
+  for _, line in ipairs(redis.call('HVALS', P .. 'hosts')) do
+    if tonumber(line:match('^%d+')) + 10000 >= now then
+      alive = alive + 1
+    end
+  end
+  return alive
+end
+
 -- leave(host) -> 0: it goes, and what it holds is free at once
 function F.leave(a)
   local key = P .. 'lease:billing'

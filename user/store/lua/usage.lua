@@ -73,6 +73,20 @@ function F.usage_put(a)
   return 0
 end
 
+-- usage_restore(account, epoch, start, seconds, requests, units, closed units, closings, ...) -> 0
+function F.usage_restore(a)
+  for i = 1, #a, 8 do
+    local account, start, seconds = a[i], a[i + 2], a[i + 3]
+    put(account, a[i + 1], start, seconds, tonumber(a[i + 4]), tonumber(a[i + 5]))
+    local key = window_key(start, seconds)
+    local values = split(redis.call('HGET', key, account))
+    values[3], values[4] = number(tonumber(values[3]) + tonumber(a[i + 6])), a[i + 7]
+    redis.call('HSET', key, account, join(values))
+    set_open(account, start, seconds, tonumber(values[2]) > tonumber(values[3]))
+  end
+  return 0
+end
+
 -- quota_put(account, epoch, kind, period, units, ...) -> 0
 function F.quota_put(a)
   for i = 1, #a, 5 do
