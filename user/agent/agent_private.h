@@ -97,7 +97,7 @@ struct metrics;
 struct fleet *fleet_new(struct agent *agent); /* NULL when memory is short */
 void fleet_free(struct fleet *fleet);	      /* accepts NULL */
 void fleet_pass_time(struct fleet *fleet);    /* once a second */
-void fleet_leave(struct fleet *fleet);	      /* before the store is freed */
+void fleet_leave(struct fleet *fleet);	      /* before the store is freed; accepts NULL */
 unsigned
 fleet_alive(const struct fleet *fleet); /* hosts heard of lately, this one too: 1 or more */
 json_t *fleet_json(const struct fleet *fleet);
@@ -106,7 +106,7 @@ void fleet_metrics(const struct fleet *fleet, struct metrics *m);
 /* sharing.c: limits that all hosts hold together. */
 struct sharing *sharing_new(struct agent *agent); /* NULL when memory is short */
 int sharing_start(struct sharing *sharing); /* when there is a mirror; before the first load */
-void sharing_stop(struct sharing *sharing); /* what is lent is given back */
+void sharing_stop(struct sharing *sharing); /* what is lent is given back; accepts NULL */
 void sharing_free(struct sharing *sharing); /* accepts NULL; no worker may run any more */
 uint64_t sharing_lent(const struct sharing *sharing);
 void sharing_metrics(const struct sharing *sharing, struct metrics *m);

@@ -122,7 +122,7 @@ static void on_left(void *arg, int err)
 
 void fleet_leave(struct fleet *fleet)
 {
-	if (fleet->self.id && fleet->agent->store && !fleet->agent->is_away)
+	if (fleet && fleet->self.id && fleet->agent->store && !fleet->agent->is_away)
 		store_leave(fleet->agent->store, fleet->self.id, on_left, NULL);
 }
 

@@ -172,7 +172,7 @@ int sharing_start(struct sharing *s)
 
 void sharing_stop(struct sharing *s)
 {
-	if (!s->has_handles)
+	if (!s || !s->has_handles)
 		return;
 	/* What is lent is given back before the store is freed, which carries out what was asked. */
 	s->is_last = true;
