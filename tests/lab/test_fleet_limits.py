@@ -70,7 +70,8 @@ def known_to_all(fleet, tier):
 
 def most(hosts, seconds):
     """B + R*T + O, as enforce/share.h has it; a round trip here is a few ms."""
-    return BURST + RATE * seconds + hosts * math.ceil(BURST / hosts) + RATE * 0.25
+    return (BURST + RATE * seconds + hosts * math.ceil(BURST / hosts) + BURST * hosts / (hosts + 1) +
+            2 * RATE * 0.25)
 
 
 def test_a_shared_rate_holds_for_all_hosts_together(make):

@@ -15,11 +15,12 @@
  * long as there is something left. Concurrency: the store grants places, for a few seconds at a time.
  *
  * What all hosts together allow in any time T is at most B + R*T + O units, with
- * O = H * max(ceil(B/H), the largest cost) + R * (SHARE_EVERY_NS + a round trip): shares that are used at
- * once, and what is not told yet. On top come, for each start of an agent, its share's burst, and
- * for each host that Redis does not hear while others do, R/H for that long. Hosts that had not asked
- * for some time may pass a quota by SHARE_QUOTA_COLD units (or one request) each, and without the store each has its part, left/H, once; they may pass a concurrency
- * by max(1, C/H) each.
+ * O = H * max(ceil(B/H), the largest cost) + B * H/(H+1) + 2 * R * (SHARE_EVERY_NS + a round trip):
+ * shares that are used at once, what is lent and used only when the bucket is full again, and what is
+ * not told yet; tests/model/share.pml holds it. On top come, for each start of an agent, its share's
+ * burst, twice, and for each host that Redis does not hear while others do, R/H for that long. Hosts that
+ * had not asked for some time may pass a quota by SHARE_QUOTA_COLD units (or one request) each, and
+ * without the store each has its part, left/H, once; they may pass a concurrency by max(1, C/H) each.
  */
 #ifndef ENFORCE_SHARE_H
 #define ENFORCE_SHARE_H
