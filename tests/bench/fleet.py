@@ -220,7 +220,7 @@ def measure_calls(count):
     allowed = sum(result["requests"] - result["bad"] for result in results)
     asked = sum(result["requests"] for result in results)
     over = allowed - BURST - RATE * passed_s
-    bound = count * math.ceil(BURST / count) + RATE * 0.25
+    bound = count * math.ceil(BURST / count) + BURST * count / (count + 1) + 2 * RATE * 0.25
     print(f"  {count:5} {sum(quiet.values()):8.1f} {sum(each.values()):8.1f} {each['evalsha']:8.1f} "
           f"{each['xread']:6.1f} {asked / passed_s:11.0f} {allowed / passed_s:11.0f} {over:+9.0f} {bound:6.0f}")
 
