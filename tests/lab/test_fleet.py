@@ -12,10 +12,11 @@ import time
 import pytest
 
 from agent import Account, wait_usage
-from fleet import MASTER, Fleet, Redis, statuses
+from fleet import Fleet, Redis, statuses
 from lab import tollgate, wait_until
 
 CHANGES = 60
+FAULT_S = 1.5  # that a fault lasts: several timeouts; what comes of it is waited for, not slept for
 UNKNOWN = Account("", "a-key-that-nobody-has-imported-0123456789", "")
 
 
@@ -165,26 +166,26 @@ def kill_and_start(fleet):
 
 def freeze(fleet):
     fleet.redis.signal(signal.SIGSTOP)
-    time.sleep(1.5)
+    time.sleep(FAULT_S)
     fleet.redis.signal(signal.SIGCONT)
 
 
 def cut_one_off(fleet):
     fleet.hosts[1].place.cut()
-    time.sleep(1.5)
+    time.sleep(FAULT_S)
     fleet.hosts[1].place.heal()
 
 
 def deafen_one(fleet):
     """What Redis sends does not arrive; what the host sends does."""
     fleet.hosts[2].place.deafen(fleet.redis.place)
-    time.sleep(1.5)
+    time.sleep(FAULT_S)
     fleet.hosts[2].place.heal(fleet.redis.place)
 
 
 def mute_one(fleet):
     fleet.redis.place.deafen(fleet.hosts[0].place)
-    time.sleep(1.5)
+    time.sleep(FAULT_S)
     fleet.redis.place.heal(fleet.hosts[0].place)
 
 
@@ -345,16 +346,13 @@ def test_usage_of_all_hosts_adds_up(make):
         thread.join()
     fleet.hosts[1].kill()  # what it counted last is in its slots
     fleet.hosts[1].start()
-    total = sum(asked) + sum(host.show(account)["refused_agent"] for host in fleet.hosts)
     assert sum(asked) == 1200
     wait_until(lambda: fleet.hosts[0].usage(account)[0] >= 1200, "usage is written")
-    assert fleet.hosts[0].usage(account)[0] == len(
-        [1 for host in fleet.hosts for call in host.upstream.seen]), total
+    assert fleet.hosts[0].usage(account)[0] == sum(len(host.upstream.seen) for host in fleet.hosts)
 
 
 def test_one_host_at_a_time_holds_the_lease(make):
     """It is taken over when its holder is killed, and not while it lives."""
-    assert MASTER
     fleet = Fleet(make, stripe={"secret_key": "sk_test_x", "webhook_secrets": ["whsec_x"],
                                 "api_base": "http://127.0.0.1:9"}).start()
 

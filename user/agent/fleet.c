@@ -24,7 +24,8 @@ struct fleet {
 	struct agent *agent; /* borrowed */
 	struct store_host self;
 	bool is_beating;
-	uint64_t asked_ns; /* when the beat under way was made */
+	uint64_t asked_ns;	/* when the beat under way was made */
+	uint64_t held_until_ns; /* the lease is ours until then, whatever the last beat said */
 	uint64_t now_ms, changes, holder;
 	struct store_host *hosts; /* owned: as of the last beat */
 	size_t host_count;
@@ -91,10 +92,12 @@ static void on_beaten(void *arg, int err, const struct store_fleet *news)
 	if (err || agent->phase != AGENT_RUNNING)
 		return; /* the follower says that the store is away */
 	take_fleet(fleet, news);
-	if (!store_is_followed(agent->store))
-		billing_hold(agent->billing, UINT64_MAX);
-	else if (fleet->holder == fleet->self.id)
-		billing_hold(agent->billing, fleet->asked_ns + HOLD_MS * NS_PER_MS);
+	if (fleet->holder != fleet->self.id)
+		return;
+	fleet->held_until_ns = store_is_followed(agent->store)
+				       ? fleet->asked_ns + HOLD_MS * NS_PER_MS
+				       : UINT64_MAX;
+	billing_hold(agent->billing, fleet->held_until_ns);
 }
 
 void fleet_pass_time(struct fleet *fleet)
@@ -164,6 +167,5 @@ void fleet_metrics(const struct fleet *fleet, struct metrics *m)
 	metrics_value(m, fleet->alive);
 	metrics_family(m, "tollgate_holds_billing", "gauge",
 		       "1 on the host that works Stripe's events and reports.");
-	metrics_value(m, !store_is_followed(fleet->agent->store) ||
-				 (fleet->holder && fleet->holder == fleet->self.id));
+	metrics_value(m, clock_mono_ns() < fleet->held_until_ns);
 }

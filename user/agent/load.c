@@ -146,7 +146,10 @@ static void on_loaded_again(void *arg, int err)
 	if (agent->phase != AGENT_RUNNING)
 		return;
 	if (err) {
-		follow_failed(agent, store_error(agent->store));
+		follow_failed(agent, err == -ENOSPC
+					     ? "it holds more accounts than max_accounts allows"
+				     : err == -ENOMEM ? "out of memory"
+						      : store_error(agent->store));
 		uv_timer_start(&agent->retry, load_retry, RETRY_MS, 0);
 		return;
 	}

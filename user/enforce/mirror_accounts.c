@@ -195,15 +195,20 @@ void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t w
 	if (is_open && account.status == STORE_PAST_DUE)
 		grace_end_s = (uint32_t)((account.past_due_ms + tier->grace_ms) / 1000);
 	slot_set_periods(slot, billing, span, grace_end_s);
-	if (mirror->shares)
-		share_set_tier(mirror->shares, entry->slot, tier, false);
-	if (mirror->shares && tier && tier->is_shared) {
-		/* The slot's own bucket has no say: XDP must not refuse by it what a lease allows. */
-		lent = *tier;
-		lent.interval_ns = lent.limit_ns = 0;
-		tier = &lent;
+	if (!mirror->shares || !tier || !tier->is_shared) {
+		slot_set_limits(slot, tier, entry->tier_id, is_open, mono_ns);
+		if (mirror->shares)
+			share_set_tier(mirror->shares, entry->slot, tier, false);
+		return;
 	}
-	slot_set_limits(slot, tier, entry->tier_id, is_open, mono_ns);
+	/*
+	 * The slot's own bucket has no say: XDP must not refuse by it what a lease allows. The share
+	 * holds before the slot lets go, and above the other way round, so the account is never without.
+	 */
+	share_set_tier(mirror->shares, entry->slot, tier, false);
+	lent = *tier;
+	lent.interval_ns = lent.limit_ns = 0;
+	slot_set_limits(slot, &lent, entry->tier_id, is_open, mono_ns);
 }
 
 int mirror_set_tiers(struct mirror *mirror, const struct tiers *tiers, uint64_t wall_ms,

@@ -44,7 +44,8 @@ void share_set_tier(struct shares *shares, uint32_t index, const struct tier *ti
 {
 	struct share *share = &shares->list[index];
 
-	STORE(&share->is_shared, false);
+	if (is_new || !tier || !tier->is_shared)
+		STORE(&share->is_shared, false);
 	if (is_new) {
 		/* What the last account of this slot was lent is not this one's. */
 		share->used = share->paid = share->low = share->until_ns = share->dry_until_ns = 0;

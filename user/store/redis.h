@@ -236,6 +236,9 @@ int redis_usage_close(struct store_engine *engine, const struct store_usage *row
 		      const struct store_task *tasks, size_t task_count);
 int redis_usage_prune(struct store_engine *engine, uint64_t before_s);
 
+/* Account, epoch, window and totals of a row: six words. */
+void redis_arg_usage(struct redis_args *args, const struct store_usage *row);
+
 /* Write to Redis itself, come what may. */
 int redis_write_usage(struct redis *r, const struct store_usage *usage, size_t usage_count,
 		      const struct store_quota *quotas, size_t quota_count);

@@ -63,12 +63,7 @@ int redis_usage_restore(struct store_engine *engine, const struct store_usage *r
 
 	redis_function(&args, "usage_restore");
 	for (size_t i = 0; i < count; i++) {
-		redis_arg_id(&args, rows[i].account);
-		redis_arg_id(&args, rows[i].epoch);
-		redis_arg_u64(&args, rows[i].window_start_s);
-		redis_arg_u64(&args, rows[i].window_seconds);
-		redis_arg_u64(&args, rows[i].requests);
-		redis_arg_u64(&args, rows[i].units);
+		redis_arg_usage(&args, &rows[i]);
 		redis_arg_u64(&args, rows[i].closed_units);
 		redis_arg_u64(&args, rows[i].closings);
 	}

@@ -20,6 +20,16 @@
 #define ROW_WORDS   7
 #define MEMBER_SIZE 128
 
+void redis_arg_usage(struct redis_args *args, const struct store_usage *row)
+{
+	redis_arg_id(args, row->account);
+	redis_arg_id(args, row->epoch);
+	redis_arg_u64(args, row->window_start_s);
+	redis_arg_u64(args, row->window_seconds);
+	redis_arg_u64(args, row->requests);
+	redis_arg_u64(args, row->units);
+}
+
 static int put_rows(struct redis *r, const struct store_usage *rows, size_t count)
 {
 	struct redis_args args;
@@ -28,12 +38,7 @@ static int put_rows(struct redis *r, const struct store_usage *rows, size_t coun
 	for (size_t i = 0; i < count; i++) {
 		if (rows[i].requests > EXACT_MAX || rows[i].units > EXACT_MAX)
 			args.err = -EINVAL;
-		redis_arg_id(&args, rows[i].account);
-		redis_arg_id(&args, rows[i].epoch);
-		redis_arg_u64(&args, rows[i].window_start_s);
-		redis_arg_u64(&args, rows[i].window_seconds);
-		redis_arg_u64(&args, rows[i].requests);
-		redis_arg_u64(&args, rows[i].units);
+		redis_arg_usage(&args, &rows[i]);
 	}
 	return redis_change(r, REDIS_USAGE, &args);
 }

@@ -169,9 +169,9 @@ static void run_news(void *arg)
 		store->followed_n = news->changes[i].n;
 	}
 	store->is_current = !news->err;
+	/* Jobs that waited for these changes are told after the errand: they may free the store. */
 	store->follower.on_state(store->follower_arg, news->err,
 				 news->err ? store->engine->ops->follow_error(store->engine) : "");
-	store_deliver(store);
 }
 
 /* Wait until there is something to follow. False when the store is being freed. */

@@ -165,6 +165,28 @@ static void a_hosts_own_change_is_told_before_its_callback(void **state)
 	assert_int_equal(host->f->err, 0);
 }
 
+static void on_done_free_store(void *arg, int err)
+{
+	struct fixture *f = arg;
+
+	fixture_done(f, err);
+	store_free(f->store);
+	f->store = NULL;
+}
+
+/* As the agent does when the last usage is written; its change has come back by then. */
+static void a_callback_may_free_a_store_that_is_followed(void **state)
+{
+	struct store_account account = { .id = 9 };
+
+	(void)state;
+	store_account_add(host->f->store, &account, on_done_free_store, host->f);
+	while (host->f->store)
+		uv_run(&host->f->loop, UV_RUN_ONCE);
+	assert_int_equal(host->f->err, 0);
+	assert_string_equal(host->said, "account 9 0\n");
+}
+
 static void a_key_is_never_older_than_the_end_of_all(void **state)
 {
 	struct store_key old = make_key(1, 7), fresh = make_key(2, 7);
@@ -240,16 +262,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(every_change_is_told_in_its_order),
 		TEST(a_hosts_own_change_is_told_before_its_callback),
+		TEST(a_callback_may_free_a_store_that_is_followed),
 		TEST(a_key_is_never_older_than_the_end_of_all),
 		TEST(a_gap_is_noticed),
 		TEST(a_store_that_is_gone_is_no_gap_to_be_passed),
 		TEST(a_cut_is_survived_without_a_gap),
 	};
-	int failed;
 
-	signal(SIGPIPE, SIG_IGN); /* as the agent does: a cut connection is an error, not the end */
-	redis_server_start(&fixture_redis, NULL);
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	redis_server_stop(&fixture_redis);
-	return failed;
+	return RUN_REDIS_TESTS("follow", tests);
 }

@@ -227,11 +227,6 @@ int main(void)
 		TEST(nothing_is_written_to_a_store_that_was_emptied),
 		TEST(a_claim_does_not_wait),
 	};
-	int failed;
 
-	signal(SIGPIPE, SIG_IGN);
-	redis_server_start(&fixture_redis, NULL);
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	redis_server_stop(&fixture_redis);
-	return failed;
+	return RUN_REDIS_TESTS("journal", tests);
 }

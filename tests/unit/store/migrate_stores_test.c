@@ -189,11 +189,6 @@ int main(void)
 		TEST(what_is_used_is_left_alone),
 		TEST(another_pepper_and_wrong_urls_are_refused),
 	};
-	int failed;
 
-	signal(SIGPIPE, SIG_IGN);
-	redis_server_start(&fixture_redis, NULL);
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	redis_server_stop(&fixture_redis);
-	return failed;
+	return RUN_REDIS_TESTS("migrate_stores", tests);
 }

@@ -288,11 +288,6 @@ int main(void)
 		TEST(two_changes_of_one_account_are_both_kept),
 		TEST(totals_that_a_script_cannot_count_are_refused),
 	};
-	int failed;
 
-	signal(SIGPIPE, SIG_IGN);
-	redis_server_start(&fixture_redis, NULL);
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	redis_server_stop(&fixture_redis);
-	return failed;
+	return RUN_REDIS_TESTS("redis", tests);
 }

@@ -302,11 +302,6 @@ int main(void)
 		TEST(places_are_granted_once),
 		TEST(a_host_without_a_place_gets_one_that_is_not_in_use),
 	};
-	int failed;
 
-	signal(SIGPIPE, SIG_IGN);
-	redis_server_start(&fixture_redis, NULL);
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	redis_server_stop(&fixture_redis);
-	return failed;
+	return RUN_REDIS_TESTS("share", tests);
 }

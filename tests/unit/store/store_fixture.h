@@ -458,6 +458,20 @@ static inline int fixture_run(const char *file, const struct CMUnitTest *tests, 
 	redis_server_stop(&fixture_redis);
 	return failed;
 }
+/* The same over Redis alone; a cut connection is an error there, not the end, as in the agent. */
+static inline int fixture_run_redis(const char *file, const struct CMUnitTest *tests, size_t count)
+{
+	int failed;
+
+	signal(SIGPIPE, SIG_IGN);
+	redis_server_start(&fixture_redis, NULL);
+	failed = _cmocka_run_group_tests(file, tests, count, NULL, NULL);
+	redis_server_stop(&fixture_redis);
+	return failed;
+}
+#define RUN_REDIS_TESTS(file, tests) \
+	fixture_run_redis(file, tests, sizeof(tests) / sizeof((tests)[0]))
+
 #define RUN_TESTS(file, tests) fixture_run(file, tests, sizeof(tests) / sizeof((tests)[0]))
 
 #endif
