@@ -43,7 +43,7 @@ ALL_CFLAGS := -std=gnu17 $(CFLAGS) $(SANFLAGS) $(WARN) -fstack-protector-strong 
 ALL_LDFLAGS := $(LDFLAGS) $(SANFLAGS) -pthread -Wl,-z,relro,-z,now
 LDLIBS := $(shell pkg-config --libs $(PACKAGES)) -lm
 
-SRC  := $(filter-out user/main.c,$(sort $(wildcard user/*/*.c)))
+SRC  := $(filter-out user/main.c,$(sort $(wildcard user/*/*.c user/*/*/*.c)))
 OBJ  := $(SRC:%.c=$(BUILD)/%.o)
 LIB  := $(BUILD)/libtollgate.a
 BIN  := $(BUILD)/tollgate
@@ -82,9 +82,9 @@ $(LIB): $(OBJ)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # Redis's scripts, each with common.lua before it, as strings.
-LUA     := user/store/lua
+LUA     := user/store/redis/lua
 LUA_SRC := $(wildcard $(LUA)/*.lua)
-REDIS_LUA := $(BUILD)/store/redis_lua.h
+REDIS_LUA := $(BUILD)/store/redis/lua.h
 
 $(REDIS_LUA): $(LUA_SRC)
 	@mkdir -p $(@D)
@@ -93,7 +93,7 @@ $(REDIS_LUA): $(LUA_SRC)
 	  cat $(LUA)/common.lua $(LUA)/$$s.lua | sed 's/\\/&&/g; s/"/\\"/g; s/.*/"&\\n"/'; echo ';'; \
 	done > $@
 
-$(BUILD)/user/store/redis_link.o $(BUILD)/fuzz/user/store/redis_link.o: $(REDIS_LUA)
+$(BUILD)/user/store/redis/link.o $(BUILD)/fuzz/user/store/redis/link.o: $(REDIS_LUA)
 
 $(BUILD)/user/%.o: user/%.c | $(BPF_SKEL)
 	@mkdir -p $(@D)
@@ -199,4 +199,4 @@ install: all ## into DESTDIR and PREFIX; the configuration only if there is none
 clean: ## remove everything that was built
 	rm -rf build
 
--include $(wildcard $(BUILD)/user/*/*.d $(BUILD)/user/*.d $(BUILD)/bpf/*.d $(BUILD)/tests/*/*.d $(BUILD)/tests/*/*/*.d $(BUILD)/fuzz/user/*/*.d $(BUILD)/tests/fuzz/*.d)
+-include $(wildcard $(BUILD)/user/*.d $(BUILD)/user/*/*.d $(BUILD)/user/*/*/*.d $(BUILD)/bpf/*.d $(BUILD)/tests/*/*.d $(BUILD)/tests/*/*/*.d $(BUILD)/fuzz/user/*/*.d $(BUILD)/fuzz/user/*/*/*.d $(BUILD)/tests/fuzz/*.d)

@@ -8,7 +8,7 @@
 
 #include "bpf/pair.h"
 
-#include "enforce/fastpath_private.h"
+#include "fastpath/private.h"
 #include "tollgate/siphash.h"
 
 #define KEY		"over-rate-0123456789"

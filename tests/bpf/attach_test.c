@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 
 #include "bpf/pass.skel.h"
-#include "enforce/fastpath_private.h"
+#include "fastpath/private.h"
 
 static const char *const edge0[] = { "edge0" };
 static const char *const both[] = { "edge0", "edge1" };

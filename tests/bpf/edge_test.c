@@ -63,9 +63,9 @@ static int set_up(void **state)
 		client = client_of(family);
 		local = local_of(family);
 		*(i ? &conn6 : &conn4) = fixture_enrol(fp, &client, &local);
-		assert_int_equal(
-			fastpath_penalize_source(fp, &client, clock_mono_ns() + 50 * NS_PER_SECOND),
-			0);
+		assert_int_equal(xdp_penalize_source(fastpath_plane(fp), &client,
+						     clock_mono_ns() + 50 * NS_PER_SECOND),
+				 0);
 	}
 	return 0;
 }
@@ -205,14 +205,14 @@ static void forgive(void)
 {
 	struct sockaddr_storage client = client_of(AF_INET);
 
-	fastpath_forgive_source(fp, &client);
+	xdp_forgive_source(fastpath_plane(fp), &client);
 }
 
 static void let_the_source_expire(void)
 {
 	struct sockaddr_storage client = client_of(AF_INET);
 
-	assert_int_equal(fastpath_penalize_source(fp, &client, clock_mono_ns()), 0);
+	assert_int_equal(xdp_penalize_source(fastpath_plane(fp), &client, clock_mono_ns()), 0);
 }
 
 static void let_all_sources_expire(void)

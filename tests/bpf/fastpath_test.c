@@ -7,7 +7,7 @@
 #include <bpf/libbpf.h>
 #include <pthread.h>
 
-#include "enforce/fastpath_private.h"
+#include "fastpath/private.h"
 
 #define ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
 #define THREADS	    4

@@ -29,7 +29,7 @@
 
 #include "base/clock.h"
 #include "bpf/packet.h"
-#include "enforce/fastpath_private.h"
+#include "fastpath/private.h"
 #include "tollgate/verdict.h"
 
 #define FIXTURE_ACCOUNTS 8

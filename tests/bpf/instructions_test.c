@@ -9,7 +9,7 @@
 
 #include "bpf/edge.skel.h"
 #include "bpf/pass.skel.h"
-#include "enforce/fastpath_private.h"
+#include "fastpath/private.h"
 
 #define TABLE		"tests/bpf/instructions.txt"
 #define GROWTH_PERCENT	10

@@ -96,10 +96,11 @@ static void enter(struct fastpath *fp, const struct row *row)
 		struct cidr block;
 
 		assert_int_equal(cidr_parse(text_of(entry->block), &block), 0);
-		assert_int_equal(fastpath_list_put(fp, &block, entry->is_allowed, until_ns), 0);
+		assert_int_equal(
+			xdp_list_put(fastpath_plane(fp), &block, entry->is_allowed, until_ns), 0);
 		count++;
 	}
-	fastpath_set_list_count(fp, count);
+	xdp_set_list_count(fastpath_plane(fp), count);
 }
 
 static void penalize(struct fastpath *fp, int family)
@@ -107,8 +108,9 @@ static void penalize(struct fastpath *fp, int family)
 	struct sockaddr_storage client =
 		fixture_address(family, family == AF_INET6 ? PACKET_CLIENT6 : PACKET_CLIENT4, 1);
 
-	assert_int_equal(
-		fastpath_penalize_source(fp, &client, clock_mono_ns() + 50 * NS_PER_SECOND), 0);
+	assert_int_equal(xdp_penalize_source(fastpath_plane(fp), &client,
+					     clock_mono_ns() + 50 * NS_PER_SECOND),
+			 0);
 }
 
 static void run_rows(const struct row *rows, size_t count)
@@ -232,7 +234,7 @@ static void miss_heartbeats(struct fastpath *fp)
 
 static void say_that_there_are_none(struct fastpath *fp)
 {
-	fastpath_set_list_count(fp, 0);
+	xdp_set_list_count(fastpath_plane(fp), 0);
 }
 
 static void remove_entry(struct fastpath *fp)
@@ -240,7 +242,7 @@ static void remove_entry(struct fastpath *fp)
 	struct cidr block;
 
 	assert_int_equal(cidr_parse(TEXT("10.9.0.0/16"), &block), 0);
-	fastpath_list_remove(fp, &block);
+	xdp_list_remove(fastpath_plane(fp), &block);
 }
 
 static void a_denied_source_passes_when_nothing_may_be_refused(void **state)
@@ -287,7 +289,7 @@ static void an_agent_begins_with_empty_lists(void **state)
 	enter(fp, &row);
 	fastpath_close(fp, FASTPATH_LEAVE);
 	fp = open_all();
-	fastpath_set_list_count(fp, 1);
+	xdp_set_list_count(fastpath_plane(fp), 1);
 	assert_int_equal(fixture_run(fp, packet.data, packet.len), XDP_PASS);
 	fastpath_close(fp, FASTPATH_REMOVE);
 }

@@ -21,7 +21,7 @@
 #include <sys/ioctl.h>
 
 #include "bpf/pass.skel.h"
-#include "enforce/fastpath_private.h"
+#include "fastpath/private.h"
 #include "tollgate/siphash.h"
 
 #define PORT	  8080

@@ -8,7 +8,7 @@
 
 #include "http/h1.h"
 #include "proxy/credential.h"
-#include "proxy/route.h"
+#include "config/route.h"
 #include "tollgate/keyscan.h"
 
 #define CHECK(condition)          \

@@ -13,7 +13,7 @@
 #include <uv.h>
 
 #include "base/buf.h"
-#include "enforce/fastpath.h"
+#include "fastpath/fastpath.h"
 #include "enforce/lists.h"
 #include "enforce/registry.h"
 #include "enforce/slot.h"

@@ -125,7 +125,7 @@ void agent_close(struct agent *agent)
 	agent->workers_started = agent->worker_count = 0;
 	admin_stop(agent->admin);
 	billing_stop(agent->billing);
-	sharing_stop(agent->sharing);
+	share_exchange_stop(agent->share_exchange);
 	fleet_leave(agent->fleet);
 	registry_free(agent->registry);
 	agent->registry = NULL;
@@ -163,7 +163,7 @@ static void free_all(struct agent *agent)
 	admin_free(agent->admin);
 	billing_free(agent->billing);
 	fleet_free(agent->fleet);
-	sharing_free(agent->sharing);
+	share_exchange_free(agent->share_exchange);
 	mirror_free(agent->mirror);
 	penalty_free(agent->penalty);
 	events_free(agent->events);
@@ -221,13 +221,13 @@ static void on_tick(uv_timer_t *timer)
 	if (agent->fastpath) {
 		fastpath_beat(agent->fastpath, clock_mono_ns());
 		fastpath_sweep(agent->fastpath);
-		answering_watch(agent);
+		fastpath_feed_watch(agent);
 		fastpath_attach_waiting(agent->fastpath);
 		events_take(agent->events);
 	}
 	if (agent->phase == AGENT_RUNNING) {
 		mirror_pass_time(agent->mirror, clock_wall_ms(), clock_mono_ns());
-		listing_pass_time(agent);
+		agent_lists_pass_time(agent);
 		follow_pass_time(agent);
 		fleet_pass_time(agent->fleet);
 	}
@@ -337,7 +337,7 @@ static int open_fastpath(struct agent *agent)
 		err = fastpath_attach(agent->fastpath, &wanted, agent->fastpath_why,
 				      sizeof(agent->fastpath_why));
 	free(listeners);
-	answering_prepare(agent, &agent->rules->config->tiers);
+	fastpath_feed_prepare(agent, &agent->rules->config->tiers);
 	if (!err)
 		return 0;
 	if (config->fastpath.required) {
@@ -388,8 +388,8 @@ static int open_billing(struct agent *agent)
 {
 	agent->billing = billing_new(agent);
 	agent->fleet = fleet_new(agent);
-	agent->sharing = sharing_new(agent);
-	return agent->billing && agent->fleet && agent->sharing ? 0 : -ENOMEM;
+	agent->share_exchange = share_exchange_new(agent);
+	return agent->billing && agent->fleet && agent->share_exchange ? 0 : -ENOMEM;
 }
 
 static int open_workers(struct agent *agent)
@@ -401,7 +401,7 @@ static int open_workers(struct agent *agent)
 			.fastpath = agent->fastpath,
 			.penalty = agent->penalty,
 		},
-		.desk = billing_desk(agent->billing),
+		.responder = billing_responder(agent->billing),
 		.lists = agent->lists,
 	};
 	unsigned count = config->workers ? config->workers : uv_available_parallelism();
@@ -456,9 +456,9 @@ static int make_gate(struct agent *agent)
 		.pepper = agent->pepper,
 		.key_prefix = agent->key_prefix,
 	};
-	agent->lists = lists_new(agent->fastpath);
+	agent->lists = lists_new(fastpath_plane(agent->fastpath));
 	agent->events = events_new(agent);
-	agent->penalty = penalty_new(agent->fastpath, agent->lists);
+	agent->penalty = penalty_new(fastpath_plane(agent->fastpath), agent->lists);
 	return agent->lists && agent->events && agent->penalty ? 0 : -ENOMEM;
 }
 

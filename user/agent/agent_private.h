@@ -43,7 +43,7 @@ struct agent {
 	struct store *store;
 	struct slots slots;
 	struct fastpath *fastpath; /* NULL: the agent alone */
-	uint64_t answers_arrived;  /* as answering_watch() saw it last; UINT64_MAX: not yet */
+	uint64_t answers_arrived;  /* as fastpath_feed_watch() saw it last; UINT64_MAX: not yet */
 	uint64_t answers_repeated; /* when an answer arrived last */
 	char fastpath_why[256];	   /* why it is alone, or not attached everywhere */
 	struct penalty *penalty;
@@ -61,7 +61,7 @@ struct agent {
 	struct admin *admin;
 	struct billing *billing;
 	struct fleet *fleet;
-	struct sharing *sharing;
+	struct share_exchange *share_exchange;
 
 	struct worker **workers;
 	unsigned worker_count, workers_started, acks_awaited;
@@ -103,21 +103,24 @@ fleet_alive(const struct fleet *fleet); /* hosts heard of lately, this one too: 
 json_t *fleet_json(const struct fleet *fleet);
 void fleet_metrics(const struct fleet *fleet, struct metrics *m);
 
-/* sharing.c: limits that all hosts hold together. */
-struct sharing *sharing_new(struct agent *agent); /* NULL when memory is short */
-int sharing_start(struct sharing *sharing); /* when there is a mirror; before the first load */
-void sharing_stop(struct sharing *sharing); /* what is lent is given back; accepts NULL */
-void sharing_free(struct sharing *sharing); /* accepts NULL; no worker may run any more */
-uint64_t sharing_lent(const struct sharing *sharing);
-void sharing_metrics(const struct sharing *sharing, struct metrics *m);
+/* share_exchange.c: limits that all hosts hold together. */
+struct share_exchange *share_exchange_new(struct agent *agent); /* NULL when memory is short */
+int share_exchange_start(
+	struct share_exchange *share_exchange); /* when there is a mirror; before the first load */
+void share_exchange_stop(
+	struct share_exchange *share_exchange); /* what is lent is given back; accepts NULL */
+void share_exchange_free(
+	struct share_exchange *share_exchange); /* accepts NULL; no worker may run any more */
+uint64_t share_exchange_lent(const struct share_exchange *share_exchange);
+void share_exchange_metrics(const struct share_exchange *share_exchange, struct metrics *m);
 
-/* listing.c: the operators' lists. See admin.h for the first; `lists` are complete for the others. */
-int listing_change(void *agent, const struct admin_list_change *change, char *ret_why,
-		   size_t why_size, store_done done, void *arg);
-void listing_loaded(struct agent *agent);
-void listing_enter(struct agent *agent, const struct store_entry *entry); /* the store has it */
-void listing_leave(struct agent *agent, const struct cidr *block);
-void listing_pass_time(struct agent *agent); /* once a second */
+/* lists.c: the operators' lists. See admin.h for the first; `lists` are complete for the others. */
+int agent_lists_change(void *agent, const struct admin_list_change *change, char *ret_why,
+		       size_t why_size, store_done done, void *arg);
+void agent_lists_loaded(struct agent *agent);
+void agent_lists_enter(struct agent *agent, const struct store_entry *entry); /* the store has it */
+void agent_lists_leave(struct agent *agent, const struct cidr *block);
+void agent_lists_pass_time(struct agent *agent); /* once a second */
 
 /* events.c: what XDP tells of its refusals. */
 struct events *events_new(struct agent *agent); /* NULL when memory is short */
@@ -133,14 +136,15 @@ void flush_finally(struct agent *agent); /* then agent_close() */
 /* See admin.h; @done is called once all workers go by the new rules, if 0 is returned. */
 int reload(struct agent *agent, struct buf *messages, void (*done)(void *arg), void *arg);
 
-/* answering.c */
-void answering_prepare(struct agent *agent, struct tiers *fresh); /* before @fresh are in use */
-void answering_give_back(struct agent *agent, const struct tiers *old, const struct tiers *fresh);
-void answering_stop(struct agent *agent);
-void answering_start(struct agent *agent); /* by the rules that are current */
-void answering_watch(struct agent *agent); /* every second: if none arrive, drop instead */
+/* fastpath_feed.c */
+void fastpath_feed_prepare(struct agent *agent, struct tiers *fresh); /* before @fresh are in use */
+void fastpath_feed_give_back(struct agent *agent, const struct tiers *old,
+			     const struct tiers *fresh);
+void fastpath_feed_stop(struct agent *agent);
+void fastpath_feed_start(struct agent *agent); /* by the rules that are current */
+void fastpath_feed_watch(struct agent *agent); /* every second: if none arrive, drop instead */
 
-/* lend.c */
+/* admin_bridge.c */
 int lend_open_admin(struct agent *agent); /* 0 or a negative errno, after a message */
 
 /* status.c */

@@ -20,14 +20,14 @@
 #include "stripe/report.h"
 #include "stripe/webhook.h"
 
-#define MAX_ERRANDS   4096
+#define MAX_HANDOFFS  4096
 #define MAX_TRANSFERS 128
 #define MAX_PER_HOST  32
 
 struct billing {
-	struct agent *agent;	       /* borrowed */
-	struct errand_desk *desk;      /* owned */
-	struct stripe_context context; /* what the following borrow */
+	struct agent *agent;		     /* borrowed */
+	struct handoff_responder *responder; /* owned */
+	struct stripe_context context;	     /* what the following borrow */
 	struct stripe_oddities oddities;
 	struct transfers
 		*transfers; /* owned, as all here; NULL without Stripe, or before the start */
@@ -41,17 +41,17 @@ struct billing {
 	bool is_started;
 };
 
-static void answer_problem(struct errand *e, unsigned status, const char *detail)
+static void answer_problem(struct handoff *e, unsigned status, const char *detail)
 {
 	struct buf body;
 
 	buf_init(&body, 1024);
 	problem_write_body(&body, status, detail, NULL);
-	errand_answer(e, status, TEXT(PROBLEM_FIELD "Retry-After: 5\r\n"), buf_text(&body));
+	handoff_answer(e, status, TEXT(PROBLEM_FIELD "Retry-After: 5\r\n"), buf_text(&body));
 	buf_done(&body);
 }
 
-static void on_errand(void *arg, struct errand *e)
+static void on_handoff(void *arg, struct handoff *e)
 {
 	struct billing *billing = arg;
 
@@ -72,17 +72,17 @@ struct billing *billing_new(struct agent *agent)
 	if (!billing)
 		return NULL;
 	billing->agent = agent;
-	billing->desk = errand_desk_new(&agent->loop, MAX_ERRANDS, on_errand, billing);
-	if (!billing->desk) {
+	billing->responder = handoff_responder_new(&agent->loop, MAX_HANDOFFS, on_handoff, billing);
+	if (!billing->responder) {
 		free(billing);
 		return NULL;
 	}
 	return billing;
 }
 
-struct errand_desk *billing_desk(const struct billing *billing)
+struct handoff_responder *billing_responder(const struct billing *billing)
 {
-	return billing->desk;
+	return billing->responder;
 }
 
 /* ---- what happens between the parts ---- */
@@ -239,8 +239,8 @@ void billing_stop(struct billing *billing)
 	if (!billing)
 		return;
 	billing->is_started = false;
-	errand_desk_close(billing->desk);
-	billing->desk = NULL;
+	handoff_responder_close(billing->responder);
+	billing->responder = NULL;
 	portal_stop(billing->portal);
 	notices_stop(billing->notices);
 	drift_stop(billing->drift);

@@ -2,7 +2,7 @@
 /*
  * billing: all that talks with Stripe and with customers, put together: webhooks, pages, reports.
  *
- * Its desk is there whether or not Stripe is configured; the rest only if it is, once the store is
+ * Its responder is there whether or not Stripe is configured; the rest only if it is, once the store is
  * loaded. Control loop only.
  */
 #ifndef AGENT_BILLING_H
@@ -11,7 +11,7 @@
 #include <jansson.h>
 
 #include "admin/admin.h"
-#include "http/errand.h"
+#include "http/handoff.h"
 
 struct agent;
 struct billing;
@@ -20,7 +20,7 @@ struct billing;
 struct billing *billing_new(struct agent *agent);
 
 /* Where workers bring requests on own paths. */
-struct errand_desk *billing_desk(const struct billing *billing);
+struct handoff_responder *billing_responder(const struct billing *billing);
 
 /* The registry is there: begin. 0 or -ENOMEM. */
 int billing_start(struct billing *billing);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
-#include "agent/config.h"
+#include "config/config.h"
 #include "base/env.h"
 
 #define DEFAULT_CONFIG "/etc/tollgate/tollgate.yaml"

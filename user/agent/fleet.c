@@ -112,7 +112,7 @@ void fleet_pass_time(struct fleet *fleet)
 	fleet->self.followed = store_followed(agent->store);
 	fleet->self.accounts = mirror_accounts(agent->mirror);
 	fleet->self.keys = mirror_keys(agent->mirror);
-	fleet->self.lent_units = sharing_lent(agent->sharing);
+	fleet->self.lent_units = share_exchange_lent(agent->share_exchange);
 	store_beat(agent->store, &fleet->self, agent->rules->config->stripe.is_configured, LEASE_MS,
 		   on_beaten, fleet);
 }

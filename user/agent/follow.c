@@ -52,12 +52,12 @@ static void on_keys_end(void *arg, uint64_t account, uint64_t before_ms, uint64_
 
 static void on_entry(void *arg, const struct store_entry *entry)
 {
-	listing_enter(arg, entry);
+	agent_lists_enter(arg, entry);
 }
 
 static void on_entry_gone(void *arg, const struct cidr *block)
 {
-	listing_leave(arg, block);
+	agent_lists_leave(arg, block);
 }
 
 static void on_task(void *arg, const char *queue)
@@ -100,7 +100,7 @@ static void come_back(struct agent *agent)
 	if (agent->gate.is_refusing) {
 		agent->not_ready[0] = '\0';
 		__atomic_store_n(&agent->gate.is_refusing, false, __ATOMIC_RELAXED);
-		answering_start(agent);
+		fastpath_feed_start(agent);
 	}
 	if (!agent->is_overfull)
 		__atomic_store_n(&agent->gate.is_current, true, __ATOMIC_RELAXED);
@@ -138,7 +138,7 @@ void follow_pass_time(struct agent *agent)
 	snprintf(agent->not_ready, sizeof(agent->not_ready),
 		 "the store has been away for longer than max_stale");
 	__atomic_store_n(&agent->gate.is_refusing, true, __ATOMIC_RELAXED);
-	answering_stop(agent);
+	fastpath_feed_stop(agent);
 }
 
 void follow_start(struct agent *agent)

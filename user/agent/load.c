@@ -124,7 +124,7 @@ static void drop_entries(struct agent *agent)
 		struct cidr block = entries[i].block;
 
 		if (!lists_find(visit.came, &block))
-			listing_leave(agent, &block);
+			agent_lists_leave(agent, &block);
 	}
 	lists_free(visit.came);
 	visit.came = NULL;
@@ -216,14 +216,14 @@ static void on_loaded(void *arg, int err)
 	agent->not_ready[0] = '\0';
 	agent->phase = AGENT_RUNNING;
 	agent->gate.mirror = agent->mirror;
-	mirror_set_fastpath(agent->mirror, agent->fastpath);
+	mirror_set_xdp(agent->mirror, fastpath_plane(agent->fastpath));
 	__atomic_store_n(&agent->gate.is_current, true, __ATOMIC_RELAXED);
 	__atomic_store_n(&agent->gate.is_loaded, true, __ATOMIC_RELEASE);
 	/* XDP's lists are filled, as everything is: now it may act. */
 	if (agent->fastpath)
 		fastpath_set_action(agent->fastpath, agent->rules->config->fastpath.action);
-	answering_start(agent);
-	listing_loaded(agent);
+	fastpath_feed_start(agent);
+	agent_lists_loaded(agent);
 	log_loaded(agent);
 	agent_loaded(agent);
 	follow_start(agent);
@@ -257,7 +257,7 @@ static int adopt_slots(struct agent *agent)
 	agent->mirror = mirror_new(&agent->slots);
 	if (!agent->mirror)
 		return -ENOMEM;
-	err = sharing_start(agent->sharing);
+	err = share_exchange_start(agent->share_exchange);
 	if (err)
 		return err;
 	return mirror_set_tiers(agent->mirror, agent->tiers, clock_wall_ms(), clock_mono_ns());

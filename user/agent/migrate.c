@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "agent/commands.h"
-#include "agent/config.h"
+#include "config/config.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "enforce/key.h"

@@ -29,7 +29,7 @@ static void on_rules_set(void *arg, int err)
 		log_error("reload: a worker is short of memory and keeps the old rules");
 	if (--waiter->workers)
 		return;
-	answering_start(waiter->agent);
+	fastpath_feed_start(waiter->agent);
 	waiter->done(waiter->arg);
 	free(waiter);
 }
@@ -126,19 +126,19 @@ int reload(struct agent *agent, struct buf *messages, void (*done)(void *arg), v
 		free(waiter);
 		return err;
 	}
-	answering_stop(agent);
-	answering_prepare(agent, &fresh->config->tiers);
+	fastpath_feed_stop(agent);
+	fastpath_feed_prepare(agent, &fresh->config->tiers);
 	if (agent->mirror)
 		err = mirror_set_tiers(agent->mirror, &fresh->config->tiers, clock_wall_ms(),
 				       clock_mono_ns());
 	if (err) {
-		answering_give_back(agent, &fresh->config->tiers, agent->tiers);
-		answering_start(agent);
+		fastpath_feed_give_back(agent, &fresh->config->tiers, agent->tiers);
+		fastpath_feed_start(agent);
 		ruleset_unref(fresh);
 		free(waiter);
 		return err;
 	}
-	answering_give_back(agent, agent->tiers, &fresh->config->tiers);
+	fastpath_feed_give_back(agent, agent->tiers, &fresh->config->tiers);
 	name_what_needs_a_restart(old->config, fresh->config, messages);
 	agent->rules = fresh;
 	agent->tiers = &fresh->config->tiers;

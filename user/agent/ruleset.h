@@ -7,7 +7,7 @@
 #ifndef AGENT_RULESET_H
 #define AGENT_RULESET_H
 
-#include "agent/config.h"
+#include "config/config.h"
 #include "net/tls.h"
 #include "proxy/rules.h"
 

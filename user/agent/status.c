@@ -185,7 +185,7 @@ static void write_state(struct metrics *m, const struct agent *agent)
 		       "1 if the store refuses usage; it is kept.");
 	metrics_value(m, agent->was_usage_error);
 	if (agent->store)
-		fleet_metrics(agent->fleet, m), sharing_metrics(agent->sharing, m);
+		fleet_metrics(agent->fleet, m), share_exchange_metrics(agent->share_exchange, m);
 	metrics_family(m, "tollgate_store_away", "gauge",
 		       "1 while the store cannot be asked: unknown keys get 503.");
 	metrics_value(m, agent->is_away);

@@ -2,7 +2,8 @@
 /*
  * worker: one thread with a loop of its own, its listeners, its connections and its proxy.
  *
- * Orders go one way through a locked list and a uv_async, acknowledgements come back the same way.
+ * Orders reach the worker through a mailbox on its loop; acknowledgements return through a mailbox on
+ * the control loop.
  */
 #include "agent/worker.h"
 
@@ -11,10 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <urcu/compiler.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "enforce/mirror.h"
 #include "net/listener.h"
+#include "net/mailbox.h"
 
 #define OWN_BODY_MAX \
 	(1 << 20) /* of a request that tollgate answers itself; Stripe's events are smaller */
@@ -27,16 +31,12 @@ enum order_kind {
 };
 
 struct order {
-	struct order *next;
+	struct mailbox_message message;
 	enum order_kind kind;
 	struct ruleset *rules; /* one reference, for ORDER_RULES */
 	worker_done done;
 	void *arg;
 	int err;
-};
-
-struct order_list {
-	struct order *first, **last;
 };
 
 struct worker_port {
@@ -51,67 +51,38 @@ struct worker {
 	uv_loop_t loop;
 	uv_thread_t thread;
 	bool is_started;
-	uv_async_t orders_async;  /* on the worker's loop */
-	uv_async_t answers_async; /* on the control loop */
-	pthread_mutex_t lock;	  /* of both lists */
-	struct order_list orders, answers;
-	struct proxy *proxy;	     /* owned */
-	struct lists *lists;	     /* borrowed */
-	struct messenger *messenger; /* owned */
-	struct ruleset *rules;	     /* one reference: current */
-	struct worker_port *ports;   /* owned */
+	struct mailbox *orders;		  /* owned; on the worker's loop */
+	struct mailbox *acknowledgements; /* owned; on the control loop */
+	struct proxy *proxy;		  /* owned */
+	struct lists *lists;		  /* borrowed */
+	struct handoff_sender *sender;	  /* owned */
+	struct ruleset *rules;		  /* one reference: current */
+	struct worker_port *ports;	  /* owned */
 	unsigned port_count;
 	unsigned draining;   /* servers that are not drained yet */
 	struct order *drain; /* waits for them */
 	struct order *stop;
 };
 
-static void list_init(struct order_list *list)
+static struct order *order_of(struct mailbox_message *message)
 {
-	list->first = NULL;
-	list->last = &list->first;
-}
-
-static void list_push(struct worker *worker, struct order_list *list, struct order *order)
-{
-	pthread_mutex_lock(&worker->lock);
-	order->next = NULL;
-	*list->last = order;
-	list->last = &order->next;
-	pthread_mutex_unlock(&worker->lock);
-}
-
-static struct order *list_take_all(struct worker *worker, struct order_list *list)
-{
-	struct order *first;
-
-	pthread_mutex_lock(&worker->lock);
-	first = list->first;
-	list_init(list);
-	pthread_mutex_unlock(&worker->lock);
-	return first;
+	return caa_container_of(message, struct order, message);
 }
 
 static void acknowledge(struct worker *worker, struct order *order, int err)
 {
 	order->err = err;
-	list_push(worker, &worker->answers, order);
-	uv_async_send(&worker->answers_async);
+	mailbox_post(worker->acknowledgements, &order->message);
 }
 
-/* On the control loop. The last acknowledgement may free the worker, so it is not touched after. */
-static void on_answers(uv_async_t *async)
+/* On the control loop. The last acknowledgement may free the worker. */
+static void on_acknowledgement(void *arg, struct mailbox_message *message)
 {
-	struct worker *worker = async->data;
-	struct order *order = list_take_all(worker, &worker->answers);
+	struct order *order = order_of(message);
 
-	while (order) {
-		struct order *next = order->next;
-
-		order->done(order->arg, order->err);
-		free(order);
-		order = next;
-	}
+	(void)arg;
+	order->done(order->arg, order->err);
+	free(order);
 }
 
 /* On the worker's loop. */
@@ -186,10 +157,12 @@ static void drain(struct worker *worker, struct order *order)
 	on_drained(worker);
 }
 
-static void close_messenger(struct worker *worker)
+static void close_mailboxes(struct worker *worker)
 {
-	messenger_close(worker->messenger);
-	worker->messenger = NULL;
+	handoff_sender_close(worker->sender);
+	worker->sender = NULL;
+	mailbox_close(worker->orders, NULL);
+	worker->orders = NULL;
 }
 
 /* Everything on the loop is closed or told to close; it ends when the last handle has. */
@@ -200,33 +173,27 @@ static void stop(struct worker *worker, struct order *order)
 	for (unsigned i = 0; i < worker->port_count; i++)
 		http_server_close(worker->ports[i].server);
 	proxy_stop(worker->proxy);
-	close_messenger(worker);
-	uv_close((uv_handle_t *)&worker->orders_async, NULL);
+	close_mailboxes(worker);
 }
 
-static void on_orders(uv_async_t *async)
+static void on_order(void *arg, struct mailbox_message *message)
 {
-	struct worker *worker = async->data;
-	struct order *order = list_take_all(worker, &worker->orders);
+	struct order *order = order_of(message);
+	struct worker *worker = arg;
 
-	while (order) {
-		struct order *next = order->next;
-
-		switch (order->kind) {
-		case ORDER_RULES:
-			set_rules(worker, order);
-			break;
-		case ORDER_SWEEP:
-			sweep(worker, order);
-			break;
-		case ORDER_DRAIN:
-			drain(worker, order);
-			break;
-		case ORDER_STOP:
-			stop(worker, order);
-			break;
-		}
-		order = next;
+	switch (order->kind) {
+	case ORDER_RULES:
+		set_rules(worker, order);
+		break;
+	case ORDER_SWEEP:
+		sweep(worker, order);
+		break;
+	case ORDER_DRAIN:
+		drain(worker, order);
+		break;
+	case ORDER_STOP:
+		stop(worker, order);
+		break;
 	}
 }
 
@@ -262,7 +229,7 @@ static void divert(void *arg, struct http_stream *s)
 {
 	struct worker *worker = arg;
 
-	messenger_take(worker->messenger, s, OWN_BODY_MAX);
+	handoff_take(worker->sender, s, OWN_BODY_MAX);
 }
 
 /* On the control loop again. */
@@ -307,23 +274,21 @@ int worker_new(uv_loop_t *control, const struct config *config, const struct wor
 	snprintf(ret_why, why_size, "out of memory");
 	if (!worker)
 		return -ENOMEM;
-	pthread_mutex_init(&worker->lock, NULL);
-	list_init(&worker->orders);
-	list_init(&worker->answers);
 	err = uv_loop_init(&worker->loop);
 	if (err) {
 		free(worker);
 		return err;
 	}
-	uv_async_init(&worker->loop, &worker->orders_async, on_orders);
-	uv_async_init(control, &worker->answers_async, on_answers);
-	worker->orders_async.data = worker->answers_async.data = worker;
 	worker->rules = ruleset_ref(rules);
 	worker->lists = shared->lists;
 	worker->proxy = proxy_new(&worker->loop, &shared->proxy, &rules->rules);
 	worker->ports = calloc(config->listener_count, sizeof(*worker->ports));
-	worker->messenger = messenger_new(&worker->loop, shared->desk);
-	err = worker->proxy && worker->ports && worker->messenger ? 0 : -ENOMEM;
+	worker->sender = handoff_sender_new(&worker->loop, shared->responder);
+	err = worker->proxy && worker->ports && worker->sender ? 0 : -ENOMEM;
+	if (!err)
+		err = mailbox_open(&worker->loop, on_order, worker, &worker->orders);
+	if (!err)
+		err = mailbox_open(control, on_acknowledgement, worker, &worker->acknowledgements);
 	if (!err)
 		proxy_set_divert(worker->proxy, divert, worker);
 	for (unsigned i = 0; !err && i < config->listener_count; i++) {
@@ -358,8 +323,7 @@ static void give(struct worker *worker, enum order_kind kind, struct ruleset *ru
 	order->rules = rules ? ruleset_ref(rules) : NULL;
 	order->done = done;
 	order->arg = arg;
-	list_push(worker, &worker->orders, order);
-	uv_async_send(&worker->orders_async);
+	mailbox_post(worker->orders, &order->message);
 }
 
 void worker_set_rules(struct worker *worker, struct ruleset *rules, worker_done done, void *arg)
@@ -382,15 +346,6 @@ void worker_stop(struct worker *worker, worker_done done, void *arg)
 	give(worker, ORDER_STOP, NULL, done, arg);
 }
 
-static void on_answers_closed(uv_handle_t *handle)
-{
-	struct worker *worker = handle->data;
-
-	pthread_mutex_destroy(&worker->lock);
-	free(worker->ports);
-	free(worker);
-}
-
 void worker_free(struct worker *worker)
 {
 	if (!worker)
@@ -399,12 +354,13 @@ void worker_free(struct worker *worker)
 		uv_thread_join(&worker->thread);
 	} else {
 		close_listeners(worker);
-		close_messenger(worker);
-		uv_close((uv_handle_t *)&worker->orders_async, NULL);
+		close_mailboxes(worker);
 		run_loop(worker);
 	}
 	uv_loop_close(&worker->loop);
-	uv_close((uv_handle_t *)&worker->answers_async, on_answers_closed);
+	mailbox_close(worker->acknowledgements, NULL);
+	free(worker->ports);
+	free(worker);
 }
 
 const struct proxy_counters *worker_counters(const struct worker *worker)

@@ -12,7 +12,7 @@
 
 #include "agent/ruleset.h"
 #include "enforce/lists.h"
-#include "http/errand.h"
+#include "http/handoff.h"
 #include "proxy/proxy.h"
 
 struct worker;
@@ -22,8 +22,9 @@ typedef void (*worker_done)(void *arg, int err);
 /* What all workers share; borrowed. */
 struct worker_shared {
 	struct proxy_shared proxy;
-	struct errand_desk *desk; /* where requests on tollgate's own paths are answered */
-	struct lists *lists;	  /* whose connections are not taken */
+	struct handoff_responder
+		*responder;  /* where requests on tollgate's own paths are answered */
+	struct lists *lists; /* whose connections are not taken */
 };
 
 /*

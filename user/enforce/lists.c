@@ -16,8 +16,8 @@
 #include "base/clock.h"
 
 struct lists {
-	struct fastpath *fastpath; /* borrowed; NULL: none */
-	pthread_rwlock_t lock;	   /* of what follows */
+	struct xdp_plane *xdp; /* borrowed; NULL: the agent alone */
+	pthread_rwlock_t lock; /* of what follows */
 	struct store_entry *entries;
 	size_t count;	   /* also read without the lock, atomically: usually it is 0 */
 	size_t first[130]; /* by length: where the blocks with 128 - length or fewer bits begin */
@@ -54,17 +54,16 @@ static size_t find(const struct lists *lists, const struct cidr *block, bool *re
 static void set_count(struct lists *lists, size_t count)
 {
 	__atomic_store_n(&lists->count, count, __ATOMIC_RELAXED);
-	if (lists->fastpath)
-		fastpath_set_list_count(lists->fastpath, (uint32_t)count);
+	xdp_set_list_count(lists->xdp, (uint32_t)count);
 }
 
-struct lists *lists_new(struct fastpath *fastpath)
+struct lists *lists_new(struct xdp_plane *xdp)
 {
 	struct lists *lists = calloc(1, sizeof(*lists));
 
 	if (!lists)
 		return NULL;
-	lists->fastpath = fastpath;
+	lists->xdp = xdp;
 	set_count(lists, 0); /* a predecessor's number may stand there */
 	pthread_rwlock_init(&lists->lock, NULL);
 	return lists;
@@ -129,8 +128,7 @@ static void take_out(struct lists *lists, size_t at)
 	memmove(&lists->entries[at], &lists->entries[at + 1],
 		(lists->count - at - 1) * sizeof(*lists->entries));
 	shift_lengths(lists, place_of_length(&block), -1);
-	if (lists->fastpath)
-		fastpath_list_remove(lists->fastpath, &block);
+	xdp_list_remove(lists->xdp, &block);
 	set_count(lists, lists->count - 1);
 }
 
@@ -161,9 +159,8 @@ int lists_put(struct lists *lists, const struct store_entry *entry, uint64_t wal
 		until_ns = mono_ns + (entry->until_ms - wall_ms) * NS_PER_MS;
 	pthread_rwlock_wrlock(&lists->lock);
 	err = insert(lists, entry);
-	if (!err && lists->fastpath)
-		err = fastpath_list_put(lists->fastpath, &entry->block, entry->list == STORE_ALLOW,
-					until_ns);
+	if (!err)
+		err = xdp_list_put(lists->xdp, &entry->block, entry->list == STORE_ALLOW, until_ns);
 	pthread_rwlock_unlock(&lists->lock);
 	return err;
 }

@@ -8,8 +8,9 @@
 #ifndef ENFORCE_LISTS_H
 #define ENFORCE_LISTS_H
 
-#include "enforce/fastpath.h"
+#include "enforce/xdp_plane.h"
 #include "store/store.h"
+#include "tollgate/lists.h"
 
 struct lists;
 
@@ -18,7 +19,7 @@ struct lists;
 enum lists_verdict { LISTS_NONE, LISTS_DENIED, LISTS_ALLOWED };
 
 /* @fastpath, borrowed, may be NULL. NULL when memory is short. */
-struct lists *lists_new(struct fastpath *fastpath);
+struct lists *lists_new(struct xdp_plane *xdp);
 void lists_free(struct lists *lists); /* accepts NULL */
 
 /* Forget everything. */

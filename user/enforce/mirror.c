@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "base/crypto.h"
-#include "enforce/fastpath.h"
 #include "enforce/mirror_private.h"
 
 unsigned long mirror_hash_id(uint64_t id)
@@ -228,9 +227,9 @@ static struct key_entry *find_key_by_id(const struct mirror *mirror, uint64_t id
 	return node ? caa_container_of(node, struct key_entry, by_id) : NULL;
 }
 
-void mirror_set_fastpath(struct mirror *mirror, struct fastpath *fastpath)
+void mirror_set_xdp(struct mirror *mirror, struct xdp_plane *xdp)
 {
-	mirror->fastpath = fastpath;
+	mirror->xdp = xdp;
 }
 
 void mirror_set_shares(struct mirror *mirror, struct shares *shares)
@@ -245,8 +244,7 @@ int mirror_put_key(struct mirror *mirror, const struct store_key *key)
 
 	if (entry) {
 		__atomic_store_n(&entry->revoked_ms, key->revoked_ms, __ATOMIC_RELEASE);
-		if (mirror->fastpath)
-			fastpath_forget_key(mirror->fastpath, entry->hash);
+		xdp_forget_key(mirror->xdp, entry->hash);
 		return mirror->refresh ? mirror_refresh_key(mirror, key->id) : 0;
 	}
 	account = mirror_find_account(mirror, key->account);
@@ -291,8 +289,7 @@ static int64_t end_keys(struct mirror *mirror, struct account_entry *account, ui
 		__atomic_store_n(&key->revoked_ms, at_ms, __ATOMIC_RELEASE);
 		ended++;
 	}
-	if (mirror->fastpath)
-		fastpath_forget_keys_of(mirror->fastpath, account->slot);
+	xdp_forget_keys_of(mirror->xdp, account->slot);
 	return ended;
 }
 

@@ -11,12 +11,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config/tier.h"
 #include "enforce/slot.h"
-#include "enforce/tier.h"
+#include "enforce/xdp_plane.h"
 #include "store/store.h"
 
 struct mirror;
-struct fastpath;
 
 /*
  * An empty mirror over @slots (borrowed, adopted already). Tiers that are not known are remembered by
@@ -25,10 +25,11 @@ struct fastpath;
 struct mirror *mirror_new(struct slots *slots);
 
 /*
- * XDP, through @fastpath (borrowed, may be NULL), learns of keys from workers; what changes here is
- * taken back there when the writing call returns. Before the first change that it could know of.
+ * Workers tell XDP about keys. When a key's meaning changes here, XDP has forgotten it by the time the
+ * writing call returns. @xdp is borrowed and may be NULL. Call this before the first change to a key
+ * that XDP might know.
  */
-void mirror_set_fastpath(struct mirror *mirror, struct fastpath *fastpath);
+void mirror_set_xdp(struct mirror *mirror, struct xdp_plane *xdp);
 
 /*
  * Limits of tiers that say so are held by all hosts together, in @shares (borrowed; NULL: each host has its

@@ -68,7 +68,7 @@ struct account_index {
 
 struct mirror {
 	struct slots *slots;	       /* borrowed */
-	struct fastpath *fastpath;     /* borrowed; NULL: XDP is told of no keys */
+	struct xdp_plane *xdp;	       /* borrowed; NULL: the agent alone */
 	struct shares *shares;	       /* borrowed; NULL: no limits are shared */
 	const struct tiers *tiers;     /* borrowed from the caller of mirror_set_tiers */
 	struct cds_lfht *keys_by_hash; /* owned, with the entries */

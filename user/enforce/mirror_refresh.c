@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "enforce/fastpath.h"
 #include "enforce/mirror_private.h"
 
 #define MIN_PLACES 1024
@@ -127,8 +126,7 @@ static void unlink_key(struct mirror *mirror, struct key_entry *key)
 	cds_lfht_del(mirror->keys_by_id, &key->by_id);
 	cds_lfht_del(mirror->keys_by_hash, &key->by_hash);
 	mirror->key_count--;
-	if (mirror->fastpath)
-		fastpath_forget_key(mirror->fastpath, key->hash);
+	xdp_forget_key(mirror->xdp, key->hash);
 }
 
 /* Keys that did not come; chained by `next_of_account`, to be freed when no worker can see them. */

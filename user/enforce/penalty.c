@@ -41,20 +41,20 @@ struct source {
 };
 
 struct penalty {
-	struct fastpath *fastpath; /* borrowed */
-	struct lists *lists;	   /* borrowed */
-	__u64 secret[2];	   /* so that nobody can aim at a bucket */
+	struct xdp_plane *xdp; /* borrowed; NULL: sources are not followed */
+	struct lists *lists;   /* borrowed */
+	__u64 secret[2];       /* so that nobody can aim at a bucket */
 	pthread_mutex_t locks[LOCKS];
 	struct source buckets[BUCKETS][PLACES];
 };
 
-struct penalty *penalty_new(struct fastpath *fastpath, struct lists *lists)
+struct penalty *penalty_new(struct xdp_plane *xdp, struct lists *lists)
 {
 	struct penalty *penalty = calloc(1, sizeof(*penalty));
 
 	if (!penalty)
 		return NULL;
-	penalty->fastpath = fastpath;
+	penalty->xdp = xdp;
 	penalty->lists = lists;
 	if (crypto_random(penalty->secret, sizeof(penalty->secret))) {
 		free(penalty);
@@ -135,7 +135,7 @@ static struct source *lock_source(struct penalty *penalty, const struct sockaddr
 	uint64_t address[2];
 	__u64 hash[2];
 
-	if (!penalty->fastpath || !address_of(source, address))
+	if (!penalty->xdp || !address_of(source, address))
 		return NULL;
 	tollgate_siphash128(penalty->secret, address, sizeof(address), hash);
 	*ret_lock = &penalty->locks[hash[0] % LOCKS];
@@ -176,7 +176,7 @@ void penalty_source_entitled(struct penalty *penalty, const struct sockaddr_stor
 	if (s->penalty_until_ns > now_ns && s->penalty_slot != slot) {
 		s->penalty_until_ns = 0;
 		s->penalties = 0;
-		fastpath_forgive_source(penalty->fastpath, source);
+		xdp_forgive_source(penalty->xdp, source);
 	}
 	pthread_mutex_unlock(lock);
 }
@@ -218,7 +218,7 @@ void penalty_source_offended(struct penalty *penalty, const struct sockaddr_stor
 	if (s->offences > tolerance && !is_shared(s, slot, now_ns) &&
 	    s->penalty_until_ns <= now_ns && !is_allowed(penalty, source)) {
 		until_ns = now_ns + next_penalty_ns(s, now_ns);
-		if (!fastpath_penalize_source(penalty->fastpath, source, until_ns)) {
+		if (!xdp_penalize_source(penalty->xdp, source, until_ns)) {
 			s->penalty_until_ns = until_ns;
 			s->penalty_slot = slot;
 		}

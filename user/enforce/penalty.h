@@ -17,17 +17,17 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "enforce/fastpath.h"
+#include "enforce/xdp_plane.h"
 #include "enforce/lists.h"
 #include "enforce/slot.h"
 
 struct penalty;
 
 /*
- * @fastpath may be NULL: then sources are not followed. Those that @lists allows never get a penalty;
+ * @xdp may be NULL: then sources are not followed. Those that @lists allows never get a penalty;
  * it may be NULL too. Both are borrowed. NULL when memory is short.
  */
-struct penalty *penalty_new(struct fastpath *fastpath, struct lists *lists);
+struct penalty *penalty_new(struct xdp_plane *xdp, struct lists *lists);
 void penalty_free(struct penalty *penalty);
 
 /*

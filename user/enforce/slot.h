@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "enforce/tier.h"
+#include "config/tier.h"
 #include "tollgate/abi.h"
 
 struct slots {

@@ -51,14 +51,14 @@ static bool is_bound(const struct visit *visit)
 	char name[64];
 
 	cookie_name(visit, visit->session, name);
-	return errand_field(visit->errand, "Cookie", &field) &&
+	return handoff_field(visit->handoff, "Cookie", &field) &&
 	       request_cookie(field, name, &seal) &&
 	       session_is_sealed(visit->portal->secret, "checkout", text_of(visit->session), seal);
 }
 
 static bool is_claiming(const struct visit *visit)
 {
-	return text_is(visit->errand->method, "POST");
+	return text_is(visit->handoff->method, "POST");
 }
 
 static void say(struct visit *visit, unsigned status, const char *title, const char *kind,
@@ -298,7 +298,7 @@ static void fetch(struct visit *visit)
 void claim_open(struct visit *visit)
 {
 	visit->is_claim = true;
-	if (request_form_get(visit->errand->query, "session_id", visit->session,
+	if (request_form_get(visit->handoff->query, "session_id", visit->session,
 			     sizeof(visit->session)))
 		visit->session[0] = '\0';
 	fetch(visit);
@@ -315,7 +315,7 @@ void claim_take(struct visit *visit)
 	if (request_param(&visit->params, "token", token, sizeof(token)))
 		token[0] = '\0';
 	/* The page with the form has no referrer, and so its form no origin. */
-	if (request_is_foreign(visit->errand, origin, true) ||
+	if (request_is_foreign(visit->handoff, origin, true) ||
 	    !session_is_sealed(visit->portal->secret, "claim token", text_of(visit->session),
 			       text_of(token)))
 		visit_refuse(visit, 403, "This form was not ours; open the page again");

@@ -48,7 +48,7 @@ static bool enter(struct visit *visit)
 	struct store_key key;
 	uint64_t id;
 
-	if (!errand_field(visit->errand, "Cookie", &field) ||
+	if (!handoff_field(visit->handoff, "Cookie", &field) ||
 	    !request_cookie(field, cookie_session_name(visit), &cookie) ||
 	    session_read(visit->portal->secret, cookie, clock_wall_ms() / 1000, &id) ||
 	    !mirror_key_by_id(visit->portal->context->mirror, id, &key) ||
@@ -87,7 +87,7 @@ static bool is_foreign(const struct visit *visit)
 {
 	const char *app_url = visit->portal->context->settings->app_url;
 
-	return request_is_foreign(visit->errand, request_origin(text_of(app_url)), false);
+	return request_is_foreign(visit->handoff, request_origin(text_of(app_url)), false);
 }
 
 /* Whether a form of a signed-in page asks for @action. If not, the visit has been answered. */
@@ -217,7 +217,7 @@ static const char *done_words(const struct visit *visit)
 	};
 	char done[16];
 
-	if (request_form_get(visit->errand->query, "done", done, sizeof(done)))
+	if (request_form_get(visit->handoff->query, "done", done, sizeof(done)))
 		return NULL;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		if (!strcmp(rows[i].word, done))
@@ -254,7 +254,7 @@ void dashboard_open(struct visit *visit)
 	char session[4];
 
 	/* Even a broken one: the answer says so. */
-	if (request_form_get(visit->errand->query, "session_id", session, sizeof(session)) !=
+	if (request_form_get(visit->handoff->query, "session_id", session, sizeof(session)) !=
 	    -ENOENT) {
 		claim_open(visit);
 		return;

@@ -4,7 +4,7 @@
 #define PORTAL_NOTICE_PRIVATE_H
 
 #include "portal/notice.h"
-#include "portal/template.h"
+#include "config/template.h"
 
 #define NOTICE_MAIL	   "mail" /* queues of the store */
 #define NOTICE_HOOK	   "hook"

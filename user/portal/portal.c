@@ -17,13 +17,13 @@
 #include "portal/portal_private.h"
 #include "portal/style.h"
 
-#define MAX_VISITS     1000 /* the others of the desk's errands are for webhooks */
+#define MAX_VISITS     1000 /* the others of the responder's handoffs are for webhooks */
 #define MAX_PAGE_BYTES (1 << 20)
 #define MAX_HEAD_BYTES (16 * 1024)
 
 /* ---- who visits ---- */
 
-static struct visit *visit_new(struct portal *portal, struct errand *e)
+static struct visit *visit_new(struct portal *portal, struct handoff *e)
 {
 	struct visit *visit = calloc(1, sizeof(*visit));
 	struct text accept = { 0 };
@@ -31,8 +31,8 @@ static struct visit *visit_new(struct portal *portal, struct errand *e)
 	if (!visit)
 		return NULL;
 	visit->portal = portal;
-	visit->errand = e;
-	errand_field(e, "Accept", &accept);
+	visit->handoff = e;
+	handoff_field(e, "Accept", &accept);
 	visit->wants_json = request_accepts_json(accept);
 	visit->wants_html = request_accepts_html(accept) && !visit->wants_json;
 	visit->next = portal->visits;
@@ -46,7 +46,7 @@ static struct visit *visit_new(struct portal *portal, struct errand *e)
 
 void visit_answer(struct visit *visit, unsigned status, struct text fields, struct text body)
 {
-	errand_answer(visit->errand, status, fields, body);
+	handoff_answer(visit->handoff, status, fields, body);
 	*visit->at = visit->next;
 	if (visit->next)
 		visit->next->at = visit->at;
@@ -59,7 +59,7 @@ void visit_answer(struct visit *visit, unsigned status, struct text fields, stru
 /* The source of @visit for a limiter: an address, or an IPv6 network. */
 uint64_t visit_source(const struct visit *visit)
 {
-	const struct sockaddr_storage *peer = &visit->errand->peer;
+	const struct sockaddr_storage *peer = &visit->handoff->peer;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
 	const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
 	uint8_t hash[CRYPTO_HASH_BYTES];
@@ -371,7 +371,7 @@ bool portal_has(const struct portal *portal, struct text path)
 
 static void route(struct visit *visit)
 {
-	const struct errand *e = visit->errand;
+	const struct handoff *e = visit->handoff;
 	const struct place *place = find_place(visit->portal, e->path);
 	bool is_get = text_is(e->method, "GET") || text_is(e->method, "HEAD");
 	int err;
@@ -396,15 +396,15 @@ static void route(struct visit *visit)
 		place->visit(visit);
 }
 
-void portal_answer(struct portal *portal, struct errand *errand)
+void portal_answer(struct portal *portal, struct handoff *handoff)
 {
-	struct visit *visit = portal->visit_count < MAX_VISITS ? visit_new(portal, errand) : NULL;
+	struct visit *visit = portal->visit_count < MAX_VISITS ? visit_new(portal, handoff) : NULL;
 
 	if (visit)
 		route(visit);
 	else
-		errand_answer(errand, 503, TEXT("Retry-After: 5\r\nCache-Control: no-store\r\n"),
-			      TEXT(""));
+		handoff_answer(handoff, 503, TEXT("Retry-After: 5\r\nCache-Control: no-store\r\n"),
+			       TEXT(""));
 }
 
 /* ---- life ---- */

@@ -3,12 +3,12 @@
  * portal: the pages on which customers buy access, get their key and look after it.
  *
  * Plain HTML from the server, without a script. Everything that waits for Stripe or the store keeps its
- * errand until then. Control loop only.
+ * handoff until then. Control loop only.
  */
 #ifndef PORTAL_PORTAL_H
 #define PORTAL_PORTAL_H
 
-#include "http/errand.h"
+#include "http/handoff.h"
 #include "stripe/context.h"
 
 struct portal;
@@ -25,8 +25,8 @@ struct portal *portal_new(const struct stripe_context *context, const struct por
 /* Whether @path is one of the portal's pages, or below one. */
 bool portal_has(const struct portal *portal, struct text path);
 
-/* Answer @errand, on one of these, now or later. */
-void portal_answer(struct portal *portal, struct errand *errand);
+/* Answer @handoff, on one of these, now or later. */
+void portal_answer(struct portal *portal, struct handoff *handoff);
 
 /* Begin; and again when tiers, settings or Stripe's prices have changed. */
 void portal_refresh(struct portal *portal);

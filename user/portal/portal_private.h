@@ -37,7 +37,7 @@ struct portal {
 struct visit {
 	struct visit *next, **at; /* of the portal's */
 	struct portal *portal;
-	struct errand *errand;
+	struct handoff *handoff;
 	struct request_params params; /* of a POST */
 	bool wants_json, wants_html;
 	bool is_claim; /* its URL holds a secret */

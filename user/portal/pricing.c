@@ -148,7 +148,7 @@ static void show_json(struct visit *visit)
 void pricing_show(struct visit *visit)
 {
 	char format[16];
-	int err = request_form_get(visit->errand->query, "format", format, sizeof(format));
+	int err = request_form_get(visit->handoff->query, "format", format, sizeof(format));
 
 	if (err ? visit->wants_json : !strcmp(format, "json"))
 		show_json(visit);

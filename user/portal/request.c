@@ -72,7 +72,7 @@ int request_form_get(struct text form, const char *name, char *ret_value, size_t
 
 /* ---- bodies ---- */
 
-int request_params_read(const struct errand *e, struct request_params *ret_params)
+int request_params_read(const struct handoff *e, struct request_params *ret_params)
 {
 	struct text type = { 0 };
 	const char *why;
@@ -80,7 +80,7 @@ int request_params_read(const struct errand *e, struct request_params *ret_param
 	*ret_params = (struct request_params){ 0 };
 	if (!e->body.len)
 		return 0;
-	if (!errand_field(e, "Content-Type", &type))
+	if (!handoff_field(e, "Content-Type", &type))
 		return -EPROTONOSUPPORT;
 	type = text_trim(cut(&type, ';'));
 	if (text_equal_nocase(type, TEXT("application/x-www-form-urlencoded")))
@@ -205,16 +205,16 @@ struct text request_origin(struct text url)
 	return (struct text){ url.ptr, end };
 }
 
-bool request_is_foreign(const struct errand *e, struct text origin, bool null_is_ours)
+bool request_is_foreign(const struct handoff *e, struct text origin, bool null_is_ours)
 {
 	struct text site, from, host;
 
-	if (errand_count(e, "Sec-Fetch-Site"))
-		return !errand_field(e, "Sec-Fetch-Site", &site) ||
+	if (handoff_field_count(e, "Sec-Fetch-Site"))
+		return !handoff_field(e, "Sec-Fetch-Site", &site) ||
 		       (!text_is(site, "same-origin") && !text_is(site, "none"));
-	if (!errand_count(e, "Origin"))
+	if (!handoff_field_count(e, "Origin"))
 		return false;
-	if (!errand_field(e, "Origin", &from))
+	if (!handoff_field(e, "Origin", &from))
 		return true;
 	if (text_is(from, "null"))
 		return !null_is_ours;

@@ -9,7 +9,7 @@
 
 #include <jansson.h>
 
-#include "http/errand.h"
+#include "http/handoff.h"
 
 /*
  * Decode parameter @name of @form (application/x-www-form-urlencoded, as of a query too) into @ret_value
@@ -20,12 +20,12 @@ int request_form_get(struct text form, const char *name, char *ret_value, size_t
 
 /* A body's parameters: a form, or the texts of a JSON object. */
 struct request_params {
-	struct text form; /* borrowed from the errand */
+	struct text form; /* borrowed from the handoff */
 	json_t *json;	  /* owned; NULL: `form` has them */
 };
 
 /* 0; -EINVAL: a body that is broken; -EPROTONOSUPPORT: of another type. Then @ret_params has nothing. */
-int request_params_read(const struct errand *e, struct request_params *ret_params);
+int request_params_read(const struct handoff *e, struct request_params *ret_params);
 void request_params_done(struct request_params *params);
 
 /* As request_form_get(); a member that is no text is -EINVAL, null is -ENOENT. */
@@ -45,7 +45,7 @@ bool request_accepts_html(struct text accept);
  * request's own Host; a request with neither is no browser's. "null" is foreign, but for @null_is_ours: pages
  * without a referrer have no origin either, and such forms need a token.
  */
-bool request_is_foreign(const struct errand *e, struct text origin, bool null_is_ours);
+bool request_is_foreign(const struct handoff *e, struct text origin, bool null_is_ours);
 
 /* The origin of @url: "https://host[:port]" at its beginning; empty if it is no such URL. */
 struct text request_origin(struct text url);

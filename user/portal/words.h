@@ -3,7 +3,7 @@
 #ifndef PORTAL_WORDS_H
 #define PORTAL_WORDS_H
 
-#include "enforce/tier.h"
+#include "config/tier.h"
 
 #define WORDS_SIZE 96
 

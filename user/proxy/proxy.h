@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "enforce/fastpath.h"
+#include "fastpath/fastpath.h"
 #include "enforce/gate.h"
 #include "enforce/penalty.h"
 #include "http/server.h"

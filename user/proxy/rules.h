@@ -9,7 +9,7 @@
 #define PROXY_RULES_H
 
 #include "base/cidr.h"
-#include "proxy/route.h"
+#include "config/route.h"
 #include "proxy/upstream.h"
 
 struct rules {

@@ -17,19 +17,8 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include "config/upstream.h"
 #include "http/message.h"
-
-struct upstream_config {
-	char *name;			  /* owned */
-	struct sockaddr_storage *servers; /* owned; at least one */
-	unsigned server_count;
-	uint64_t connect_ms;	  /* until connected; default 2 s */
-	uint64_t answer_ms;	  /* until the head of the answer; default 60 s */
-	uint64_t body_ms;	  /* between two pieces of it; default 60 s */
-	uint64_t idle_ms;	  /* kept open without a request; default 60 s */
-	unsigned max_idle;	  /* connections kept per worker and server; default 64 */
-	unsigned max_connections; /* per worker and server; default 1024 */
-};
 
 /* One worker's connections to all upstreams of one configuration. */
 struct upstreams;

@@ -9,9 +9,9 @@
 #include <uv.h>
 
 #include "enforce/registry.h"
-#include "enforce/tier.h"
+#include "config/tier.h"
 #include "store/store.h"
-#include "stripe/settings.h"
+#include "config/billing.h"
 
 struct stripe_api;
 struct stripe_context;

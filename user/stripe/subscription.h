@@ -11,7 +11,7 @@
 
 #include <jansson.h>
 
-#include "enforce/tier.h"
+#include "config/tier.h"
 #include "store/store.h"
 
 #define SUBSCRIPTION_MAX_ITEMS 20 /* Stripe's own limit */

@@ -19,8 +19,8 @@
 #define MAX_BATCH 1000 /* events in one transaction */
 
 struct arrivals {
-	struct errand **errands;  /* owned: the arrays, and what waits in them */
-	struct store_task *tasks; /* owned, with their bodies */
+	struct handoff **handoffs; /* owned: the arrays, and what waits in them */
+	struct store_task *tasks;  /* owned, with their bodies */
 	size_t count, size;
 };
 
@@ -50,7 +50,7 @@ const struct webhook_counters *webhook_counters(const struct webhook *webhook)
 	return &webhook->counters;
 }
 
-static void refuse(struct errand *e, unsigned status, const char *fields, const char *what,
+static void refuse(struct handoff *e, unsigned status, const char *fields, const char *what,
 		   const char *why)
 {
 	char detail[256];
@@ -59,11 +59,11 @@ static void refuse(struct errand *e, unsigned status, const char *fields, const 
 	snprintf(detail, sizeof(detail), "%s%s", what, why);
 	buf_init(&body, 1024);
 	problem_write_body(&body, status, detail, NULL);
-	errand_answer(e, status, text_of(fields), buf_text(&body));
+	handoff_answer(e, status, text_of(fields), buf_text(&body));
 	buf_done(&body);
 }
 
-static void refuse_unstored(struct webhook *webhook, struct errand *e)
+static void refuse_unstored(struct webhook *webhook, struct handoff *e)
 {
 	webhook->counters.failed++;
 	refuse(e, 503, PROBLEM_FIELD "Retry-After: 10\r\n", "The event could not be stored", "");
@@ -86,7 +86,7 @@ static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
 	if (err)
 		log_error("events cannot be stored: %s", store_error(webhook->context->store));
 	for (size_t i = 0; i < list->count; i++) {
-		struct errand *e = list->errands[i];
+		struct handoff *e = list->handoffs[i];
 
 		if (err || i >= count) {
 			refuse_unstored(webhook, e);
@@ -94,8 +94,8 @@ static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
 		}
 		webhook->counters.accepted += is_fresh[i];
 		webhook->counters.repeated += !is_fresh[i];
-		errand_answer(e, 200, TEXT("Content-Type: application/json\r\n"),
-			      TEXT("{\"received\":true}"));
+		handoff_answer(e, 200, TEXT("Content-Type: application/json\r\n"),
+			       TEXT("{\"received\":true}"));
 		if (is_fresh[i])
 			webhook->on_stored(webhook->arg, &list->tasks[i]);
 	}
@@ -120,22 +120,22 @@ static bool make_room(struct arrivals *list)
 {
 	size_t size = list->size ? 2 * list->size : 16;
 	struct store_task *tasks;
-	struct errand **errands;
+	struct handoff **handoffs;
 
 	if (list->count < list->size)
 		return true;
-	errands = realloc(list->errands, size * sizeof(*errands));
-	if (errands)
-		list->errands = errands;
+	handoffs = realloc(list->handoffs, size * sizeof(*handoffs));
+	if (handoffs)
+		list->handoffs = handoffs;
 	tasks = realloc(list->tasks, size * sizeof(*tasks));
 	if (tasks)
 		list->tasks = tasks;
-	if (errands && tasks)
+	if (handoffs && tasks)
 		list->size = size;
-	return errands && tasks;
+	return handoffs && tasks;
 }
 
-static void gather(struct webhook *webhook, struct errand *e, const struct event *event)
+static void gather(struct webhook *webhook, struct handoff *e, const struct event *event)
 {
 	struct arrivals *list = &webhook->gathering;
 	struct store_task *task;
@@ -146,7 +146,7 @@ static void gather(struct webhook *webhook, struct errand *e, const struct event
 		refuse_unstored(webhook, e);
 		return;
 	}
-	list->errands[list->count] = e;
+	list->handoffs[list->count] = e;
 	task = &list->tasks[list->count++];
 	*task = (struct store_task){
 		.queue = WEBHOOK_QUEUE,
@@ -159,18 +159,18 @@ static void gather(struct webhook *webhook, struct errand *e, const struct event
 }
 
 /* Is it from Stripe? If not it is answered here. */
-static bool is_genuine(struct webhook *webhook, struct errand *e)
+static bool is_genuine(struct webhook *webhook, struct handoff *e)
 {
 	const struct stripe_settings *settings = webhook->context->settings;
 	enum signature_verdict verdict = SIGNATURE_MALFORMED;
 	struct text header;
 
-	if (!errand_count(e, "Stripe-Signature")) {
+	if (!handoff_field_count(e, "Stripe-Signature")) {
 		webhook->counters.forged++;
 		refuse(e, 400, PROBLEM_FIELD, "Missing signature header", "");
 		return false;
 	}
-	if (errand_field(e, "Stripe-Signature", &header))
+	if (handoff_field(e, "Stripe-Signature", &header))
 		verdict = signature_verify(header, e->body,
 					   (const char *const *)settings->webhook_secrets,
 					   settings->webhook_secret_count, clock_wall_ms() / 1000,
@@ -183,7 +183,7 @@ static bool is_genuine(struct webhook *webhook, struct errand *e)
 	return false;
 }
 
-void webhook_receive(struct webhook *webhook, struct errand *e)
+void webhook_receive(struct webhook *webhook, struct handoff *e)
 {
 	const struct stripe_settings *settings = webhook->context->settings;
 	const char *why = "";
@@ -216,9 +216,9 @@ void webhook_receive(struct webhook *webhook, struct errand *e)
 static void free_arrivals(struct webhook *webhook, struct arrivals *list)
 {
 	for (size_t i = 0; i < list->count; i++)
-		refuse_unstored(webhook, list->errands[i]);
+		refuse_unstored(webhook, list->handoffs[i]);
 	clear(list);
-	free(list->errands);
+	free(list->handoffs);
 	free(list->tasks);
 }
 

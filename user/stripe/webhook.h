@@ -8,7 +8,7 @@
 #ifndef STRIPE_WEBHOOK_H
 #define STRIPE_WEBHOOK_H
 
-#include "http/errand.h"
+#include "http/handoff.h"
 #include "stripe/context.h"
 
 #define WEBHOOK_QUEUE "event" /* of the store's tasks */
@@ -29,10 +29,10 @@ struct webhook *webhook_new(const struct stripe_context *context,
 			    void *arg);
 
 /*
- * Answer @errand: 200 once its event is stored; 400 "Missing signature header", "Signature verification
+ * Answer @handoff: 200 once its event is stored; 400 "Missing signature header", "Signature verification
  * failed: ...", "Invalid payload: ..."; 405; 503 if it cannot be stored.
  */
-void webhook_receive(struct webhook *webhook, struct errand *errand);
+void webhook_receive(struct webhook *webhook, struct handoff *handoff);
 
 const struct webhook_counters *webhook_counters(const struct webhook *webhook);
 

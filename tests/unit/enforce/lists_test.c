@@ -17,15 +17,16 @@
 
 /* In place of XDP's copy: how many entries it has, what it was told last. */
 static struct {
+	struct xdp_plane plane;
 	int entries, err;
 	uint32_t told_count;
 	uint64_t until_ns;
 } fake;
 
-int fastpath_list_put(struct fastpath *fp, const struct cidr *block, bool is_allowed,
-		      uint64_t until_ns)
+static int fake_list_put(struct xdp_plane *plane, const struct cidr *block, bool is_allowed,
+			 uint64_t until_ns)
 {
-	(void)fp;
+	(void)plane;
 	(void)block;
 	(void)is_allowed;
 	fake.until_ns = until_ns;
@@ -33,18 +34,24 @@ int fastpath_list_put(struct fastpath *fp, const struct cidr *block, bool is_all
 	return fake.err;
 }
 
-void fastpath_list_remove(struct fastpath *fp, const struct cidr *block)
+static void fake_list_remove(struct xdp_plane *plane, const struct cidr *block)
 {
-	(void)fp;
+	(void)plane;
 	(void)block;
 	fake.entries--;
 }
 
-void fastpath_set_list_count(struct fastpath *fp, uint32_t count)
+static void fake_set_list_count(struct xdp_plane *plane, uint32_t count)
 {
-	(void)fp;
+	(void)plane;
 	fake.told_count = count;
 }
+
+static const struct xdp_plane_ops fake_ops = {
+	.list_put = fake_list_put,
+	.list_remove = fake_list_remove,
+	.set_list_count = fake_set_list_count,
+};
 
 #define WALL_MS 1800000000000ULL
 #define MONO_NS (77 * NS_PER_SECOND)
@@ -52,7 +59,8 @@ void fastpath_set_list_count(struct fastpath *fp, uint32_t count)
 static int set_up(void **state)
 {
 	memset(&fake, 0, sizeof(fake));
-	*state = lists_new((struct fastpath *)&fake);
+	fake.plane.ops = &fake_ops;
+	*state = lists_new(&fake.plane);
 	return *state ? 0 : -1;
 }
 

@@ -2,7 +2,7 @@
 /*
  * penalty_test: who is dropped, for how long, and who never is.
  *
- * The fast path is a double that notes the last call; the library's own stays unlinked.
+ * The XDP plane is a double that records the last call.
  */
 #include "enforce/penalty.h"
 
@@ -14,33 +14,40 @@
 #define TOLERANCE 10
 
 static struct {
+	struct xdp_plane plane;
 	unsigned penalized, forgiven;
 	uint64_t until_ns;
 	struct sockaddr_storage source;
 	int err; /* to return */
-} fastpath;
+} fake;
 
-int fastpath_penalize_source(struct fastpath *fp, const struct sockaddr_storage *client,
-			     uint64_t until_ns)
+static int fake_penalize_source(struct xdp_plane *plane, const struct sockaddr_storage *client,
+				uint64_t until_ns)
 {
-	(void)fp;
-	fastpath.penalized++;
-	fastpath.until_ns = until_ns;
-	fastpath.source = *client;
-	return fastpath.err;
+	(void)plane;
+	fake.penalized++;
+	fake.until_ns = until_ns;
+	fake.source = *client;
+	return fake.err;
 }
 
-void fastpath_forgive_source(struct fastpath *fp, const struct sockaddr_storage *client)
+static void fake_forgive_source(struct xdp_plane *plane, const struct sockaddr_storage *client)
 {
-	(void)fp;
-	fastpath.forgiven++;
-	fastpath.source = *client;
+	(void)plane;
+	fake.forgiven++;
+	fake.source = *client;
 }
+
+static const struct xdp_plane_ops fake_ops = {
+	.penalize_source = fake_penalize_source,
+	.forgive_source = fake_forgive_source,
+};
 
 static int setup(void **state)
 {
-	memset(&fastpath, 0, sizeof(fastpath));
-	*state = penalty_new((struct fastpath *)&fastpath, NULL);
+	memset(&fake, 0, sizeof(fake));
+	fake.plane.ops = &fake_ops;
+	*state = penalty_new(&fake.plane, NULL);
 	return *state ? 0 : -1;
 }
 
@@ -135,14 +142,14 @@ static void a_source_is_tolerated_so_often_a_second(void **state)
 	for (unsigned second = 0; second < 5; second++)
 		offend(penalty, "192.0.2.1", TOLLGATE_NO_SLOT, TOLERANCE,
 		       NOW_NS + second * NS_PER_SECOND);
-	assert_int_equal(fastpath.penalized, 0);
+	assert_int_equal(fake.penalized, 0);
 	offend(penalty, "192.0.2.1", TOLLGATE_NO_SLOT, 1, NOW_NS + 5 * NS_PER_SECOND - 1);
-	assert_int_equal(fastpath.penalized, 1);
-	assert_int_equal(fastpath.until_ns, NOW_NS + 6 * NS_PER_SECOND - 1);
-	assert_int_equal(fastpath.source.ss_family, AF_INET);
+	assert_int_equal(fake.penalized, 1);
+	assert_int_equal(fake.until_ns, NOW_NS + 6 * NS_PER_SECOND - 1);
+	assert_int_equal(fake.source.ss_family, AF_INET);
 	/* While it lasts, what still arrives makes no other. */
 	offend(penalty, "192.0.2.1", TOLLGATE_NO_SLOT, 100, NOW_NS + 5 * NS_PER_SECOND);
-	assert_int_equal(fastpath.penalized, 1);
+	assert_int_equal(fake.penalized, 1);
 }
 
 static void penalties_double_up_to_a_minute(void **state)
@@ -153,16 +160,15 @@ static void penalties_double_up_to_a_minute(void **state)
 
 	for (size_t i = 0; i < COUNT(seconds); i++) {
 		offend(penalty, "192.0.2.1", 5, TOLERANCE + 1, now_ns);
-		assert_int_equal(fastpath.penalized, i + 1);
-		if (fastpath.until_ns != now_ns + seconds[i] * NS_PER_SECOND)
-			fail_msg(
-				"penalty %zu: %llu s", i,
-				(unsigned long long)((fastpath.until_ns - now_ns) / NS_PER_SECOND));
-		now_ns = fastpath.until_ns + 60 * NS_PER_SECOND; /* not quite forgotten */
+		assert_int_equal(fake.penalized, i + 1);
+		if (fake.until_ns != now_ns + seconds[i] * NS_PER_SECOND)
+			fail_msg("penalty %zu: %llu s", i,
+				 (unsigned long long)((fake.until_ns - now_ns) / NS_PER_SECOND));
+		now_ns = fake.until_ns + 60 * NS_PER_SECOND; /* not quite forgotten */
 	}
 	now_ns++;
 	offend(penalty, "192.0.2.1", 5, TOLERANCE + 1, now_ns);
-	assert_int_equal(fastpath.until_ns, now_ns + NS_PER_SECOND); /* a minute, and all is over */
+	assert_int_equal(fake.until_ns, now_ns + NS_PER_SECOND); /* a minute, and all is over */
 }
 
 static void a_shared_address_is_never_dropped_for_one_of_its_users(void **state)
@@ -195,8 +201,8 @@ static void a_shared_address_is_never_dropped_for_one_of_its_users(void **state)
 			entitle(*state, "192.0.2.1", rows[i].entitled[n], NOW_NS);
 		offend(*state, "192.0.2.1", rows[i].offender, 3 * TOLERANCE,
 		       NOW_NS + rows[i].later_ns);
-		if (fastpath.penalized != rows[i].is_penalized)
-			fail_msg("%s: %u penalties", rows[i].why, fastpath.penalized);
+		if (fake.penalized != rows[i].is_penalized)
+			fail_msg("%s: %u penalties", rows[i].why, fake.penalized);
 		teardown(state);
 	}
 }
@@ -209,7 +215,7 @@ static void being_seen_again_prolongs_the_ten_minutes(void **state)
 	entitle(penalty, "192.0.2.1", 5, NOW_NS + 300 * NS_PER_SECOND);
 	entitle(penalty, "192.0.2.1", 6, NOW_NS + 500 * NS_PER_SECOND);
 	offend(penalty, "192.0.2.1", 5, 2 * TOLERANCE, NOW_NS + 1000 * NS_PER_SECOND);
-	assert_int_equal(fastpath.penalized, 0);
+	assert_int_equal(fake.penalized, 0);
 }
 
 static void a_penalty_that_others_brought_about_is_forgiven(void **state)
@@ -229,9 +235,9 @@ static void a_penalty_that_others_brought_about_is_forgiven(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		assert_int_equal(setup(state), 0);
 		offend(*state, "192.0.2.1", rows[i].offender, TOLERANCE + 1, NOW_NS);
-		assert_int_equal(fastpath.penalized, 1);
+		assert_int_equal(fake.penalized, 1);
 		entitle(*state, "192.0.2.1", rows[i].entitled, NOW_NS + rows[i].later_ns);
-		if (fastpath.forgiven != rows[i].is_forgiven)
+		if (fake.forgiven != rows[i].is_forgiven)
 			fail_msg("%s", rows[i].why);
 		teardown(state);
 	}
@@ -244,26 +250,26 @@ static void who_was_forgiven_begins_with_a_second_again(void **state)
 
 	for (unsigned i = 0; i < 3; i++) {
 		offend(penalty, "192.0.2.1", 5, TOLERANCE + 1, now_ns);
-		now_ns = fastpath.until_ns;
+		now_ns = fake.until_ns;
 	}
 	offend(penalty, "192.0.2.1", 5, TOLERANCE + 1, now_ns); /* eight seconds */
 	entitle(penalty, "192.0.2.1", 6, now_ns + 1);
-	assert_int_equal(fastpath.forgiven, 1);
+	assert_int_equal(fake.forgiven, 1);
 	now_ns += 2;
 	offend(penalty, "192.0.2.1", 6, TOLERANCE + 1, now_ns); /* only itself is entitled there */
-	assert_int_equal(fastpath.penalized, 5);
-	assert_int_equal(fastpath.until_ns, now_ns + NS_PER_SECOND);
+	assert_int_equal(fake.penalized, 5);
+	assert_int_equal(fake.until_ns, now_ns + NS_PER_SECOND);
 }
 
 static void a_penalty_that_found_no_room_is_tried_again(void **state)
 {
 	struct penalty *penalty = *state;
 
-	fastpath.err = -ENOSPC;
+	fake.err = -ENOSPC;
 	offend(penalty, "192.0.2.1", 5, TOLERANCE + 2, NOW_NS);
-	assert_int_equal(fastpath.penalized, 2);
+	assert_int_equal(fake.penalized, 2);
 	entitle(penalty, "192.0.2.1", 6, NOW_NS);
-	assert_int_equal(fastpath.forgiven, 0); /* there is none to forgive */
+	assert_int_equal(fake.forgiven, 0); /* there is none to forgive */
 }
 
 static void sources_are_addresses_and_networks(void **state)
@@ -287,7 +293,7 @@ static void sources_are_addresses_and_networks(void **state)
 		assert_int_equal(setup(state), 0);
 		offend(*state, rows[i].first, 5, TOLERANCE, NOW_NS);
 		offend(*state, rows[i].second, 5, 1, NOW_NS);
-		if (fastpath.penalized != rows[i].is_one)
+		if (fake.penalized != rows[i].is_one)
 			fail_msg("%s", rows[i].why);
 		teardown(state);
 	}
@@ -315,11 +321,11 @@ static void a_flood_of_sources_forgets_the_ones_used_longest_ago(void **state)
 			offend(*state, text, TOLLGATE_NO_SLOT, 1, NOW_NS + i);
 		}
 		for (unsigned s = 0; s < 20; s++) {
-			unsigned before = fastpath.penalized;
+			unsigned before = fake.penalized;
 
 			snprintf(text, sizeof(text), "192.0.2.%u", s);
 			offend(*state, text, 5, 3 * TOLERANCE, NOW_NS + floods[n]);
-			protected += fastpath.penalized == before;
+			protected += fake.penalized == before;
 		}
 		if (protected < 14)
 			fail_msg("after %u strangers only %u of 20 are remembered", floods[n],
@@ -337,7 +343,7 @@ static void without_a_fast_path_sources_are_not_followed(void **state)
 	entitle(penalty, "192.0.2.1", 6, NOW_NS);
 	penalty_free(penalty);
 	penalty_free(NULL);
-	assert_int_equal(fastpath.penalized + fastpath.forgiven, 0);
+	assert_int_equal(fake.penalized + fake.forgiven, 0);
 }
 
 #define PENALTY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

@@ -130,8 +130,8 @@ static void requests_of_other_sites_are_known(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct errand e = { .fields = text_of(rows[i].fields),
-				    .authority = TEXT("edge:8080") };
+		struct handoff e = { .fields = text_of(rows[i].fields),
+				     .authority = TEXT("edge:8080") };
 		struct text origin = TEXT("https://api.example.com");
 
 		if (request_is_foreign(&e, origin, false) != rows[i].is_foreign ||

@@ -2,7 +2,7 @@
 /* A journal that is full says so, and keeps what it has. */
 #include "unit/store/store_fixture.h"
 
-#include "store/journal.h"
+#include "store/redis/journal.h"
 
 static void a_full_journal_takes_no_more_and_drops_nothing(void **state)
 {

@@ -4,7 +4,7 @@
 
 #include <time.h>
 
-#include "store/redis.h"
+#include "store/redis/redis.h"
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 

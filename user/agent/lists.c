@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * lists: changes of the operators' lists: to the store first, then to what workers and XDP go by, and
+ * then every worker resets the connections that are not to be there any more.
+ *
+ * The store carries changes out in the order they were asked for, so here they are in that order too.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent_private.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+/* A block wider than these is denied only if it is meant. */
+#define WIDEST_IPV4 (96 + 8)
+#define WIDEST_IPV6 16
+
+struct change {
+	struct agent *agent;
+	struct admin_list_change what;
+	unsigned awaited; /* workers */
+	store_done done;
+	void *arg;
+};
+
+static void end(struct change *change, int err)
+{
+	if (change->done)
+		change->done(change->arg, err);
+	free(change);
+}
+
+static void on_swept(void *arg, int err)
+{
+	struct change *change = arg;
+
+	(void)err; /* only for want of memory: then what is open stays open, but nothing new comes */
+	if (--change->awaited == 0)
+		end(change, 0);
+}
+
+static void sweep(struct change *change)
+{
+	struct agent *agent = change->agent;
+
+	/* Workers that are told to stop take no more orders. */
+	if (!agent->workers_started || agent->phase == AGENT_STOPPING) {
+		end(change, 0);
+		return;
+	}
+	change->awaited = agent->workers_started + 1;
+	for (unsigned i = 0; i < agent->workers_started; i++)
+		worker_sweep(agent->workers[i], on_swept, change);
+	on_swept(change, 0);
+}
+
+static void sweep_all(struct agent *agent)
+{
+	struct change *change = calloc(1, sizeof(*change));
+
+	if (!change)
+		return;
+	change->agent = agent;
+	sweep(change);
+}
+
+/* 0, or why there is no room for it. */
+static int enter(struct agent *agent, const struct store_entry *entry)
+{
+	int err = lists_put(agent->lists, entry, clock_wall_ms(), clock_mono_ns());
+
+	if (err && !lists_find(agent->lists, &entry->block))
+		return err;
+	if (err)
+		log_warn("XDP does not take an entry of the lists, the agent does: %s",
+			 strerror(-err));
+	return 0;
+}
+
+static void on_stored(void *arg, int err)
+{
+	struct change *change = arg;
+	const struct store_entry *entry = &change->what.entry;
+	struct agent *agent = change->agent;
+
+	agent->list_puts -= !change->what.is_removal;
+	if (!err && (!store_is_followed(agent->store) || store_was_journaled(agent->store))) {
+		if (change->what.is_removal)
+			lists_remove(agent->lists, &entry->block);
+		else
+			err = enter(agent, entry);
+	}
+	if (err)
+		end(change, err);
+	else
+		sweep(change);
+}
+
+void agent_lists_enter(struct agent *agent, const struct store_entry *entry)
+{
+	int err = enter(agent, entry);
+
+	if (err)
+		log_error("an entry of the lists cannot be taken over from the store: %s",
+			  strerror(-err));
+	sweep_all(agent);
+}
+
+void agent_lists_leave(struct agent *agent, const struct cidr *block)
+{
+	lists_remove(agent->lists, block);
+	sweep_all(agent);
+}
+
+static const struct cidr *denied_proxy(const struct agent *agent, const struct cidr *block)
+{
+	const struct rules *rules = &agent->rules->rules;
+
+	for (unsigned i = 0; i < rules->trusted_proxy_count; i++) {
+		if (cidr_overlap(block, &rules->trusted_proxies[i]))
+			return &rules->trusted_proxies[i];
+	}
+	return NULL;
+}
+
+/* Whether the entry would shut out more than its author may have thought of. */
+static int check_deny(const struct agent *agent, const struct cidr *block, char *ret_why,
+		      size_t why_size)
+{
+	const struct cidr *proxy = denied_proxy(agent, block);
+	char text[CIDR_TEXT_SIZE], proxy_text[CIDR_TEXT_SIZE];
+	bool is_ipv4 = cidr_is_ipv4(block);
+
+	cidr_format(block, text);
+	if (block->prefix_bits < (is_ipv4 ? WIDEST_IPV4 : WIDEST_IPV6)) {
+		snprintf(ret_why, why_size, "%s is wider than /%d: --force denies it all the same",
+			 text, is_ipv4 ? WIDEST_IPV4 - 96 : WIDEST_IPV6);
+		return -EPERM;
+	}
+	if (!proxy)
+		return 0;
+	cidr_format(proxy, proxy_text);
+	snprintf(ret_why, why_size,
+		 "%s has addresses of the trusted proxy %s, and denying them shuts out everyone "
+		 "behind it: --force does so all the same",
+		 text, proxy_text);
+	return -EPERM;
+}
+
+static int check(const struct agent *agent, const struct admin_list_change *change, char *ret_why,
+		 size_t why_size)
+{
+	const struct cidr *block = &change->entry.block;
+	const struct store_entry *present = lists_find(agent->lists, block);
+	size_t count;
+
+	lists_entries(agent->lists, &count);
+	if (change->is_removal)
+		return present && present->list == change->entry.list ? 0 : -ENOENT;
+	if (!present && count + agent->list_puts >= LISTS_MAX) {
+		snprintf(ret_why, why_size, "the lists have %u entries already, and that is all",
+			 LISTS_MAX);
+		return -EPERM;
+	}
+	if (change->entry.list == STORE_DENY && !change->is_forced)
+		return check_deny(agent, block, ret_why, why_size);
+	return 0;
+}
+
+int agent_lists_change(void *arg, const struct admin_list_change *change, char *ret_why,
+		       size_t why_size, store_done done, void *done_arg)
+{
+	struct agent *agent = arg;
+	struct change *made;
+	int err;
+
+	if (agent->phase > AGENT_RUNNING)
+		return -EAGAIN;
+	err = check(agent, change, ret_why, why_size);
+	if (err)
+		return err;
+	made = calloc(1, sizeof(*made));
+	if (!made)
+		return -ENOMEM;
+	*made = (struct change){ .agent = agent, .what = *change, .done = done, .arg = done_arg };
+	agent->list_puts += !change->is_removal;
+	if (change->is_removal)
+		store_entry_remove(agent->store, &change->entry.block, on_stored, made);
+	else
+		store_entry_put(agent->store, &change->entry, on_stored, made);
+	return 0;
+}
+
+/* Requests were answered with 503 until now, but connections may be open. */
+void agent_lists_loaded(struct agent *agent)
+{
+	size_t count;
+
+	lists_entries(agent->lists, &count);
+	if (!count)
+		return;
+	log_info("%zu entries on the lists of addresses", count);
+	sweep_all(agent);
+}
+
+static void on_pruned(void *arg, int err)
+{
+	(void)arg;
+	if (err)
+		log_warn("entries of the lists that have ended stay in the store: %s",
+			 strerror(-err));
+}
+
+/* An allowed block that has ended may lie in a denied one: hence the sweep. */
+void agent_lists_pass_time(struct agent *agent)
+{
+	uint64_t wall_ms = clock_wall_ms();
+
+	if (!lists_expire(agent->lists, wall_ms))
+		return;
+	store_entries_prune(agent->store, wall_ms, on_pruned, NULL);
+	sweep_all(agent);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * settings: what the operator configured of billing, as the configuration has it.
+ *
+ * Immutable once it is in use; a reload makes others. Secrets are wiped when they are freed.
+ */
+#ifndef CONFIG_BILLING_H
+#define CONFIG_BILLING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/text.h"
+
+enum stripe_report {
+	STRIPE_METER_EVENTS,
+	STRIPE_USAGE_RECORDS, /* removed in 2025-03-31.basil */
+};
+
+enum stripe_livemode {
+	STRIPE_LIVEMODE_BY_KEY, /* as the secret key says: sk_live_ or sk_test_ */
+	STRIPE_LIVEMODE_TRUE,
+	STRIPE_LIVEMODE_FALSE,
+};
+
+struct stripe_settings {
+	bool is_configured;
+	char *secret_key;	/* owned */
+	char **webhook_secrets; /* owned */
+	unsigned webhook_secret_count;
+	char *webhook_path;	      /* owned; "/webhooks/stripe" */
+	char *portal_path;	      /* owned; prefix of /pricing, /checkout, /dashboard; "" */
+	char *api_base, *api_version; /* owned */
+	unsigned calls_per_second;
+	unsigned livemode;     /* enum stripe_livemode */
+	uint64_t tolerance_ms; /* how old a signature may be */
+	uint64_t grace_ms;     /* for tiers that have none of their own */
+	uint64_t reconcile_every_ms;
+	bool refuse_when_paused; /* pause_collection is set */
+	bool suspend_on_dispute;
+	/* checkout; app_url NULL: there is none */
+	char *app_url;			/* owned; without a '/' at its end */
+	char *success_url, *cancel_url; /* owned; NULL: made of app_url */
+	char **metadata;		/* owned: "name=value" */
+	unsigned metadata_count;
+	char **payment_method_types; /* owned */
+	unsigned payment_method_type_count;
+	/* metering */
+	unsigned report; /* enum stripe_report */
+	uint64_t report_every_ms;
+};
+
+enum smtp_tls {
+	SMTP_STARTTLS,
+	SMTP_TLS,
+	SMTP_PLAIN,
+};
+
+/* Where notices to customers go. */
+struct notice_settings {
+	char *smtp_server;				/* owned: "host:port"; NULL: no mail */
+	unsigned smtp_tls;				/* enum smtp_tls */
+	char *smtp_user, *smtp_password, *smtp_ca_file; /* owned; may be NULL */
+	char *mail_from;				/* owned */
+	char *hook_url;					/* owned; NULL: no outgoing webhook */
+	char *hook_secret;				/* owned */
+	char *templates; /* owned: a folder; NULL: the built-in texts */
+	uint64_t before_grace_end_ms;
+};
+
+/* Whether the key is for live mode, by its own words or the operator's. */
+bool stripe_settings_is_live(const struct stripe_settings *settings);
+
+/* Free what they own. Accept zeroed ones. */
+void stripe_settings_done(struct stripe_settings *settings);
+void notice_settings_done(struct notice_settings *settings);
+
+#endif

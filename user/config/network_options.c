@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* config_net: listeners, upstreams and addresses in the configuration. */
+#include "config/parts.h"
+
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MAX_SERVERS 256
+#define MAX_HOST    253 /* RFC 1035, 2.3.4, as text */
+
+bool config_resolves_names = true;
+
+bool config_same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
+	const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
+
+	if (a->ss_family != b->ss_family)
+		return false;
+	if (a->ss_family == AF_INET)
+		return a4->sin_port == b4->sin_port && a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+	if (a->ss_family == AF_INET6)
+		return a6->sin6_port == b6->sin6_port &&
+		       !memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr));
+	return true;
+}
+
+char *config_resolve_path(const char *config_path, struct text path)
+{
+	const char *slash = strrchr(config_path, '/');
+	char *name;
+
+	if (path.ptr[0] == '/' || !slash)
+		return text_dup(path);
+	if (asprintf(&name, "%.*s/%.*s", (int)(slash - config_path), config_path, TEXT_ARG(path)) <
+	    0)
+		return NULL;
+	return name;
+}
+
+void config_set_path(struct conf *conf, const struct conf_node *node,
+		     const struct conf_option *option, void *record)
+{
+	char **at = (void *)((char *)record + option->offset), *name;
+	struct text t;
+
+	if (!conf_text(conf, node, &t))
+		return;
+	if (!t.len || t.len > 1024) {
+		conf_error(conf, node, "is no file's name");
+		return;
+	}
+	name = config_resolve_path(conf_path(conf), t);
+	if (!name) {
+		conf_no_memory(conf);
+		return;
+	}
+	free(*at);
+	*at = name;
+}
+
+void config_set_cidrs(struct conf *conf, const struct conf_node *node,
+		      const struct conf_option *option, void *record)
+{
+	struct cidr **list = (void *)((char *)record + option->offset);
+	unsigned *count = (void *)((char *)record + option->count_offset);
+	int items = conf_list(conf, node);
+
+	if (items <= 0)
+		return;
+	*list = calloc((size_t)items, sizeof(**list));
+	if (!*list) {
+		conf_no_memory(conf);
+		return;
+	}
+	for (int i = 0; i < items; i++) {
+		const struct conf_node *item = conf_item(conf, node, i);
+		struct text t;
+
+		if (!conf_text(conf, item, &t))
+			continue;
+		if (cidr_parse(t, &(*list)[*count]))
+			conf_error(conf, item,
+				   "'%.*s' is no block of addresses, such as 10.0.0.0/8 or "
+				   "2001:db8::1",
+				   CONF_SHOWN(t));
+		else
+			++*count;
+	}
+}
+
+static void finish_listener(struct conf *conf, const struct conf_node *mapping, void *record)
+{
+	const struct config *config = conf_owner(conf);
+	const struct config_listener *listener = record;
+
+	if (listener->certificate && !listener->private_key)
+		conf_error(conf, conf_find(conf, mapping, "certificate"),
+			   "a certificate needs its 'private_key'");
+	if (listener->private_key && !listener->certificate)
+		conf_error(conf, conf_find(conf, mapping, "private_key"),
+			   "a private key needs its 'certificate'");
+	if (!listener->address.ss_family) /* missing or wrong: there is a message already */
+		return;
+	for (const struct config_listener *l = config->listeners; l < listener; l++) {
+		if (config_same_address(&l->address, &listener->address))
+			conf_error(conf, conf_find(conf, mapping, "address"),
+				   "listener '%s' has the same address", l->name ? l->name : "");
+	}
+}
+
+static void set_interfaces(struct conf *conf, const struct conf_node *node,
+			   const struct conf_option *option, void *record)
+{
+	struct config_listener *listener = record;
+
+	conf_set_texts(conf, node, option, record);
+	for (unsigned i = 0; i < listener->interface_count; i++) {
+		if (strlen(listener->interfaces[i]) >= IFNAMSIZ ||
+		    strpbrk(listener->interfaces[i], "/ "))
+			conf_error(conf, node, "'%.32s' is no name of an interface",
+				   listener->interfaces[i]);
+	}
+}
+
+static const struct conf_option listener_options[] = {
+	{ .name = "name",
+	  .set = conf_set_name,
+	  .offset = offsetof(struct config_listener, name),
+	  .is_required = true,
+	  .is_unique = true },
+	{ .name = "address",
+	  .set = conf_set_address,
+	  .offset = offsetof(struct config_listener, address),
+	  .is_required = true },
+	{ .name = "interfaces",
+	  .set = set_interfaces,
+	  .offset = offsetof(struct config_listener, interfaces),
+	  .count_offset = offsetof(struct config_listener, interface_count) },
+	{ .name = "certificate",
+	  .set = config_set_path,
+	  .offset = offsetof(struct config_listener, certificate) },
+	{ .name = "private_key",
+	  .set = config_set_path,
+	  .offset = offsetof(struct config_listener, private_key) },
+};
+
+const struct conf_schema listener_schema = {
+	CONF_SCHEMA(listener_options),
+	.noun = "a listener",
+	.record_size = sizeof(struct config_listener),
+	.finish = finish_listener,
+};
+
+/* Add a server unless it is there already. */
+static void add_server(struct conf *conf, struct upstream_config *upstream,
+		       const struct sockaddr_storage *address)
+{
+	struct sockaddr_storage *larger;
+
+	for (unsigned i = 0; i < upstream->server_count; i++) {
+		if (config_same_address(&upstream->servers[i], address))
+			return;
+	}
+	larger = realloc(upstream->servers, (upstream->server_count + 1) * sizeof(*larger));
+	if (!larger) {
+		conf_no_memory(conf);
+		return;
+	}
+	upstream->servers = larger;
+	upstream->servers[upstream->server_count++] = *address;
+}
+
+/*
+ * All addresses of @host, of one family: IPv4 if there are any. A name like "localhost" has both, and
+ * a server seldom listens on both.
+ */
+static void add_resolved(struct conf *conf, const struct conf_node *node, const char *host,
+			 const char *port, struct upstream_config *upstream)
+{
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+	struct addrinfo *list;
+	int family = AF_INET6, code = getaddrinfo(host, port, &hints, &list);
+
+	if (code) {
+		conf_error(conf, node, "cannot resolve '%s': %s", host, gai_strerror(code));
+		return;
+	}
+	for (const struct addrinfo *a = list; a; a = a->ai_next) {
+		if (a->ai_family == AF_INET)
+			family = AF_INET;
+	}
+	for (const struct addrinfo *a = list; a; a = a->ai_next) {
+		struct sockaddr_storage address = { 0 };
+
+		if (a->ai_family != family)
+			continue;
+		memcpy(&address, a->ai_addr, a->ai_addrlen);
+		add_server(conf, upstream, &address);
+	}
+	freeaddrinfo(list);
+}
+
+/* Whether it could be a host's name: letters, digits, dots and dashes, and not only an address. */
+static bool is_host_name(struct text host)
+{
+	bool has_letter = false;
+
+	for (size_t i = 0; i < host.len; i++) {
+		char c = host.ptr[i] | 0x20;
+		bool is_letter = c >= 'a' && c <= 'z';
+
+		has_letter |= is_letter;
+		if (!is_letter && !(host.ptr[i] >= '0' && host.ptr[i] <= '9') &&
+		    host.ptr[i] != '.' && host.ptr[i] != '-' && host.ptr[i] != '_')
+			return false;
+	}
+	return has_letter && host.len <= MAX_HOST;
+}
+
+static void read_server(struct conf *conf, const struct conf_node *node,
+			struct upstream_config *upstream)
+{
+	struct sockaddr_storage address;
+	char host[MAX_HOST + 1], port[8];
+	const char *colon;
+	struct text t;
+	uint64_t number;
+
+	if (!conf_text(conf, node, &t))
+		return;
+	if (!conf_parse_address(t, &address)) {
+		add_server(conf, upstream, &address);
+		return;
+	}
+	colon = t.len ? memrchr(t.ptr, ':', t.len) : NULL;
+	if (!colon || !is_host_name((struct text){ t.ptr, (size_t)(colon - t.ptr) }) ||
+	    text_parse_u64((struct text){ colon + 1, t.len - (size_t)(colon - t.ptr) - 1 }, 65535,
+			   &number) ||
+	    !number) {
+		conf_error(conf, node,
+			   "'%.*s' is no server, such as 10.0.0.1:9000 or api.internal:9000",
+			   CONF_SHOWN(t));
+		return;
+	}
+	snprintf(host, sizeof(host), "%.*s", (int)(colon - t.ptr), t.ptr);
+	snprintf(port, sizeof(port), "%u", (unsigned)number);
+	if (config_resolves_names)
+		add_resolved(conf, node, host, port, upstream);
+	else
+		conf_error(conf, node, "cannot resolve '%s': names are not resolved here", host);
+}
+
+static void set_servers(struct conf *conf, const struct conf_node *node,
+			const struct conf_option *option, void *record)
+{
+	int items = conf_list(conf, node);
+
+	(void)option;
+	if (!items || items > MAX_SERVERS)
+		conf_error(conf, node, "an upstream has 1 to %d servers", MAX_SERVERS);
+	for (int i = 0; i < items && items <= MAX_SERVERS; i++)
+		read_server(conf, conf_item(conf, node, i), record);
+}
+
+#define TIMEOUT(text, member)                                                               \
+	{                                                                                   \
+		.name = text, .set = conf_set_duration,                                     \
+		.offset = offsetof(struct upstream_config, member), .min = 1, .max = DAY_MS \
+	}
+
+static const struct conf_option upstream_options[] = {
+	{ .name = "name",
+	  .set = conf_set_name,
+	  .offset = offsetof(struct upstream_config, name),
+	  .is_required = true,
+	  .is_unique = true },
+	{ .name = "servers", .set = set_servers, .is_required = true },
+	TIMEOUT("connect_timeout", connect_ms),
+	TIMEOUT("answer_timeout", answer_ms),
+	TIMEOUT("body_timeout", body_ms),
+	TIMEOUT("idle_timeout", idle_ms),
+	{ .name = "max_idle",
+	  .set = conf_set_u32,
+	  .offset = offsetof(struct upstream_config, max_idle),
+	  .max = 65536 },
+	{ .name = "max_connections",
+	  .set = conf_set_u32,
+	  .offset = offsetof(struct upstream_config, max_connections),
+	  .min = 1,
+	  .max = 1000000 },
+};
+
+static const struct upstream_config default_upstream = {
+	.connect_ms = 2 * SECOND_MS,
+	.answer_ms = MINUTE_MS,
+	.body_ms = MINUTE_MS,
+	.idle_ms = MINUTE_MS,
+	.max_idle = 64,
+	.max_connections = 1024,
+};
+
+const struct conf_schema upstream_schema = {
+	CONF_SCHEMA(upstream_options),
+	.noun = "an upstream",
+	.record_size = sizeof(struct upstream_config),
+	.defaults = &default_upstream,
+};

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * route_options: the options of a route.
+ *
+ * The table of options puts tiers and upstreams before routes, so the names that a route mentions can
+ * be looked up while the route is read.
+ */
+#include "config/parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_COST 1000000
+
+static void set_route_path(struct conf *conf, const struct conf_node *node,
+			   const struct conf_option *option, void *record)
+{
+	struct route *route = record;
+	struct text t;
+
+	if (!conf_text(conf, node, &t))
+		return;
+	if (!t.len || t.ptr[0] != '/') {
+		conf_error(conf, node, "a path begins with '/'");
+	} else if (memchr(t.ptr, '?', t.len) || memchr(t.ptr, '#', t.len) ||
+		   memchr(t.ptr, ' ', t.len) || !route_path_is_plain(t)) {
+		conf_error(conf, node, "'%.*s' is no plain path: no request could have it",
+			   CONF_SHOWN(t));
+	} else {
+		conf_set_text(conf, node, option, record);
+		route->path_len = t.len;
+	}
+}
+
+static void set_route_upstream(struct conf *conf, const struct conf_node *node,
+			       const struct conf_option *option, void *record)
+{
+	const struct config *config = conf_owner(conf);
+	const char *names[CONF_MAX_ITEMS];
+	struct route *route = record;
+	size_t count = 0;
+	struct text t;
+
+	(void)option;
+	if (!conf_text(conf, node, &t))
+		return;
+	for (unsigned i = 0; i < config->upstream_count; i++) {
+		if (!config->upstreams[i].name)
+			continue;
+		if (text_is(t, config->upstreams[i].name)) {
+			route->upstream = i;
+			return;
+		}
+		names[count++] = config->upstreams[i].name;
+	}
+	conf_error_unknown(conf, node, "upstream", t, names, count);
+}
+
+static bool has_entitlements(const struct tiers *tiers)
+{
+	for (unsigned i = 0; i < tiers->count; i++) {
+		if (tiers->list[i].uses_entitlements)
+			return true;
+	}
+	return false;
+}
+
+/* A feature that no tier has can only be one that Stripe grants. */
+static void set_route_feature(struct conf *conf, const struct conf_node *node,
+			      const struct conf_option *option, void *record)
+{
+	const struct config *config = conf_owner(conf);
+	const struct tiers *tiers = &config->tiers;
+	struct route *route = record;
+	struct text t;
+
+	(void)option;
+	if (has_entitlements(tiers)) {
+		route->feature = config_read_feature(conf, node);
+		return;
+	}
+	if (!conf_text(conf, node, &t))
+		return;
+	for (unsigned i = 0; i < tiers->feature_count; i++) {
+		if (text_is(t, tiers->features[i])) {
+			route->feature = (int)i;
+			return;
+		}
+	}
+	conf_error_unknown(conf, node, "feature (no tier has it)", t,
+			   (const char *const *)tiers->features, tiers->feature_count);
+}
+
+/* A value that is sent in a header as it stands: "api.internal" or "api.internal:8080". */
+static void set_route_host(struct conf *conf, const struct conf_node *node,
+			   const struct conf_option *option, void *record)
+{
+	struct text t;
+
+	if (!conf_text(conf, node, &t))
+		return;
+	for (size_t i = 0; i < t.len; i++) {
+		if ((unsigned char)t.ptr[i] <= ' ' || (unsigned char)t.ptr[i] > '~' ||
+		    strchr("/?#@,\\", t.ptr[i])) {
+			conf_error(conf, node, "'%.*s' is no host", CONF_SHOWN(t));
+			return;
+		}
+	}
+	conf_set_text(conf, node, option, record);
+}
+
+/* A cost above what a tier can ever have at once would be refused for ever. */
+static void check_cost(struct conf *conf, const struct conf_node *cost, const struct route *route,
+		       const struct tier *tier)
+{
+	if (route->feature >= 0 && !tier->uses_entitlements &&
+	    !(tier->features & 1ULL << route->feature))
+		return;
+	if (tier->interval_ns && route->cost > tier->burst)
+		conf_error(
+			conf, cost,
+			"the cost %u of route '%s' is above the burst %llu of tier '%s': no such "
+			"request could ever pass",
+			route->cost, route->path, (unsigned long long)tier->burst, tier->name);
+	else if (tier->quota && route->cost > tier->quota)
+		conf_error(
+			conf, cost,
+			"the cost %u of route '%s' is above the quota %llu of tier '%s': no such "
+			"request could ever pass",
+			route->cost, route->path, (unsigned long long)tier->quota, tier->name);
+}
+
+static void finish_route(struct conf *conf, const struct conf_node *mapping, void *record)
+{
+	const struct conf_node *feature = conf_find(conf, mapping, "feature");
+	const struct conf_node *cost = conf_find(conf, mapping, "cost");
+	const struct config *config = conf_owner(conf);
+	const struct route *route = record;
+
+	if (route->is_public) {
+		if (feature)
+			conf_error(conf, feature,
+				   "a public route asks for no key, so it needs no feature");
+		if (cost)
+			conf_error(conf, cost, "a public route asks for no key, so it has no cost");
+		return;
+	}
+	for (unsigned i = 0; i < config->tiers.count && cost; i++) {
+		if (config->tiers.list[i].name)
+			check_cost(conf, cost, route, &config->tiers.list[i]);
+	}
+}
+
+static const struct conf_option route_options[] = {
+	{ .name = "path",
+	  .set = set_route_path,
+	  .offset = offsetof(struct route, path),
+	  .is_required = true,
+	  .is_unique = true },
+	{ .name = "upstream", .set = set_route_upstream, .is_required = true },
+	{ .name = "feature", .set = set_route_feature },
+	{ .name = "cost",
+	  .set = conf_set_u32,
+	  .offset = offsetof(struct route, cost),
+	  .max = MAX_COST },
+	{ .name = "public", .set = conf_set_bool, .offset = offsetof(struct route, is_public) },
+	{ .name = "cors", .set = conf_set_bool, .offset = offsetof(struct route, cors) },
+	{ .name = "host", .set = set_route_host, .offset = offsetof(struct route, host) },
+};
+
+static const struct route default_route = { .cost = 1, .feature = -1 };
+
+const struct conf_schema route_schema = {
+	CONF_SCHEMA(route_options), .noun = "a route",	    .record_size = sizeof(struct route),
+	.defaults = &default_route, .finish = finish_route,
+};

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* template: the texts of notices. */
+#include "config/template.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define DASHBOARD "\n\nYour account: {{dashboard}}\n"
+
+static const char *const words[] = {
+#define X(name, word) word,
+	TEMPLATE_KINDS(X)
+#undef X
+};
+
+static const char *const built_in[] = {
+	[TEMPLATE_PAYMENT_FAILED] = "Subject: Your payment failed\n\n"
+				    "Hello,\n\n"
+				    "a payment for your API subscription ({{tier}}) failed. Your "
+				    "keys go on working until\n"
+				    "{{grace_ends}}. Please bring your payment details up to date "
+				    "before then." DASHBOARD,
+	[TEMPLATE_GRACE_ENDING] = "Subject: Your API access ends soon\n\n"
+				  "Hello,\n\n"
+				  "your API subscription ({{tier}}) is still unpaid. On "
+				  "{{grace_ends}} your keys will\n"
+				  "stop working." DASHBOARD,
+	[TEMPLATE_SUSPENDED] = "Subject: Your API access is suspended\n\n"
+			       "Hello,\n\n"
+			       "your API subscription ({{tier}}) is now {{status}}, and your keys "
+			       "do not work any more.\n"
+			       "They will again as soon as the subscription is active." DASHBOARD,
+	[TEMPLATE_TRIAL_ENDING] =
+		"Subject: Your trial ends soon\n\n"
+		"Hello,\n\n"
+		"the trial of your API subscription ({{tier}}) ends on {{trial_ends}}." DASHBOARD,
+	[TEMPLATE_QUOTA_80] = "Subject: 80 % of your quota is used\n\n"
+			      "Hello,\n\n"
+			      "you have used 80 % of the {{quota}} requests of your API "
+			      "subscription ({{tier}}). The\n"
+			      "quota begins anew on {{quota_resets}}." DASHBOARD,
+	[TEMPLATE_QUOTA_100] = "Subject: Your quota is used up\n\n"
+			       "Hello,\n\n"
+			       "you have used all {{quota}} requests of your API subscription "
+			       "({{tier}}). Further\n"
+			       "requests are refused until {{quota_resets}}." DASHBOARD,
+};
+
+const char *template_word(enum template_kind kind)
+{
+	return words[kind];
+}
+
+/* The operator's text, or the built-in one. */
+static int load(const char *folder, enum template_kind kind, struct buf *text, char *why,
+		size_t why_size)
+{
+	char path[4096], piece[4096];
+	FILE *file = NULL;
+	size_t got;
+	int err = 0;
+
+	if (folder) {
+		snprintf(path, sizeof(path), "%s/%s.txt", folder, words[kind]);
+		file = fopen(path, "re");
+		if (!file && errno != ENOENT) {
+			err = -errno;
+			snprintf(why, why_size, "%s: %s", path, strerror(-err));
+			return err;
+		}
+	}
+	if (!file)
+		return buf_append_str(text, built_in[kind]);
+	while (!err && (got = fread(piece, 1, sizeof(piece), file)) > 0)
+		err = buf_append(text, piece, got);
+	if (!err && ferror(file))
+		err = -EIO;
+	fclose(file);
+	if (err)
+		snprintf(why, why_size, "%s: %s", path, strerror(-err));
+	return err;
+}
+
+static int refuse(char *why, size_t why_size, enum template_kind kind, const char *what,
+		  struct text name)
+{
+	snprintf(why, why_size, "%s.txt: %s%.*s", words[kind], what,
+		 (int)(name.len < 40 ? name.len : 40), name.ptr);
+	return -EINVAL;
+}
+
+/* Copy @from to @to with its names replaced. */
+static int fill(struct text from, const json_t *values, enum template_kind kind, struct buf *to,
+		char *why, size_t why_size)
+{
+	int err = 0;
+
+	for (size_t at = 0; at < from.len && !err;) {
+		const char *open = memmem(from.ptr + at, from.len - at, "{{", 2), *close;
+		size_t plain = open ? (size_t)(open - from.ptr) - at : from.len - at;
+		const char *value;
+		char name[40];
+
+		err = buf_append(to, from.ptr + at, plain);
+		at += plain;
+		if (err || !open)
+			continue;
+		close = memmem(open, from.len - at, "}}", 2);
+		if (!close || close - open - 2 >= (ptrdiff_t)sizeof(name))
+			return refuse(why, why_size, kind, "'{{' without its '}}'", TEXT(""));
+		snprintf(name, sizeof(name), "%.*s", (int)(close - open - 2), open + 2);
+		value = json_string_value(json_object_get(values, name));
+		if (!value)
+			return refuse(why, why_size, kind, "unknown name ", text_of(name));
+		err = buf_append_str(to, value);
+		at += (size_t)(close + 2 - open);
+	}
+	return err;
+}
+
+int template_render(const char *folder, enum template_kind kind, const json_t *values,
+		    struct buf *subject, struct buf *body, char *ret_why, size_t why_size)
+{
+	struct text all, head, rest;
+	const char *newline;
+	struct buf text;
+	int err;
+
+	ret_why[0] = '\0';
+	buf_init(&text, TEMPLATE_MAX_BYTES);
+	err = load(folder, kind, &text, ret_why, why_size);
+	all = buf_text(&text);
+	newline = all.len ? memchr(all.ptr, '\n', all.len) : NULL;
+	if (!err && (!text_starts(all, TEXT("Subject: ")) || !newline))
+		err = refuse(ret_why, why_size, kind, "its first line is no 'Subject: ...'",
+			     TEXT(""));
+	if (!err) {
+		head = (struct text){ all.ptr + 9, (size_t)(newline - all.ptr) - 9 };
+		rest = (struct text){ newline + 1, all.len - 10 - head.len };
+		while (rest.len && (*rest.ptr == '\n' || *rest.ptr == '\r')) {
+			rest.ptr++;
+			rest.len--;
+		}
+		err = fill(text_trim(head), values, kind, subject, ret_why, why_size);
+		if (!err)
+			err = fill(rest, values, kind, body, ret_why, why_size);
+	}
+	buf_done(&text);
+	for (size_t i = 0; i < buf_len(subject); i++) {
+		if ((unsigned char)buf_head(subject)[i] < 0x20)
+			buf_head(subject)[i] = ' ';
+	}
+	return err;
+}
+
+int template_check(const char *folder, char *ret_why, size_t why_size)
+{
+	json_t *values = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
+				   "account", "", "tier", "", "status", "", "email", "", "label",
+				   "", "dashboard", "", "grace_ends", "", "trial_ends", "", "quota",
+				   "", "quota_resets", "", "customer", "");
+	struct buf subject, body;
+	struct stat st;
+	int err = values ? 0 : -ENOMEM;
+
+	if (folder && (stat(folder, &st) || !S_ISDIR(st.st_mode))) {
+		snprintf(ret_why, why_size, "%s is no folder that can be read", folder);
+		err = -ENOENT;
+	}
+	buf_init(&subject, TEMPLATE_MAX_BYTES);
+	buf_init(&body, TEMPLATE_MAX_BYTES);
+	for (unsigned i = 0; i < TEMPLATE_KIND_COUNT && !err; i++) {
+		buf_clear(&subject);
+		buf_clear(&body);
+		err = template_render(folder, (enum template_kind)i, values, &subject, &body,
+				      ret_why, why_size);
+	}
+	buf_done(&subject);
+	buf_done(&body);
+	json_decref(values);
+	return err;
+}

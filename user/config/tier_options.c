@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* tier_options: the options of a tier. */
+#include "config/parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "tollgate/bucket.h"
+
+#define MAX_BURST	1000000000
+#define MAX_CONCURRENCY 1000000
+#define MAX_GRACE_MS	(365 * 86400000ULL)
+#define NO_GRACE	UINT64_MAX /* none is set: it is that of `stripe` */
+
+/* What a rate gives in a second, rounded up: "90/m" is 2. The text is known to be a rate. */
+static uint64_t units_a_second(struct text rate)
+{
+	const char *slash = memchr(rate.ptr, '/', rate.len);
+	uint64_t units = 0, seconds = 1;
+
+	text_parse_u64((struct text){ rate.ptr, (size_t)(slash - rate.ptr) }, UINT64_MAX, &units);
+	if (slash[1] == 'm')
+		seconds = 60;
+	else if (slash[1] == 'h')
+		seconds = 3600;
+	return units / seconds + !!(units % seconds);
+}
+
+static void set_rate(struct conf *conf, const struct conf_node *node,
+		     const struct conf_option *option, void *record)
+{
+	struct tier *tier = record;
+	struct text t;
+
+	(void)option;
+	if (!conf_text(conf, node, &t))
+		return;
+	if (text_parse_rate(t, &tier->interval_ns))
+		conf_error(conf, node, "'%.*s' is no rate, such as 10/s, 600/m or 3600/h",
+			   CONF_SHOWN(t));
+	else
+		tier->burst =
+			units_a_second(t); /* unless the option, which is read next, says more */
+}
+
+/* "10000/month" */
+static void set_quota(struct conf *conf, const struct conf_node *node,
+		      const struct conf_option *option, void *record)
+{
+	struct tier *tier = record;
+	struct text t, units, period;
+	const char *slash;
+
+	(void)option;
+	if (!conf_text(conf, node, &t))
+		return;
+	slash = t.len ? memchr(t.ptr, '/', t.len) : NULL;
+	units = (struct text){ t.ptr, slash ? (size_t)(slash - t.ptr) : 0 };
+	period = slash ? (struct text){ slash + 1, t.len - units.len - 1 } : TEXT("");
+	if (text_parse_u64(units, TOLLGATE_QUOTA_MAX, &tier->quota) || !tier->quota ||
+	    (!text_is(period, "day") && !text_is(period, "month"))) {
+		conf_error(conf, node,
+			   "'%.*s' is no quota from 1 to %llu, such as 1000/day or 10000/month",
+			   CONF_SHOWN(t), TOLLGATE_QUOTA_MAX);
+		return;
+	}
+	tier->period = text_is(period, "day") ? TOLLGATE_PERIOD_DAY : TOLLGATE_PERIOD_MONTH;
+}
+
+int config_read_feature(struct conf *conf, const struct conf_node *node)
+{
+	struct config *config = conf_owner(conf);
+	struct text name;
+	int bit;
+
+	if (!conf_name(conf, node, &name))
+		return -1;
+	bit = tiers_feature(&config->tiers, name);
+	if (bit >= 0)
+		return bit;
+	if (bit == -ENOSPC)
+		conf_error(conf, node, "'%.*s' is one too many: there are at most %d features",
+			   CONF_SHOWN(name), TIER_MAX_FEATURES);
+	else
+		conf_no_memory(conf);
+	return -1;
+}
+
+static void set_features(struct conf *conf, const struct conf_node *node,
+			 const struct conf_option *option, void *record)
+{
+	int items = conf_list(conf, node);
+	struct tier *tier = record;
+
+	(void)option;
+	for (int i = 0; i < items; i++) {
+		int bit = config_read_feature(conf, conf_item(conf, node, i));
+
+		if (bit >= 0)
+			tier->features |= 1ULL << bit;
+	}
+}
+
+/* The tier before @tier, or itself before its price @last, that has this price. */
+static const struct tier *find_price(const struct tiers *tiers, const struct tier *tier,
+				     unsigned last)
+{
+	for (const struct tier *t = tiers->list; t <= tier; t++) {
+		for (unsigned i = 0; i < (t == tier ? last : t->price_count); i++) {
+			if (!strcmp(t->prices[i], tier->prices[last]))
+				return t;
+		}
+	}
+	return NULL;
+}
+
+static void finish_tier(struct conf *conf, const struct conf_node *mapping, void *record)
+{
+	const struct config *config = conf_owner(conf);
+	const struct conf_node *burst = conf_find(conf, mapping, "burst");
+	struct tier *tier = record;
+
+	if (burst && !tier->interval_ns)
+		conf_error(conf, burst, "a burst needs a 'rate'");
+	else if (tier->interval_ns &&
+		 tier->burst > (TOLLGATE_BUCKET_MAX_NS - 1) / tier->interval_ns)
+		conf_error(conf, burst ? burst : mapping,
+			   "a burst of %llu takes too long at this rate",
+			   (unsigned long long)tier->burst);
+	else
+		tier->limit_ns = tier->burst * tier->interval_ns;
+	for (unsigned i = 0; i < tier->price_count; i++) {
+		const struct tier *other = find_price(&config->tiers, tier, i);
+
+		if (other)
+			conf_error(conf,
+				   conf_item(conf, conf_find(conf, mapping, "prices"), (int)i),
+				   "price '%s' is already that of tier '%s'", tier->prices[i],
+				   other->name ? other->name : "");
+	}
+}
+
+static const struct conf_word limit_words[] = { { "host", false },
+						{ "shared", true },
+						{ NULL, 0 } };
+
+static void set_limit(struct conf *conf, const struct conf_node *node,
+		      const struct conf_option *option, void *record)
+{
+	struct conf_option into = *option;
+	struct tier *tier = record;
+	unsigned is_shared = tier->is_shared;
+
+	into.offset = 0;
+	conf_set_word(conf, node, &into, &is_shared);
+	tier->is_shared = is_shared;
+}
+
+static const struct conf_option tier_options[] = {
+	{ .name = "name",
+	  .set = conf_set_name,
+	  .offset = offsetof(struct tier, name),
+	  .is_required = true,
+	  .is_unique = true },
+	{ .name = "prices",
+	  .set = conf_set_texts,
+	  .offset = offsetof(struct tier, prices),
+	  .count_offset = offsetof(struct tier, price_count) },
+	{ .name = "rate", .set = set_rate },
+	{ .name = "burst",
+	  .set = conf_set_u64,
+	  .offset = offsetof(struct tier, burst),
+	  .min = 1,
+	  .max = MAX_BURST },
+	{ .name = "quota", .set = set_quota },
+	{ .name = "concurrency",
+	  .set = conf_set_u32,
+	  .offset = offsetof(struct tier, concurrency),
+	  .min = 1,
+	  .max = MAX_CONCURRENCY },
+	{ .name = "limit", .set = set_limit, .words = limit_words },
+	{ .name = "features", .set = set_features },
+	{ .name = "entitlements",
+	  .set = conf_set_bool,
+	  .offset = offsetof(struct tier, uses_entitlements) },
+	{ .name = "grace",
+	  .set = conf_set_duration,
+	  .offset = offsetof(struct tier, grace_ms),
+	  .max = MAX_GRACE_MS },
+	{ .name = "meter", .set = conf_set_name, .offset = offsetof(struct tier, meter) },
+};
+
+static const struct tier default_tier = { .grace_ms = NO_GRACE };
+
+const struct conf_schema tier_schema = {
+	CONF_SCHEMA(tier_options), .noun = "a tier",	  .record_size = sizeof(struct tier),
+	.defaults = &default_tier, .finish = finish_tier,
+};
+
+void config_tiers_fill(struct config *config)
+{
+	for (unsigned i = 0; i < config->tiers.count; i++) {
+		struct tier *tier = &config->tiers.list[i];
+
+		if (tier->grace_ms == NO_GRACE)
+			tier->grace_ms = config->stripe.grace_ms;
+	}
+}

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The self-check: before the programs are let onto an interface, they handle a connection of our own.
+ *
+ * A verifier that accepts a program says nothing of whether it does on this kernel what it did on
+ * ours. So a connection over the loopback, whose sequence numbers are known, is enrolled with a key
+ * that counts as revoked; then frames as its client would send them go through BPF_PROG_RUN: a request
+ * that must be answered, what the socket sends next, and data that follow the answer. The settings
+ * name the connection's port, so that it is answered whatever the action is, and counts nowhere.
+ */
+#include "fastpath/private.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "bpf/edge.skel.h"
+#include "tollgate/siphash.h"
+
+#define KEY	   "tollgate-self-check-0123456789"
+#define REQUEST	   "GET / HTTP/1.1\r\nHost: localhost\r\nX-API-Key: " KEY "\r\n\r\n"
+#define AFTERWARDS "GET / HTTP/1.1\r\n"
+#define HEADERS	   (ETH_HLEN + sizeof(struct iphdr) + sizeof(struct tcphdr))
+
+#define FLAG_ACK 0x10
+#define FLAG_PSH 0x08
+
+struct check {
+	struct fastpath *fp;
+	int listener, client, server;
+	struct sockaddr_storage client_address, local_address;
+	uint32_t rcv_nxt, snd_nxt; /* of the server's socket */
+	uint32_t conn_index;
+	struct tollgate_fingerprint print;
+	char *why;
+	size_t why_size;
+};
+
+struct frame {
+	_Alignas(4) uint8_t align[2]; /* so that the IP header behind 14 bytes is where it may be */
+	uint8_t bytes[HEADERS + TOLLGATE_ANSWER_MAX];
+	uint32_t len;
+	uint32_t verdict;
+};
+
+static uint16_t port_of(const struct sockaddr_storage *address)
+{
+	return ((const struct sockaddr_in *)address)->sin_port;
+}
+
+static uint32_t add_up(const void *bytes, size_t len, uint32_t sum)
+{
+	const uint8_t *b = bytes;
+
+	for (size_t i = 0; i < len; i++)
+		sum += i & 1 ? b[i] : b[i] << 8;
+	return sum;
+}
+
+/* 0xffff when the checksum that is among what was added up is right. */
+static uint16_t fold(uint32_t sum)
+{
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+static uint16_t tcp_sum(const struct frame *frame)
+{
+	uint32_t len = frame->len - ETH_HLEN - sizeof(struct iphdr);
+	const uint8_t *addresses = frame->bytes + ETH_HLEN + offsetof(struct iphdr, saddr);
+
+	return fold(add_up(frame->bytes + HEADERS - sizeof(struct tcphdr), len,
+			   add_up(addresses, 8, IPPROTO_TCP + len)));
+}
+
+static struct tcphdr *tcp_of(struct frame *frame)
+{
+	return (struct tcphdr *)(frame->bytes + HEADERS - sizeof(struct tcphdr));
+}
+
+/* A segment between the two ends, from the client or from the server. */
+static void build(const struct check *c, bool from_client, uint32_t seq, uint32_t ack,
+		  const char *payload, struct frame *ret)
+{
+	struct ethhdr *eth = (struct ethhdr *)ret->bytes;
+	struct iphdr *ip = (struct iphdr *)(eth + 1);
+	struct tcphdr *tcp = tcp_of(ret);
+	size_t len = strlen(payload);
+
+	memset(ret, 0, sizeof(*ret));
+	ret->len = HEADERS + len;
+	eth->h_proto = htons(ETH_P_IP);
+	ip->version = 4;
+	ip->ihl = 5;
+	ip->tot_len = htons(ret->len - ETH_HLEN);
+	ip->ttl = 64;
+	ip->protocol = IPPROTO_TCP;
+	ip->saddr = ip->daddr = htonl(INADDR_LOOPBACK);
+	ip->check = htons(~fold(add_up(ip, sizeof(*ip), 0)));
+	tcp->source = port_of(from_client ? &c->client_address : &c->local_address);
+	tcp->dest = port_of(from_client ? &c->local_address : &c->client_address);
+	tcp->seq = htonl(seq);
+	tcp->ack_seq = htonl(ack);
+	tcp->doff = sizeof(*tcp) / 4;
+	((uint8_t *)tcp)[13] = FLAG_ACK | (len ? FLAG_PSH : 0);
+	tcp->window = htons(65535);
+	memcpy(tcp + 1, payload, len);
+	tcp->check = htons(~tcp_sum(ret));
+}
+
+static int run(const struct check *c, const struct bpf_program *program, const struct frame *in,
+	       struct frame *ret_out)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->bytes, .data_size_in = in->len,
+		    .data_out = ret_out->bytes, .data_size_out = sizeof(ret_out->bytes));
+	int err = bpf_prog_test_run_opts(bpf_program__fd(program), &opts);
+
+	if (err)
+		return fastpath_refuse(c->why, c->why_size, err, "BPF_PROG_RUN: %s",
+				       strerror(-err));
+	ret_out->len = opts.data_size_out;
+	ret_out->verdict = opts.retval;
+	return 0;
+}
+
+/* What came out must have this verdict, these numbers and right checksums. */
+static int expect(const struct check *c, const char *what, struct frame *out, uint32_t verdict,
+		  uint32_t seq, uint32_t ack)
+{
+	const struct tcphdr *tcp = tcp_of(out);
+
+	if (out->verdict != verdict)
+		return fastpath_refuse(c->why, c->why_size, -EBADMSG, "%s: verdict %d, not %d",
+				       what, (int)out->verdict, (int)verdict);
+	if (ntohl(tcp->seq) != seq || ntohl(tcp->ack_seq) != ack)
+		return fastpath_refuse(c->why, c->why_size, -EBADMSG,
+				       "%s: numbers %u/%u, not %u/%u", what, ntohl(tcp->seq),
+				       ntohl(tcp->ack_seq), seq, ack);
+	if (fold(add_up(out->bytes + ETH_HLEN, sizeof(struct iphdr), 0)) != 0xffff ||
+	    tcp_sum(out) != 0xffff)
+		return fastpath_refuse(c->why, c->why_size, -EBADMSG, "%s: wrong checksum", what);
+	return 0;
+}
+
+static int check_answer(const struct check *c, uint32_t *ret_answer_len)
+{
+	const struct tollgate_template *t = &c->fp->templates[TOLLGATE_TEMPLATE_REVOKED];
+	struct frame in, out;
+	int err;
+
+	build(c, true, c->rcv_nxt, c->snd_nxt, REQUEST, &in);
+	err = run(c, c->fp->skel->progs.edge, &in, &out);
+	if (!err)
+		err = expect(c, "a request to be refused", &out, XDP_TX, c->snd_nxt,
+			     c->rcv_nxt + strlen(REQUEST));
+	if (err)
+		return err;
+	if (out.len != HEADERS + t->len || memcmp(out.bytes + HEADERS, t->bytes, t->len) != 0)
+		return fastpath_refuse(c->why, c->why_size, -EBADMSG,
+				       "a request to be refused: not the answer's bytes");
+	*ret_answer_len = t->len;
+	return 0;
+}
+
+static int check_translation(const struct check *c, uint32_t answer_len)
+{
+	struct frame in, out;
+	int err;
+
+	build(c, false, c->snd_nxt, c->rcv_nxt, "", &in);
+	err = run(c, c->fp->skel->progs.edge_egress, &in, &out);
+	if (!err)
+		err = expect(c, "the socket's next segment", &out, TC_ACT_UNSPEC,
+			     c->snd_nxt + answer_len, c->rcv_nxt);
+	if (err)
+		return err;
+	build(c, true, c->rcv_nxt + strlen(REQUEST), c->snd_nxt + answer_len, AFTERWARDS, &in);
+	err = run(c, c->fp->skel->progs.edge, &in, &out);
+	return err ? err
+		   : expect(c, "data after the answer", &out, XDP_PASS, c->rcv_nxt, c->snd_nxt);
+}
+
+/* ---- the connection ---- */
+
+static int open_pair(struct check *c)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(c->local_address);
+
+	c->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	c->client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->listener < 0 || c->client < 0 ||
+	    bind(c->listener, (struct sockaddr *)&any, sizeof(any)) || listen(c->listener, 1) ||
+	    getsockname(c->listener, (struct sockaddr *)&c->local_address, &len))
+		return -errno;
+	/* Over the loopback it is there at once, or never. */
+	if (connect(c->client, (struct sockaddr *)&c->local_address, len) && errno != EINPROGRESS)
+		return -errno;
+	fcntl(c->listener, F_SETFL, O_NONBLOCK);
+	len = sizeof(c->client_address);
+	c->server = accept4(c->listener, (struct sockaddr *)&c->client_address, &len, SOCK_CLOEXEC);
+	return c->server < 0 ? -errno : 0;
+}
+
+static int read_number(int fd, int queue, uint32_t *ret_seq)
+{
+	socklen_t len = sizeof(*ret_seq);
+
+	return setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &queue, sizeof(queue)) ||
+			       getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, ret_seq, &len)
+		       ? -errno
+		       : 0;
+}
+
+static int read_numbers(struct check *c)
+{
+	int on = TCP_REPAIR_ON, off = TCP_REPAIR_OFF_NO_WP, err;
+
+	if (setsockopt(c->server, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)))
+		return -errno;
+	err = read_number(c->server, TCP_RECV_QUEUE, &c->rcv_nxt);
+	if (!err)
+		err = read_number(c->server, TCP_SEND_QUEUE, &c->snd_nxt);
+	if (setsockopt(c->server, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)) && !err)
+		err = -errno;
+	return err;
+}
+
+/* Closed by RST, so that nothing of it waits. */
+static void close_pair(struct check *c)
+{
+	const struct linger none = { .l_onoff = 1 };
+
+	if (c->server >= 0) {
+		setsockopt(c->server, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+		close(c->server);
+	}
+	if (c->client >= 0)
+		close(c->client);
+	if (c->listener >= 0)
+		close(c->listener);
+}
+
+/* The connection becomes one that XDP answers on: nothing owed, egress seen, the key revoked. */
+static int enrol(struct check *c)
+{
+	const struct fastpath_enrolment enrolment = { .client = &c->client_address,
+						      .local = &c->local_address,
+						      .slot = TOLLGATE_NO_SLOT };
+	const struct tollgate_known_key known = { .generation = c->fp->slots[0].generation,
+						  .is_revoked = 1 };
+	const __u64 *secret = c->fp->settings->fingerprint;
+	struct tollgate_conn *conn;
+	int err;
+
+	tollgate_siphash128((__u64[]){ secret[0], secret[1] }, KEY, strlen(KEY), c->print.hash);
+	err = bpf_map_update_elem(bpf_map__fd(c->fp->skel->maps.fingerprints), &c->print, &known,
+				  BPF_ANY);
+	if (!err)
+		err = fastpath_enrol(c->fp, &enrolment, &c->conn_index);
+	if (err)
+		return err;
+	conn = fastpath_conn(c->fp, c->conn_index);
+	conn->answer_from_ns = 0;
+	conn->egress_end = c->snd_nxt;
+	conn->shift.in_end = c->rcv_nxt;
+	conn->shift.state = TOLLGATE_SHIFT_ORDERED;
+	__atomic_fetch_or(&conn->flags, TOLLGATE_CONN_EGRESS, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static void leave(struct check *c)
+{
+	struct tollgate_conn *conn = fastpath_conn(c->fp, c->conn_index);
+
+	if (conn) {
+		conn->shift.state = 0; /* nobody needs a translation any more */
+		fastpath_forget(c->fp, c->conn_index);
+	}
+	bpf_map_delete_elem(bpf_map__fd(c->fp->skel->maps.fingerprints), &c->print);
+}
+
+/* What the answer is made of; the agent's own templates and routes take their places later. */
+static void lend_rules(struct fastpath *fp)
+{
+	static const char answer[] = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+	const struct fastpath_route all = { .path = TEXT("/"), .cost = 1 };
+
+	if (!fp->templates[TOLLGATE_TEMPLATE_REVOKED].len)
+		fastpath_put_template(fp, 0, TOLLGATE_TEMPLATE_REVOKED, TEXT(answer),
+				      (uint16_t[]){ 0, 0 });
+	fastpath_set_routes(fp, &all, 1);
+	fastpath_beat(fp, clock_mono_ns());
+}
+
+static int check_connection(struct check *c)
+{
+	__u64 *word = &c->fp->settings->ports[ntohs(port_of(&c->local_address)) / 64];
+	uint64_t bit = 1ULL << ntohs(port_of(&c->local_address)) % 64, before;
+	uint32_t answer_len = 0;
+	int err = enrol(c);
+
+	if (err)
+		return fastpath_refuse(c->why, c->why_size, err, "%s", strerror(-err));
+	before = __atomic_fetch_or(word, bit, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->fp->settings->check_port_be16, port_of(&c->local_address),
+			 __ATOMIC_RELEASE);
+	err = check_answer(c, &answer_len);
+	if (!err)
+		err = check_translation(c, answer_len);
+	__atomic_store_n(&c->fp->settings->check_port_be16, 0, __ATOMIC_RELEASE);
+	if (!(before & bit))
+		__atomic_fetch_and(word, ~bit, __ATOMIC_RELAXED);
+	leave(c);
+	return err;
+}
+
+int fastpath_check(struct fastpath *fp, char *ret_why, size_t why_size)
+{
+	struct check c = { .fp = fp,
+			   .listener = -1,
+			   .client = -1,
+			   .server = -1,
+			   .conn_index = UINT32_MAX,
+			   .why = ret_why,
+			   .why_size = why_size };
+	int err = open_pair(&c);
+
+	if (!err)
+		err = read_numbers(&c);
+	if (err) {
+		fastpath_refuse(ret_why, why_size, err, "a connection over the loopback: %s",
+				strerror(-err));
+	} else {
+		lend_rules(fp);
+		err = check_connection(&c);
+		fastpath_set_routes(fp, NULL, 0);
+	}
+	close_pair(&c);
+	return err;
+}

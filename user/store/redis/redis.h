@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * redis: the engine that many hosts share. Private to user/store.
+ *
+ * address.c reads URLs, link.c is one connection and its circuit breaker, text.c the
+ * words that travel; redis.c opens the store and names the operations, of which records.c has
+ * accounts, keys and lists, tasks.c tasks, usage.c usage and quotas, and follow.c the
+ * stream of changes.
+ *
+ * Whatever changes more than one key is a function in lua/, run by Redis as one step. A record is one
+ * line of text: its values between tabs, in a fixed order; in texts a backslash, a tab and a newline
+ * are written \\, \t and \n. Ids are 16 hex digits. README lists the keys.
+ */
+#ifndef STORE_REDIS_H
+#define STORE_REDIS_H
+
+#include <hiredis/hiredis.h>
+
+#include "base/buf.h"
+#include "store/engine.h"
+
+#define REDIS_SCHEMA	    1
+#define REDIS_SENTINELS_MAX 16
+#define REDIS_PREFIX	    "tollgate:"
+#define REDIS_BLOCK_MS	    300 /* that the follower waits for news, on top of its link's timeout */
+#define REDIS_PLACE_SIZE    48	/* an entry's id in the stream */
+#define REDIS_ID_SIZE	    17	/* 16 hex digits and the NUL */
+
+/* Where Redis is, as a URL says it. */
+struct redis_address {
+	char *host, *path;     /* owned; one of them, or neither with Sentinels */
+	char *user, *password; /* owned; NULL: none */
+	char *master;	       /* owned; the name that Sentinels know it by; NULL: no Sentinels */
+	char *sentinels[REDIS_SENTINELS_MAX]; /* owned */
+	int sentinel_ports[REDIS_SENTINELS_MAX];
+	unsigned sentinel_count;
+	int port;
+	unsigned database;
+};
+
+/*
+ * Read what follows the scheme @scheme ("redis:", "redis+unix:", "redis+sentinel:") of a URL. 0, or
+ * -EINVAL and @ret_why says what is wrong, or -ENOMEM. To be freed in any case.
+ */
+int redis_address_parse(const char *scheme, const char *location, struct redis_address *ret_address,
+			char *ret_why, size_t why_size);
+void redis_address_done(struct redis_address *address);
+
+/* The scripts: each is lua/common.lua and the file of its name. */
+enum redis_script {
+	REDIS_RECORDS,
+	REDIS_TASKS,
+	REDIS_USAGE,
+	REDIS_FLEET,
+	REDIS_SHARE,
+	REDIS_SCRIPT_COUNT
+};
+
+/* A command on its way: words of any bytes. A failure sticks, and redis_call() returns it. */
+struct redis_args {
+	struct buf bytes;
+	size_t *ends; /* owned: where each word ends in `bytes` */
+	size_t count, room;
+	int err;
+};
+
+void redis_args_init(struct redis_args *args);
+void redis_args_done(struct redis_args *args);
+void redis_arg_bytes(struct redis_args *args, const void *bytes, size_t len);
+void redis_arg(struct redis_args *args, const char *word);
+void redis_arg_u64(struct redis_args *args, uint64_t number);
+void redis_arg_id(struct redis_args *args, uint64_t id);
+
+/*
+ * A record's line, value by value: begin, add, end as one word of the command. redis_line_text()
+ * escapes.
+ */
+void redis_line_begin(struct redis_args *args);
+void redis_line_word(struct redis_args *args, const char *word);
+void redis_line_u64(struct redis_args *args, uint64_t number);
+void redis_line_id(struct redis_args *args, uint64_t id);
+void redis_line_hex(struct redis_args *args, const void *bytes, size_t len);
+void redis_line_text(struct redis_args *args, const char *text);
+void redis_line_end(struct redis_args *args);
+
+/* And back: the next value of @rest, which loses it. A failure sticks in @err as -EUCLEAN. */
+struct redis_line {
+	struct text rest;
+	bool is_over;
+	int err;
+};
+
+struct redis_line redis_line_of(const char *bytes, size_t len);
+struct text redis_read_word(struct redis_line *line);
+uint64_t redis_read_u64(struct redis_line *line);
+uint64_t redis_read_id(struct redis_line *line);
+void redis_read_hex(struct redis_line *line, void *ret_bytes, size_t len);
+void redis_read_text(struct redis_line *line, char *ret_text, size_t size); /* cut to @size */
+char *redis_read_alloc(struct redis_line *line); /* a malloc'd text; NULL with `err` */
+
+/* Copy @len bytes, cut to @size - 1, and a NUL. */
+void redis_copy(char *to, size_t size, const char *bytes, size_t len);
+
+/* 16 hex digits. 0 or -EINVAL. */
+int redis_parse_id(const char *text, size_t len, uint64_t *ret_id);
+
+/*
+ * One connection to the master. It is made when it is needed. After a failure no other attempt is made
+ * for a while, which grows to seconds and has a random part: calls fail at once meanwhile.
+ */
+struct redis_link {
+	const struct redis_address *address; /* borrowed */
+	char *error;			     /* borrowed: STORE_ERROR_MAX bytes for words */
+	redisContext *context;		     /* owned; NULL: not connected */
+	unsigned timeout_ms;		     /* of connecting, and of each call */
+	uint64_t retry_at_ns, backoff_ns;
+	char shas[REDIS_SCRIPT_COUNT][41]; /* of the scripts that Redis has; "": not loaded */
+	char failure[256];		   /* the words of the last failure */
+	char server[128];		   /* whom we are, or were, connected to: for people */
+};
+
+void redis_link_init(struct redis_link *link, const struct redis_address *address, char *error,
+		     unsigned timeout_ms);
+void redis_link_done(struct redis_link *link);
+
+/* Connect unless it is connected. 0, -EHOSTDOWN, or -EACCES (who we are is not believed). */
+int redis_link_up(struct redis_link *link);
+
+/* Cut the connection; the next call makes another one, after a while. */
+void redis_link_fail(struct redis_link *link);
+
+/* Keep words for an error. Returns @err. */
+int redis_say(struct redis_link *link, int err, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Send @args as a command, and wait for the answer, which the caller frees with freeReplyObject().
+ * Errors that a script or Redis gives become errnos: words of our scripts (EEXIST, ENOENT, EAGAIN, EINVAL,
+ * ESTALE...) as they are; -ENOSPC (maxmemory), -EACCES; -EHOSTDOWN for whatever another moment or another server may
+ * mend (away, loading, no longer the master): then it is not known whether the call took effect. -EUCLEAN for
+ * an answer of another shape than @type (REDIS_REPLY_*; 0: any).
+ */
+int redis_command(struct redis_link *link, struct redis_args *args, int type,
+		  redisReply **ret_reply);
+
+/* The two halves of it, for other work in between: nothing else may be sent before the answer is read. */
+int redis_send(struct redis_link *link, struct redis_args *args);
+int redis_receive(struct redis_link *link, int type, redisReply **ret_reply);
+
+/* Begin a call of @function in @script; further words are its arguments. */
+void redis_function(struct redis_args *args, const char *function);
+
+/* The same as redis_command() for what redis_function() began; loads the script when Redis lacks it. */
+int redis_call(struct redis_link *link, enum redis_script script, struct redis_args *args, int type,
+	       redisReply **ret_reply);
+
+/* For what was begun with redis_function() and answers with the number of its change. Frees @args. */
+struct redis;
+int redis_change(struct redis *r, enum redis_script script, struct redis_args *args);
+
+/* The same for a change that may wait in the journal while Redis is away. */
+int redis_lasting_change(struct redis *r, enum redis_script script, struct redis_args *args);
+
+/* ---- the engine ---- */
+
+struct redis {
+	struct store_engine engine;
+	struct redis_address address;
+	struct redis_link link;	    /* the store's thread */
+	struct redis_link follower; /* the follower's thread */
+	char follower_error[STORE_ERROR_MAX];
+	uint8_t id[STORE_ID_BYTES]; /* after open */
+	bool is_open;		    /* it is the store that we know */
+	bool is_known;		    /* `id` was read once */
+	struct journal *journal;    /* owned; NULL: what cannot reach Redis fails */
+	char fence[24];		    /* of the lease that we hold; "" or "0": none */
+	/* The last entry of the stream that was read, or where the snapshot began. */
+	char seen_id[REDIS_PLACE_SIZE];
+	uint64_t seen_n;
+};
+
+/* 0 or -ENOTCONN. */
+int redis_check_open(struct redis *r);
+
+/* In records.c. Lines and records. */
+int redis_read_account(const char *id, size_t id_len, const char *line, size_t len,
+		       struct store_account *ret_account);
+int redis_read_key(const char *id, size_t id_len, const char *line, size_t len,
+		   struct store_key *ret_key);
+int redis_read_entry(const char *block, size_t block_len, const char *line, size_t len,
+		     struct store_entry *ret_entry);
+int redis_read_block(const char *text, size_t len, struct cidr *ret_block);
+void redis_line_key(struct redis_args *args, const struct store_key *key);
+
+int redis_account_add(struct store_engine *engine, const struct store_account *account);
+int redis_account_set(struct store_engine *engine, const struct store_account *before,
+		      const struct store_account *account);
+int redis_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count);
+int redis_key_rotate(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
+		     const struct store_key *fresh);
+int redis_key_revoke(struct store_engine *engine, uint64_t key, uint64_t revoked_ms);
+int redis_keys_revoke(struct store_engine *engine, uint64_t account, uint64_t revoked_ms);
+int redis_keys_list(struct store_engine *engine, uint64_t account, uint64_t after_id, size_t limit,
+		    struct store_key **ret_keys, size_t *ret_count);
+int redis_entry_put(struct store_engine *engine, const struct store_entry *entry);
+int redis_entry_remove(struct store_engine *engine, const struct cidr *block);
+int redis_entries_prune(struct store_engine *engine, uint64_t ended_by_ms);
+
+/*
+ * In load.c: the snapshot, and how a hash of any size is walked: @take gets each field and its
+ * value, some perhaps twice, until it returns an error.
+ */
+int redis_scan(struct redis *r, const char *key,
+	       int (*take)(void *arg, const char *field, size_t field_len, const char *value,
+			   size_t len),
+	       void *arg);
+int redis_load(struct store_engine *engine, const struct store_visitor *visitor, void *visitor_arg,
+	       uint32_t day, uint32_t month_day);
+
+/* In follow.c. */
+int redis_note_place(struct redis *r); /* the stream is to be read from here on */
+int redis_follow(struct store_engine *engine, struct store_change **ret_changes, size_t *ret_count);
+const char *redis_follow_error(const struct store_engine *engine);
+uint64_t redis_place(const struct store_engine *engine);
+
+/* In usage.c. */
+int redis_load_quotas(struct redis *r, const struct store_visitor *visitor, void *visitor_arg,
+		      uint32_t day, uint32_t month_day);
+int redis_usage_put(struct store_engine *engine, const struct store_usage *usage,
+		    size_t usage_count, const struct store_quota *quotas, size_t quota_count);
+int redis_usage_list(struct store_engine *engine, uint64_t account, uint64_t since_s, size_t limit,
+		     struct store_usage **ret_rows, size_t *ret_count);
+int redis_usage_open(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
+		     size_t limit, struct store_usage **ret_rows, size_t *ret_count);
+int redis_usage_close(struct store_engine *engine, const struct store_usage *rows, size_t row_count,
+		      const struct store_task *tasks, size_t task_count);
+int redis_usage_prune(struct store_engine *engine, uint64_t before_s);
+
+/* Account, epoch, window and totals of a row: six words. */
+void redis_arg_usage(struct redis_args *args, const struct store_usage *row);
+
+/* Write to Redis itself, come what may. */
+int redis_write_usage(struct redis *r, const struct store_usage *usage, size_t usage_count,
+		      const struct store_quota *quotas, size_t quota_count);
+
+/* In replay.c. Changes that must wait, because Redis is away or others wait already. */
+bool redis_must_queue(const struct redis *r);
+int redis_keep_call(struct redis *r, enum redis_script script, const struct redis_args *args);
+int redis_keep_usage(struct redis *r, const struct store_usage *usage, size_t usage_count,
+		     const struct store_quota *quotas, size_t quota_count);
+int redis_set_journal(struct store_engine *engine, const char *path, char *ret_why,
+		      size_t why_size);
+void redis_catch_up(struct store_engine *engine);
+
+/*
+ * Walk all windows: @take gets each account's line, and the two numbers tell the window meanwhile.
+ */
+int redis_each_window(struct redis *r, uint64_t *start_s, uint32_t *seconds,
+		      int (*take)(void *arg, const char *field, size_t field_len, const char *value,
+				  size_t len),
+		      void *arg);
+
+/* In migrate.c. */
+int redis_usage_dump(struct store_engine *engine,
+		     int (*visit)(void *arg, const struct store_usage *rows, size_t count),
+		     void *arg);
+int redis_usage_restore(struct store_engine *engine, const struct store_usage *rows, size_t count);
+int redis_set_id(struct store_engine *engine, const uint8_t id[STORE_ID_BYTES]);
+int redis_is_used(struct store_engine *engine, bool *ret_is_used);
+
+/* In fleet.c. */
+int redis_beat(struct store_engine *engine, const struct store_host *self, bool wants_lease,
+	       uint64_t lease_ms, struct store_fleet *ret_fleet);
+int redis_leave(struct store_engine *engine, uint64_t host);
+
+/* In share.c. */
+int redis_share_exchange(struct store_engine *engine, uint64_t instance, uint32_t hosts,
+			 const struct store_share_want *wants, size_t count,
+			 struct store_share_grant *ret_grants);
+
+/* In tasks.c. */
+int redis_tasks_add(struct store_engine *engine, const struct store_task *tasks, size_t count,
+		    bool *ret_fresh);
+int redis_tasks_list(struct store_engine *engine, const struct store_task_query *query,
+		     struct store_task **ret_tasks, size_t *ret_count);
+int redis_tasks_set(struct store_engine *engine, const struct store_task *tasks, size_t count);
+int redis_tasks_prune(struct store_engine *engine, const char *queue, uint64_t before_ms);
+int redis_queues_count(struct store_engine *engine, struct store_queue_count **ret_rows,
+		       size_t *ret_count);
+int redis_key_claim(struct store_engine *engine, const struct store_task *claim,
+		    const struct store_key *key);
+void redis_arg_task(struct redis_args *args,
+		    const struct store_task *task); /* line and body: 3 words */
+
+#endif
