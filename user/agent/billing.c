@@ -87,15 +87,6 @@ struct handoff_responder *billing_responder(const struct billing *billing)
 
 /* ---- what happens between the parts ---- */
 
-static void on_event_stored(void *arg, const struct store_task *event)
-{
-	struct billing *billing = arg;
-
-	/* Where hosts share the store, whoever holds the lease hears of it by billing_task_added(). */
-	if (!store_is_followed(billing->context.store))
-		inbox_take(billing->inbox, event);
-}
-
 static void on_changed(void *arg, const struct store_account *before,
 		       const struct store_account *after)
 {
@@ -124,9 +115,13 @@ static void on_catalog(void *arg)
 	report_catalog_changed(billing->report);
 }
 
-void billing_task_added(struct billing *billing, const char *queue)
+void billing_task_added(struct billing *billing, const char *queue, const struct store_task *task)
 {
-	if (billing->is_started && !strcmp(queue, WEBHOOK_QUEUE))
+	if (!billing->is_started || strcmp(queue, WEBHOOK_QUEUE))
+		return;
+	if (task)
+		inbox_take(billing->inbox, task);
+	else
 		inbox_look(billing->inbox);
 }
 
@@ -192,8 +187,8 @@ static int make_parts(struct billing *billing)
 	if (!context->api)
 		return -ENOMEM;
 	billing->inbox = inbox_new(context, &listeners);
-	billing->webhook = webhook_new(context, on_event_stored, billing);
-	billing->reconcile = reconcile_new(context, on_event_stored, billing);
+	billing->webhook = webhook_new(context);
+	billing->reconcile = reconcile_new(context);
 	billing->report = report_new(context);
 	billing->drift = drift_new(context, billing->report);
 	billing->notices =

@@ -51,7 +51,7 @@ void billing_free(struct billing *billing);
  */
 void billing_hold(struct billing *billing, uint64_t until_ns);
 
-/* A task was added to @queue by any host. */
-void billing_task_added(struct billing *billing, const char *queue);
+/* The feed: a task was added to @queue, by any host. @task is NULL when only the store has it. */
+void billing_task_added(struct billing *billing, const char *queue, const struct store_task *task);
 
 #endif

@@ -66,7 +66,7 @@ static void take_fleet(struct fleet *fleet, const struct store_fleet *news)
 
 	fleet->now_ms = news->now_ms;
 	fleet->changes = news->changes;
-	if (fleet->holder != news->holder && store_is_followed(fleet->agent->store))
+	if (fleet->holder != news->holder && !news->holds_forever)
 		log_info("Stripe's events and reports are the work of host %016" PRIx64 "%s",
 			 news->holder, news->holder == fleet->self.id ? ", this one" : "");
 	fleet->holder = news->holder;
@@ -94,9 +94,8 @@ static void on_beaten(void *arg, int err, const struct store_fleet *news)
 	take_fleet(fleet, news);
 	if (fleet->holder != fleet->self.id)
 		return;
-	fleet->held_until_ns = store_is_followed(agent->store)
-				       ? fleet->asked_ns + HOLD_MS * NS_PER_MS
-				       : UINT64_MAX;
+	fleet->held_until_ns =
+		news->holds_forever ? UINT64_MAX : fleet->asked_ns + HOLD_MS * NS_PER_MS;
 	billing_hold(agent->billing, fleet->held_until_ns);
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * follow: other hosts' changes, as the store tells them, into the mirror and the lists; and what
- * becomes of requests while it cannot tell.
+ * follow: the store's feed of changes into the mirror and the lists; and what becomes of requests while
+ * the store cannot be reached.
  *
- * Where many hosts share a store, nothing else changes the mirror once it is loaded: what this host
- * changes comes back here too, in its place among the others' changes.
+ * Once the mirror is loaded, nothing but the feed changes it: what this host changes arrives here too,
+ * in its place among the other hosts' changes.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -43,11 +43,20 @@ static void on_key(void *arg, const struct store_key *key)
 		note_overflow(agent, err);
 }
 
+static void on_key_end(void *arg, uint64_t key, uint64_t at_ms)
+{
+	struct agent *agent = arg;
+	int err = mirror_end_key(agent->mirror, key, at_ms);
+
+	if (err == -ENOMEM)
+		note_overflow(agent, err);
+}
+
 static void on_keys_end(void *arg, uint64_t account, uint64_t before_ms, uint64_t at_ms)
 {
 	struct agent *agent = arg;
 
-	mirror_end_keys_before(agent->mirror, account, before_ms, at_ms);
+	mirror_end_keys(agent->mirror, account, before_ms, at_ms);
 }
 
 static void on_entry(void *arg, const struct store_entry *entry)
@@ -60,11 +69,11 @@ static void on_entry_gone(void *arg, const struct cidr *block)
 	agent_lists_leave(arg, block);
 }
 
-static void on_task(void *arg, const char *queue)
+static void on_task(void *arg, const char *queue, const struct store_task *task)
 {
 	struct agent *agent = arg;
 
-	billing_task_added(agent->billing, queue);
+	billing_task_added(agent->billing, queue, task);
 }
 
 /* How long the store has not been heard of. */
@@ -146,6 +155,7 @@ void follow_start(struct agent *agent)
 	static const struct store_follower follower = {
 		.on_account = on_account,
 		.on_key = on_key,
+		.on_key_end = on_key_end,
 		.on_keys_end = on_keys_end,
 		.on_entry = on_entry,
 		.on_entry_gone = on_entry_gone,
@@ -154,8 +164,6 @@ void follow_start(struct agent *agent)
 	};
 	int err;
 
-	if (!store_is_followed(agent->store))
-		return;
 	agent->is_overfull = false;
 	come_back(agent);
 	err = store_follow(agent->store, &follower, agent);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * lists: changes of the operators' lists: to the store first, then to what workers and XDP go by, and
- * then every worker resets the connections that are not to be there any more.
- *
- * The store carries changes out in the order they were asked for, so here they are in that order too.
+ * lists: the operators' lists. A change goes to the store; the store's feed brings it back to what workers
+ * and XDP look at; then every worker resets the connections that are no longer allowed.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -84,16 +82,9 @@ static int enter(struct agent *agent, const struct store_entry *entry)
 static void on_stored(void *arg, int err)
 {
 	struct change *change = arg;
-	const struct store_entry *entry = &change->what.entry;
 	struct agent *agent = change->agent;
 
 	agent->list_puts -= !change->what.is_removal;
-	if (!err && (!store_is_followed(agent->store) || store_was_journaled(agent->store))) {
-		if (change->what.is_removal)
-			lists_remove(agent->lists, &entry->block);
-		else
-			err = enter(agent, entry);
-	}
 	if (err)
 		end(change, err);
 	else

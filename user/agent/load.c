@@ -60,8 +60,8 @@ static int on_keys(void *arg, const struct store_key *keys, size_t count)
 
 	for (size_t i = 0; i < count && !err; i++) {
 		err = mirror_put_key(v->agent->mirror, &keys[i]);
-		/* Made since the accounts were read: the changes bring its account, and it again. */
-		if (err == -ENOENT && store_is_followed(v->agent->store))
+		/* Made after the accounts were read: the feed brings its account, and the key again. */
+		if (err == -ENOENT)
 			err = 0;
 	}
 	return err;

@@ -150,7 +150,7 @@ int share_exchange_start(struct share_exchange *s)
 	const struct config *config = agent->rules->config;
 	int err;
 
-	if (!store_is_followed(agent->store))
+	if (!store_can_share(agent->store))
 		return 0;
 	err = shares_init(&s->shares, agent->slots.count);
 	if (!err)

@@ -272,6 +272,18 @@ int mirror_put_key(struct mirror *mirror, const struct store_key *key)
 	return mirror->refresh ? mirror_refresh_key(mirror, key->id) : 0;
 }
 
+int mirror_end_key(struct mirror *mirror, uint64_t id, uint64_t at_ms)
+{
+	struct key_entry *entry = find_key_by_id(mirror, id);
+
+	if (!entry)
+		return -ENOENT;
+	if (!entry->revoked_ms || entry->revoked_ms > at_ms)
+		__atomic_store_n(&entry->revoked_ms, at_ms, __ATOMIC_RELEASE);
+	xdp_forget_key(mirror->xdp, entry->hash);
+	return mirror->refresh ? mirror_refresh_key(mirror, id) : 0;
+}
+
 /* Those of @account's keys that were created before @before_ms are over since @at_ms. How many were not. */
 static int64_t end_keys(struct mirror *mirror, struct account_entry *account, uint64_t before_ms,
 			uint64_t at_ms)
@@ -293,27 +305,19 @@ static int64_t end_keys(struct mirror *mirror, struct account_entry *account, ui
 	return ended;
 }
 
-int64_t mirror_end_keys(struct mirror *mirror, uint64_t account_id, uint64_t at_ms)
+int64_t mirror_end_keys(struct mirror *mirror, uint64_t account_id, uint64_t before_ms,
+			uint64_t at_ms)
 {
 	struct account_entry *account = mirror_find_account(mirror, account_id);
-	uint64_t before_ms = 0;
+	uint64_t latest_ms = 0;
 
 	if (!account)
 		return -ENOENT;
-	/* By the keys' own times, whatever the clock did since: none may be left out. */
-	for (struct key_entry *key = account->last_key; key; key = key->next_of_account) {
-		if (before_ms <= key->created_ms)
-			before_ms = key->created_ms + 1;
-	}
-	return end_keys(mirror, account, before_ms, at_ms);
-}
-
-int64_t mirror_end_keys_before(struct mirror *mirror, uint64_t account_id, uint64_t before_ms,
-			       uint64_t at_ms)
-{
-	struct account_entry *account = mirror_find_account(mirror, account_id);
-
-	return account ? end_keys(mirror, account, before_ms, at_ms) : -ENOENT;
+	/* All: by the keys' own times, whatever the clock did since, so that none is left out. */
+	for (struct key_entry *key = account->last_key; key && !before_ms;
+	     key = key->next_of_account)
+		latest_ms = key->created_ms >= latest_ms ? key->created_ms + 1 : latest_ms;
+	return end_keys(mirror, account, before_ms ? before_ms : latest_ms, at_ms);
 }
 
 size_t mirror_valid_keys(const struct mirror *mirror, uint64_t account_id, uint64_t now_ms)

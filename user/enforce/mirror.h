@@ -73,15 +73,16 @@ int mirror_can_add(const struct mirror *mirror);
 /* Enter or change a key. -ENOENT for an unknown account, -ENOMEM. */
 int mirror_put_key(struct mirror *mirror, const struct store_key *key);
 
-/*
- * All keys that @account has now are over at @at_ms, which must have come: one change, seen by a worker
- * for all of them or for none. Returns how many were not over by then, or -ENOENT.
- */
-int64_t mirror_end_keys(struct mirror *mirror, uint64_t account, uint64_t at_ms);
+/* Let a key end at @at_ms, unless it was to end sooner. -ENOENT, -ENOMEM. */
+int mirror_end_key(struct mirror *mirror, uint64_t id, uint64_t at_ms);
 
-/* The same for those that were created before @before_ms alone, as another host has ended them. */
-int64_t mirror_end_keys_before(struct mirror *mirror, uint64_t account, uint64_t before_ms,
-			       uint64_t at_ms);
+/*
+ * The same for the keys of @account that were created before @before_ms (0: all that it has now), at an
+ * @at_ms that has come: one change, which a worker sees for all of them or for none. Returns how many
+ * were still valid, or -ENOENT.
+ */
+int64_t mirror_end_keys(struct mirror *mirror, uint64_t account, uint64_t before_ms,
+			uint64_t at_ms);
 
 /* How many keys of @account are not over at @now_ms. */
 size_t mirror_valid_keys(const struct mirror *mirror, uint64_t account, uint64_t now_ms);

@@ -28,7 +28,7 @@ struct registry *registry_new(struct store *store, struct mirror *mirror,
 	registry->mirror = mirror;
 	registry->pepper = pepper;
 	registry->key_prefix = key_prefix;
-	registry->last = &registry->first;
+	STAILQ_INIT(&registry->jobs);
 	return registry;
 }
 
@@ -42,26 +42,28 @@ static void job_free(struct job *job)
 
 void registry_free(struct registry *registry)
 {
+	struct job *job;
+
 	if (!registry)
 		return;
-	while (registry->first) {
-		struct job *job = registry->first;
-
-		registry->first = job->next;
+	while ((job = STAILQ_FIRST(&registry->jobs))) {
+		STAILQ_REMOVE_HEAD(&registry->jobs, entry);
 		job_free(job);
 	}
 	free(registry);
 }
 
-/* Begin the first job; again for each one that ends at once, without going deeper. */
+/* Begin the first job, and the next one for each that ends at once, without recursion. */
 static void pump(struct registry *registry)
 {
+	struct job *job;
+
 	if (registry->is_pumping)
 		return;
 	registry->is_pumping = true;
-	while (registry->first && !registry->first->is_begun) {
-		registry->first->is_begun = true;
-		registry->first->begin(registry->first);
+	while ((job = STAILQ_FIRST(&registry->jobs)) && !job->is_begun) {
+		job->is_begun = true;
+		job->begin(job);
 	}
 	registry->is_pumping = false;
 }
@@ -83,10 +85,8 @@ void registry_end(struct job *job, int err)
 			.failed_at = SIZE_MAX,
 			.changed = job->changed,
 		};
-	registry->first = job->next;
+	STAILQ_REMOVE_HEAD(&registry->jobs, entry);
 	registry->waiting--;
-	if (!registry->first)
-		registry->last = &registry->first;
 	job->done(job->arg, &result);
 	job_free(job);
 	pump(registry);
@@ -94,16 +94,7 @@ void registry_end(struct job *job, int err)
 
 void registry_on_stored(void *arg, int err)
 {
-	struct job *job = arg;
-
-	/*
-	 * Where many hosts change things, what this one changed comes back among all changes; if the
-	 * store is away, later, and until then it holds here at least.
-	 */
-	if (!err &&
-	    (!store_is_followed(job->registry->store) || store_was_journaled(job->registry->store)))
-		job->finish(job);
-	registry_end(job, err);
+	registry_end(arg, err);
 }
 
 void registry_refuse(struct job *job, int err)
@@ -114,8 +105,8 @@ void registry_refuse(struct job *job, int err)
 	job_free(job);
 }
 
-struct job *registry_job(struct registry *registry, void (*begin)(struct job *),
-			 void (*finish)(struct job *), registry_done done, void *arg)
+struct job *registry_job(struct registry *registry, void (*begin)(struct job *), registry_done done,
+			 void *arg)
 {
 	struct job *job = calloc(1, sizeof(*job));
 
@@ -125,7 +116,6 @@ struct job *registry_job(struct registry *registry, void (*begin)(struct job *),
 	}
 	job->registry = registry;
 	job->begin = begin;
-	job->finish = finish;
 	job->done = done;
 	job->arg = arg;
 	return job;
@@ -140,19 +130,11 @@ void registry_submit(struct job *job)
 		return;
 	}
 	registry->waiting++;
-	*registry->last = job;
-	registry->last = &job->next;
+	STAILQ_INSERT_TAIL(&registry->jobs, job, entry);
 	pump(registry);
 }
 
 /* Accounts. */
-
-void registry_enter_account(struct job *job)
-{
-	struct registry *registry = job->registry;
-
-	mirror_put_account(registry->mirror, &job->account, clock_wall_ms(), clock_mono_ns());
-}
 
 static void begin_account_create(struct job *job)
 {
@@ -171,8 +153,7 @@ static void begin_account_create(struct job *job)
 void registry_account_create(struct registry *registry, const struct store_account *account,
 			     registry_done done, void *arg)
 {
-	struct job *job =
-		registry_job(registry, begin_account_create, registry_enter_account, done, arg);
+	struct job *job = registry_job(registry, begin_account_create, done, arg);
 
 	if (!job)
 		return;
@@ -187,36 +168,32 @@ void registry_replace(char *field, size_t size, const char *value)
 }
 
 /*
- * What the store is to compare with: where many hosts change an account, the store sets what differs
- * from what the caller went by. What was asked for by name is to be set even if it seems to be so
- * already, for what we know may be behind: so there the two must differ.
+ * The fields that were named in the request. They are set even if they seem to have that value already:
+ * what this host knows may be behind another host's change.
  */
-static struct store_account base_of(const struct job *job, const struct store_account *now)
+static uint32_t named_fields(const struct registry_change *change)
 {
-	const struct registry_change *change = &job->change;
-	struct store_account base = job->before;
+	uint32_t fields = 0;
 
 	if (change->tier)
-		strcpy(base.tier, *now->tier ? "" : "?");
+		fields |= STORE_FIELD(TIER);
 	if (change->customer)
-		strcpy(base.customer, *now->customer ? "" : "?");
+		fields |= STORE_FIELD(CUSTOMER);
 	if (change->subscription)
-		strcpy(base.subscription, *now->subscription ? "" : "?");
+		fields |= STORE_FIELD(SUBSCRIPTION);
 	if (change->label)
-		strcpy(base.label, *now->label ? "" : "?");
-	if (change->status >= 0) {
-		base.status = (enum store_status)((now->status + 1) % STORE_STATUS_COUNT);
-		base.past_due_ms = now->past_due_ms + 1;
-	}
+		fields |= STORE_FIELD(LABEL);
+	if (change->status >= 0)
+		fields |= STORE_FIELD(STATUS) | STORE_FIELD(PAST_DUE_MS);
 	if (change->is_held >= 0)
-		base.is_held = !now->is_held;
-	return base;
+		fields |= STORE_FIELD(IS_HELD);
+	return fields;
 }
 
 static void begin_account_set(struct job *job)
 {
 	const struct registry_change *change = &job->change;
-	struct store_account now, base;
+	struct store_account now;
 	uint32_t slot;
 
 	if (!mirror_account(job->registry->mirror, job->target, &now, &slot)) {
@@ -234,15 +211,14 @@ static void begin_account_set(struct job *job)
 	if (change->is_held >= 0)
 		now.is_held = change->is_held;
 	job->account = now;
-	base = base_of(job, &now);
-	store_account_set(job->registry->store, &base, &job->account, registry_on_stored, job);
+	store_account_set(job->registry->store, &job->before, &job->account, named_fields(change),
+			  registry_on_stored, job);
 }
 
 void registry_account_set(struct registry *registry, uint64_t account,
 			  const struct registry_change *change, registry_done done, void *arg)
 {
-	struct job *job =
-		registry_job(registry, begin_account_set, registry_enter_account, done, arg);
+	struct job *job = registry_job(registry, begin_account_set, done, arg);
 	struct store_account *room;
 
 	if (!job)

@@ -8,12 +8,6 @@
 #include "enforce/account.h"
 #include "enforce/registry_private.h"
 
-static void enter_keys(struct job *job)
-{
-	for (size_t i = 0; i < job->key_count; i++)
-		mirror_put_key(job->registry->mirror, &job->keys[i]);
-}
-
 /* Fill in a fresh key of ours: text, hash, hint, id. */
 static int make_key(struct job *job, uint64_t account)
 {
@@ -48,9 +42,9 @@ static void begin_key_create(struct job *job)
 }
 
 static struct job *key_job(struct registry *registry, void (*begin)(struct job *),
-			   void (*finish)(struct job *), registry_done done, void *arg)
+			   registry_done done, void *arg)
 {
-	struct job *job = registry_job(registry, begin, finish, done, arg);
+	struct job *job = registry_job(registry, begin, done, arg);
 
 	if (!job)
 		return NULL;
@@ -65,7 +59,7 @@ static struct job *key_job(struct registry *registry, void (*begin)(struct job *
 void registry_key_create(struct registry *registry, uint64_t account, const char *label,
 			 registry_done done, void *arg)
 {
-	struct job *job = key_job(registry, begin_key_create, enter_keys, done, arg);
+	struct job *job = key_job(registry, begin_key_create, done, arg);
 
 	if (!job)
 		return;
@@ -98,7 +92,7 @@ static void begin_key_claim(struct job *job)
 void registry_key_claim(struct registry *registry, uint64_t account, const char *session,
 			const char *label, registry_done done, void *arg)
 {
-	struct job *job = key_job(registry, begin_key_claim, enter_keys, done, arg);
+	struct job *job = key_job(registry, begin_key_claim, done, arg);
 
 	if (!job)
 		return;
@@ -137,18 +131,13 @@ static void begin_key_revoke(struct job *job)
 void registry_key_revoke(struct registry *registry, uint64_t key, uint64_t at_ms,
 			 registry_done done, void *arg)
 {
-	struct job *job = key_job(registry, begin_key_revoke, enter_keys, done, arg);
+	struct job *job = key_job(registry, begin_key_revoke, done, arg);
 
 	if (!job)
 		return;
 	job->target = key;
 	job->time_ms = at_ms;
 	registry_submit(job);
-}
-
-static void finish_keys_revoke(struct job *job)
-{
-	mirror_end_keys(job->registry->mirror, job->target, job->time_ms);
 }
 
 static void begin_keys_revoke(struct job *job)
@@ -168,23 +157,12 @@ static void begin_keys_revoke(struct job *job)
 void registry_keys_revoke(struct registry *registry, uint64_t account, registry_done done,
 			  void *arg)
 {
-	struct job *job = registry_job(registry, begin_keys_revoke, finish_keys_revoke, done, arg);
+	struct job *job = registry_job(registry, begin_keys_revoke, done, arg);
 
 	if (!job)
 		return;
 	job->target = account;
 	registry_submit(job);
-}
-
-static void finish_key_rotate(struct job *job)
-{
-	struct store_key old;
-
-	enter_keys(job);
-	if (mirror_key_by_id(job->registry->mirror, job->target, &old)) {
-		old.revoked_ms = job->time_ms;
-		mirror_put_key(job->registry->mirror, &old);
-	}
 }
 
 static void begin_key_rotate(struct job *job)
@@ -212,7 +190,7 @@ static void begin_key_rotate(struct job *job)
 void registry_key_rotate(struct registry *registry, uint64_t key, uint64_t overlap_ms,
 			 registry_done done, void *arg)
 {
-	struct job *job = key_job(registry, begin_key_rotate, finish_key_rotate, done, arg);
+	struct job *job = key_job(registry, begin_key_rotate, done, arg);
 
 	if (!job)
 		return;
@@ -327,7 +305,7 @@ static int fill_imports(struct job *job, const struct registry_import *imports, 
 void registry_keys_import(struct registry *registry, const struct registry_import *imports,
 			  size_t count, registry_done done, void *arg)
 {
-	struct job *job = registry_job(registry, begin_import, enter_keys, done, arg);
+	struct job *job = registry_job(registry, begin_import, done, arg);
 	int err;
 
 	if (!job)

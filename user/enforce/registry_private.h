@@ -3,20 +3,22 @@
  * registry_private: a change on its way. Private to registry.c, registry_keys.c and
  * registry_subscriptions.c.
  *
- * A change is a job with two steps: begin() makes the records from what the mirror holds and gives
- * them to the store; finish() enters them in the mirror. One job is under way at a time.
+ * A change is a job: begin() makes the records from what the mirror holds and gives them to the store.
+ * When the store's callback comes, the feed has already brought the change to the mirror. One job is
+ * under way at a time.
  */
 #ifndef ENFORCE_REGISTRY_PRIVATE_H
 #define ENFORCE_REGISTRY_PRIVATE_H
 
+#include <sys/queue.h>
+
 #include "enforce/registry.h"
 
 struct job {
-	struct job *next;
+	STAILQ_ENTRY(job) entry;
 	struct registry *registry; /* borrowed: it owns the job */
 	bool is_begun;
 	void (*begin)(struct job *job);
-	void (*finish)(struct job *job);
 	registry_done done;
 	void *arg;
 	uint64_t target; /* account or key */
@@ -41,29 +43,26 @@ struct registry {
 	struct mirror *mirror;		  /* borrowed */
 	const struct crypto_hmac *pepper; /* borrowed */
 	const char *key_prefix;		  /* borrowed */
-	struct job *first, **last;	  /* owned; the first is under way */
+	STAILQ_HEAD(, job) jobs;	  /* owned; the first is under way */
 	unsigned waiting;
 	bool is_pumping;
 };
 
-/* A job, or NULL when memory is short: then @done was told so. */
-struct job *registry_job(struct registry *registry, void (*begin)(struct job *),
-			 void (*finish)(struct job *), registry_done done, void *arg);
+/* A new job; NULL when memory is short, which @done has then been told. */
+struct job *registry_job(struct registry *registry, void (*begin)(struct job *), registry_done done,
+			 void *arg);
 
-/* Let it wait for its turn. */
+/* Enqueue it. */
 void registry_submit(struct job *job);
 
 /* Give up a job that was not submitted. */
 void registry_refuse(struct job *job, int err);
 
-/* The job under way is over. */
+/* End the job under way, and begin the next one. */
 void registry_end(struct job *job, int err);
 
-/* The store's answer to the job @arg: finish it, and end it. */
+/* The store's callback for the job @arg: end it. */
 void registry_on_stored(void *arg, int err);
-
-/* Enter `account` in the mirror: the finish() of what changes one. */
-void registry_enter_account(struct job *job);
 
 /* Copy @value, cut to @size, unless it is NULL. */
 void registry_replace(char *field, size_t size, const char *value);

@@ -95,7 +95,6 @@ static void begin_apply(struct job *job)
 	struct store_account account;
 	uint32_t slot;
 	enum news news;
-	bool is_later;
 
 	job->has_before = mirror_account_by_subscription(registry->mirror, s->subscription,
 							 &job->before, &slot);
@@ -111,16 +110,12 @@ static void begin_apply(struct job *job)
 		take_status(&account, s);
 	job->account = account;
 	job->is_unchanged = account_is_same(&account, &job->before);
-	is_later = account.as_of_s != job->before.as_of_s;
-	if (!job->is_unchanged || (is_later && store_is_followed(registry->store))) {
-		store_account_set(registry->store, &job->before, &job->account, registry_on_stored,
-				  job);
-		return;
-	}
-	/* Nothing to write; but what is older than this has no news from now on either. */
-	if (is_later)
-		registry_enter_account(job);
-	registry_end(job, 0);
+	/* Even without news the time moves on: what is older than this has no news from now on. */
+	if (job->is_unchanged && account.as_of_s == job->before.as_of_s)
+		registry_end(job, 0);
+	else
+		store_account_set(registry->store, &job->before, &job->account, 0,
+				  registry_on_stored, job);
 }
 
 /* The copy of @value in @field, or NULL for NULL. */
@@ -134,7 +129,7 @@ static const char *keep(char *field, size_t size, const char *value)
 void registry_subscription_apply(struct registry *registry, const struct registry_subscription *s,
 				 registry_done done, void *arg)
 {
-	struct job *job = registry_job(registry, begin_apply, registry_enter_account, done, arg);
+	struct job *job = registry_job(registry, begin_apply, done, arg);
 	struct store_account *room;
 
 	if (!job)
@@ -163,8 +158,6 @@ static void on_entitled(void *arg, int err)
 		registry_end(job, err);
 		return;
 	}
-	if (!store_is_followed(job->registry->store))
-		registry_enter_account(job);
 	job->changed++;
 	entitle_next(job);
 }
@@ -183,7 +176,7 @@ static void entitle_next(struct job *job)
 			continue;
 		was = job->account;
 		strcpy(job->account.features, features);
-		store_account_set(registry->store, &was, &job->account, on_entitled, job);
+		store_account_set(registry->store, &was, &job->account, 0, on_entitled, job);
 		return;
 	}
 	job->is_unchanged = !job->changed;
@@ -212,7 +205,7 @@ static void begin_entitle(struct job *job)
 void registry_account_entitle(struct registry *registry, const char *customer, const char *features,
 			      registry_done done, void *arg)
 {
-	struct job *job = registry_job(registry, begin_entitle, NULL, done, arg);
+	struct job *job = registry_job(registry, begin_entitle, done, arg);
 
 	if (!job)
 		return;

@@ -70,7 +70,7 @@ struct store_engine_ops {
 		    void *visitor_arg, uint32_t day, uint32_t month_day);
 	int (*account_add)(struct store_engine *engine, const struct store_account *account);
 	int (*account_set)(struct store_engine *engine, const struct store_account *before,
-			   const struct store_account *account);
+			   const struct store_account *account, uint32_t named);
 	int (*keys_add)(struct store_engine *engine, const struct store_key *keys, size_t count);
 	int (*key_rotate)(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
 			  const struct store_key *fresh);

@@ -2,9 +2,9 @@
 /*
  * store: the front of every engine: one thread, a queue of jobs, and callbacks on the loop.
  *
- * A job goes through two lists: `waiting`, which the thread takes from, and `finished`, which the loop
- * takes from when the async handle wakes it. Both are first in, first out, so calls complete in the
- * order they were made. Calls about tasks are in store_tasks.c.
+ * The thread takes jobs from `waiting` and posts them to the loop's mailbox when they are done; the loop
+ * keeps them in `finished` until their changes have been told to the follower, and then delivers them.
+ * Every step is first in, first out, so calls complete in the order in which they were made.
  */
 #include "store/store.h"
 
@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <urcu/compiler.h>
 
 #include "base/text.h"
 #include "store/store_private.h"
@@ -48,25 +50,6 @@ int store_status_parse(const char *word, enum store_status *ret_status)
 	return -EINVAL;
 }
 
-static void queue_put(struct queue *queue, struct job *job)
-{
-	job->next = NULL;
-	*queue->last = job;
-	queue->last = &job->next;
-}
-
-static struct job *queue_take(struct queue *queue)
-{
-	struct job *job = queue->first;
-
-	if (!job)
-		return NULL;
-	queue->first = job->next;
-	if (!queue->first)
-		queue->last = &queue->first;
-	return job;
-}
-
 void job_free(struct job *job)
 {
 	if (!job)
@@ -77,52 +60,74 @@ void job_free(struct job *job)
 	free(job);
 }
 
+static void on_finished(struct store *store, struct store_message *message)
+{
+	struct job *job = caa_container_of(message, struct job, message);
+
+	STAILQ_INSERT_TAIL(&store->finished, job, entry);
+}
+
+static void on_finished_late(struct store *store, struct store_message *message)
+{
+	(void)store;
+	job_free(caa_container_of(message, struct job, message));
+}
+
+static struct job *wait_for_job(struct store *store)
+{
+	struct job *job;
+
+	pthread_mutex_lock(&store->lock);
+	while (STAILQ_EMPTY(&store->waiting) && !store->is_closing)
+		pthread_cond_wait(&store->changed, &store->lock);
+	job = STAILQ_FIRST(&store->waiting);
+	if (job)
+		STAILQ_REMOVE_HEAD(&store->waiting, entry);
+	pthread_mutex_unlock(&store->lock);
+	return job;
+}
+
+static void run_job(struct store_engine *engine, struct job *job)
+{
+	engine->error[0] = '\0';
+	engine->changed = 0;
+	engine->was_journaled = false;
+	if (engine->ops->catch_up)
+		engine->ops->catch_up(engine);
+	job->err = job->run(engine, job);
+	job->changed = engine->changed;
+	job->was_journaled = engine->was_journaled;
+	memcpy(job->error, engine->error, sizeof(job->error));
+}
+
 static void *run_jobs(void *arg)
 {
 	struct store *store = arg;
 	struct job *job;
 
-	pthread_mutex_lock(&store->lock);
-	for (;;) {
-		while (!(job = queue_take(&store->waiting)) && !store->is_closing)
-			pthread_cond_wait(&store->changed, &store->lock);
-		if (!job)
-			break;
-		pthread_mutex_unlock(&store->lock);
-		if (!job->err) {
-			store->engine->error[0] = '\0';
-			store->engine->changed = 0;
-			store->engine->was_journaled = false;
-			if (store->engine->ops->catch_up)
-				store->engine->ops->catch_up(store->engine);
-			job->err = job->run(store->engine, job);
-			job->changed = store->engine->changed;
-			job->was_journaled = store->engine->was_journaled;
-			memcpy(job->error, store->engine->error, sizeof(job->error));
-		}
-		pthread_mutex_lock(&store->lock);
-		queue_put(&store->finished, job);
-		uv_async_send(&store->wake);
+	while ((job = wait_for_job(store))) {
+		if (!job->err)
+			run_job(store->engine, job);
+		job->message.on_loop = on_finished;
+		job->message.on_dropped = on_finished_late;
+		if (!mailbox_post(store->mailbox, &job->message.message))
+			job_free(job);
 	}
-	pthread_mutex_unlock(&store->lock);
 	return NULL;
 }
 
 /*
- * The next job whose end may be told. One that changed something waits until the change has come back
- * in the stream, so that whoever is told finds it done; not if the stream is interrupted.
+ * The next job that may be delivered. One that changed something in a shared store waits until the
+ * change has come back in the stream, so that it is in force here when its caller learns of it; but not
+ * while the stream is interrupted.
  */
 static struct job *take_finished(struct store *store)
 {
-	struct job *job;
+	struct job *job = STAILQ_FIRST(&store->finished);
 
-	pthread_mutex_lock(&store->lock);
-	job = store->finished.first;
-	if (job && job->changed > store->followed_n && store->is_current)
-		job = NULL;
-	if (job)
-		queue_take(&store->finished);
-	pthread_mutex_unlock(&store->lock);
+	if (!job || store->is_freed || (job->changed > store->followed_n && store->is_current))
+		return NULL;
+	STAILQ_REMOVE_HEAD(&store->finished, entry);
 	return job;
 }
 
@@ -132,21 +137,50 @@ void store_deliver(struct store *store)
 
 	while ((job = take_finished(store))) {
 		if (--store->under_way == 0)
-			uv_unref((uv_handle_t *)&store->wake);
+			mailbox_keep_alive(store->mailbox, false);
 		if (job->err)
 			memcpy(store->error, job->error, sizeof(store->error));
-		store->was_journaled = job->was_journaled;
+		else
+			job_tell(store, job);
 		job->deliver(store, job);
 		job_free(job);
 	}
 }
 
-static void on_wake(uv_async_t *wake)
+static void release(struct store *store)
 {
-	struct store *store = wake->data;
+	struct job *job;
 
-	store_run_errands(store);
+	while ((job = STAILQ_FIRST(&store->finished))) {
+		STAILQ_REMOVE_HEAD(&store->finished, entry);
+		job_free(job);
+	}
+	free(store);
+}
+
+static struct store_message *message_of(struct mailbox_message *message)
+{
+	return caa_container_of(message, struct store_message, message);
+}
+
+/* Callbacks may free the store: it goes when the last of us has returned. */
+static void on_message(void *arg, struct mailbox_message *message)
+{
+	struct store *store = arg;
+	struct store_message *m = message_of(message);
+
+	store->callers++;
+	m->on_loop(store, m);
 	store_deliver(store);
+	if (--store->callers == 0 && store->is_freed)
+		release(store);
+}
+
+static void on_dropped(void *arg, struct mailbox_message *message)
+{
+	struct store_message *m = message_of(message);
+
+	m->on_dropped(arg, m);
 }
 
 static void deliver_done(struct store *store, struct job *job)
@@ -160,12 +194,6 @@ static void deliver_open(struct store *store, struct job *job)
 	if (!job->err)
 		memcpy(store->id, job->bytes, sizeof(store->id));
 	job->done(job->arg, job->err);
-}
-
-static void deliver_keys(struct store *store, struct job *job)
-{
-	(void)store;
-	job->keys_done(job->arg, job->err, job->records, job->count);
 }
 
 static int run_open(struct store_engine *engine, struct job *job)
@@ -184,54 +212,13 @@ static int run_load(struct store_engine *engine, struct job *job)
 				  job->month_day);
 }
 
-static int run_account_add(struct store_engine *engine, struct job *job)
-{
-	return engine->ops->account_add(engine, job->records);
-}
-
-static int run_account_set(struct store_engine *engine, struct job *job)
-{
-	return engine->ops->account_set(engine, job->more, job->records);
-}
-
-static int run_keys_add(struct store_engine *engine, struct job *job)
-{
-	return engine->ops->keys_add(engine, job->records, job->count);
-}
-
-static int run_key_rotate(struct store_engine *engine, struct job *job)
-{
-	return engine->ops->key_rotate(engine, job->id, job->number, job->records);
-}
-
-static int run_key_revoke(struct store_engine *engine, struct job *job)
-{
-	return engine->ops->key_revoke(engine, job->id, job->number);
-}
-
-static int run_keys_revoke(struct store_engine *engine, struct job *job)
-{
-	return engine->ops->keys_revoke(engine, job->id, job->number);
-}
-
-static int run_keys_list(struct store_engine *engine, struct job *job)
-{
-	struct store_key *keys;
-	int err = engine->ops->keys_list(engine, job->id, job->number, job->limit, &keys,
-					 &job->count);
-
-	if (!err)
-		job->records = keys;
-	return err;
-}
-
-/* Let the thread finish what waits, and end it; the follower too. */
+/* Let the thread finish the jobs that wait, and end it; end the follower too. */
 static void stop_threads(struct store *store)
 {
 	pthread_mutex_lock(&store->lock);
 	store->is_closing = true;
 	pthread_cond_signal(&store->changed);
-	pthread_cond_broadcast(&store->errand_done);
+	pthread_cond_broadcast(&store->go_on);
 	pthread_mutex_unlock(&store->lock);
 	if (store->has_thread)
 		pthread_join(store->thread, NULL);
@@ -292,50 +279,48 @@ int store_new(uv_loop_t *loop, const char *url, unsigned timeout_ms, struct stor
 	store = calloc(1, sizeof(*store));
 	if (!store)
 		return -ENOMEM;
-	store->waiting.last = &store->waiting.first;
-	store->finished.last = &store->finished.first;
+	STAILQ_INIT(&store->waiting);
+	STAILQ_INIT(&store->finished);
 	store->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	store->changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-	store->errand_done = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-	store->wake.data = store;
+	store->go_on = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	err = ops->new (url + strlen(ops->scheme), timeout_ms, &store->engine);
 	if (err)
 		goto fail;
+	err = mailbox_open(loop, on_message, store, &store->mailbox);
+	if (err)
+		goto fail;
+	mailbox_keep_alive(store->mailbox, false);
 	err = -pthread_create(&store->thread, NULL, run_jobs, store);
 	if (err)
 		goto fail;
 	store->has_thread = true;
-	err = uv_async_init(loop, &store->wake, on_wake);
-	if (err)
-		goto fail;
-	uv_unref((uv_handle_t *)&store->wake);
 	*ret_store = store;
 	return 0;
 fail:
-	stop_threads(store);
+	mailbox_close(store->mailbox, NULL);
 	if (store->engine)
 		ops->free(store->engine);
 	free(store);
 	return err;
 }
 
-static void on_closed(uv_handle_t *wake)
-{
-	free(wake->data);
-}
-
 void store_free(struct store *store)
 {
-	struct job *job;
+	struct mailbox *mailbox;
 
 	if (!store)
 		return;
+	/* The threads go on posting until they have ended, so the mailbox's memory outlives them. */
+	mailbox = mailbox_ref(store->mailbox);
+	mailbox_close(mailbox, on_dropped);
 	stop_threads(store);
-	while ((job = queue_take(&store->finished)))
-		job_free(job);
+	mailbox_unref(mailbox);
 	store->engine->ops->free(store->engine);
 	store->engine = NULL;
-	uv_close((uv_handle_t *)&store->wake, on_closed);
+	store->is_freed = true;
+	if (!store->callers)
+		release(store);
 }
 
 struct job *job_new(int (*run)(struct store_engine *, struct job *), const void *records,
@@ -376,13 +361,13 @@ struct job *job_with_more(struct job *job, const void *records, size_t count, si
 void job_submit(struct store *store, struct job *job)
 {
 	if (store->under_way++ == 0)
-		uv_ref((uv_handle_t *)&store->wake);
+		mailbox_keep_alive(store->mailbox, true);
 	if (store->under_way > MAX_JOBS) {
 		job->err = -ENOBUFS;
-		strcpy(job->error, "too many calls are under way");
+		snprintf(job->error, sizeof(job->error), "too many calls are under way");
 	}
 	pthread_mutex_lock(&store->lock);
-	queue_put(&store->waiting, job);
+	STAILQ_INSERT_TAIL(&store->waiting, job, entry);
 	pthread_cond_signal(&store->changed);
 	pthread_mutex_unlock(&store->lock);
 }
@@ -396,6 +381,16 @@ void job_submit_done(struct store *store, struct job *job, store_done done, void
 	job->done = done;
 	job->arg = arg;
 	job_submit(store, job);
+}
+
+void job_submit_change(struct store *store, struct job *job,
+		       void (*tell)(const struct store_follower *follower, void *arg,
+				    const struct job *job),
+		       store_done done, void *arg)
+{
+	if (job)
+		job->tell = tell;
+	job_submit_done(store, job, done, arg);
 }
 
 void store_open(struct store *store, const uint8_t pepper_check[STORE_HASH_BYTES], store_done done,
@@ -416,11 +411,6 @@ int store_set_journal(struct store *store, const char *path, char *ret_why, size
 
 	return engine->ops->set_journal ? engine->ops->set_journal(engine, path, ret_why, why_size)
 					: 0;
-}
-
-bool store_was_journaled(const struct store *store)
-{
-	return store->was_journaled;
 }
 
 void store_journal_counts(const struct store *store, uint64_t *ret_waiting, uint64_t *ret_refused)
@@ -452,80 +442,4 @@ void store_load(struct store *store, const struct store_visitor *visitor, void *
 		job->month_day = month_day;
 	}
 	job_submit_done(store, job, done, arg);
-}
-
-void store_account_add(struct store *store, const struct store_account *account, store_done done,
-		       void *arg)
-{
-	job_submit_done(store, job_new(run_account_add, account, 1, sizeof(*account)), done, arg);
-}
-
-void store_account_set(struct store *store, const struct store_account *before,
-		       const struct store_account *account, store_done done, void *arg)
-{
-	struct job *job = job_new(run_account_set, account, 1, sizeof(*account));
-
-	job_submit_done(store, job_with_more(job, before, before != NULL, sizeof(*before)), done,
-			arg);
-}
-
-void store_keys_add(struct store *store, const struct store_key *keys, size_t count,
-		    store_done done, void *arg)
-{
-	job_submit_done(store, job_new(run_keys_add, keys, count, sizeof(*keys)), done, arg);
-}
-
-void store_key_rotate(struct store *store, uint64_t old, uint64_t old_revoked_ms,
-		      const struct store_key *fresh, store_done done, void *arg)
-{
-	struct job *job = job_new(run_key_rotate, fresh, 1, sizeof(*fresh));
-
-	if (job) {
-		job->id = old;
-		job->number = old_revoked_ms;
-	}
-	job_submit_done(store, job, done, arg);
-}
-
-/* A change that is told by two numbers. */
-static void submit_numbers(struct store *store, int (*run)(struct store_engine *, struct job *),
-			   uint64_t id, uint64_t number, store_done done, void *arg)
-{
-	struct job *job = job_new(run, NULL, 0, 0);
-
-	if (job) {
-		job->id = id;
-		job->number = number;
-	}
-	job_submit_done(store, job, done, arg);
-}
-
-void store_key_revoke(struct store *store, uint64_t key, uint64_t revoked_ms, store_done done,
-		      void *arg)
-{
-	submit_numbers(store, run_key_revoke, key, revoked_ms, done, arg);
-}
-
-void store_keys_revoke(struct store *store, uint64_t account, uint64_t revoked_ms, store_done done,
-		       void *arg)
-{
-	submit_numbers(store, run_keys_revoke, account, revoked_ms, done, arg);
-}
-
-void store_keys_list(struct store *store, uint64_t account, uint64_t after_id, size_t limit,
-		     store_keys_done done, void *arg)
-{
-	struct job *job = job_new(run_keys_list, NULL, 0, 0);
-
-	if (!job) {
-		done(arg, -ENOMEM, NULL, 0);
-		return;
-	}
-	job->deliver = deliver_keys;
-	job->id = account;
-	job->number = after_id;
-	job->limit = limit;
-	job->keys_done = done;
-	job->arg = arg;
-	job_submit(store, job);
 }

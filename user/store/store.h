@@ -22,6 +22,7 @@
 #include "base/cidr.h"
 
 struct store;
+struct store_task;
 
 #define STORE_NAME_MAX	   64 /* tier, customer, subscription: bytes with the NUL */
 #define STORE_LABEL_MAX	   128
@@ -52,6 +53,37 @@ enum store_status {
 
 const char *store_status_word(enum store_status status);
 int store_status_parse(const char *word, enum store_status *ret_status); /* 0 or -EINVAL */
+
+/*
+ * The fields of an account that can change, in the order in which the Redis engine writes them: their
+ * numbers are part of its format.
+ */
+#define STORE_ACCOUNT_FIELDS(X) \
+	X(STATUS)               \
+	X(IS_HELD)              \
+	X(CREATED_MS)           \
+	X(PAST_DUE_MS)          \
+	X(PERIOD_START_S)       \
+	X(PERIOD_END_S)         \
+	X(TRIAL_END_S)          \
+	X(CANCEL_AT_S)          \
+	X(AS_OF_S)              \
+	X(PRICE)                \
+	X(EMAIL)                \
+	X(FEATURES)             \
+	X(TIER)                 \
+	X(CUSTOMER)             \
+	X(SUBSCRIPTION)         \
+	X(LABEL)
+
+enum store_account_field {
+#define X(name) STORE_FIELD_##name,
+	STORE_ACCOUNT_FIELDS(X)
+#undef X
+};
+
+/* As a bit of a mask. */
+#define STORE_FIELD(name) (1u << STORE_FIELD_##name)
 
 struct store_account {
 	uint64_t id; /* random, never 0; shown as acc_<16 hex digits> */
@@ -163,9 +195,6 @@ void store_open(struct store *store, const uint8_t pepper_check[STORE_HASH_BYTES
  */
 int store_set_journal(struct store *store, const char *path, char *ret_why, size_t why_size);
 
-/* In a callback without an error: the change waits in the journal, and is not told by store_follow() yet. */
-bool store_was_journaled(const struct store *store);
-
 /* Calls and rows that wait; calls that the store refused for good when it was back. */
 void store_journal_counts(const struct store *store, uint64_t *ret_waiting, uint64_t *ret_refused);
 
@@ -191,29 +220,44 @@ void store_load(struct store *store, const struct store_visitor *visitor, void *
 		uint32_t day, uint32_t month_day, store_done done, void *arg);
 
 /*
- * Follow what all hosts change, from where the last store_load() began: call it after each load. Until
- * then, and from an error on, other hosts' changes are not seen. The functions are called on the loop, in
- * the order of the changes, our own among them: a change of ours is told here before its callback.
- * Records are whole, and some may be older than what was loaded: what follows mends it.
- *   on_state	after each batch and several times a second: 0 if all changes up to now were told,
- *	-EHOSTDOWN while the server cannot be asked (it goes on by itself), -ESTALE when changes may be
- *	missing (it has stopped: open, load and follow again). @why has words for an error
- * -ENOTSUP for an engine of one host, or an error of pthread_create().
+ * The feed: everything that changes accounts, keys and lists, and the tasks that are added, by this host
+ * or another, in the order in which it was committed. A change of ours is told here before its callback
+ * is called, so that it is in force when its caller learns of it. Nothing else needs to be applied.
+ *
+ * Call it in the callback of each store_load(): the feed goes on from where that load began. The functions
+ * are called on the loop. Some records of a shared store may be older than what was loaded; newer ones
+ * follow.
+ *
+ * While a shared store's server is away, changes that this host keeps in its journal are told at once,
+ * except tasks; they are told again, in their place among the other hosts' changes, once the server has
+ * them.
  */
 struct store_follower {
-	void (*on_account)(void *arg, const struct store_account *account);
-	void (*on_key)(void *arg, const struct store_key *key);
-	/* store_keys_revoke(): the keys of @account that were created before @before_ms. */
+	void (*on_account)(void *arg, const struct store_account *account); /* added or changed */
+	void (*on_key)(void *arg, const struct store_key *key);		    /* added or changed */
+	/* The key ends at @at_ms, unless it was to end sooner. */
+	void (*on_key_end)(void *arg, uint64_t key, uint64_t at_ms);
+	/* So do the keys of @account that were created before @before_ms; 0: all that it has. */
 	void (*on_keys_end)(void *arg, uint64_t account, uint64_t before_ms, uint64_t at_ms);
 	void (*on_entry)(void *arg, const struct store_entry *entry);
+	/* It was removed. Entries that end by themselves may not be told. */
 	void (*on_entry_gone)(void *arg, const struct cidr *block);
-	void (*on_task)(void *arg, const char *queue); /* one was added */
+	/* A task was added to @queue. @task is NULL when only the store has it: list the queue. */
+	void (*on_task)(void *arg, const char *queue, const struct store_task *task);
+	/*
+	 * Of a shared store, after each batch and several times a second: 0 if all changes up to now
+	 * were told; -EHOSTDOWN while the server cannot be asked (the feed continues by itself); -ESTALE
+	 * when changes may be missing (the feed has ended: open, load and follow again). @why has words
+	 * for an error.
+	 */
 	void (*on_state)(void *arg, int err, const char *why);
 };
+
+/* 0, or an error of pthread_create(). @follower is copied. */
 int store_follow(struct store *store, const struct store_follower *follower, void *arg);
 
-/* Whether many hosts share the store, so that whatever changes is told by store_follow(). */
-bool store_is_followed(const struct store *store);
+/* Whether hosts can share limits through this store: store_share_exchange() works. */
+bool store_can_share(const struct store *store);
 
 /* Number of the last change that was told. */
 uint64_t store_followed(const struct store *store);
@@ -221,13 +265,14 @@ uint64_t store_followed(const struct store *store);
 /*
  * Changes: each is one durable transaction. Records are copied.
  *   store_account_add: -EEXIST if the id or the subscription is there already
- *   store_account_set: the fields of the account with that id in which @account differs from @before,
- *	which is what the caller went by: what another host has changed meanwhile stays. NULL: all
- *	fields. -ENOENT, -EEXIST if the subscription has another account
+ *   store_account_set: sets the fields in which @account differs from @before, which is what the caller
+ *	started from, and the fields in the mask @named, whatever their values; what another host has
+ *	changed meanwhile in other fields stays. @before NULL: all fields. -ENOENT, -EEXIST if the
+ *	subscription has another account, -ESTALE if a later word of Stripe's is known
  *   store_keys_add: all or none; -EEXIST if a hash or id is there, -ENOENT for an unknown account
  *   store_key_rotate: add @fresh, and let @old end at @old_revoked_ms, or sooner if it was to end
  *	sooner; -ENOENT, -EEXIST
- *   store_key_revoke: set revoked_ms of @key; -ENOENT
+ *   store_key_revoke: let @key end at @revoked_ms, or sooner if it was to end sooner; -ENOENT
  *   store_keys_revoke: let all keys of @account end at @revoked_ms, or sooner if they were to end
  *	sooner; that there are none is no error
  *   store_entry_put: in place of the one with that block, if there is one
@@ -237,7 +282,8 @@ uint64_t store_followed(const struct store *store);
 void store_account_add(struct store *store, const struct store_account *account, store_done done,
 		       void *arg);
 void store_account_set(struct store *store, const struct store_account *before,
-		       const struct store_account *account, store_done done, void *arg);
+		       const struct store_account *account, uint32_t named, store_done done,
+		       void *arg);
 void store_keys_add(struct store *store, const struct store_key *keys, size_t count,
 		    store_done done, void *arg);
 void store_key_rotate(struct store *store, uint64_t old, uint64_t old_revoked_ms,
@@ -374,6 +420,7 @@ struct store_fleet {
 	uint64_t now_ms;	  /* the store's clock */
 	uint64_t changes;	  /* number of the last change */
 	uint64_t holder;	  /* host that holds the lease; 0: nobody */
+	bool holds_forever;	  /* the lease cannot be lost: this host is alone */
 	struct store_host *hosts; /* the callback's */
 	size_t host_count;
 };

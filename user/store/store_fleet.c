@@ -15,9 +15,10 @@ static int run_beat(struct store_engine *engine, struct job *job)
 	int err;
 
 	if (!engine->ops->beat) {
-		/* One host: it has every lease, and nobody beside it. */
+		/* One host, which holds the lease for good. */
 		job->fleet =
-			(struct store_fleet){ .holder = ((struct store_host *)job->records)->id };
+			(struct store_fleet){ .holder = ((struct store_host *)job->records)->id,
+					      .holds_forever = true };
 		return 0;
 	}
 	err = engine->ops->beat(engine, job->records, job->number, job->limit, &job->fleet);

@@ -1,62 +1,73 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * store_follow: what the store's threads have to say on the loop besides the ends of jobs: the batches of
- * a load, and the changes that other hosts made.
+ * store_follow: what the loop learns besides the ends of jobs: the batches of a load, and changes.
  *
- * A second thread follows the stream. Whichever thread has something for the loop leaves an errand and
- * waits until the loop has run it, so no more than one batch of each is ever in memory.
+ * Changes reach the follower in the order in which they were committed. A store of one host has only
+ * this agent's changes, and tells each just before its job is delivered. A store that many hosts share
+ * has a stream of all hosts' changes, which a second thread reads.
+ *
+ * A thread that has something for the loop waits until the loop has taken it, so at most one batch of
+ * each kind is in memory.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include <urcu/compiler.h>
+
 #include "base/clock.h"
 #include "store/store_private.h"
 
-#define RETRY_MS 50 /* between looks at an engine that says at once that Redis is away */
+#define RETRY_MS 50 /* between attempts while the engine reports at once that the server is away */
 
-/* Have the loop run @run with @arg, and wait for it. -ECANCELED when the store is being freed. */
-static int run_on_loop(struct store *store, void (*run)(void *arg), void *arg)
+/* A call that a thread makes on the loop; it lives on the thread's stack. */
+struct loop_call {
+	struct store_message message;
+	void (*run)(void *arg);
+	void *arg;
+	bool is_done; /* under the store's lock */
+	bool is_dropped;
+};
+
+static void end_call(struct store *store, struct loop_call *call, bool is_dropped)
 {
-	struct store_errand errand = { .run = run, .arg = arg };
-
 	pthread_mutex_lock(&store->lock);
-	errand.next = store->errands;
-	store->errands = &errand;
-	uv_async_send(&store->wake);
-	while (!errand.is_done && !store->is_closing)
-		pthread_cond_wait(&store->errand_done, &store->lock);
-	if (!errand.is_done) {
-		for (struct store_errand **at = &store->errands; *at; at = &(*at)->next) {
-			if (*at == &errand) {
-				*at = errand.next;
-				break;
-			}
-		}
-	}
+	call->is_dropped = is_dropped;
+	call->is_done = true;
+	pthread_cond_broadcast(&store->go_on);
 	pthread_mutex_unlock(&store->lock);
-	return errand.is_done ? 0 : -ECANCELED;
 }
 
-void store_run_errands(struct store *store)
+static void on_call(struct store *store, struct store_message *message)
 {
-	for (;;) {
-		struct store_errand *errand;
+	struct loop_call *call = caa_container_of(message, struct loop_call, message);
 
-		pthread_mutex_lock(&store->lock);
-		errand = store->errands;
-		if (errand)
-			store->errands = errand->next;
-		pthread_mutex_unlock(&store->lock);
-		if (!errand)
-			return;
-		errand->run(errand->arg);
-		pthread_mutex_lock(&store->lock);
-		errand->is_done = true;
-		pthread_cond_broadcast(&store->errand_done);
-		pthread_mutex_unlock(&store->lock);
-	}
+	call->run(call->arg);
+	/* If that freed the store, the thread has ended and its stack is gone. */
+	if (!store->is_freed)
+		end_call(store, call, false);
+}
+
+static void on_call_dropped(struct store *store, struct store_message *message)
+{
+	end_call(store, caa_container_of(message, struct loop_call, message), true);
+}
+
+int store_run_on_loop(struct store *store, void (*run)(void *arg), void *arg)
+{
+	struct loop_call call = { .message = { .on_loop = on_call, .on_dropped = on_call_dropped },
+				  .run = run,
+				  .arg = arg };
+
+	if (!mailbox_post(store->mailbox, &call.message.message))
+		return -ECANCELED;
+	pthread_mutex_lock(&store->lock);
+	/* A call that frees the store is never done: it is still on the loop's stack. */
+	while (!call.is_done && !store->is_closing)
+		pthread_cond_wait(&store->go_on, &store->lock);
+	pthread_mutex_unlock(&store->lock);
+	return call.is_done && !call.is_dropped ? 0 : -ECANCELED;
 }
 
 /* ---- a load's batches ---- */
@@ -87,7 +98,7 @@ static int hand_over(void *arg, int (*visit)(const struct batch *batch), const v
 	batch->visit = visit;
 	batch->records = records;
 	batch->count = count;
-	err = run_on_loop(batch->store, run_batch, batch);
+	err = store_run_on_loop(batch->store, run_batch, batch);
 	return err ? err : batch->err;
 }
 
@@ -152,7 +163,7 @@ static void tell_change(const struct store_follower *f, void *arg,
 		f->on_entry_gone(arg, &change->entry.block);
 		break;
 	case STORE_CHANGE_TASK:
-		f->on_task(arg, change->queue);
+		f->on_task(arg, change->queue, NULL);
 		break;
 	case STORE_CHANGE_OTHER:
 		break;
@@ -169,19 +180,18 @@ static void run_news(void *arg)
 		store->followed_n = news->changes[i].n;
 	}
 	store->is_current = !news->err;
-	/* Jobs that waited for these changes are told after the errand: they may free the store. */
 	store->follower.on_state(store->follower_arg, news->err,
 				 news->err ? store->engine->ops->follow_error(store->engine) : "");
 }
 
-/* Wait until there is something to follow. False when the store is being freed. */
+/* Wait until there is a stream to follow. False when the store is being freed. */
 static bool wait_for_start(struct store *store)
 {
 	bool is_on;
 
 	pthread_mutex_lock(&store->lock);
 	while (!store->is_follow_wanted && !store->is_closing)
-		pthread_cond_wait(&store->errand_done, &store->lock);
+		pthread_cond_wait(&store->go_on, &store->lock);
 	is_on = !store->is_closing;
 	pthread_mutex_unlock(&store->lock);
 	return is_on;
@@ -194,7 +204,7 @@ static void stop_following(struct store *store)
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* Not a busy loop while the breaker is open, and no longer than until the store is freed. */
+/* Avoids a busy loop while the circuit breaker is open. Ends early when the store is freed. */
 static void pause_follower(struct store *store)
 {
 	struct timespec until;
@@ -207,7 +217,7 @@ static void pause_follower(struct store *store)
 	}
 	pthread_mutex_lock(&store->lock);
 	if (!store->is_closing)
-		pthread_cond_timedwait(&store->errand_done, &store->lock, &until);
+		pthread_cond_timedwait(&store->go_on, &store->lock, &until);
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -221,7 +231,7 @@ static void *run_follower(void *arg)
 		news.err = store->engine->ops->follow(store->engine, &news.changes, &news.count);
 		if (news.err == -ESTALE)
 			stop_following(store);
-		if (run_on_loop(store, run_news, &news))
+		if (store_run_on_loop(store, run_news, &news))
 			news.count = 0;
 		free(news.changes);
 		if (news.err)
@@ -234,15 +244,16 @@ int store_follow(struct store *store, const struct store_follower *follower, voi
 {
 	int err = 0;
 
-	if (!store->engine->ops->follow)
-		return -ENOTSUP;
 	store->follower = *follower;
 	store->follower_arg = arg;
+	store->is_following = true;
+	if (!store->engine->ops->follow)
+		return 0;
 	store->followed_n = store->engine->ops->place(store->engine);
 	store->is_current = true;
 	pthread_mutex_lock(&store->lock);
 	store->is_follow_wanted = true;
-	pthread_cond_broadcast(&store->errand_done);
+	pthread_cond_broadcast(&store->go_on);
 	pthread_mutex_unlock(&store->lock);
 	if (!store->has_follower) {
 		err = -pthread_create(&store->follow_thread, NULL, run_follower, store);
@@ -251,9 +262,27 @@ int store_follow(struct store *store, const struct store_follower *follower, voi
 	return err;
 }
 
-bool store_is_followed(const struct store *store)
+void job_tell(struct store *store, const struct job *job)
 {
-	return store->engine->ops->follow != NULL;
+	bool has_stream = store->engine->ops->follow != NULL;
+
+	if (!job->tell || !store->is_following || (has_stream && !job->was_journaled))
+		return;
+	job->tell(&store->follower, store->follower_arg, job);
+	if (!has_stream)
+		store->followed_n++;
+}
+
+void job_tell_tasks(const struct store_follower *follower, void *arg, const struct job *job)
+{
+	/* When the journal is replayed the stream tells them; until then the server has no such task. */
+	for (size_t i = 0; i < job->task_count && !job->was_journaled; i++)
+		follower->on_task(arg, job->tasks[i].queue, &job->tasks[i]);
+}
+
+bool store_can_share(const struct store *store)
+{
+	return store->engine->ops->share_exchange != NULL;
 }
 
 uint64_t store_followed(const struct store *store)

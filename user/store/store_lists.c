@@ -17,15 +17,27 @@ static int run_entries_prune(struct store_engine *engine, struct job *job)
 	return engine->ops->entries_prune(engine, job->number);
 }
 
+static void tell_entry(const struct store_follower *follower, void *arg, const struct job *job)
+{
+	follower->on_entry(arg, job->records);
+}
+
+static void tell_entry_gone(const struct store_follower *follower, void *arg, const struct job *job)
+{
+	follower->on_entry_gone(arg, job->records);
+}
+
 void store_entry_put(struct store *store, const struct store_entry *entry, store_done done,
 		     void *arg)
 {
-	job_submit_done(store, job_new(run_entry_put, entry, 1, sizeof(*entry)), done, arg);
+	job_submit_change(store, job_new(run_entry_put, entry, 1, sizeof(*entry)), tell_entry, done,
+			  arg);
 }
 
 void store_entry_remove(struct store *store, const struct cidr *block, store_done done, void *arg)
 {
-	job_submit_done(store, job_new(run_entry_remove, block, 1, sizeof(*block)), done, arg);
+	job_submit_change(store, job_new(run_entry_remove, block, 1, sizeof(*block)),
+			  tell_entry_gone, done, arg);
 }
 
 void store_entries_prune(struct store *store, uint64_t ended_by_ms, store_done done, void *arg)

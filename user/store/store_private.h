@@ -1,55 +1,64 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * store_private: one call of store.h on its way through the front. Private to user/store: store.c owns
- * the thread and the queues; it, store_tasks.c and store_lists.c make the jobs.
+ * the thread and the queues; it, store_tasks.c, store_usage.c, store_lists.c, store_fleet.c and
+ * store_share.c make the jobs; store_follow.c tells changes.
  */
 #ifndef STORE_STORE_PRIVATE_H
 #define STORE_STORE_PRIVATE_H
 
 #include <pthread.h>
+#include <sys/queue.h>
 
+#include "net/mailbox.h"
 #include "store/engine.h"
 
-struct queue {
-	struct job *first, **last;
-};
-
-/* What one of the store's threads wants done on the loop; it waits for it. */
-struct store_errand {
-	struct store_errand *next;
-	void (*run)(void *arg);
-	void *arg;
-	bool is_done;
-};
+STAILQ_HEAD(job_list, job);
 
 struct store {
 	struct store_engine *engine; /* owned; the threads' while they run */
+	struct mailbox *mailbox;     /* owned; from the threads to the loop */
 	pthread_t thread, follow_thread;
 	bool has_thread, has_follower;
-	uv_async_t wake;
-	pthread_mutex_t lock;	    /* of the seven below */
-	pthread_cond_t changed;	    /* jobs wait, or the store is closing */
-	pthread_cond_t errand_done; /* or there is something to follow, or the store is closing */
-	struct queue waiting, finished;
-	struct store_errand *errands; /* borrowed from the threads that wait */
+	pthread_mutex_t lock;	/* of the five below */
+	pthread_cond_t changed; /* jobs wait, or the store is closing */
+	pthread_cond_t
+		go_on; /* the loop has run a thread's call, or the follower has work, or closing */
+	struct job_list waiting;
 	bool is_closing, is_follow_wanted;
 
 	/* The loop's. */
-	unsigned under_way; /* jobs not yet delivered */
+	struct job_list finished; /* not delivered yet */
+	unsigned under_way;	  /* jobs not yet delivered */
+	unsigned callers;	  /* functions of ours on the stack that deliver */
+	bool is_freed;		  /* store_free() was called from within a callback */
+	bool is_following;
 	struct store_follower follower;
 	void *follower_arg;
 	uint64_t followed_n; /* number of the last change that the follower was told */
-	bool was_journaled;  /* what the callback that runs now is about */
 	bool is_current;     /* the follower reads the stream, with no error so far */
 	uint8_t id[STORE_ID_BYTES];
 	char error[STORE_ERROR_MAX];
 };
 
+/* What the threads post to the loop. */
+struct store_message {
+	struct mailbox_message message;
+	void (*on_loop)(struct store *store, struct store_message *message);
+	void (*on_dropped)(struct store *store, struct store_message *message); /* while closing */
+};
+
 /* What is to be done, with copies of the call's arguments, and then what came of it. */
 struct job {
-	struct job *next;
+	struct store_message message;
+	STAILQ_ENTRY(job) entry;
 	int (*run)(struct store_engine *engine, struct job *job); /* the store's thread */
-	void (*deliver)(struct store *store, struct job *job);	  /* the loop's */
+	/*
+	 * Tell the follower what the job has changed, from its own records. NULL: nothing that a
+	 * follower is told. Only called for changes that no stream tells; see job_tell().
+	 */
+	void (*tell)(const struct store_follower *follower, void *arg, const struct job *job);
+	void (*deliver)(struct store *store, struct job *job); /* the loop's */
 	union {
 		store_done done;
 		store_keys_done keys_done;
@@ -63,8 +72,8 @@ struct job {
 	void *arg;
 	struct store *store; /* store_load() only */
 	int err;
-	bool was_journaled;
-	uint64_t changed; /* number of the change that it made; 0: none */
+	bool was_journaled; /* the change waits on this host for the server */
+	uint64_t changed;   /* number of the change that it made; 0: none */
 	char error[STORE_ERROR_MAX];
 
 	void *records; /* owned: given or found, as the call has it */
@@ -98,11 +107,26 @@ void job_submit(struct store *store, struct job *job);
 /* The same for what job_new() gave, be it NULL, with the plainest of callbacks. */
 void job_submit_done(struct store *store, struct job *job, store_done done, void *arg);
 
-/* In store.c: tell the ends of jobs that may be told. */
+/* The same for a change that @tell tells the follower. */
+void job_submit_change(struct store *store, struct job *job,
+		       void (*tell)(const struct store_follower *follower, void *arg,
+				    const struct job *job),
+		       store_done done, void *arg);
+
+/* In store.c: deliver the jobs that have finished, as far as their changes have been told. */
 void store_deliver(struct store *store);
 
-/* In store_follow.c: what the threads want done now. */
-void store_run_errands(struct store *store);
+/*
+ * In store_follow.c: tell the follower what @job has changed, unless a stream tells it. An engine of one
+ * host has no stream, and neither has a change that waits in the journal.
+ */
+void job_tell(struct store *store, const struct job *job);
+
+/* Tell that the tasks of @job were added. */
+void job_tell_tasks(const struct store_follower *follower, void *arg, const struct job *job);
+
+/* Have the loop run @run with @arg, and wait for it. -ECANCELED when the store is being freed. */
+int store_run_on_loop(struct store *store, void (*run)(void *arg), void *arg);
 
 /* The engine's load, on the store's thread; the visitor is called on the loop. */
 int store_load_on_loop(struct store *store, struct store_engine *engine,

@@ -108,6 +108,24 @@ fail:
 	return NULL;
 }
 
+/* Of the tasks that were added; the others were there already. */
+static void tell_fresh_tasks(const struct store_follower *follower, void *arg,
+			     const struct job *job)
+{
+	const bool *is_fresh = job->records;
+
+	for (size_t i = 0; i < job->task_count && !job->was_journaled; i++) {
+		if (is_fresh[i])
+			follower->on_task(arg, job->tasks[i].queue, &job->tasks[i]);
+	}
+}
+
+static void tell_claim(const struct store_follower *follower, void *arg, const struct job *job)
+{
+	follower->on_key(arg, job->records);
+	job_tell_tasks(follower, arg, job);
+}
+
 void store_tasks_add(struct store *store, const struct store_task *tasks, size_t count,
 		     store_tasks_added done, void *arg)
 {
@@ -120,6 +138,7 @@ void store_tasks_add(struct store *store, const struct store_task *tasks, size_t
 		done(arg, -ENOMEM, NULL, 0);
 		return;
 	}
+	job->tell = tell_fresh_tasks;
 	job->deliver = deliver_added;
 	job->tasks_added = done;
 	job->arg = arg;
@@ -219,7 +238,7 @@ void store_usage_close(struct store *store, const struct store_usage *rows, size
 	struct job *job = with_tasks(job_new(run_usage_close, rows, row_count, sizeof(*rows)),
 				     tasks, task_count);
 
-	job_submit_done(store, job, done, arg);
+	job_submit_change(store, job, job_tell_tasks, done, arg);
 }
 
 void store_key_claim(struct store *store, const struct store_task *claim,
@@ -227,5 +246,5 @@ void store_key_claim(struct store *store, const struct store_task *claim,
 {
 	struct job *job = with_tasks(job_new(run_key_claim, key, 1, sizeof(*key)), claim, 1);
 
-	job_submit_done(store, job, done, arg);
+	job_submit_change(store, job, tell_claim, done, arg);
 }

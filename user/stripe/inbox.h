@@ -52,7 +52,7 @@ void inbox_start(struct inbox *inbox);
  */
 #define INBOX_MISSED "missed"
 
-/* Work one event that has just been stored. */
+/* Process one event that has just been stored. */
 void inbox_take(struct inbox *inbox, const struct store_task *event);
 
 /* Events were stored, by whichever host: take up those that are new, if they are this host's to work. */

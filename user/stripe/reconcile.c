@@ -35,8 +35,6 @@ struct waiter {
 
 struct reconcile {
 	const struct stripe_context *context; /* borrowed */
-	void (*on_event)(void *arg, const struct store_task *event);
-	void *arg;
 	uv_timer_t timer;
 	bool is_started, is_running, is_stopped;
 	struct waiter *waiters; /* owned */
@@ -51,17 +49,13 @@ struct reconcile {
 
 static void on_timer(uv_timer_t *timer);
 
-struct reconcile *reconcile_new(const struct stripe_context *context,
-				void (*on_event)(void *arg, const struct store_task *event),
-				void *arg)
+struct reconcile *reconcile_new(const struct stripe_context *context)
 {
 	struct reconcile *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return NULL;
 	r->context = context;
-	r->on_event = on_event;
-	r->arg = arg;
 	uv_timer_init(context->loop, &r->timer);
 	uv_unref((uv_handle_t *)&r->timer);
 	r->timer.data = r;
@@ -130,12 +124,8 @@ static void on_events_stored(void *arg, int err, const bool *is_fresh, size_t co
 
 	if (err)
 		log_error("missed events cannot be stored: %s", store_error(r->context->store));
-	for (size_t i = 0; !err && i < count; i++) {
-		if (!is_fresh[i])
-			continue;
-		r->report.missed++;
-		r->on_event(r->arg, &r->tasks[i]);
-	}
+	for (size_t i = 0; !err && i < count; i++)
+		r->report.missed += is_fresh[i];
 	for (size_t i = 0; i < json_array_size(json_object_get(r->page, "data")); i++)
 		free(r->tasks[i].body);
 	next_events(r);

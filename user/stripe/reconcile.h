@@ -27,10 +27,8 @@ struct reconcile_report {
 };
 typedef void (*reconcile_done)(void *arg, const struct reconcile_report *report);
 
-/* @on_event gets events that had been missed, once they are stored. NULL when memory is short. */
-struct reconcile *reconcile_new(const struct stripe_context *context,
-				void (*on_event)(void *arg, const struct store_task *event),
-				void *arg);
+/* NULL when memory is short. */
+struct reconcile *reconcile_new(const struct stripe_context *context);
 
 /* Begin, and from then on run by the clock. */
 void reconcile_start(struct reconcile *reconcile);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * webhook: Stripe's events as they come in.
+ * webhook: Stripe's events as they arrive.
  *
- * Two lists of arrivals: one is being written, the other gathers meanwhile.
+ * There are two lists of arrivals: one is being written while the other gathers. A stored event reaches
+ * the inbox through the store's feed.
  */
 #include "stripe/webhook.h"
 
@@ -26,22 +27,17 @@ struct arrivals {
 
 struct webhook {
 	const struct stripe_context *context; /* borrowed */
-	void (*on_stored)(void *arg, const struct store_task *event);
-	void *arg;
 	struct arrivals gathering, writing;
 	struct webhook_counters counters;
 };
 
-struct webhook *webhook_new(const struct stripe_context *context,
-			    void (*on_stored)(void *arg, const struct store_task *event), void *arg)
+struct webhook *webhook_new(const struct stripe_context *context)
 {
 	struct webhook *webhook = calloc(1, sizeof(*webhook));
 
 	if (!webhook)
 		return NULL;
 	webhook->context = context;
-	webhook->on_stored = on_stored;
-	webhook->arg = arg;
 	return webhook;
 }
 
@@ -96,8 +92,6 @@ static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
 		webhook->counters.repeated += !is_fresh[i];
 		handoff_answer(e, 200, TEXT("Content-Type: application/json\r\n"),
 			       TEXT("{\"received\":true}"));
-		if (is_fresh[i])
-			webhook->on_stored(webhook->arg, &list->tasks[i]);
 	}
 	clear(list);
 	write_batch(webhook);

@@ -23,10 +23,8 @@ struct webhook_counters {
 	uint64_t failed;    /* 5xx: the store did not take it, Stripe will send it again */
 };
 
-/* @on_stored gets each event that was not known before, once it is stored. NULL when memory is short. */
-struct webhook *webhook_new(const struct stripe_context *context,
-			    void (*on_stored)(void *arg, const struct store_task *event),
-			    void *arg);
+/* NULL when memory is short. */
+struct webhook *webhook_new(const struct stripe_context *context);
 
 /*
  * Answer @handoff: 200 once its event is stored; 400 "Missing signature header", "Signature verification

@@ -48,12 +48,12 @@ static void each_key_ends_then_or_when_it_was_to_end_sooner(void **state)
 	put_account(f, 8, "basic", STORE_ACTIVE);
 	for (size_t i = 0; i < COUNT(rows); i++)
 		put_key_at(f, i + 1, rows[i].account, rows[i].created_ms, rows[i].revoked_ms);
-	assert_int_equal(mirror_end_keys(f->mirror, 7, AT_MS), 4);
+	assert_int_equal(mirror_end_keys(f->mirror, 7, 0, AT_MS), 4);
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		if (end_of(f, i + 1) != rows[i].end_ms)
 			fail_msg("%s", rows[i].why);
 	}
-	assert_int_equal(mirror_end_keys(f->mirror, 9, AT_MS), -ENOENT);
+	assert_int_equal(mirror_end_keys(f->mirror, 9, 0, AT_MS), -ENOENT);
 }
 
 static void a_key_that_is_made_afterwards_lives(void **state)
@@ -64,18 +64,18 @@ static void a_key_that_is_made_afterwards_lives(void **state)
 	put_account(f, 7, "basic", STORE_ACTIVE);
 	assert_int_equal(mirror_key_time(f->mirror, 7, AT_MS), AT_MS);
 	put_key_at(f, 1, 7, AT_MS, 0);
-	assert_int_equal(mirror_end_keys(f->mirror, 7, AT_MS), 1);
+	assert_int_equal(mirror_end_keys(f->mirror, 7, 0, AT_MS), 1);
 	made_ms = mirror_key_time(f->mirror, 7, AT_MS); /* the clock has not moved */
 	assert_true(made_ms > AT_MS);
 	put_key_at(f, 2, 7, made_ms, 0);
 	assert_int_equal(end_of(f, 1), AT_MS);
 	assert_int_equal(end_of(f, 2), 0);
 	/* And can be ended as well, all within that millisecond. */
-	assert_int_equal(mirror_end_keys(f->mirror, 7, AT_MS), 1);
+	assert_int_equal(mirror_end_keys(f->mirror, 7, 0, AT_MS), 1);
 	assert_int_equal(end_of(f, 2), AT_MS);
 	put_key_at(f, 3, 7, mirror_key_time(f->mirror, 7, AT_MS), 0);
 	assert_int_equal(end_of(f, 3), 0);
-	assert_int_equal(mirror_end_keys(f->mirror, 7, AT_MS + 50), 1);
+	assert_int_equal(mirror_end_keys(f->mirror, 7, 0, AT_MS + 50), 1);
 	assert_int_equal(end_of(f, 1), AT_MS); /* what is over is not over later */
 	assert_int_equal(end_of(f, 3), AT_MS + 50);
 	assert_int_equal(mirror_key_time(f->mirror, 7, AT_MS * 9), AT_MS * 9);
@@ -112,7 +112,7 @@ static void end_or_look(void *arg, unsigned index)
 
 	for (uint64_t i = 1; !index && i <= ACCOUNTS; i++) {
 		__atomic_store_n(&race->account, i, __ATOMIC_RELEASE);
-		mirror_end_keys(race->f->mirror, i, AT_MS);
+		mirror_end_keys(race->f->mirror, i, 0, AT_MS);
 	}
 	while (index && account < ACCOUNTS) {
 		uint64_t oldest;

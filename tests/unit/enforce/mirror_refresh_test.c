@@ -69,7 +69,7 @@ static void an_end_of_all_keys_that_the_store_does_not_know_is_taken_back(void *
 
 	put_account(f, 7, "basic", STORE_ACTIVE);
 	assert_int_equal(put_key_of(f, 1, 7, 0), 0);
-	mirror_end_keys(f->mirror, 7, 2000);
+	mirror_end_keys(f->mirror, 7, 0, 2000);
 	assert_int_equal(mirror_refresh_begin(f->mirror), 0);
 	put_account(f, 7, "basic", STORE_ACTIVE);
 	assert_int_equal(put_key_of(f, 1, 7, 0), 0);

@@ -68,6 +68,36 @@ static inline void on_done(void *arg, int err)
 	((struct world *)arg)->err = err;
 }
 
+/* The feed into the mirror, as the agent has it. */
+static inline void feed_account(void *arg, const struct store_account *account)
+{
+	struct world *w = arg;
+
+	mirror_put_account(w->f->mirror, account, clock_wall_ms(), clock_mono_ns());
+}
+
+static inline void feed_key(void *arg, const struct store_key *key)
+{
+	mirror_put_key(((struct world *)arg)->f->mirror, key);
+}
+
+static inline void feed_key_end(void *arg, uint64_t key, uint64_t at_ms)
+{
+	mirror_end_key(((struct world *)arg)->f->mirror, key, at_ms);
+}
+
+static inline void feed_keys_end(void *arg, uint64_t account, uint64_t before_ms, uint64_t at_ms)
+{
+	mirror_end_keys(((struct world *)arg)->f->mirror, account, before_ms, at_ms);
+}
+
+static inline void feed_task(void *arg, const char *queue, const struct store_task *task)
+{
+	(void)arg;
+	(void)queue;
+	(void)task;
+}
+
 static inline void run(struct world *w)
 {
 	uv_run(&w->loop, UV_RUN_DEFAULT);
@@ -83,6 +113,11 @@ static inline const struct answer *wait_for(struct world *w)
 
 static inline void open_store(struct world *w)
 {
+	static const struct store_follower follower = { .on_account = feed_account,
+							.on_key = feed_key,
+							.on_key_end = feed_key_end,
+							.on_keys_end = feed_keys_end,
+							.on_task = feed_task };
 	static const uint8_t pepper_check[STORE_HASH_BYTES] = { 1 };
 	char url[128];
 
@@ -91,6 +126,7 @@ static inline void open_store(struct world *w)
 	store_open(w->store, pepper_check, on_done, w);
 	run(w);
 	assert_int_equal(w->err, 0);
+	assert_int_equal(store_follow(w->store, &follower, w), 0);
 }
 
 static inline int world_setup(void **state)

@@ -1,82 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What one host changes is told to the others, in order and without a gap, or they learn that it was not. */
+#include "unit/store/feed.h"
 #include "unit/store/store_fixture.h"
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, follow_setup, follow_teardown)
 
-/* The follower of another host, which notes what it is told. */
+/* Another host, and what it is told. */
 struct host {
 	struct fixture *f; /* its store */
-	char said[4096];
-	int state_err;
-	unsigned states;
-	char why[256];
+	struct feed feed;
 };
 
 static struct host *host;
 
-static void note(const char *format, uint64_t id, uint64_t value)
-{
-	size_t len = strlen(host->said);
-
-	snprintf(host->said + len, sizeof(host->said) - len, format, (unsigned)id, (unsigned)value);
-}
-
-static void on_account(void *arg, const struct store_account *account)
-{
-	(void)arg;
-	note("account %u %u\n", account->id, account->is_held);
-}
-
-static void on_key(void *arg, const struct store_key *key)
-{
-	(void)arg;
-	note("key %u %u\n", key->id, key->revoked_ms);
-}
-
-static void on_keys_end(void *arg, uint64_t account, uint64_t before_ms, uint64_t at_ms)
-{
-	(void)arg;
-	note("keys of %u end at %u", account, at_ms);
-	note(" if made before %u%.0u\n", before_ms, 0);
-}
-
-static void on_entry(void *arg, const struct store_entry *entry)
-{
-	(void)arg;
-	note("entry /%u list %u\n", entry->block.prefix_bits, entry->list);
-}
-
-static void on_entry_gone(void *arg, const struct cidr *block)
-{
-	(void)arg;
-	note("no entry /%u%.0u\n", block->prefix_bits, 0);
-}
-
-static void on_task(void *arg, const char *queue)
-{
-	(void)arg;
-	note(!strcmp(queue, "event") ? "event\n" : "another task%.0u%.0u\n", 0, 0);
-}
-
-static void on_state(void *arg, int err, const char *why)
-{
-	struct host *h = arg;
-
-	h->state_err = err;
-	h->states++;
-	snprintf(h->why, sizeof(h->why), "%s", why);
-}
-
-static const struct store_follower follower = {
-	on_account, on_key, on_keys_end, on_entry, on_entry_gone, on_task, on_state,
-};
-
 static void begin_to_follow(struct host *h)
 {
 	fixture_load(h->f);
-	h->said[0] = '\0';
-	assert_int_equal(store_follow(h->f->store, &follower, h), 0);
+	h->feed.said[0] = '\0';
+	assert_int_equal(store_follow(h->f->store, &feed_follower, &h->feed), 0);
 }
 
 static int follow_setup(void **state)
@@ -104,12 +45,12 @@ static int follow_teardown(void **state)
 /* Let the other host's loop turn until its store was heard of twice: all that was before is told then. */
 static void catch_up(void)
 {
-	unsigned wanted = host->states + 2;
+	unsigned wanted = host->feed.states + 2;
 	uv_timer_t keep; /* the store alone does not keep a loop alive */
 
 	uv_timer_init(&host->f->loop, &keep);
 	uv_timer_start(&keep, (uv_timer_cb)(void (*)(void))abort, 20000, 0);
-	while (host->states < wanted && host->state_err != -ESTALE)
+	while (host->feed.states < wanted && host->feed.state_err != -ESTALE)
 		uv_run(&host->f->loop, UV_RUN_ONCE);
 	uv_close((uv_handle_t *)&keep, NULL);
 	uv_run(&host->f->loop, UV_RUN_NOWAIT);
@@ -132,16 +73,16 @@ static void every_change_is_told_in_its_order(void **state)
 	tasks_add(f, &task, 1);
 	entry_remove(f, &entry.block);
 	catch_up();
-	assert_string_equal(host->said, "account 7 0\n"
-					"key 1 0\n"
-					"account 7 1\n"
-					"key 1 50\n"
-					"key 2 0\n"
-					"keys of 7 end at 40 if made before 1001\n"
-					"entry /100 list 1\n"
-					"event\n"
-					"no entry /100\n");
-	assert_int_equal(host->state_err, 0);
+	assert_string_equal(host->feed.said, "account 7 0\n"
+					     "key 1 0\n"
+					     "account 7 1\n"
+					     "key 1 50\n"
+					     "key 2 0\n"
+					     "keys of 7 end at 40 if made before 1001\n"
+					     "entry /100 list 1\n"
+					     "event\n"
+					     "no entry /100\n");
+	assert_int_equal(host->feed.state_err, 0);
 }
 
 static unsigned said_at_done;
@@ -149,7 +90,7 @@ static unsigned said_at_done;
 static void on_own_done(void *arg, int err)
 {
 	fixture_done(arg, err);
-	said_at_done = (unsigned)strlen(host->said);
+	said_at_done = (unsigned)strlen(host->feed.said);
 }
 
 static void a_hosts_own_change_is_told_before_its_callback(void **state)
@@ -184,7 +125,7 @@ static void a_callback_may_free_a_store_that_is_followed(void **state)
 	while (host->f->store)
 		uv_run(&host->f->loop, UV_RUN_ONCE);
 	assert_int_equal(host->f->err, 0);
-	assert_string_equal(host->said, "account 9 0\n");
+	assert_string_equal(host->feed.said, "account 9 0\n");
 }
 
 static void a_key_is_never_older_than_the_end_of_all(void **state)
@@ -221,15 +162,15 @@ static void a_gap_is_noticed(void **state)
 		redis_server_do(&fixture_redis, gaps[i].command);
 		if (!gaps[i].is_quiet)
 			add_account(f, 50 + i);
-		while (host->state_err != -ESTALE)
+		while (host->feed.state_err != -ESTALE)
 			catch_up();
-		assert_true(host->why[0]);
-		host->state_err = 0;
+		assert_true(host->feed.why[0]);
+		host->feed.state_err = 0;
 		begin_to_follow(host);
 		add_account(f, 100 + i);
 		catch_up();
-		assert_int_equal(host->state_err, 0);
-		assert_non_null(strstr(host->said, "account 10"));
+		assert_int_equal(host->feed.state_err, 0);
+		assert_non_null(strstr(host->feed.said, "account 10"));
 	}
 }
 
@@ -237,7 +178,7 @@ static void a_store_that_is_gone_is_no_gap_to_be_passed(void **state)
 {
 	(void)state;
 	redis_server_do(&fixture_redis, "FLUSHALL");
-	while (host->state_err != -ESTALE)
+	while (host->feed.state_err != -ESTALE)
 		catch_up();
 	assert_int_equal(fixture_try_open(host->f), -EHOSTDOWN);
 }
@@ -250,11 +191,11 @@ static void a_cut_is_survived_without_a_gap(void **state)
 	while (account_add(f, &(struct store_account){ .id = 7 }) == -EHOSTDOWN)
 		continue; /* our own connection was cut too */
 	assert_int_equal(f->err, 0);
-	host->state_err = 0;
+	host->feed.state_err = 0;
 	catch_up();
-	while (host->state_err)
+	while (host->feed.state_err)
 		catch_up();
-	assert_string_equal(host->said, "account 7 0\n");
+	assert_string_equal(host->feed.said, "account 7 0\n");
 }
 
 int main(void)

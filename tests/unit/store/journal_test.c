@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What cannot reach Redis waits on this host, survives it, and is done once, in its order. */
+#include "unit/store/feed.h"
 #include "unit/store/store_fixture.h"
 
 #include <sys/stat.h>
@@ -59,9 +60,8 @@ static void changes_wait_and_are_done_in_their_order(void **state)
 
 	go_away();
 	assert_int_equal(account_add(f, &before), 0);
-	assert_true(store_was_journaled(f->store));
 	assert_int_equal(keys_add(f, &key, 1), 0);
-	store_account_set(f->store, &before, &after, fixture_done, f);
+	store_account_set(f->store, &before, &after, 0, fixture_done, f);
 	assert_int_equal(fixture_wait(f), 0);
 	assert_int_equal(key_rotate(f, 1, 50, &fresh), 0);
 	assert_int_equal(key_revoke(f, 2, 60), 0);
@@ -73,6 +73,49 @@ static void changes_wait_and_are_done_in_their_order(void **state)
 	assert_int_equal(f->keys[0].revoked_ms, 50);
 	assert_int_equal(f->keys[1].revoked_ms, 60);
 	assert_int_equal(f->entry_count, 1);
+}
+
+/*
+ * While Redis is away, what this host changes is in force here at once. When Redis is back, its stream
+ * tells the same changes in their place among the others'. Tasks are only told then: until then no host
+ * could find them in the store.
+ */
+static void changes_that_wait_are_told_at_once_and_again_in_their_place(void **state)
+{
+	struct store_key key = make_key(1, 7), fresh = make_key(2, 7);
+	struct store_entry entry = { .block.prefix_bits = 100, .list = STORE_ALLOW };
+	struct store_task task = make_task("event", "e");
+	struct fixture *f = *state;
+	struct feed feed = { 0 };
+
+	add_account(f, 7);
+	fixture_load(f);
+	assert_int_equal(store_follow(f->store, &feed_follower, &feed), 0);
+	go_away();
+	assert_int_equal(keys_add(f, &key, 1), 0);
+	assert_string_equal(feed.said, "key 1 0\n");
+	assert_int_equal(key_rotate(f, 1, 2000, &fresh), 0);
+	assert_int_equal(key_revoke(f, 2, 3000), 0);
+	assert_int_equal(keys_revoke(f, 7, 1500), 0);
+	assert_int_equal(entry_put(f, &entry), 0);
+	assert_int_equal(tasks_add(f, &task, 1), 0);
+	assert_string_equal(feed.said, "key 1 0\n"
+				       "key 1 ends at 2000\n"
+				       "key 2 0\n"
+				       "key 2 ends at 3000\n"
+				       "keys of 7 end at 1500 if made before 0\n"
+				       "entry /100 list 1\n");
+	feed.said[0] = '\0';
+	come_back(f);
+	while (!strstr(feed.said, "event\n"))
+		uv_run(&f->loop, UV_RUN_ONCE);
+	assert_string_equal(feed.said, "key 1 0\n"
+				       "key 1 2000\n"
+				       "key 2 0\n"
+				       "key 2 3000\n"
+				       "keys of 7 end at 1500 if made before 1001\n"
+				       "entry /100 list 1\n"
+				       "event\n");
 }
 
 static void what_waits_survives_the_agent(void **state)
@@ -219,6 +262,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(changes_wait_and_are_done_in_their_order),
+		TEST(changes_that_wait_are_told_at_once_and_again_in_their_place),
 		TEST(what_waits_survives_the_agent),
 		TEST(a_replay_that_is_repeated_does_nothing_more),
 		TEST(usage_waits_as_totals_however_long_it_takes),

@@ -250,9 +250,9 @@ static void two_changes_of_one_account_are_both_kept(void **state)
 	mine = theirs = first;
 	mine.is_held = true;
 	strcpy(theirs.tier, "pro");
-	store_account_set(f->store, &first, &mine, fixture_done, f);
+	store_account_set(f->store, &first, &mine, 0, fixture_done, f);
 	assert_int_equal(fixture_wait(f), 0);
-	store_account_set(f->store, &first, &theirs, fixture_done, f);
+	store_account_set(f->store, &first, &theirs, 0, fixture_done, f);
 	assert_int_equal(fixture_wait(f), 0);
 	fixture_load(f);
 	assert_true(f->accounts[0].is_held);

@@ -226,7 +226,7 @@ static inline int account_add(struct fixture *f, const struct store_account *acc
 
 static inline int account_set(struct fixture *f, const struct store_account *account)
 {
-	store_account_set(f->store, NULL, account, fixture_done, f);
+	store_account_set(f->store, NULL, account, 0, fixture_done, f);
 	return fixture_wait(f);
 }
 

@@ -143,7 +143,7 @@ int redis_account_add(struct store_engine *engine, const struct store_account *a
 }
 
 int redis_account_set(struct store_engine *engine, const struct store_account *before,
-		      const struct store_account *account)
+		      const struct store_account *account, uint32_t named)
 {
 	struct redis_args args;
 
@@ -154,6 +154,7 @@ int redis_account_set(struct store_engine *engine, const struct store_account *b
 	else
 		redis_arg(&args, "");
 	line_account(&args, account);
+	redis_arg_u64(&args, named);
 	return redis_lasting_change((struct redis *)engine, REDIS_RECORDS, &args);
 }
 

@@ -194,7 +194,7 @@ void redis_line_key(struct redis_args *args, const struct store_key *key);
 
 int redis_account_add(struct store_engine *engine, const struct store_account *account);
 int redis_account_set(struct store_engine *engine, const struct store_account *before,
-		      const struct store_account *account);
+		      const struct store_account *account, uint32_t named);
 int redis_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count);
 int redis_key_rotate(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
 		     const struct store_key *fresh);

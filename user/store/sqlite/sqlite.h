@@ -43,7 +43,6 @@
 	  "period_end_s=?10, trial_end_s=?11, cancel_at_s=?12, as_of_s=?13, price=?14, "           \
 	  "email=?15, features=?16 WHERE id=?17")                                                  \
 	X(KEY_ADD, "INSERT INTO keys(" KEY_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7)")               \
-	X(KEY_REVOKE, "UPDATE keys SET revoked_ms=?1 WHERE id=?2")                                 \
 	X(KEY_END, "UPDATE keys SET revoked_ms = CASE WHEN revoked_ms = 0 OR revoked_ms > ?1 "     \
 		   "THEN ?1 ELSE revoked_ms END WHERE id=?2")                                      \
 	X(KEYS_END, "UPDATE keys SET revoked_ms=?1 WHERE account=?2 AND "                          \
@@ -176,7 +175,7 @@ int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor
 		uint32_t day, uint32_t month_day);
 int sqlite_account_add(struct store_engine *engine, const struct store_account *account);
 int sqlite_account_set(struct store_engine *engine, const struct store_account *before,
-		       const struct store_account *account);
+		       const struct store_account *account, uint32_t named);
 int sqlite_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count);
 int sqlite_key_rotate(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
 		      const struct store_key *fresh);

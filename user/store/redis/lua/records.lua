@@ -67,11 +67,12 @@ function F.account_add(a)
   return change('account', id, line)
 end
 
--- account_set(id, line as it was or '', line) -> n
--- What differs between the two lines is set; what another host has changed meanwhile stays. What Stripe
--- said is not set where later words of its are known.
+-- account_set(id, line as it was or '', line, mask of named fields) -> n
+-- Sets the values that differ between the two lines, and those whose bit is in the mask (bit 0 is the
+-- first value); what another host has changed meanwhile stays. What Stripe said is not set where
+-- something later from Stripe is known. Calls that older versions left in a journal have no mask.
 function F.account_set(a)
-  local id, before, line = a[1], a[2], a[3]
+  local id, before, line, named = a[1], a[2], a[3], tonumber(a[4] or '0')
   local stored = redis.call('HGET', P .. 'accounts', id)
   if not stored then
     return fail('ENOENT', 'no such account')
@@ -82,7 +83,7 @@ function F.account_set(a)
       return fail('ESTALE', 'Stripe has said something later')
     end
     for i = 1, #now do
-      if now[i] == old[i] then
+      if now[i] == old[i] and bit.band(named, bit.lshift(1, i - 1)) == 0 then
         now[i] = was[i]
       end
     end
@@ -178,8 +179,7 @@ function F.key_revoke(a)
     return fail('ENOENT', 'no such key')
   end
   local values = split(line)
-  values[KEY_REVOKED] = a[2]
-  return put_key(a[1], values)
+  return put_key(a[1], end_key(values, a[2]) or values)
 end
 
 -- keys_revoke(account, at) -> n
