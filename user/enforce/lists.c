@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 
 struct lists {
@@ -53,7 +54,7 @@ static size_t find(const struct lists *lists, const struct cidr *block, bool *re
 
 static void set_count(struct lists *lists, size_t count)
 {
-	__atomic_store_n(&lists->count, count, __ATOMIC_RELAXED);
+	atomic_write(&lists->count, count);
 	xdp_set_list_count(lists->xdp, (uint32_t)count);
 }
 
@@ -210,7 +211,7 @@ enum lists_verdict lists_look_up(struct lists *lists, const struct sockaddr_stor
 	enum lists_verdict verdict = LISTS_NONE;
 	struct cidr one;
 
-	if (!__atomic_load_n(&lists->count, __ATOMIC_RELAXED) || !cidr_of_address(address, &one))
+	if (!atomic_read(&lists->count) || !cidr_of_address(address, &one))
 		return LISTS_NONE;
 	pthread_rwlock_rdlock(&lists->lock);
 	for (unsigned place = 0; place <= 128 && verdict == LISTS_NONE; place++) {

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "bpf/edge.skel.h"
@@ -25,8 +26,8 @@ static void enter_settings(struct fastpath *fp, const struct fastpath_config *co
 {
 	struct tollgate_settings *set = fp->settings;
 
-	__atomic_store_n(&set->stale_after_ns, config->stale_after_ns, __ATOMIC_RELAXED);
-	__atomic_store_n(&set->event_every, config->event_every, __ATOMIC_RELAXED);
+	atomic_write(&set->stale_after_ns, config->stale_after_ns);
+	atomic_write(&set->event_every, config->event_every);
 	fastpath_listens_enter_ports(fp);
 	fastpath_set_action(fp, config->action);
 	fastpath_beat(fp, clock_mono_ns());
