@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/atomic.h"
 #include "base/clock.h"
 
@@ -86,29 +87,14 @@ static void shift_lengths(struct lists *lists, unsigned place, int by)
 		lists->first[i] += (size_t)by;
 }
 
-static int make_room(struct lists *lists)
-{
-	size_t room = lists->room ? 2 * lists->room : 16;
-	struct store_entry *entries;
-
-	if (lists->count >= LISTS_MAX)
-		return -ENOSPC;
-	if (lists->count < lists->room)
-		return 0;
-	entries = realloc(lists->entries, room * sizeof(*entries));
-	if (!entries)
-		return -ENOMEM;
-	lists->entries = entries;
-	lists->room = room;
-	return 0;
-}
-
 static int insert(struct lists *lists, const struct store_entry *entry)
 {
 	bool found;
 	size_t at = find(lists, &entry->block, &found);
-	int err = found ? 0 : make_room(lists);
+	int err = 0;
 
+	if (!found)
+		err = array_reserve(lists->entries, lists->room, lists->count + 1, LISTS_MAX);
 	if (err)
 		return err;
 	if (!found) {

@@ -164,7 +164,6 @@ void mirror_free(struct mirror *mirror)
 		free(mirror->tier_names[i]);
 	for (unsigned i = 0; i < WORD_INDEXED; i++)
 		free(mirror->indexes[i].buckets);
-	free(mirror->tier_by_id);
 	free(mirror->slot_by_account);
 	free(mirror->slot_is_claimed);
 	mirror_refresh_free(mirror->refresh);
@@ -173,22 +172,17 @@ void mirror_free(struct mirror *mirror)
 
 int mirror_tier_id(struct mirror *mirror, const char *name)
 {
-	const struct tier **by_id;
-
 	for (unsigned i = 0; i < mirror->tier_count; i++) {
 		if (!strcmp(mirror->tier_names[i], name))
 			return (int)i;
 	}
 	if (mirror->tier_count == MIRROR_MAX_TIERS)
 		return -ENOSPC;
-	by_id = realloc(mirror->tier_by_id, (mirror->tier_count + 1) * sizeof(*by_id));
-	if (!by_id)
-		return -ENOMEM;
-	mirror->tier_by_id = by_id;
 	mirror->tier_names[mirror->tier_count] = strdup(name);
 	if (!mirror->tier_names[mirror->tier_count])
 		return -ENOMEM;
-	by_id[mirror->tier_count] = mirror->tiers ? tiers_find(mirror->tiers, name) : NULL;
+	mirror->tier_by_id[mirror->tier_count] =
+		mirror->tiers ? tiers_find(mirror->tiers, name) : NULL;
 	/* Workers read names of ids that they found in slots. */
 	atomic_write_release(&mirror->tier_count, mirror->tier_count + 1);
 	return (int)mirror->tier_count - 1;

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -27,7 +28,7 @@
 static struct {
 	pthread_mutex_t lock;
 	struct store_usage *rows; /* owned; in the order they came */
-	size_t count, size;
+	size_t count, room;
 	uint64_t gone; /* rows before these, that were confirmed */
 } aside = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -49,29 +50,14 @@ static struct store_usage usage_row(const struct slots *slots, uint64_t account,
 	};
 }
 
-static int push(struct store_usage **rows, size_t *count, size_t *size,
-		const struct store_usage *row)
-{
-	if (*count == *size) {
-		size_t more = *size ? *size * 2 : 64;
-		struct store_usage *grown = realloc(*rows, more * sizeof(**rows));
-
-		if (!grown)
-			return -ENOMEM;
-		*rows = grown;
-		*size = more;
-	}
-	(*rows)[(*count)++] = *row;
-	return 0;
-}
-
 static void set_aside(const struct store_usage *row)
 {
-	int err = -ENOSPC;
+	int err;
 
 	pthread_mutex_lock(&aside.lock);
-	if (aside.count < ASIDE_MAX)
-		err = push(&aside.rows, &aside.count, &aside.size, row);
+	err = array_reserve(aside.rows, aside.room, aside.count + 1, ASIDE_MAX);
+	if (!err)
+		aside.rows[aside.count++] = *row;
 	pthread_mutex_unlock(&aside.lock);
 	if (err)
 		log_error("usage lost: account acc_%016llx, window %llu, %llu units: %s",
@@ -304,34 +290,31 @@ static int collect_window(const struct slots *slots, const struct tollgate_slot 
 	uint64_t window = atomic_read_acquire(&usage->window),
 		 requests = atomic_read_acquire(&usage->requests);
 	uint64_t units = atomic_read_acquire(&usage->units);
-	struct store_usage row;
+	int err;
 
 	if (!window || window == TOLLGATE_USAGE_BUSY ||
 	    atomic_read_acquire(&usage->window) != window ||
 	    usage->collected == tagged(window, requests) || batch->usage_count >= max_rows)
 		return 0;
-	row = usage_row(slots, slot->account_id, window, requests, units);
-	return push(&batch->usage, &batch->usage_count, &batch->usage_size, &row);
+	err = array_reserve(batch->usage, batch->usage_room, batch->usage_count + 1, max_rows);
+	if (!err)
+		batch->usage[batch->usage_count++] =
+			usage_row(slots, slot->account_id, window, requests, units);
+	return err;
 }
 
 static int collect_quota(const struct slots *slots, const struct tollgate_slot *slot,
-			 struct usage_batch *batch)
+			 size_t max_rows, struct usage_batch *batch)
 {
-	uint64_t word = atomic_read_acquire(&slot->quota_word),
-		 base = atomic_read_acquire(&slot->quota_base);
-	struct store_quota *grown;
+	uint64_t word = atomic_read_acquire(&slot->quota_word);
+	uint64_t base = atomic_read_acquire(&slot->quota_base);
+	int err;
 
 	if (word == slot->quota_collected || !slot->quota_period)
 		return 0;
-	if (batch->quota_count == batch->quota_size) {
-		size_t more = batch->quota_size ? batch->quota_size * 2 : 64;
-
-		grown = realloc(batch->quotas, more * sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		batch->quotas = grown;
-		batch->quota_size = more;
-	}
+	err = array_reserve(batch->quotas, batch->quota_room, batch->quota_count + 1, max_rows);
+	if (err)
+		return err;
 	batch->quotas[batch->quota_count++] = (struct store_quota){
 		.account = slot->account_id,
 		.epoch = slots->head->epoch,
@@ -344,11 +327,16 @@ static int collect_quota(const struct slots *slots, const struct tollgate_slot *
 
 static int collect_aside(size_t max_rows, struct usage_batch *batch)
 {
-	int err = 0;
+	size_t count;
+	int err;
 
 	pthread_mutex_lock(&aside.lock);
-	for (size_t i = 0; i < aside.count && batch->usage_count < max_rows && !err; i++)
-		err = push(&batch->usage, &batch->usage_count, &batch->usage_size, &aside.rows[i]);
+	count = aside.count < max_rows ? aside.count : max_rows;
+	err = array_reserve(batch->usage, batch->usage_room, count, max_rows);
+	if (!err && count) {
+		memcpy(batch->usage, aside.rows, count * sizeof(*aside.rows));
+		batch->usage_count = count;
+	}
 	batch->aside_count = batch->usage_count;
 	batch->aside_end = aside.gone + batch->usage_count;
 	pthread_mutex_unlock(&aside.lock);
@@ -373,7 +361,7 @@ int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batc
 		if (!err)
 			err = collect_window(slots, slot, 1, max_rows, batch);
 		if (!err)
-			err = collect_quota(slots, slot, batch);
+			err = collect_quota(slots, slot, max_rows, batch);
 	}
 	if (err)
 		usage_batch_done(batch);
