@@ -11,18 +11,18 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/backoff.h"
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/log.h"
 #include "stripe/inbox_private.h"
 #include "stripe/webhook.h"
 
-#define MAX_FETCHING   16
-#define FIRST_PAUSE_MS 500
-#define MAX_PAUSE_MS   60000
-#define PAGE	       500     /* pending events read at once */
-#define MAX_EVENTS     1000000 /* held for one object, or finished but not yet marked so */
-#define BUCKETS	       (sizeof(((struct inbox *)0)->buckets) / sizeof(struct object *))
+#define MAX_FETCHING 16
+#define PAGE	     500     /* pending events read at once */
+#define MAX_EVENTS   1000000 /* held for one object, or finished but not yet marked so */
+#define BUCKETS	     (sizeof(((struct inbox *)0)->buckets) / sizeof(struct object *))
+
+static const struct backoff pauses_ms = { .first = 500, .most = 60000 };
 
 static void pump(struct inbox *inbox);
 
@@ -205,18 +205,11 @@ static void on_pause_over(uv_timer_t *timer)
 /* Stripe cannot be had: wait, for longer each time, and not all hosts at the same moment. */
 static void pause_after_setback(struct inbox *inbox)
 {
-	uint64_t pause_ms = MAX_PAUSE_MS, jitter = 0;
-
 	if (inbox->is_paused || inbox->is_stopped)
 		return;
-	if (inbox->setbacks < 8)
-		pause_ms = FIRST_PAUSE_MS << inbox->setbacks;
-	if (pause_ms > MAX_PAUSE_MS)
-		pause_ms = MAX_PAUSE_MS;
-	crypto_random(&jitter, sizeof(jitter));
 	inbox->setbacks++;
 	inbox->is_paused = true;
-	uv_timer_start(&inbox->pause, on_pause_over, pause_ms / 2 + jitter % (pause_ms / 2), 0);
+	uv_timer_start(&inbox->pause, on_pause_over, backoff_draw(&pauses_ms, inbox->setbacks), 0);
 }
 
 /* The events that the fetch covered are over; the object goes on if it became dirty meanwhile. */
