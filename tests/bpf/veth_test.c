@@ -8,6 +8,7 @@
  * The server's side does what the agent does: it enrols the connection and publishes what it has
  * answered. Requests with a revoked key are XDP's, all others are the server's.
  */
+#include "base/atomic.h"
 #include "bpf/fixture.h"
 
 #include <bpf/libbpf.h>
@@ -192,7 +193,7 @@ static void pay(struct line *l)
 	ask(l, paid);
 	expect_bytes(l->server, paid);
 	assert_int_equal(send(l->server, answer, strlen(answer), MSG_NOSIGNAL), strlen(answer));
-	__atomic_fetch_add(&l->conn->answered, strlen(paid), __ATOMIC_ACQ_REL);
+	atomic_add_return(&l->conn->answered, strlen(paid));
 	expect_bytes(l->client, answer);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "admin/admin_private.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "enforce/account.h"
 #include "enforce/usage.h"
@@ -14,7 +15,7 @@
 /* Workers and XDP write it meanwhile. */
 static uint64_t read_word(const __u64 *word)
 {
-	return __atomic_load_n(word, __ATOMIC_RELAXED);
+	return atomic_read(word);
 }
 
 static json_t *json_seconds(uint64_t s)

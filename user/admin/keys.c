@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "admin/admin_private.h"
+#include "base/array.h"
 #include "base/clock.h"
 #include "enforce/account.h"
 
@@ -170,7 +171,6 @@ static struct text next_word(struct text *line)
 	return word;
 }
 
-/* NULL, or what is wrong with the line. */
 static bool is_utf8(struct text t)
 {
 	json_t *string = json_stringn(t.ptr, t.len);
@@ -179,6 +179,7 @@ static bool is_utf8(struct text t)
 	return string;
 }
 
+/* NULL, or what is wrong with the line. */
 static const char *parse_import(const struct admin_request *r, struct text line,
 				struct registry_import *ret_import)
 {
@@ -241,7 +242,7 @@ void admin_keys_import(struct admin_request *r, const char *id)
 {
 	struct text rest = buf_text(&r->body);
 	struct registry_import *imports = NULL;
-	size_t count = 0, size = 0, line_number = 0;
+	size_t count = 0, room = 0, line_number = 0;
 
 	(void)id;
 	while (rest.len) {
@@ -251,15 +252,12 @@ void admin_keys_import(struct admin_request *r, const char *id)
 		line_number++;
 		if (!line.len || line.ptr[0] == '#')
 			continue;
-		if (count == size) {
-			size = size ? size * 2 : 256;
-			imports = reallocarray(r->work, size, sizeof(*imports));
-			if (!imports) {
-				admin_fail(r, 500, "out of memory");
-				return;
-			}
-			r->work = imports;
+		/* The size of the body limits the number of its lines. */
+		if (array_reserve(imports, room, count + 1, ARRAY_NO_LIMIT)) {
+			admin_fail(r, 500, "out of memory");
+			return;
 		}
+		r->work = imports;
 		wrong = parse_import(r, line, &imports[count++]);
 		if (wrong) {
 			admin_fail(r, 400, "line %zu: %s; nothing was imported", line_number,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "agent/agent_private.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -22,7 +23,7 @@ static void note_overflow(struct agent *agent, int err)
 		log_error("a change cannot be taken over from the store: %s",
 			  err == -ENOSPC ? "max_accounts is too small" : strerror(-err));
 	agent->is_overfull = true;
-	__atomic_store_n(&agent->gate.is_current, false, __ATOMIC_RELAXED);
+	atomic_write(&agent->gate.is_current, false);
 }
 
 static void on_account(void *arg, const struct store_account *account)
@@ -93,7 +94,7 @@ void follow_failed(struct agent *agent, const char *why)
 		log_warn("%s", degraded);
 	agent->is_away = true;
 	strcpy(agent->degraded, degraded);
-	__atomic_store_n(&agent->gate.is_current, false, __ATOMIC_RELAXED);
+	atomic_write(&agent->gate.is_current, false);
 }
 
 static void come_back(struct agent *agent)
@@ -108,11 +109,11 @@ static void come_back(struct agent *agent)
 	agent->degraded[0] = '\0';
 	if (agent->gate.is_refusing) {
 		agent->not_ready[0] = '\0';
-		__atomic_store_n(&agent->gate.is_refusing, false, __ATOMIC_RELAXED);
+		atomic_write(&agent->gate.is_refusing, false);
 		fastpath_feed_start(agent);
 	}
 	if (!agent->is_overfull)
-		__atomic_store_n(&agent->gate.is_current, true, __ATOMIC_RELAXED);
+		atomic_write(&agent->gate.is_current, true);
 }
 
 static void on_state(void *arg, int err, const char *why)
@@ -146,7 +147,7 @@ void follow_pass_time(struct agent *agent)
 		return;
 	snprintf(agent->not_ready, sizeof(agent->not_ready),
 		 "the store has been away for longer than max_stale");
-	__atomic_store_n(&agent->gate.is_refusing, true, __ATOMIC_RELAXED);
+	atomic_write(&agent->gate.is_refusing, true);
 	fastpath_feed_stop(agent);
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "agent/agent_private.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -217,8 +218,8 @@ static void on_loaded(void *arg, int err)
 	agent->phase = AGENT_RUNNING;
 	agent->gate.mirror = agent->mirror;
 	mirror_set_xdp(agent->mirror, fastpath_plane(agent->fastpath));
-	__atomic_store_n(&agent->gate.is_current, true, __ATOMIC_RELAXED);
-	__atomic_store_n(&agent->gate.is_loaded, true, __ATOMIC_RELEASE);
+	atomic_write(&agent->gate.is_current, true);
+	atomic_write_release(&agent->gate.is_loaded, true);
 	/* XDP's lists are filled, as everything is: now it may act. */
 	if (agent->fastpath)
 		fastpath_set_action(agent->fastpath, agent->rules->config->fastpath.action);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "agent/agent_private.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -202,8 +203,8 @@ uint64_t share_exchange_lent(const struct share_exchange *s)
 
 	for (size_t i = 0; i < s->want_count; i++) {
 		const struct share *share = &s->shares.list[s->wants[i].slot];
-		uint64_t used = __atomic_load_n(&share->used, __ATOMIC_RELAXED);
-		uint64_t paid = __atomic_load_n(&share->paid, __ATOMIC_RELAXED);
+		uint64_t used = atomic_read(&share->used);
+		uint64_t paid = atomic_read(&share->paid);
 
 		lent += paid > used ? paid - used : 0;
 	}

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "agent/agent_private.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "tollgate/verdict.h"
@@ -44,7 +45,7 @@ static unsigned connections(const struct agent *agent)
 
 static uint64_t read_counter(const uint64_t *counter)
 {
-	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+	return atomic_read(counter);
 }
 
 static struct proxy_counters sum_counters(const struct agent *agent)

@@ -4,11 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/text.h"
 
 #define MS_PER_DAY 86400000ULL
@@ -23,14 +23,14 @@ uint64_t clock_mono_ns(void)
 
 uint64_t clock_wall_ms(void)
 {
-	static _Atomic uint64_t latest_ms;
+	static uint64_t latest_ms; /* atomic */
 	struct timespec t;
-	uint64_t now_ms, seen_ms = atomic_load_explicit(&latest_ms, memory_order_relaxed);
+	uint64_t now_ms, seen_ms = atomic_read(&latest_ms);
 
 	clock_gettime(CLOCK_REALTIME, &t);
 	now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / NS_PER_MS;
 	while (now_ms > seen_ms) {
-		if (atomic_compare_exchange_weak(&latest_ms, &seen_ms, now_ms))
+		if (atomic_compare_exchange(&latest_ms, &seen_ms, now_ms))
 			return now_ms;
 	}
 	return seen_ms;

@@ -17,6 +17,7 @@
 
 #include <yaml.h>
 
+#include "base/array.h"
 #include "base/env.h"
 
 #define MAX_MESSAGES 50
@@ -27,7 +28,7 @@ struct conf {
 	void *owner;	      /* borrowed */
 	yaml_document_t document;
 	char **expanded; /* owned: scalars that were not as they stood */
-	size_t expanded_count;
+	size_t expanded_count, expanded_room;
 	unsigned message_count;
 	bool no_memory;
 };
@@ -342,12 +343,11 @@ static size_t expand_one(struct conf *conf, const struct conf_node *node, struct
 /* Let @conf own @text. NULL when memory is short. */
 static char *keep(struct conf *conf, struct text text)
 {
-	char **larger =
-		realloc(conf->expanded, (conf->expanded_count + 1) * sizeof(*conf->expanded));
-	char *copy = larger ? text_dup(text) : NULL;
+	char *copy = NULL;
 
-	if (larger)
-		conf->expanded = larger;
+	if (!array_reserve(conf->expanded, conf->expanded_room, conf->expanded_count + 1,
+			   CONF_MAX_BYTES))
+		copy = text_dup(text);
 	if (copy)
 		conf->expanded[conf->expanded_count++] = copy;
 	return copy;

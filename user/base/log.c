@@ -4,12 +4,13 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/atomic.h"
 
 #define LINE_MAX_BYTES 1024
 
@@ -24,11 +25,11 @@ static const struct {
 	[LOG_LEVEL_DEBUG] = { "debug", 7 },
 };
 
-static _Atomic int threshold = LOG_LEVEL_INFO;
+static int threshold = LOG_LEVEL_INFO; /* atomic */
 
 void log_set_level(enum log_level level)
 {
-	atomic_store(&threshold, level);
+	atomic_write(&threshold, (int)level);
 }
 
 int log_level_parse(const char *name, enum log_level *ret_level)
@@ -65,7 +66,7 @@ void log_write(enum log_level level, const char *format, ...)
 	va_list args;
 	int wanted;
 
-	if ((int)level > atomic_load_explicit(&threshold, memory_order_relaxed))
+	if ((int)level > atomic_read(&threshold))
 		return;
 	prefix = write_prefix(line, level);
 	va_start(args, format);

@@ -28,6 +28,7 @@ struct stripe_settings {
 	char *secret_key;	/* owned */
 	char **webhook_secrets; /* owned */
 	unsigned webhook_secret_count;
+	size_t webhook_secret_room;
 	char *webhook_path;	      /* owned; "/webhooks/stripe" */
 	char *portal_path;	      /* owned; prefix of /pricing, /checkout, /dashboard; "" */
 	char *api_base, *api_version; /* owned */

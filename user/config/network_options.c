@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/array.h"
 
 #define MAX_SERVERS 256
 #define MAX_HOST    253 /* RFC 1035, 2.3.4, as text */
@@ -159,19 +160,16 @@ const struct conf_schema listener_schema = {
 static void add_server(struct conf *conf, struct upstream_config *upstream,
 		       const struct sockaddr_storage *address)
 {
-	struct sockaddr_storage *larger;
-
 	for (unsigned i = 0; i < upstream->server_count; i++) {
 		if (config_same_address(&upstream->servers[i], address))
 			return;
 	}
-	larger = realloc(upstream->servers, (upstream->server_count + 1) * sizeof(*larger));
-	if (!larger) {
+	/* The number of names is limited, the number of their addresses is not. */
+	if (array_reserve(upstream->servers, upstream->server_room,
+			  upstream->server_count + (size_t)1, ARRAY_NO_LIMIT))
 		conf_no_memory(conf);
-		return;
-	}
-	upstream->servers = larger;
-	upstream->servers[upstream->server_count++] = *address;
+	else
+		upstream->servers[upstream->server_count++] = *address;
 }
 
 /*

@@ -11,6 +11,7 @@
 
 #include <openssl/crypto.h>
 
+#include "base/array.h"
 #include "config/parts.h"
 #include "config/template.h"
 
@@ -112,17 +113,14 @@ static void add_secrets(struct conf *conf, const struct conf_node *node, struct 
 			bool are_files)
 {
 	int items = conf_list(conf, node);
-	char **grown;
 
 	if (items <= 0)
 		return;
-	grown = realloc(s->webhook_secrets,
-			(s->webhook_secret_count + (size_t)items) * sizeof(*grown));
-	if (!grown) {
+	if (array_reserve(s->webhook_secrets, s->webhook_secret_room,
+			  s->webhook_secret_count + (size_t)items, 2 * CONF_MAX_ITEMS)) {
 		conf_no_memory(conf);
 		return;
 	}
-	s->webhook_secrets = grown;
 	for (int i = 0; i < items; i++) {
 		const struct conf_node *item = conf_item(conf, node, i);
 		char **at = &s->webhook_secrets[s->webhook_secret_count];

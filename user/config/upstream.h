@@ -3,6 +3,7 @@
 #ifndef CONFIG_UPSTREAM_H
 #define CONFIG_UPSTREAM_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -10,6 +11,7 @@ struct upstream_config {
 	char *name;			  /* owned */
 	struct sockaddr_storage *servers; /* owned; at least one */
 	unsigned server_count;
+	size_t server_room;
 	uint64_t connect_ms;	  /* until connected; default 2 s */
 	uint64_t answer_ms;	  /* until the head of the answer; default 60 s */
 	uint64_t body_ms;	  /* between two pieces of it; default 60 s */

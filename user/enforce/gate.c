@@ -2,13 +2,12 @@
 /* gate: the verdict on one request, from memory alone. */
 #include "enforce/gate.h"
 
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "enforce/key.h"
 #include "enforce/share.h"
 #include "enforce/usage.h"
 #include "tollgate/bucket.h"
-
-#define LOAD(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 
 #define CLOCKS_APART_NS NS_PER_SECOND
 #define CLOSED_NS	NS_PER_SECOND
@@ -16,48 +15,45 @@
 uint64_t gate_bucket_charge(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t charge_ns,
 			    uint64_t now_ns)
 {
-	uint64_t tat_ns = LOAD(&slot->tat_ns), wait_ns;
+	uint64_t tat_ns = atomic_read_acquire(&slot->tat_ns), wait_ns;
 
 	do {
 		wait_ns = tollgate_bucket_wait(tat_ns, limit_ns, charge_ns, now_ns);
 		if (wait_ns)
 			return wait_ns;
-	} while (!__atomic_compare_exchange_n(&slot->tat_ns, &tat_ns,
-					      tollgate_bucket_charged(tat_ns, charge_ns, now_ns),
-					      false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	} while (!atomic_compare_exchange(&slot->tat_ns, &tat_ns,
+					  tollgate_bucket_charged(tat_ns, charge_ns, now_ns)));
 	return 0;
 }
 
 uint32_t gate_note_refusal(struct tollgate_slot *slot, uint64_t now_ns)
 {
-	uint64_t second = now_ns / NS_PER_SECOND, word = LOAD(&slot->refused_window), fresh;
+	uint64_t second = now_ns / NS_PER_SECOND, word = atomic_read_acquire(&slot->refused_window),
+		 fresh;
 
 	do {
 		fresh = (word >> 32) == (second & 0xffffffff) ? word + 1 : second << 32 | 1;
-	} while (!__atomic_compare_exchange_n(&slot->refused_window, &word, fresh, false,
-					      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	} while (!atomic_compare_exchange(&slot->refused_window, &word, fresh));
 	return (uint32_t)fresh;
 }
 
 static bool concurrency_take(struct tollgate_slot *slot, uint32_t limit)
 {
-	uint64_t held = LOAD(&slot->concurrency);
+	uint64_t held = atomic_read_acquire(&slot->concurrency);
 
 	do {
 		if (limit && held >= limit)
 			return false;
-	} while (!__atomic_compare_exchange_n(&slot->concurrency, &held, held + 1, false,
-					      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	} while (!atomic_compare_exchange(&slot->concurrency, &held, held + 1));
 	return true;
 }
 
 /* Never below nothing: counts begin anew when slots are adopted, and an older agent may still give back. */
 static void concurrency_give_back(struct tollgate_slot *slot)
 {
-	uint64_t held = LOAD(&slot->concurrency);
+	uint64_t held = atomic_read_acquire(&slot->concurrency);
 
-	while (held && !__atomic_compare_exchange_n(&slot->concurrency, &held, held - 1, false,
-						    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+	while (held && !atomic_compare_exchange(&slot->concurrency, &held, held - 1))
 		;
 }
 
@@ -73,15 +69,14 @@ static enum tollgate_verdict find_account(const struct gate *gate,
 		return TOLLGATE_NO_KEY;
 	if (!key_is_plausible(gate->key_prefix, request->key))
 		return TOLLGATE_BAD_KEY;
-	if (!__atomic_load_n(&gate->is_loaded, __ATOMIC_ACQUIRE))
+	if (!atomic_read_acquire(&gate->is_loaded))
 		return TOLLGATE_UNAVAILABLE;
 	crypto_hmac_sha256(gate->pepper, request->key.ptr, request->key.len, hash);
 	if (!mirror_find(gate->mirror, hash, &key))
-		return __atomic_load_n(&gate->is_current, __ATOMIC_RELAXED) ? TOLLGATE_UNKNOWN_KEY
-									    : TOLLGATE_UNAVAILABLE;
+		return atomic_read(&gate->is_current) ? TOLLGATE_UNKNOWN_KEY : TOLLGATE_UNAVAILABLE;
 	if (key.revoked_ms && key.revoked_ms <= request->wall_ms)
 		return TOLLGATE_REVOKED_KEY;
-	if (__atomic_load_n(&gate->is_refusing, __ATOMIC_RELAXED))
+	if (atomic_read(&gate->is_refusing))
 		return TOLLGATE_UNAVAILABLE;
 	result->slot = key.slot;
 	result->generation = key.generation;
@@ -103,7 +98,7 @@ static bool quota_fits(const struct tollgate_slot *slot, const struct gate_reque
 
 	if (!limits->quota_limit)
 		return true;
-	used = usage_quota_used(LOAD(&slot->quota_word), period);
+	used = usage_quota_used(atomic_read_acquire(&slot->quota_word), period);
 	result->quota_left = used < limits->quota_limit ? limits->quota_limit - used : 0;
 	result->quota_more_ms = end_ms > request->wall_ms ? end_ms - request->wall_ms : 0;
 	return request->cost <= result->quota_left;
@@ -116,12 +111,11 @@ static bool quota_fits(const struct tollgate_slot *slot, const struct gate_reque
  */
 static uint64_t read_bucket(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t now_ns)
 {
-	uint64_t tat_ns = LOAD(&slot->tat_ns), fresh_ns = now_ns + limit_ns;
+	uint64_t tat_ns = atomic_read_acquire(&slot->tat_ns), fresh_ns = now_ns + limit_ns;
 
 	if (tollgate_bucket_debt(tat_ns, now_ns) <= limit_ns + CLOCKS_APART_NS)
 		return tat_ns;
-	if (__atomic_compare_exchange_n(&slot->tat_ns, &tat_ns, fresh_ns, false, __ATOMIC_ACQ_REL,
-					__ATOMIC_ACQUIRE))
+	if (atomic_compare_exchange(&slot->tat_ns, &tat_ns, fresh_ns))
 		return fresh_ns;
 	return tat_ns;
 }
@@ -195,8 +189,7 @@ static void refund_rate(struct tollgate_slot *slot, const struct gate_request *r
 	if (result->share)
 		share_give_back(result->share, request->cost);
 	else
-		__atomic_fetch_sub(&slot->tat_ns, request->cost * result->limits.interval_ns,
-				   __ATOMIC_ACQ_REL);
+		atomic_sub_return(&slot->tat_ns, request->cost * result->limits.interval_ns);
 }
 
 /* What may be charged of the quota here, as a total of all hosts. */
@@ -207,7 +200,7 @@ static uint64_t quota_ceiling(const struct gate *gate, const struct tollgate_slo
 
 	if (!result->share)
 		return limit;
-	used = usage_quota_used(LOAD(&slot->quota_word), period);
+	used = usage_quota_used(atomic_read_acquire(&slot->quota_word), period);
 	own = usage_quota_own(slot, period);
 	cap = share_quota_cap(gate->shares, result->share, period, own,
 			      used < limit ? limit - used : 0, now_ns) +
@@ -254,7 +247,7 @@ static bool take_place(const struct gate *gate, struct tollgate_slot *slot,
 
 	if (!result->share || !limit)
 		return concurrency_take(slot, limit);
-	if (LOAD(&slot->concurrency) <
+	if (atomic_read_acquire(&slot->concurrency) <
 		    share_places(gate->shares, result->share, limit, request->now_ns) &&
 	    concurrency_take(slot, limit))
 		return true;
@@ -297,7 +290,7 @@ static enum tollgate_verdict check_limits(const struct gate *gate, struct tollga
 	if (result->share)
 		describe_share(gate, result, request->now_ns);
 	else
-		describe_rate(result, LOAD(&slot->tat_ns), request->now_ns);
+		describe_rate(result, atomic_read_acquire(&slot->tat_ns), request->now_ns);
 	return verdict;
 }
 
@@ -312,13 +305,13 @@ static void close_slot(struct tollgate_slot *slot, const struct gate_request *re
 	uint64_t left_ns = result->wait_ns;
 	uint64_t until_ns = request->now_ns + (left_ns < CLOSED_NS ? left_ns : CLOSED_NS);
 
-	__atomic_store_n(&slot->closed_reason, result->verdict, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->closed_end_ns, request->now_ns + left_ns, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->closed_until_ns, until_ns, __ATOMIC_SEQ_CST);
-	if (seq & 1 || __atomic_load_n(&slot->limits_seq, __ATOMIC_SEQ_CST) != seq ||
+	atomic_write(&slot->closed_reason, result->verdict);
+	atomic_write(&slot->closed_end_ns, request->now_ns + left_ns);
+	atomic_write_seq_cst(&slot->closed_until_ns, until_ns);
+	if (seq & 1 || atomic_read_seq_cst(&slot->limits_seq) != seq ||
 	    (result->share && result->verdict == TOLLGATE_OVER_RATE &&
 	     !share_is_dry(result->share, request->now_ns)))
-		__atomic_store_n(&slot->closed_until_ns, 0, __ATOMIC_RELEASE);
+		atomic_write_release(&slot->closed_until_ns, 0);
 }
 
 static bool is_closed(const struct gate_request *request, const struct gate_result *result)
@@ -340,26 +333,27 @@ void gate_check(const struct gate *gate, const struct gate_request *request,
 	if (ret_result->verdict != TOLLGATE_ALLOW)
 		return;
 	slot = slot_of(gate, ret_result);
-	ret_result->account_id = LOAD(&slot->account_id);
-	seq = LOAD(&slot->limits_seq);
+	ret_result->account_id = atomic_read_acquire(&slot->account_id);
+	seq = atomic_read_acquire(&slot->limits_seq);
 	slot_read_limits(slot, &ret_result->limits);
 	ret_result->share = share_of(gate->shares, ret_result->slot);
 	if (ret_result->share) {
-		ret_result->limits.interval_ns = LOAD(&ret_result->share->interval_ns);
-		ret_result->limits.limit_ns = LOAD(&ret_result->share->limit_ns);
+		ret_result->limits.interval_ns =
+			atomic_read_acquire(&ret_result->share->interval_ns);
+		ret_result->limits.limit_ns = atomic_read_acquire(&ret_result->share->limit_ns);
 	}
 	ret_result->verdict = check_limits(gate, slot, request, ret_result);
 	if (is_closed(request, ret_result))
 		close_slot(slot, request, ret_result, seq);
 	if (ret_result->verdict != TOLLGATE_ALLOW)
-		__atomic_fetch_add(&slot->refused, 1, __ATOMIC_RELAXED);
+		atomic_add(&slot->refused, 1);
 }
 
 void gate_release(const struct gate *gate, const struct gate_result *result)
 {
 	struct tollgate_slot *slot = slot_of(gate, result);
 
-	if (LOAD(&slot->generation) == result->generation)
+	if (atomic_read_acquire(&slot->generation) == result->generation)
 		concurrency_give_back(slot);
 }
 
@@ -367,6 +361,6 @@ void gate_count(const struct gate *gate, const struct gate_result *result, uint6
 {
 	struct tollgate_slot *slot = slot_of(gate, result);
 
-	if (LOAD(&slot->generation) == result->generation)
+	if (atomic_read_acquire(&slot->generation) == result->generation)
 		usage_count(gate->slots, slot, result->cost, wall_ms);
 }

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 
 struct lists {
@@ -53,7 +55,7 @@ static size_t find(const struct lists *lists, const struct cidr *block, bool *re
 
 static void set_count(struct lists *lists, size_t count)
 {
-	__atomic_store_n(&lists->count, count, __ATOMIC_RELAXED);
+	atomic_write(&lists->count, count);
 	xdp_set_list_count(lists->xdp, (uint32_t)count);
 }
 
@@ -85,29 +87,14 @@ static void shift_lengths(struct lists *lists, unsigned place, int by)
 		lists->first[i] += (size_t)by;
 }
 
-static int make_room(struct lists *lists)
-{
-	size_t room = lists->room ? 2 * lists->room : 16;
-	struct store_entry *entries;
-
-	if (lists->count >= LISTS_MAX)
-		return -ENOSPC;
-	if (lists->count < lists->room)
-		return 0;
-	entries = realloc(lists->entries, room * sizeof(*entries));
-	if (!entries)
-		return -ENOMEM;
-	lists->entries = entries;
-	lists->room = room;
-	return 0;
-}
-
 static int insert(struct lists *lists, const struct store_entry *entry)
 {
 	bool found;
 	size_t at = find(lists, &entry->block, &found);
-	int err = found ? 0 : make_room(lists);
+	int err = 0;
 
+	if (!found)
+		err = array_reserve(lists->entries, lists->room, lists->count + 1, LISTS_MAX);
 	if (err)
 		return err;
 	if (!found) {
@@ -210,7 +197,7 @@ enum lists_verdict lists_look_up(struct lists *lists, const struct sockaddr_stor
 	enum lists_verdict verdict = LISTS_NONE;
 	struct cidr one;
 
-	if (!__atomic_load_n(&lists->count, __ATOMIC_RELAXED) || !cidr_of_address(address, &one))
+	if (!atomic_read(&lists->count) || !cidr_of_address(address, &one))
 		return LISTS_NONE;
 	pthread_rwlock_rdlock(&lists->lock);
 	for (unsigned place = 0; place <= 128 && verdict == LISTS_NONE; place++) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "base/crypto.h"
 #include "enforce/mirror_private.h"
 
@@ -163,7 +164,6 @@ void mirror_free(struct mirror *mirror)
 		free(mirror->tier_names[i]);
 	for (unsigned i = 0; i < WORD_INDEXED; i++)
 		free(mirror->indexes[i].buckets);
-	free(mirror->tier_by_id);
 	free(mirror->slot_by_account);
 	free(mirror->slot_is_claimed);
 	mirror_refresh_free(mirror->refresh);
@@ -172,30 +172,25 @@ void mirror_free(struct mirror *mirror)
 
 int mirror_tier_id(struct mirror *mirror, const char *name)
 {
-	const struct tier **by_id;
-
 	for (unsigned i = 0; i < mirror->tier_count; i++) {
 		if (!strcmp(mirror->tier_names[i], name))
 			return (int)i;
 	}
 	if (mirror->tier_count == MIRROR_MAX_TIERS)
 		return -ENOSPC;
-	by_id = realloc(mirror->tier_by_id, (mirror->tier_count + 1) * sizeof(*by_id));
-	if (!by_id)
-		return -ENOMEM;
-	mirror->tier_by_id = by_id;
 	mirror->tier_names[mirror->tier_count] = strdup(name);
 	if (!mirror->tier_names[mirror->tier_count])
 		return -ENOMEM;
-	by_id[mirror->tier_count] = mirror->tiers ? tiers_find(mirror->tiers, name) : NULL;
+	mirror->tier_by_id[mirror->tier_count] =
+		mirror->tiers ? tiers_find(mirror->tiers, name) : NULL;
 	/* Workers read names of ids that they found in slots. */
-	__atomic_store_n(&mirror->tier_count, mirror->tier_count + 1, __ATOMIC_RELEASE);
+	atomic_write_release(&mirror->tier_count, mirror->tier_count + 1);
 	return (int)mirror->tier_count - 1;
 }
 
 unsigned mirror_tier_count(const struct mirror *mirror)
 {
-	return __atomic_load_n(&mirror->tier_count, __ATOMIC_ACQUIRE);
+	return atomic_read_acquire(&mirror->tier_count);
 }
 
 const char *mirror_tier_name(const struct mirror *mirror, unsigned tier_id)
@@ -243,7 +238,7 @@ int mirror_put_key(struct mirror *mirror, const struct store_key *key)
 	struct account_entry *account;
 
 	if (entry) {
-		__atomic_store_n(&entry->revoked_ms, key->revoked_ms, __ATOMIC_RELEASE);
+		atomic_write_release(&entry->revoked_ms, key->revoked_ms);
 		xdp_forget_key(mirror->xdp, entry->hash);
 		return mirror->refresh ? mirror_refresh_key(mirror, key->id) : 0;
 	}
@@ -279,7 +274,7 @@ int mirror_end_key(struct mirror *mirror, uint64_t id, uint64_t at_ms)
 	if (!entry)
 		return -ENOENT;
 	if (!entry->revoked_ms || entry->revoked_ms > at_ms)
-		__atomic_store_n(&entry->revoked_ms, at_ms, __ATOMIC_RELEASE);
+		atomic_write_release(&entry->revoked_ms, at_ms);
 	xdp_forget_key(mirror->xdp, entry->hash);
 	return mirror->refresh ? mirror_refresh_key(mirror, id) : 0;
 }
@@ -292,13 +287,13 @@ static int64_t end_keys(struct mirror *mirror, struct account_entry *account, ui
 
 	if (before_ms < account->keys_over_before_ms)
 		before_ms = account->keys_over_before_ms;
-	__atomic_store_n(&account->keys_over_since_ms, at_ms, __ATOMIC_RELAXED);
-	__atomic_store_n(&account->keys_over_before_ms, before_ms, __ATOMIC_RELEASE);
+	atomic_write(&account->keys_over_since_ms, at_ms);
+	atomic_write_release(&account->keys_over_before_ms, before_ms);
 	/* Nobody waits for what follows; it keeps each key's own end when all are ended again. */
 	for (struct key_entry *key = account->last_key; key; key = key->next_of_account) {
 		if (key->created_ms >= before_ms || (key->revoked_ms && key->revoked_ms <= at_ms))
 			continue;
-		__atomic_store_n(&key->revoked_ms, at_ms, __ATOMIC_RELEASE);
+		atomic_write_release(&key->revoked_ms, at_ms);
 		ended++;
 	}
 	xdp_forget_keys_of(mirror->xdp, account->slot);
@@ -359,12 +354,12 @@ static int match_hash(struct cds_lfht_node *node, const void *hash)
 static uint64_t end_of(const struct key_entry *key)
 {
 	const struct account_entry *account = key->account;
-	uint64_t before_ms = __atomic_load_n(&account->keys_over_before_ms, __ATOMIC_ACQUIRE);
-	uint64_t own_ms = __atomic_load_n(&key->revoked_ms, __ATOMIC_ACQUIRE), all_ms;
+	uint64_t before_ms = atomic_read_acquire(&account->keys_over_before_ms);
+	uint64_t own_ms = atomic_read_acquire(&key->revoked_ms), all_ms;
 
 	if (key->created_ms >= before_ms)
 		return own_ms;
-	all_ms = __atomic_load_n(&account->keys_over_since_ms, __ATOMIC_RELAXED);
+	all_ms = atomic_read(&account->keys_over_since_ms);
 	return own_ms && own_ms < all_ms ? own_ms : all_ms;
 }
 

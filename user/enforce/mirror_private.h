@@ -75,8 +75,8 @@ struct mirror {
 	struct cds_lfht *keys_by_id;   /* owned; the same entries */
 	struct cds_lfht *accounts;     /* owned, with the entries */
 	struct account_index indexes[WORD_INDEXED];
-	char *tier_names[MIRROR_MAX_TIERS]; /* owned */
-	const struct tier **tier_by_id;	    /* owned array, borrowed tiers; NULL: not configured */
+	char *tier_names[MIRROR_MAX_TIERS];		 /* owned */
+	const struct tier *tier_by_id[MIRROR_MAX_TIERS]; /* borrowed; NULL: not configured */
 	unsigned tier_count;
 	uint32_t *slot_by_account; /* owned: open hash of the slots that were adopted, index + 1 */
 	uint32_t slot_mask;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/atomic.h"
 #include "enforce/mirror_private.h"
 
 #define MIN_PLACES 1024
@@ -106,7 +107,7 @@ int mirror_refresh_begin(struct mirror *mirror)
 int mirror_refresh_account(struct mirror *mirror, struct account_entry *account)
 {
 	/* Each key has its own end too, which comes anew. */
-	__atomic_store_n(&account->keys_over_before_ms, 0, __ATOMIC_RELEASE);
+	atomic_write_release(&account->keys_over_before_ms, 0);
 	return set_add(&mirror->refresh->accounts, account->id);
 }
 

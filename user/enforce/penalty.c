@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "enforce/gate.h"
@@ -77,7 +78,7 @@ void penalty_free(struct penalty *penalty)
 bool penalty_account_refused(struct tollgate_slot *slot, unsigned tolerance, uint64_t wait_ns,
 			     uint64_t now_ns)
 {
-	uint64_t until_ns = __atomic_load_n(&slot->drop_until_ns, __ATOMIC_RELAXED);
+	uint64_t until_ns = atomic_read(&slot->drop_until_ns);
 
 	if (gate_note_refusal(slot, now_ns) > tolerance) {
 		if (wait_ns < ACCOUNT_MIN_NS)
@@ -86,7 +87,7 @@ bool penalty_account_refused(struct tollgate_slot *slot, unsigned tolerance, uin
 			wait_ns = ACCOUNT_MAX_NS;
 		if (until_ns < now_ns + wait_ns)
 			until_ns = now_ns + wait_ns;
-		__atomic_store_n(&slot->drop_until_ns, until_ns, __ATOMIC_RELEASE);
+		atomic_write_release(&slot->drop_until_ns, until_ns);
 	}
 	return until_ns > now_ns;
 }

@@ -5,14 +5,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "enforce/gate.h"
 #include "enforce/usage.h"
 #include "tollgate/bucket.h"
-
-#define LOAD(p)	    __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
 #define SPACING_MIN_NS (20 * NS_PER_MS)
 #define QUOTA_AHEAD    100 /* units of a quota that are asked for beyond what was used lately */
@@ -37,7 +35,7 @@ void shares_done(struct shares *shares)
 
 void shares_set_hosts(struct shares *shares, uint32_t hosts)
 {
-	STORE(&shares->hosts, hosts ? hosts : 1);
+	atomic_write_release(&shares->hosts, hosts ? hosts : 1);
 }
 
 void share_set_tier(struct shares *shares, uint32_t index, const struct tier *tier, bool is_new)
@@ -45,7 +43,7 @@ void share_set_tier(struct shares *shares, uint32_t index, const struct tier *ti
 	struct share *share = &shares->list[index];
 
 	if (is_new || !tier || !tier->is_shared)
-		STORE(&share->is_shared, false);
+		atomic_write_release(&share->is_shared, false);
 	if (is_new) {
 		/* What the last account of this slot was lent is not this one's. */
 		share->used = share->paid = share->low = share->until_ns = share->dry_until_ns = 0;
@@ -57,16 +55,16 @@ void share_set_tier(struct shares *shares, uint32_t index, const struct tier *ti
 	}
 	if (!tier || !tier->is_shared)
 		return;
-	STORE(&share->interval_ns, tier->interval_ns);
-	STORE(&share->limit_ns, tier->limit_ns);
-	STORE(&share->is_shared, true);
+	atomic_write_release(&share->interval_ns, tier->interval_ns);
+	atomic_write_release(&share->limit_ns, tier->limit_ns);
+	atomic_write_release(&share->is_shared, true);
 }
 
 struct share *share_of(const struct shares *shares, uint32_t index)
 {
 	struct share *share = shares && shares->list ? &shares->list[index] : NULL;
 
-	return share && LOAD(&share->is_shared) ? share : NULL;
+	return share && atomic_read_acquire(&share->is_shared) ? share : NULL;
 }
 
 /*
@@ -75,7 +73,7 @@ struct share *share_of(const struct shares *shares, uint32_t index)
  */
 static uint64_t spacing(const struct share *share)
 {
-	uint64_t third_ns = LOAD(&share->limit_ns) / 3;
+	uint64_t third_ns = atomic_read_acquire(&share->limit_ns) / 3;
 
 	if (!third_ns || third_ns > SHARE_EVERY_NS)
 		return SHARE_EVERY_NS;
@@ -86,15 +84,15 @@ void share_activate(struct shares *shares, struct share *share, bool is_urgent, 
 {
 	uint32_t head;
 
-	if (!__atomic_exchange_n(&share->is_active, true, __ATOMIC_ACQ_REL)) {
-		head = LOAD(&shares->active);
+	if (!atomic_exchange(&share->is_active, true)) {
+		head = atomic_read_acquire(&shares->active);
 		do {
 			share->next = head;
-		} while (!__atomic_compare_exchange_n(&shares->active, &head,
-						      (uint32_t)(share - shares->list) + 1, false,
-						      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+		} while (!atomic_compare_exchange(&shares->active, &head,
+						  (uint32_t)(share - shares->list) + 1));
 	}
-	if (is_urgent && shares->wake && now_ns >= LOAD(&share->told_ns) + spacing(share))
+	if (is_urgent && shares->wake &&
+	    now_ns >= atomic_read_acquire(&share->told_ns) + spacing(share))
 		shares->wake(shares->wake_arg);
 }
 
@@ -108,8 +106,9 @@ struct bucket {
 static struct bucket own_bucket(const struct shares *shares, const struct share *share,
 				uint64_t cost)
 {
-	uint64_t hosts = LOAD(&shares->hosts), interval_ns = LOAD(&share->interval_ns);
-	uint64_t burst = interval_ns ? LOAD(&share->limit_ns) / interval_ns : 0;
+	uint64_t hosts = atomic_read_acquire(&shares->hosts),
+		 interval_ns = atomic_read_acquire(&share->interval_ns);
+	uint64_t burst = interval_ns ? atomic_read_acquire(&share->limit_ns) / interval_ns : 0;
 	uint64_t units = (burst + hosts - 1) / hosts;
 
 	if (units < cost)
@@ -121,14 +120,15 @@ static struct bucket own_bucket(const struct shares *shares, const struct share 
 /* 0, or until when the store has nothing. */
 static uint64_t dry_wait(const struct share *share, uint64_t now_ns)
 {
-	uint64_t dry_ns = LOAD(&share->dry_until_ns);
+	uint64_t dry_ns = atomic_read_acquire(&share->dry_until_ns);
 
 	return dry_ns > now_ns ? dry_ns - now_ns : 0;
 }
 
 static bool has_lease(const struct share *share, uint64_t used, uint64_t cost, uint64_t now_ns)
 {
-	return LOAD(&share->until_ns) > now_ns && used + cost <= LOAD(&share->paid);
+	return atomic_read_acquire(&share->until_ns) > now_ns &&
+	       used + cost <= atomic_read_acquire(&share->paid);
 }
 
 uint64_t share_peek(const struct shares *shares, const struct share *share, uint64_t cost,
@@ -137,35 +137,32 @@ uint64_t share_peek(const struct shares *shares, const struct share *share, uint
 	struct bucket own = own_bucket(shares, share, cost);
 	uint64_t wait_ns;
 
-	if (!cost || !LOAD(&share->interval_ns) ||
-	    has_lease(share, LOAD(&share->used), cost, now_ns))
+	if (!cost || !atomic_read_acquire(&share->interval_ns) ||
+	    has_lease(share, atomic_read_acquire(&share->used), cost, now_ns))
 		return 0;
 	wait_ns = dry_wait(share, now_ns);
 	return wait_ns ? wait_ns
-		       : tollgate_bucket_wait(LOAD(&share->tat_ns), own.limit_ns, own.charge_ns,
-					      now_ns);
+		       : tollgate_bucket_wait(atomic_read_acquire(&share->tat_ns), own.limit_ns,
+					      own.charge_ns, now_ns);
 }
 
 static void raise_need(struct share *share, uint64_t cost)
 {
-	uint32_t need = LOAD(&share->need);
+	uint32_t need = atomic_read_acquire(&share->need);
 
-	while (need < cost &&
-	       !__atomic_compare_exchange_n(&share->need, &need, (uint32_t)cost, false,
-					    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+	while (need < cost && !atomic_compare_exchange(&share->need, &need, (uint32_t)cost))
 		;
 }
 
 /* From the lease, or false. */
 static bool take_lease(struct share *share, uint64_t cost, uint64_t now_ns)
 {
-	uint64_t used = LOAD(&share->used);
+	uint64_t used = atomic_read_acquire(&share->used);
 
 	do {
 		if (!has_lease(share, used, cost, now_ns))
 			return false;
-	} while (!__atomic_compare_exchange_n(&share->used, &used, used + cost, false,
-					      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	} while (!atomic_compare_exchange(&share->used, &used, used + cost));
 	return true;
 }
 
@@ -173,16 +170,15 @@ static uint64_t take_own(const struct shares *shares, struct share *share, uint6
 			 uint64_t now_ns)
 {
 	struct bucket own = own_bucket(shares, share, cost);
-	uint64_t tat_ns = LOAD(&share->tat_ns), wait_ns;
+	uint64_t tat_ns = atomic_read_acquire(&share->tat_ns), wait_ns;
 
 	do {
 		wait_ns = tollgate_bucket_wait(tat_ns, own.limit_ns, own.charge_ns, now_ns);
 		if (wait_ns)
 			return wait_ns;
-	} while (!__atomic_compare_exchange_n(
-		&share->tat_ns, &tat_ns, tollgate_bucket_charged(tat_ns, own.charge_ns, now_ns),
-		false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
-	__atomic_fetch_add(&share->used, cost, __ATOMIC_ACQ_REL);
+	} while (!atomic_compare_exchange(&share->tat_ns, &tat_ns,
+					  tollgate_bucket_charged(tat_ns, own.charge_ns, now_ns)));
+	atomic_add_return(&share->used, cost);
 	return 0;
 }
 
@@ -191,12 +187,13 @@ uint64_t share_take(struct shares *shares, struct share *share, uint64_t cost, u
 	uint64_t wait_ns = 0;
 
 	raise_need(share, cost);
-	if (!cost || !LOAD(&share->interval_ns)) {
+	if (!cost || !atomic_read_acquire(&share->interval_ns)) {
 		share_activate(shares, share, false, now_ns);
 		return 0;
 	}
 	if (take_lease(share, cost, now_ns)) {
-		uint64_t used = LOAD(&share->used), low = LOAD(&share->low);
+		uint64_t used = atomic_read_acquire(&share->used),
+			 low = atomic_read_acquire(&share->low);
 
 		share_activate(shares, share, used >= low, now_ns);
 		return 0;
@@ -214,7 +211,7 @@ uint64_t share_take(struct shares *shares, struct share *share, uint64_t cost, u
 void share_want_more(struct shares *shares, struct share *share, uint32_t cost, uint64_t now_ns)
 {
 	raise_need(share, cost);
-	__atomic_fetch_add(&share->wanted, cost, __ATOMIC_RELAXED);
+	atomic_add(&share->wanted, cost);
 	/* Whoever was told that there is nothing need not hurry. */
 	share_activate(shares, share, !dry_wait(share, now_ns), now_ns);
 }
@@ -227,20 +224,21 @@ bool share_is_dry(const struct share *share, uint64_t now_ns)
 void share_give_back(struct share *share, uint64_t cost)
 {
 	if (cost)
-		__atomic_fetch_sub(&share->used, cost, __ATOMIC_ACQ_REL);
+		atomic_sub_return(&share->used, cost);
 }
 
 uint64_t share_left(const struct shares *shares, const struct share *share, uint64_t now_ns)
 {
-	uint64_t used = LOAD(&share->used), paid = LOAD(&share->paid), tat_ns;
+	uint64_t used = atomic_read_acquire(&share->used), paid = atomic_read_acquire(&share->paid),
+		 tat_ns;
 	struct bucket own = own_bucket(shares, share, 1);
 	uint64_t debt_ns;
 
-	if (LOAD(&share->until_ns) > now_ns)
-		return (paid > used ? paid - used : 0) + LOAD(&share->left);
+	if (atomic_read_acquire(&share->until_ns) > now_ns)
+		return (paid > used ? paid - used : 0) + atomic_read_acquire(&share->left);
 	if (dry_wait(share, now_ns) || !own.charge_ns)
 		return 0;
-	tat_ns = LOAD(&share->tat_ns);
+	tat_ns = atomic_read_acquire(&share->tat_ns);
 	debt_ns = tollgate_bucket_debt(tat_ns, now_ns);
 	return debt_ns < own.limit_ns ? (own.limit_ns - debt_ns) / own.charge_ns : 0;
 }
@@ -252,42 +250,40 @@ uint64_t share_left(const struct shares *shares, const struct share *share, uint
 /* The store was asked, and has not answered for longer than a lease. */
 static bool is_away(const struct share *share, uint64_t now_ns)
 {
-	uint64_t asking_ns = LOAD(&share->asking_ns);
+	uint64_t asking_ns = atomic_read_acquire(&share->asking_ns);
 
 	return asking_ns && asking_ns + SHARE_LEASE_NS < now_ns &&
-	       LOAD(&share->until_ns) + SHARE_LEASE_NS < now_ns;
+	       atomic_read_acquire(&share->until_ns) + SHARE_LEASE_NS < now_ns;
 }
 
 uint64_t share_quota_cap(const struct shares *shares, struct share *share, uint32_t period,
 			 uint64_t own, uint64_t left, uint64_t now_ns)
 {
-	uint64_t hosts = LOAD(&shares->hosts), part = (left + hosts - 1) / hosts, cold;
-	uint64_t cap = LOAD(&share->quota_cap), known, fresh;
+	uint64_t hosts = atomic_read_acquire(&shares->hosts), part = (left + hosts - 1) / hosts,
+		 cold;
+	uint64_t cap = atomic_read_acquire(&share->quota_cap), known, fresh;
 
 	/* In a period that the store has said nothing of yet: what it takes until it does. */
-	cold = LOAD(&share->need) + SHARE_QUOTA_COLD;
+	cold = atomic_read_acquire(&share->need) + SHARE_QUOTA_COLD;
 	while (cap >> TOLLGATE_QUOTA_SHIFT != period) {
 		fresh = WORD(period, own + (cold < part ? cold : part));
-		if (__atomic_compare_exchange_n(&share->quota_cap, &cap, fresh, false,
-						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		if (atomic_compare_exchange(&share->quota_cap, &cap, fresh)) {
 			cap = fresh;
-			STORE(&share->quota_left, UINT64_MAX);
-			STORE(&share->is_extended, false);
+			atomic_write_release(&share->quota_left, UINT64_MAX);
+			atomic_write_release(&share->is_extended, false);
 		}
 	}
 	/* Without the store: this host's part of what was left, once. */
-	known = LOAD(&share->quota_left);
+	known = atomic_read_acquire(&share->quota_left);
 	if (known < left)
 		part = (known + hosts - 1) / hosts;
-	if (is_away(share, now_ns) &&
-	    !__atomic_exchange_n(&share->is_extended, true, __ATOMIC_ACQ_REL))
-		cap = __atomic_add_fetch(&share->quota_cap, part, __ATOMIC_ACQ_REL);
+	if (is_away(share, now_ns) && !atomic_exchange(&share->is_extended, true))
+		cap = atomic_add_return(&share->quota_cap, part);
 	/* What the store keeps for this host, it keeps for so long; then it is anyone's. */
 	fresh = WORD(period, own + (cold < part ? cold : part));
-	if (LOAD(&share->until_ns) + SHARE_QUOTA_KEPT_NS <= now_ns && !LOAD(&share->is_extended) &&
-	    fresh < cap &&
-	    __atomic_compare_exchange_n(&share->quota_cap, &cap, fresh, false, __ATOMIC_ACQ_REL,
-					__ATOMIC_ACQUIRE))
+	if (atomic_read_acquire(&share->until_ns) + SHARE_QUOTA_KEPT_NS <= now_ns &&
+	    !atomic_read_acquire(&share->is_extended) && fresh < cap &&
+	    atomic_compare_exchange(&share->quota_cap, &cap, fresh))
 		cap = fresh;
 	return cap & TOLLGATE_QUOTA_MAX;
 }
@@ -295,11 +291,13 @@ uint64_t share_quota_cap(const struct shares *shares, struct share *share, uint3
 uint32_t share_places(const struct shares *shares, const struct share *share, uint32_t limit,
 		      uint64_t now_ns)
 {
-	uint32_t hosts = LOAD(&shares->hosts), own = limit / hosts ? limit / hosts : 1;
+	uint32_t hosts = atomic_read_acquire(&shares->hosts),
+		 own = limit / hosts ? limit / hosts : 1;
 
 	if (!limit)
 		return 0;
-	return LOAD(&share->until_ns) > now_ns ? LOAD(&share->places) : own;
+	return atomic_read_acquire(&share->until_ns) > now_ns ? atomic_read_acquire(&share->places)
+							      : own;
 }
 
 /* ---- exchanges ---- */
@@ -314,11 +312,12 @@ static uint64_t forecast(uint64_t recent, uint64_t elapsed_ns)
 
 static void want_rate(struct share *share, struct store_share_want *want, uint64_t now_ns)
 {
-	uint64_t refused = __atomic_exchange_n(&share->wanted, 0, __ATOMIC_ACQ_REL);
+	uint64_t refused = atomic_exchange(&share->wanted, 0);
 	uint64_t recent = want->used - share->told_used;
 
-	want->interval_ns = LOAD(&share->interval_ns);
-	want->burst = want->interval_ns ? LOAD(&share->limit_ns) / want->interval_ns : 0;
+	want->interval_ns = atomic_read_acquire(&share->interval_ns);
+	want->burst =
+		want->interval_ns ? atomic_read_acquire(&share->limit_ns) / want->interval_ns : 0;
 	if (recent || refused)
 		want->want = forecast(recent, now_ns - share->told_ns) + refused;
 	if (want->want > want->burst)
@@ -350,16 +349,16 @@ static void fill_want(const struct slots *slots, struct share *share, uint32_t i
 
 	slot_read_limits(slot, &limits);
 	*want = (struct store_share_want){
-		.account = LOAD(&slot->account_id),
+		.account = atomic_read_acquire(&slot->account_id),
 		.epoch = slots->head->epoch,
 		.slot = index,
-		.generation = LOAD(&slot->generation),
+		.generation = atomic_read_acquire(&slot->generation),
 		.seq = ++share->seq,
-		.used = LOAD(&share->used),
-		.paid = LOAD(&share->paid),
-		.need = __atomic_exchange_n(&share->need, 0, __ATOMIC_ACQ_REL),
+		.used = atomic_read_acquire(&share->used),
+		.paid = atomic_read_acquire(&share->paid),
+		.need = atomic_exchange(&share->need, 0),
 		.concurrency = limits.concurrency_limit,
-		.held = (uint32_t)LOAD(&slot->concurrency),
+		.held = (uint32_t)atomic_read_acquire(&slot->concurrency),
 	};
 	want_rate(share, want, now_ns);
 	want_quota(slot, &limits, share, want, wall_ms);
@@ -370,7 +369,7 @@ static void fill_want(const struct slots *slots, struct share *share, uint32_t i
 size_t share_collect(struct shares *shares, const struct slots *slots, uint64_t wall_ms,
 		     uint64_t now_ns, bool is_last, struct store_share_want *ret_wants, size_t max)
 {
-	uint32_t at = __atomic_exchange_n(&shares->active, 0, __ATOMIC_ACQ_REL), next;
+	uint32_t at = atomic_exchange(&shares->active, 0), next;
 	size_t count = 0;
 
 	for (; at; at = next) {
@@ -378,8 +377,9 @@ size_t share_collect(struct shares *shares, const struct slots *slots, uint64_t 
 		struct store_share_want *want = &ret_wants[count];
 
 		next = share->next;
-		__atomic_store_n(&share->is_active, false, __ATOMIC_RELEASE);
-		if (!LOAD(&share->is_shared) || !LOAD(&slots->list[at - 1].account_id))
+		atomic_write_release(&share->is_active, false);
+		if (!atomic_read_acquire(&share->is_shared) ||
+		    !atomic_read_acquire(&slots->list[at - 1].account_id))
 			continue;
 		if (count == max) {
 			share_activate(shares, share, false, now_ns);
@@ -388,9 +388,9 @@ size_t share_collect(struct shares *shares, const struct slots *slots, uint64_t 
 		fill_want(slots, share, at - 1, wall_ms, now_ns, want);
 		share->told_used = want->used;
 		share->told_quota = want->quota_used;
-		STORE(&share->told_ns, now_ns);
+		atomic_write_release(&share->told_ns, now_ns);
 		if (!share->asking_ns)
-			STORE(&share->asking_ns, now_ns);
+			atomic_write_release(&share->asking_ns, now_ns);
 		if (is_last)
 			want->want = want->quota_want = want->places_want = want->need = 0;
 		count++;
@@ -400,8 +400,8 @@ size_t share_collect(struct shares *shares, const struct slots *slots, uint64_t 
 
 static void reopen(struct tollgate_slot *slot)
 {
-	if (LOAD(&slot->closed_reason) == TOLLGATE_OVER_RATE)
-		__atomic_store_n(&slot->closed_until_ns, 0, __ATOMIC_RELEASE);
+	if (atomic_read_acquire(&slot->closed_reason) == TOLLGATE_OVER_RATE)
+		atomic_write_release(&slot->closed_until_ns, 0);
 }
 
 static void apply_one(struct shares *shares, const struct slots *slots,
@@ -412,26 +412,26 @@ static void apply_one(struct shares *shares, const struct slots *slots,
 	struct share *share = &shares->list[want->slot];
 	uint64_t lent = grant->paid > want->used ? grant->paid - want->used : 0;
 
-	if (!grant->is_known || LOAD(&slot->account_id) != want->account ||
-	    LOAD(&slot->generation) != want->generation)
+	if (!grant->is_known || atomic_read_acquire(&slot->account_id) != want->account ||
+	    atomic_read_acquire(&slot->generation) != want->generation)
 		return;
-	STORE(&share->left, grant->left);
-	STORE(&share->places, grant->places);
-	STORE(&share->low, grant->paid - lent / 4);
-	STORE(&share->paid, grant->paid);
-	STORE(&share->dry_until_ns, grant->wait_ns ? asked_ns + grant->wait_ns : 0);
-	STORE(&share->until_ns, asked_ns + SHARE_LEASE_NS);
-	STORE(&share->asking_ns, 0);
-	STORE(&share->is_extended, false);
+	atomic_write_release(&share->left, grant->left);
+	atomic_write_release(&share->places, grant->places);
+	atomic_write_release(&share->low, grant->paid - lent / 4);
+	atomic_write_release(&share->paid, grant->paid);
+	atomic_write_release(&share->dry_until_ns, grant->wait_ns ? asked_ns + grant->wait_ns : 0);
+	atomic_write_release(&share->until_ns, asked_ns + SHARE_LEASE_NS);
+	atomic_write_release(&share->asking_ns, 0);
+	atomic_write_release(&share->is_extended, false);
 	if (lent)
 		reopen(slot);
 	if (want->quota_limit) {
-		STORE(&share->quota_left, grant->quota_left);
-		STORE(&share->quota_cap, WORD(want->quota_period, grant->quota_cap));
+		atomic_write_release(&share->quota_left, grant->quota_left);
+		atomic_write_release(&share->quota_cap, WORD(want->quota_period, grant->quota_cap));
 		usage_set_others(slot, want->quota_period, grant->quota_others);
 	}
 	/* As long as something is lent or held, the store hears of it. */
-	if (lent || want->held || LOAD(&share->used) != want->used)
+	if (lent || want->held || atomic_read_acquire(&share->used) != want->used)
 		share_activate(shares, share, false, asked_ns);
 }
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/crypto.h"
 #include "tollgate/bucket.h"
 
@@ -136,7 +137,7 @@ static void settle(struct tollgate_slot *slot, bool is_other_boot)
 
 void slots_set_window(struct slots *slots, uint32_t window_seconds)
 {
-	__atomic_store_n(&slots->head->window_seconds, window_seconds, __ATOMIC_RELAXED);
+	atomic_write(&slots->head->window_seconds, window_seconds);
 }
 
 int slots_adopt(struct slots *slots, const uint8_t boot_id[16], const uint8_t store_id[16],
@@ -187,7 +188,7 @@ int64_t slots_take(struct slots *slots, uint64_t account_id)
 	slot->generation = slots->head->next_generation++;
 	if (!slots->head->next_generation)
 		slots->head->next_generation = 1;
-	__atomic_store_n(&slot->account_id, account_id, __ATOMIC_RELEASE);
+	atomic_write_release(&slot->account_id, account_id);
 	return index;
 }
 
@@ -195,7 +196,7 @@ void slots_give_back(struct slots *slots, uint32_t index)
 {
 	struct tollgate_slot *slot = &slots->list[index];
 
-	__atomic_store_n(&slot->account_id, 0, __ATOMIC_RELEASE);
+	atomic_write_release(&slot->account_id, 0);
 	memset(slot, 0, sizeof(*slot));
 	slots->free_list[slots->free_count++] = index;
 }
@@ -204,8 +205,7 @@ void slots_give_back(struct slots *slots, uint32_t index)
 static void reprice_debt(struct tollgate_slot *slot, uint64_t interval_ns, uint64_t limit_ns,
 			 uint64_t now_ns)
 {
-	uint64_t old_ns = slot->interval_ns,
-		 tat_ns = __atomic_load_n(&slot->tat_ns, __ATOMIC_RELAXED);
+	uint64_t old_ns = slot->interval_ns, tat_ns = atomic_read(&slot->tat_ns);
 	__uint128_t debt_ns;
 	uint64_t fresh_ns;
 
@@ -215,12 +215,11 @@ static void reprice_debt(struct tollgate_slot *slot, uint64_t interval_ns, uint6
 		debt_ns = tollgate_bucket_debt(tat_ns, now_ns);
 		debt_ns = old_ns ? debt_ns * interval_ns / old_ns : 0;
 		fresh_ns = now_ns + (debt_ns < limit_ns ? (uint64_t)debt_ns : limit_ns);
-	} while (!__atomic_compare_exchange_n(&slot->tat_ns, &tat_ns, fresh_ns, false,
-					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	} while (!atomic_compare_exchange(&slot->tat_ns, &tat_ns, fresh_ns));
 }
 
 /* Readers take words one by one, so each store must be whole; the sequence orders them. */
-#define PUT(field, value) __atomic_store_n(&slot->field, (value), __ATOMIC_RELAXED)
+#define PUT(field, value) atomic_write(&slot->field, (value))
 
 void slot_set_limits(struct tollgate_slot *slot, const struct tier *tier, uint32_t tier_id,
 		     bool is_open, uint64_t now_ns)
@@ -231,8 +230,8 @@ void slot_set_limits(struct tollgate_slot *slot, const struct tier *tier, uint32
 	is_open = is_open && tier;
 	if (!tier)
 		tier = &none;
-	__atomic_store_n(&slot->limits_seq, seq + 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	atomic_write(&slot->limits_seq, seq + 1);
+	atomic_fence_seq_cst();
 	reprice_debt(slot, tier->interval_ns, tier->limit_ns, now_ns);
 	PUT(interval_ns, tier->interval_ns);
 	PUT(limit_ns, tier->limit_ns);
@@ -244,7 +243,7 @@ void slot_set_limits(struct tollgate_slot *slot, const struct tier *tier, uint32
 	PUT(state, is_open ? TOLLGATE_SLOT_OPEN : TOLLGATE_SLOT_INACTIVE);
 	PUT(answers, tier->answers);
 	PUT(closed_until_ns, 0);
-	__atomic_store_n(&slot->limits_seq, seq + 2, __ATOMIC_RELEASE);
+	atomic_write_release(&slot->limits_seq, seq + 2);
 }
 
 void slot_set_periods(struct tollgate_slot *slot, uint64_t billing, uint64_t quota_span,
@@ -252,23 +251,23 @@ void slot_set_periods(struct tollgate_slot *slot, uint64_t billing, uint64_t quo
 {
 	uint32_t seq = slot->limits_seq;
 
-	__atomic_store_n(&slot->limits_seq, seq + 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	atomic_write(&slot->limits_seq, seq + 1);
+	atomic_fence_seq_cst();
 	PUT(billing, billing);
 	PUT(quota_span, quota_span);
 	PUT(grace_end_s, grace_end_s);
 	PUT(closed_until_ns, 0);
-	__atomic_store_n(&slot->limits_seq, seq + 2, __ATOMIC_RELEASE);
+	atomic_write_release(&slot->limits_seq, seq + 2);
 }
 
-#define GET(field) __atomic_load_n(&slot->field, __ATOMIC_RELAXED)
+#define GET(field) atomic_read(&slot->field)
 
 void slot_read_limits(const struct tollgate_slot *slot, struct slot_limits *ret_limits)
 {
 	uint32_t seq;
 
 	do {
-		seq = __atomic_load_n(&slot->limits_seq, __ATOMIC_ACQUIRE);
+		seq = atomic_read_acquire(&slot->limits_seq);
 		*ret_limits = (struct slot_limits){
 			.interval_ns = GET(interval_ns),
 			.limit_ns = GET(limit_ns),
@@ -281,6 +280,6 @@ void slot_read_limits(const struct tollgate_slot *slot, struct slot_limits *ret_
 			.state = GET(state),
 			.grace_end_s = GET(grace_end_s),
 		};
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	} while ((seq & 1) || seq != __atomic_load_n(&slot->limits_seq, __ATOMIC_RELAXED));
+		atomic_fence_acquire();
+	} while ((seq & 1) || seq != atomic_read(&slot->limits_seq));
 }

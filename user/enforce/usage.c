@@ -12,6 +12,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/array.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "enforce/period.h"
@@ -22,16 +24,11 @@
 #define WORD(p, u)   ((uint64_t)(p) << TOLLGATE_QUOTA_SHIFT | (u))
 #define ASIDE_MAX    1000000
 
-#define LOAD(p)	    __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-#define CAS(p, old, v) \
-	__atomic_compare_exchange_n((p), (old), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
-
 /* Windows that had to make room before they were collected: only when the store was away for long. */
 static struct {
 	pthread_mutex_t lock;
 	struct store_usage *rows; /* owned; in the order they came */
-	size_t count, size;
+	size_t count, room;
 	uint64_t gone; /* rows before these, that were confirmed */
 } aside = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -53,29 +50,14 @@ static struct store_usage usage_row(const struct slots *slots, uint64_t account,
 	};
 }
 
-static int push(struct store_usage **rows, size_t *count, size_t *size,
-		const struct store_usage *row)
-{
-	if (*count == *size) {
-		size_t more = *size ? *size * 2 : 64;
-		struct store_usage *grown = realloc(*rows, more * sizeof(**rows));
-
-		if (!grown)
-			return -ENOMEM;
-		*rows = grown;
-		*size = more;
-	}
-	(*rows)[(*count)++] = *row;
-	return 0;
-}
-
 static void set_aside(const struct store_usage *row)
 {
-	int err = -ENOSPC;
+	int err;
 
 	pthread_mutex_lock(&aside.lock);
-	if (aside.count < ASIDE_MAX)
-		err = push(&aside.rows, &aside.count, &aside.size, row);
+	err = array_reserve(aside.rows, aside.room, aside.count + 1, ASIDE_MAX);
+	if (!err)
+		aside.rows[aside.count++] = *row;
 	pthread_mutex_unlock(&aside.lock);
 	if (err)
 		log_error("usage lost: account acc_%016llx, window %llu, %llu units: %s",
@@ -87,16 +69,17 @@ static void set_aside(const struct store_usage *row)
 static void open_window(const struct slots *slots, struct tollgate_slot *slot,
 			struct tollgate_usage *usage, uint64_t old, uint64_t window)
 {
-	if (old && LOAD(&usage->collected) != tagged(old, usage->requests)) {
+	if (old && atomic_read_acquire(&usage->collected) != tagged(old, usage->requests)) {
 		struct store_usage row =
 			usage_row(slots, slot->account_id, old, usage->requests, usage->units);
 
 		set_aside(&row);
 	}
-	STORE(&usage->requests, 0);
-	STORE(&usage->units, 0);
-	STORE(&usage->collected, 0); /* a window of another length may begin in the same second */
-	STORE(&usage->window, window);
+	atomic_write_release(&usage->requests, 0);
+	atomic_write_release(&usage->units, 0);
+	atomic_write_release(&usage->collected,
+			     0); /* a window of another length may begin in the same second */
+	atomic_write_release(&usage->window, window);
 }
 
 /* The window that holds @now_s: a multiple of the length, cut where the billing period begins or ends. */
@@ -137,17 +120,18 @@ static struct tollgate_usage *find_window(const struct slots *slots, struct toll
 					  uint64_t window)
 {
 	for (;;) {
-		uint64_t seen[2] = { LOAD(&slot->usage[0].window), LOAD(&slot->usage[1].window) };
+		uint64_t seen[2] = { atomic_read_acquire(&slot->usage[0].window),
+				     atomic_read_acquire(&slot->usage[1].window) };
 		struct tollgate_usage *older = &slot->usage[seen[0] <= seen[1] ? 0 : 1];
 		uint64_t oldest = seen[0] <= seen[1] ? seen[0] : seen[1];
 
 		if (seen[0] == window || seen[1] == window)
 			return &slot->usage[seen[0] == window ? 0 : 1];
 		if (seen[0] == TOLLGATE_USAGE_BUSY || seen[1] == TOLLGATE_USAGE_BUSY) {
-			__builtin_ia32_pause();
+			cpu_relax();
 		} else if (oldest > window) {
 			return older;
-		} else if (CAS(&older->window, &oldest, TOLLGATE_USAGE_BUSY)) {
+		} else if (atomic_compare_exchange(&older->window, &oldest, TOLLGATE_USAGE_BUSY)) {
 			open_window(slots, slot, older, oldest, window);
 			return older;
 		}
@@ -157,17 +141,18 @@ static struct tollgate_usage *find_window(const struct slots *slots, struct toll
 void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t units,
 		 uint64_t wall_ms)
 {
-	uint32_t length_s = __atomic_load_n(&slots->head->window_seconds, __ATOMIC_RELAXED);
-	uint64_t now_s = wall_ms / 1000, window = window_at(length_s, LOAD(&slot->billing), now_s);
+	uint32_t length_s = atomic_read(&slots->head->window_seconds);
+	uint64_t now_s = wall_ms / 1000,
+		 window = window_at(length_s, atomic_read_acquire(&slot->billing), now_s);
 	struct tollgate_usage *usage;
 
 	for (unsigned i = 0; i < 2; i++)
-		window = begin_after(window, LOAD(&slot->usage[i].window), now_s);
+		window = begin_after(window, atomic_read_acquire(&slot->usage[i].window), now_s);
 	usage = find_window(slots, slot, window);
 
 	/* Units first: whoever sees the request sees its units. */
-	__atomic_fetch_add(&usage->units, units, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&usage->requests, 1, __ATOMIC_RELEASE);
+	atomic_add(&usage->units, units);
+	atomic_add_release(&usage->requests, 1);
 }
 
 /*
@@ -224,14 +209,14 @@ uint64_t usage_quota_used(uint64_t word, uint32_t period)
 
 bool usage_quota_charge(struct tollgate_slot *slot, uint32_t period, uint64_t units, uint64_t limit)
 {
-	uint64_t word = LOAD(&slot->quota_word), used, fresh;
+	uint64_t word = atomic_read_acquire(&slot->quota_word), used, fresh;
 
 	do {
 		used = usage_quota_used(word, period) + units;
 		if (used > limit)
 			return false;
 		fresh = WORD(PERIOD_OF(word) > period ? PERIOD_OF(word) : period, used);
-	} while (!CAS(&slot->quota_word, &word, fresh));
+	} while (!atomic_compare_exchange(&slot->quota_word, &word, fresh));
 	return true;
 }
 
@@ -251,31 +236,34 @@ static uint64_t own_units(uint64_t word, uint64_t base)
 
 uint64_t usage_quota_own(const struct tollgate_slot *slot, uint32_t period)
 {
-	uint64_t word = LOAD(&slot->quota_word);
+	uint64_t word = atomic_read_acquire(&slot->quota_word);
 
-	return PERIOD_OF(word) == period ? own_units(word, LOAD(&slot->quota_base)) : 0;
+	return PERIOD_OF(word) == period ? own_units(word, atomic_read_acquire(&slot->quota_base))
+					 : 0;
 }
 
 void usage_set_others(struct tollgate_slot *slot, uint32_t period, uint64_t units)
 {
-	uint64_t word = LOAD(&slot->quota_word), base = LOAD(&slot->quota_base), fresh, own;
+	uint64_t word = atomic_read_acquire(&slot->quota_word),
+		 base = atomic_read_acquire(&slot->quota_base), fresh, own;
 
 	if (PERIOD_OF(word) > period || PERIOD_OF(base) > period)
 		return;
 	/* The base first: for a moment there seems to be less of our own, never more than the limit. */
-	__atomic_store_n(&slot->quota_base, WORD(period, units), __ATOMIC_RELEASE);
+	atomic_write_release(&slot->quota_base, WORD(period, units));
 	do {
 		own = PERIOD_OF(word) == period ? own_units(word, base) : 0;
 		fresh = WORD(period, units + own);
-	} while (!CAS(&slot->quota_word, &word, fresh));
+	} while (!atomic_compare_exchange(&slot->quota_word, &word, fresh));
 }
 
 void usage_forget_others(struct tollgate_slot *slot)
 {
 	uint64_t word = slot->quota_word;
 
-	STORE(&slot->quota_word, WORD(PERIOD_OF(word), own_units(word, slot->quota_base)));
-	STORE(&slot->quota_base, 0);
+	atomic_write_release(&slot->quota_word,
+			     WORD(PERIOD_OF(word), own_units(word, slot->quota_base)));
+	atomic_write_release(&slot->quota_base, 0);
 }
 
 void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *quota,
@@ -287,10 +275,10 @@ void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *q
 	if (quota->period_kind != slot->quota_period || PERIOD_OF(word) > period)
 		return;
 	if (quota->epoch != epoch) {
-		STORE(&slot->quota_base, word_plus(slot->quota_base, period, units));
-		STORE(&slot->quota_word, word_plus(word, period, units));
+		atomic_write_release(&slot->quota_base, word_plus(slot->quota_base, period, units));
+		atomic_write_release(&slot->quota_word, word_plus(word, period, units));
 	} else if (PERIOD_OF(word) != period || own_units(word, slot->quota_base) < units) {
-		STORE(&slot->quota_word, word_plus(slot->quota_base, period, units));
+		atomic_write_release(&slot->quota_word, word_plus(slot->quota_base, period, units));
 	}
 }
 
@@ -299,34 +287,34 @@ static int collect_window(const struct slots *slots, const struct tollgate_slot 
 			  size_t max_rows, struct usage_batch *batch)
 {
 	const struct tollgate_usage *usage = &slot->usage[i];
-	uint64_t window = LOAD(&usage->window), requests = LOAD(&usage->requests);
-	uint64_t units = LOAD(&usage->units);
-	struct store_usage row;
+	uint64_t window = atomic_read_acquire(&usage->window),
+		 requests = atomic_read_acquire(&usage->requests);
+	uint64_t units = atomic_read_acquire(&usage->units);
+	int err;
 
-	if (!window || window == TOLLGATE_USAGE_BUSY || LOAD(&usage->window) != window ||
+	if (!window || window == TOLLGATE_USAGE_BUSY ||
+	    atomic_read_acquire(&usage->window) != window ||
 	    usage->collected == tagged(window, requests) || batch->usage_count >= max_rows)
 		return 0;
-	row = usage_row(slots, slot->account_id, window, requests, units);
-	return push(&batch->usage, &batch->usage_count, &batch->usage_size, &row);
+	err = array_reserve(batch->usage, batch->usage_room, batch->usage_count + 1, max_rows);
+	if (!err)
+		batch->usage[batch->usage_count++] =
+			usage_row(slots, slot->account_id, window, requests, units);
+	return err;
 }
 
 static int collect_quota(const struct slots *slots, const struct tollgate_slot *slot,
-			 struct usage_batch *batch)
+			 size_t max_rows, struct usage_batch *batch)
 {
-	uint64_t word = LOAD(&slot->quota_word), base = LOAD(&slot->quota_base);
-	struct store_quota *grown;
+	uint64_t word = atomic_read_acquire(&slot->quota_word);
+	uint64_t base = atomic_read_acquire(&slot->quota_base);
+	int err;
 
 	if (word == slot->quota_collected || !slot->quota_period)
 		return 0;
-	if (batch->quota_count == batch->quota_size) {
-		size_t more = batch->quota_size ? batch->quota_size * 2 : 64;
-
-		grown = realloc(batch->quotas, more * sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		batch->quotas = grown;
-		batch->quota_size = more;
-	}
+	err = array_reserve(batch->quotas, batch->quota_room, batch->quota_count + 1, max_rows);
+	if (err)
+		return err;
 	batch->quotas[batch->quota_count++] = (struct store_quota){
 		.account = slot->account_id,
 		.epoch = slots->head->epoch,
@@ -339,11 +327,16 @@ static int collect_quota(const struct slots *slots, const struct tollgate_slot *
 
 static int collect_aside(size_t max_rows, struct usage_batch *batch)
 {
-	int err = 0;
+	size_t count;
+	int err;
 
 	pthread_mutex_lock(&aside.lock);
-	for (size_t i = 0; i < aside.count && batch->usage_count < max_rows && !err; i++)
-		err = push(&batch->usage, &batch->usage_count, &batch->usage_size, &aside.rows[i]);
+	count = aside.count < max_rows ? aside.count : max_rows;
+	err = array_reserve(batch->usage, batch->usage_room, count, max_rows);
+	if (!err && count) {
+		memcpy(batch->usage, aside.rows, count * sizeof(*aside.rows));
+		batch->usage_count = count;
+	}
 	batch->aside_count = batch->usage_count;
 	batch->aside_end = aside.gone + batch->usage_count;
 	pthread_mutex_unlock(&aside.lock);
@@ -368,7 +361,7 @@ int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batc
 		if (!err)
 			err = collect_window(slots, slot, 1, max_rows, batch);
 		if (!err)
-			err = collect_quota(slots, slot, batch);
+			err = collect_quota(slots, slot, max_rows, batch);
 	}
 	if (err)
 		usage_batch_done(batch);
@@ -406,8 +399,8 @@ static void confirm_window(struct tollgate_slot *slot, const struct store_usage 
 	for (unsigned i = 0; i < 2; i++) {
 		struct tollgate_usage *usage = &slot->usage[i];
 
-		if (LOAD(&usage->window) == window)
-			STORE(&usage->collected, tagged(window, row->requests));
+		if (atomic_read_acquire(&usage->window) == window)
+			atomic_write_release(&usage->collected, tagged(window, row->requests));
 	}
 }
 
@@ -417,8 +410,8 @@ void usage_doubt(const struct slots *slots)
 		struct tollgate_slot *slot = &slots->list[i];
 
 		for (unsigned j = 0; j < 2; j++)
-			STORE(&slot->usage[j].collected, 0);
-		STORE(&slot->quota_collected, 0);
+			atomic_write_release(&slot->usage[j].collected, 0);
+		atomic_write_release(&slot->quota_collected, 0);
 	}
 }
 
@@ -439,11 +432,12 @@ void usage_confirm(const struct slots *slots, const struct usage_batch *batch)
 		struct tollgate_slot *slot = next_slot(slots, row->account, &at);
 
 		if (slot)
-			STORE(&slot->quota_collected,
-			      WORD(row->period,
-				   row->units + (PERIOD_OF(slot->quota_base) == row->period
-							 ? UNITS_OF(slot->quota_base)
-							 : 0)));
+			atomic_write_release(
+				&slot->quota_collected,
+				WORD(row->period,
+				     row->units + (PERIOD_OF(slot->quota_base) == row->period
+							   ? UNITS_OF(slot->quota_base)
+							   : 0)));
 	}
 }
 

@@ -69,11 +69,11 @@ void usage_set_others(struct tollgate_slot *slot, uint32_t period, uint64_t unit
 /* What is to be written to the store now. */
 struct usage_batch {
 	struct store_usage *usage; /* owned */
-	size_t usage_count, usage_size;
+	size_t usage_count, usage_room;
 	size_t aside_count;	    /* the first of these rows, which had been set aside... */
 	uint64_t aside_end;	    /* ...up to the one with this number */
 	struct store_quota *quotas; /* owned */
-	size_t quota_count, quota_size;
+	size_t quota_count, quota_room;
 };
 
 /*

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "bpf/edge.skel.h"
 #include "enforce/mirror.h"
@@ -179,7 +180,7 @@ void fastpath_put_template(struct fastpath *fp, uint32_t set, unsigned kind, str
 	t->at[0] = at[0];
 	t->at[1] = at[1];
 	t->sum = sum_of(t->bytes, bytes.len);
-	__atomic_store_n(&t->len, (uint32_t)bytes.len, __ATOMIC_RELEASE);
+	atomic_write_release(&t->len, (uint32_t)bytes.len);
 }
 
 /*
@@ -204,18 +205,18 @@ static struct tollgate_route route_of(const struct fastpath_route *from)
 
 bool fastpath_set_routes(struct fastpath *fp, const struct fastpath_route *routes, unsigned count)
 {
-	uint32_t at = !__atomic_load_n(&fp->settings->routes_at, __ATOMIC_ACQUIRE);
+	uint32_t at = !atomic_read_acquire(&fp->settings->routes_at);
 	struct tollgate_routes *to = &fp->routes[at];
 	bool fits = count <= TOLLGATE_ROUTES;
 
 	to->count = fits ? count : 0;
 	for (unsigned i = 0; i < to->count; i++)
 		to->list[i] = route_of(&routes[i]);
-	__atomic_store_n(&fp->settings->routes_at, at, __ATOMIC_RELEASE);
+	atomic_write_release(&fp->settings->routes_at, at);
 	return fits;
 }
 
 void fastpath_set_answering(struct fastpath *fp, bool is_answering)
 {
-	__atomic_store_n(&fp->settings->is_answering, is_answering, __ATOMIC_RELEASE);
+	atomic_write_release(&fp->settings->is_answering, is_answering);
 }

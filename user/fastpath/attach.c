@@ -17,6 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "bpf/edge.skel.h"
@@ -25,8 +27,8 @@ static void enter_settings(struct fastpath *fp, const struct fastpath_config *co
 {
 	struct tollgate_settings *set = fp->settings;
 
-	__atomic_store_n(&set->stale_after_ns, config->stale_after_ns, __ATOMIC_RELAXED);
-	__atomic_store_n(&set->event_every, config->event_every, __ATOMIC_RELAXED);
+	atomic_write(&set->stale_after_ns, config->stale_after_ns);
+	atomic_write(&set->event_every, config->event_every);
 	fastpath_listens_enter_ports(fp);
 	fastpath_set_action(fp, config->action);
 	fastpath_beat(fp, clock_mono_ns());
@@ -53,31 +55,41 @@ static bool has_port(const struct fastpath *fp, const char *name)
 	return false;
 }
 
+int fastpath_port_add(struct fastpath *fp, const char *name, bool is_leaving)
+{
+	struct fastpath_port *port;
+	/* An interface has one port, so there are few. */
+	int err =
+		array_reserve(fp->ports, fp->port_room, fp->port_count + (size_t)1, ARRAY_NO_LIMIT);
+
+	if (err)
+		return err;
+	port = &fp->ports[fp->port_count++];
+	*port = (struct fastpath_port){
+		.link_fd = -1,
+		.egress_fd = -1,
+		.is_leaving = is_leaving,
+	};
+	snprintf(port->name, sizeof(port->name), "%s", name);
+	for (unsigned i = 0; i < fp->port_count; i++)
+		fp->ports[i].shown.name = fp->ports[i].name; /* the ports may have moved */
+	return 0;
+}
+
 /* One port for each interface that any listener names. */
 static int collect_ports(struct fastpath *fp, const struct fastpath_config *config)
 {
-	unsigned most = 0;
+	int err = 0;
 
-	for (unsigned i = 0; i < config->listener_count; i++)
-		most += config->listeners[i].interface_count;
-	fp->ports = calloc(most + 1, sizeof(*fp->ports));
-	if (!fp->ports)
-		return -ENOMEM;
 	for (unsigned i = 0; i < config->listener_count; i++) {
 		const struct fastpath_listener *l = &config->listeners[i];
 
-		for (unsigned j = 0; j < l->interface_count; j++) {
-			struct fastpath_port *port = &fp->ports[fp->port_count];
-
-			if (has_port(fp, l->interfaces[j]))
-				continue;
-			snprintf(port->name, sizeof(port->name), "%s", l->interfaces[j]);
-			port->shown.name = port->name;
-			port->link_fd = port->egress_fd = -1;
-			fp->port_count++;
+		for (unsigned j = 0; j < l->interface_count && !err; j++) {
+			if (!has_port(fp, l->interfaces[j]))
+				err = fastpath_port_add(fp, l->interfaces[j], false);
 		}
 	}
-	return 0;
+	return err;
 }
 
 void fastpath_link_path(const struct fastpath *fp, const char *interface, char ret_path[PATH_MAX])
@@ -383,6 +395,7 @@ void fastpath_ports_done(struct fastpath *fp, bool detach)
 	free(fp->ports);
 	fp->ports = NULL;
 	fp->port_count = 0;
+	fp->port_room = 0;
 	if (detach && fp->pins[0])
 		fastpath_leave_strangers(fp);
 }

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "bpf/edge.skel.h"
 #include "tollgate/siphash.h"
@@ -278,7 +279,7 @@ static int enrol(struct check *c)
 	conn->egress_end = c->snd_nxt;
 	conn->shift.in_end = c->rcv_nxt;
 	conn->shift.state = TOLLGATE_SHIFT_ORDERED;
-	__atomic_fetch_or(&conn->flags, TOLLGATE_CONN_EGRESS, __ATOMIC_RELEASE);
+	atomic_fetch_or(&conn->flags, TOLLGATE_CONN_EGRESS);
 	return 0;
 }
 
@@ -315,15 +316,14 @@ static int check_connection(struct check *c)
 
 	if (err)
 		return fastpath_refuse(c->why, c->why_size, err, "%s", strerror(-err));
-	before = __atomic_fetch_or(word, bit, __ATOMIC_RELAXED);
-	__atomic_store_n(&c->fp->settings->check_port_be16, port_of(&c->local_address),
-			 __ATOMIC_RELEASE);
+	before = atomic_fetch_or(word, bit);
+	atomic_write_release(&c->fp->settings->check_port_be16, port_of(&c->local_address));
 	err = check_answer(c, &answer_len);
 	if (!err)
 		err = check_translation(c, answer_len);
-	__atomic_store_n(&c->fp->settings->check_port_be16, 0, __ATOMIC_RELEASE);
+	atomic_write_release(&c->fp->settings->check_port_be16, 0);
 	if (!(before & bit))
-		__atomic_fetch_and(word, ~bit, __ATOMIC_RELAXED);
+		atomic_fetch_and(word, ~bit);
 	leave(c);
 	return err;
 }

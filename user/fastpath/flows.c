@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "bpf/edge.skel.h"
 
@@ -38,8 +39,8 @@ static int flows_fd(const struct fastpath *fp)
 
 static void add_hint(struct fastpath *fp, const struct tollgate_flow_key *key, uint64_t count)
 {
-	__atomic_fetch_add(&fp->hints[tollgate_hint(key->client_be32, key->client_port_be16)],
-			   count, __ATOMIC_ACQ_REL);
+	atomic_add_return(&fp->hints[tollgate_hint(key->client_be32, key->client_port_be16)],
+			  count);
 }
 
 /* Between generations the record is free; the odd one comes last: until then XDP leaves it alone. */
@@ -56,13 +57,13 @@ static uint32_t conn_begin(struct tollgate_conn *conn, const struct fastpath_enr
 	conn->rcv_wscale = e->rcv_wscale;
 	conn->snd_wscale = e->snd_wscale;
 	conn->answer_from_ns = clock_mono_ns() + ENROLMENT_RESTS_NS;
-	__atomic_store_n(&conn->generation, generation, __ATOMIC_RELEASE);
+	atomic_write_release(&conn->generation, generation);
 	return generation;
 }
 
 static void conn_end(struct tollgate_conn *conn)
 {
-	__atomic_store_n(&conn->generation, (conn->generation | 1) + 1, __ATOMIC_RELEASE);
+	atomic_write_release(&conn->generation, (conn->generation | 1) + 1);
 }
 
 /* Records that an agent before us enrolled. Entries whose record is another's by now are dropped. */
@@ -83,8 +84,7 @@ static void adopt_left(struct fastpath *fp)
 			bpf_map_delete_elem(flows_fd(fp), &key);
 			continue;
 		}
-		__atomic_fetch_or(&fp->conns[flow.conn_index].claim, TOLLGATE_CLAIM_AGENT,
-				  __ATOMIC_ACQ_REL);
+		atomic_fetch_or(&fp->conns[flow.conn_index].claim, TOLLGATE_CLAIM_AGENT);
 		flows->keys[flow.conn_index] = key;
 		flows->states[flow.conn_index] = RECORD_LEFT;
 		flows->left_count++;
@@ -221,12 +221,12 @@ struct tollgate_conn *fastpath_conn(struct fastpath *fp, uint32_t conn_index)
 /* XDP holds its claim for a packet's time; only a lost one could last longer, and is not waited for. */
 static void claim(struct tollgate_conn *conn)
 {
-	uint32_t seen = __atomic_fetch_or(&conn->claim, TOLLGATE_CLAIM_AGENT, __ATOMIC_ACQ_REL);
+	uint32_t seen = atomic_fetch_or(&conn->claim, TOLLGATE_CLAIM_AGENT);
 
 	for (unsigned i = 0; seen & TOLLGATE_CLAIM_XDP && i < CLAIM_SPINS; i++) {
 		if (i % 64 == 63)
 			sched_yield();
-		seen = __atomic_load_n(&conn->claim, __ATOMIC_ACQUIRE);
+		seen = atomic_read_acquire(&conn->claim);
 	}
 }
 
@@ -237,7 +237,7 @@ bool fastpath_claim(struct fastpath *fp, uint32_t conn_index, uint64_t since_ns)
 	if (!conn)
 		return true;
 	claim(conn);
-	if (__atomic_load_n(&conn->active_ns, __ATOMIC_ACQUIRE) < since_ns)
+	if (atomic_read_acquire(&conn->active_ns) < since_ns)
 		return true;
 	fastpath_unclaim(fp, conn_index);
 	return false;
@@ -245,17 +245,17 @@ bool fastpath_claim(struct fastpath *fp, uint32_t conn_index, uint64_t since_ns)
 
 void fastpath_unclaim(struct fastpath *fp, uint32_t conn_index)
 {
-	__atomic_fetch_and(&fp->conns[conn_index].claim, ~TOLLGATE_CLAIM_AGENT, __ATOMIC_ACQ_REL);
+	atomic_fetch_and(&fp->conns[conn_index].claim, ~TOLLGATE_CLAIM_AGENT);
 }
 
 bool fastpath_has_pending(struct fastpath *fp, uint32_t conn_index)
 {
-	return __atomic_load_n(&fp->conns[conn_index].shift.pending_len, __ATOMIC_ACQUIRE);
+	return atomic_read_acquire(&fp->conns[conn_index].shift.pending_len);
 }
 
 static bool is_shifted(const struct tollgate_conn *conn)
 {
-	return __atomic_load_n(&conn->shift.state, __ATOMIC_ACQUIRE) & TOLLGATE_SHIFT_SHIFTED;
+	return atomic_read_acquire(&conn->shift.state) & TOLLGATE_SHIFT_SHIFTED;
 }
 
 void fastpath_forget(struct fastpath *fp, uint32_t conn_index)
@@ -282,7 +282,7 @@ static bool is_over(struct fastpath *fp, uint32_t index, uint32_t *waiting_count
 
 	if (!is_shifted(&fp->conns[index]))
 		return true;
-	if (__atomic_load_n(&fp->conns[index].flags, __ATOMIC_ACQUIRE) & TOLLGATE_CONN_DEAD)
+	if (atomic_read_acquire(&fp->conns[index].flags) & TOLLGATE_CONN_DEAD)
 		return true;
 	if (fastpath_diag_find(fp->flows.diag_fd, &fp->flows.keys[index], &is_waiting) == 0)
 		return true;

@@ -76,25 +76,6 @@ static bool find_interface(const char *path, const char *pin, const char *prefix
 	return !strcmp(name, pin);
 }
 
-static int add_leaving(struct fastpath *fp, const char *name)
-{
-	struct fastpath_port *ports = realloc(fp->ports, (fp->port_count + 1) * sizeof(*fp->ports));
-
-	if (!ports)
-		return -ENOMEM;
-	fp->ports = ports;
-	ports[fp->port_count] = (struct fastpath_port){
-		.link_fd = -1,
-		.egress_fd = -1,
-		.is_leaving = true,
-	};
-	snprintf(ports[fp->port_count].name, sizeof(ports->name), "%s", name);
-	fp->port_count++;
-	for (unsigned i = 0; i < fp->port_count; i++)
-		ports[i].shown.name = ports[i].name; /* they have moved */
-	return 0;
-}
-
 /* Each pin of that kind that no port stands for: its interface is leaving, or let go at once. */
 static int for_strangers(struct fastpath *fp, const char *prefix, bool may_stay)
 {
@@ -108,7 +89,7 @@ static int for_strangers(struct fastpath *fp, const char *prefix, bool may_stay)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", fp->pins, entry->d_name);
 		if (may_stay && find_interface(path, entry->d_name, prefix, name))
-			err = add_leaving(fp, name);
+			err = fastpath_port_add(fp, name, true);
 		else
 			fastpath_remove_pin(path);
 	}

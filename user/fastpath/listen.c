@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "bpf/edge.skel.h"
 
 #define PORT_WORDS (65536 / 64)
@@ -129,5 +130,5 @@ void fastpath_listens_enter_ports(struct fastpath *fp)
 	}
 	fp->has_old_ports = fastpath_flows_add_ports(fp, ports);
 	for (size_t i = 0; i < PORT_WORDS; i++)
-		__atomic_store_n(&fp->settings->ports[i], ports[i], __ATOMIC_RELAXED);
+		atomic_write(&fp->settings->ports[i], ports[i]);
 }

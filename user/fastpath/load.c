@@ -23,6 +23,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/crypto.h"
 #include "base/log.h"
 #include "bpf/edge.skel.h"
@@ -366,17 +367,17 @@ int fastpath_generic_fd(const struct fastpath *fp)
 
 void fastpath_set_action(struct fastpath *fp, enum tollgate_action action)
 {
-	__atomic_store_n(&fp->settings->action, action, __ATOMIC_RELEASE);
+	atomic_write_release(&fp->settings->action, action);
 }
 
 enum tollgate_action fastpath_action(const struct fastpath *fp)
 {
-	return __atomic_load_n(&fp->settings->action, __ATOMIC_ACQUIRE);
+	return atomic_read_acquire(&fp->settings->action);
 }
 
 void fastpath_beat(struct fastpath *fp, uint64_t now_ns)
 {
-	__atomic_store_n(&fp->settings->heartbeat_ns, now_ns, __ATOMIC_RELEASE);
+	atomic_write_release(&fp->settings->heartbeat_ns, now_ns);
 }
 
 int fastpath_read_counters(struct fastpath *fp, uint64_t ret_counters[TOLLGATE_COUNTER_COUNT])

@@ -14,6 +14,7 @@
 
 #include <urcu/compiler.h>
 
+#include "base/atomic.h"
 #include "bpf/edge.skel.h"
 
 static struct fastpath *fastpath_of(struct xdp_plane *plane)
@@ -65,7 +66,7 @@ static void list_remove(struct xdp_plane *plane, const struct cidr *block)
 
 static void set_list_count(struct xdp_plane *plane, uint32_t count)
 {
-	__atomic_store_n(&fastpath_of(plane)->settings->lists_count, count, __ATOMIC_RELEASE);
+	atomic_write_release(&fastpath_of(plane)->settings->lists_count, count);
 }
 
 /* ---- penalized sources, whose SYNs XDP drops for a while ---- */
@@ -85,11 +86,10 @@ static bool source_key(const struct sockaddr_storage *client, struct tollgate_so
 /* XDP ignores every source after this moment, so raise it once the entry is in the map. */
 static void raise_sources_until(struct tollgate_settings *set, uint64_t until_ns)
 {
-	uint64_t seen_ns = __atomic_load_n(&set->sources_until_ns, __ATOMIC_RELAXED);
+	uint64_t seen_ns = atomic_read(&set->sources_until_ns);
 
 	while (seen_ns < until_ns &&
-	       !__atomic_compare_exchange_n(&set->sources_until_ns, &seen_ns, until_ns, true,
-					    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+	       !atomic_compare_exchange(&set->sources_until_ns, &seen_ns, until_ns))
 		;
 }
 

@@ -114,6 +114,7 @@ struct fastpath {
 
 	struct fastpath_port *ports; /* owned */
 	unsigned port_count;
+	size_t port_room;
 	uint64_t leave_until_ns;	 /* so long those that are leaving stay at most */
 	struct fastpath_listen *listens; /* owned */
 	unsigned listen_count;
@@ -207,6 +208,9 @@ void fastpath_leave_pass(struct fastpath *fp);
 
 /* Take all links off that are pinned and that no port stands for. */
 void fastpath_leave_strangers(struct fastpath *fp);
+
+/* Add a port for the interface @name. Pointers to ports are void then. 0 or -ENOMEM. */
+int fastpath_port_add(struct fastpath *fp, const char *name, bool is_leaving);
 
 /* Detach what a port has, and remove its pins. */
 void fastpath_port_remove(struct fastpath *fp, struct fastpath_port *port);

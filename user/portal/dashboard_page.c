@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "enforce/account.h"
 #include "enforce/usage.h"
@@ -156,7 +157,7 @@ static void write_quota(struct html *page, const struct visit *visit, uint32_t s
 		return;
 	period = usage_quota_period(limits.quota_period, limits.quota_span, clock_wall_ms(),
 				    &end_ms);
-	word = __atomic_load_n(&slot->quota_word, __ATOMIC_ACQUIRE);
+	word = atomic_read_acquire(&slot->quota_word);
 	used = usage_quota_used(word, period);
 	if (used > limits.quota_limit)
 		used = limits.quota_limit;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "enforce/account.h"
@@ -203,7 +204,7 @@ static void look_at_quota(struct notices *n, const struct store_account *account
 		return;
 	period = usage_quota_period(limits.quota_period, limits.quota_span, clock_wall_ms(),
 				    &end_ms);
-	used = usage_quota_used(__atomic_load_n(&slot->quota_word, __ATOMIC_RELAXED), period);
+	used = usage_quota_used(atomic_read(&slot->quota_word), period);
 	if (used >= limits.quota_limit)
 		raise_notice(n, TEMPLATE_QUOTA_100, account, period, limits.quota_limit, end_ms);
 	if (used >= limits.quota_limit - limits.quota_limit / 5)

@@ -10,19 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "portal/mail.h"
 #include "portal/notice_private.h"
 #include "stripe/signature.h"
 
-#define GIVE_UP_MS     (3 * 86400 * 1000ULL)
-#define FIRST_PAUSE_MS 2000
-#define MAX_PAUSE_MS   (3600 * 1000ULL)
-#define CONNECT_MS     10000
-#define TOTAL_MS       30000
-#define MAX_ANSWER     (64 << 10)
-#define MAX_MESSAGE    (256 << 10)
+#define GIVE_UP_MS  (3 * 86400 * 1000ULL)
+#define CONNECT_MS  10000
+#define TOTAL_MS    30000
+#define MAX_ANSWER  (64 << 10)
+#define MAX_MESSAGE (256 << 10)
+
+static const struct backoff pauses_ms = { .first = 2000, .most = 3600 * 1000 };
 
 static void run(struct notice_sender *sender);
 
@@ -84,15 +85,13 @@ static void give_up(struct notice_sending *s, const char *why)
 
 static void try_later(struct notice_sending *s, const char *why)
 {
-	uint64_t now_ms = clock_wall_ms(), pause_ms = FIRST_PAUSE_MS;
+	uint64_t now_ms = clock_wall_ms();
 
 	if (now_ms - s->task.created_ms > GIVE_UP_MS) {
 		give_up(s, why);
 		return;
 	}
-	for (unsigned i = 1; i < s->task.attempts && pause_ms < MAX_PAUSE_MS; i++)
-		pause_ms *= 2;
-	s->task.due_ms = now_ms + (pause_ms < MAX_PAUSE_MS ? pause_ms : MAX_PAUSE_MS);
+	s->task.due_ms = now_ms + backoff_plain(&pauses_ms, s->task.attempts);
 	log_warn("notice %s by %s is tried again: %s", s->task.id, s->sender->queue, why);
 	snprintf(s->task.note, sizeof(s->task.note), "%s", why);
 	s->sender->notices->counters.setbacks++;

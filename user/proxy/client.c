@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 
+#include "base/atomic.h"
 #include "base/cidr.h"
 #include "base/clock.h"
 #include "net/conn.h"
@@ -74,8 +75,9 @@ void client_settled(void *context, uint32_t received)
 
 	/* Never before the kernel took the last byte of the answer: XDP believes this word. */
 	if (client && client->conn_index != CLIENT_NOT_ENROLLED)
-		__atomic_store_n(&fastpath_conn(fastpath_of(client), client->conn_index)->answered,
-				 received, __ATOMIC_RELEASE);
+		atomic_write_release(
+			&fastpath_conn(fastpath_of(client), client->conn_index)->answered,
+			received);
 }
 
 /*
@@ -106,8 +108,8 @@ void client_unbind(struct client *client)
 	client->is_first_seen = true;
 	client->is_bound = false;
 	if (client->conn_index != CLIENT_NOT_ENROLLED)
-		__atomic_fetch_and(&fastpath_conn(fastpath_of(client), client->conn_index)->flags,
-				   ~TOLLGATE_CONN_BOUND, __ATOMIC_ACQ_REL);
+		atomic_fetch_and(&fastpath_conn(fastpath_of(client), client->conn_index)->flags,
+				 ~TOLLGATE_CONN_BOUND);
 }
 
 /*

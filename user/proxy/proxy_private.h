@@ -3,6 +3,7 @@
 #ifndef PROXY_PRIVATE_H
 #define PROXY_PRIVATE_H
 
+#include "base/atomic.h"
 #include "base/buf.h"
 #include "proxy/proxy.h"
 
@@ -32,7 +33,7 @@ void rules_hold_release(struct rules_hold *hold);
 
 static inline void count(uint64_t *counter)
 {
-	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+	atomic_write(counter, *counter + 1);
 }
 
 /*

@@ -8,6 +8,7 @@
 #ifndef PROXY_RULES_H
 #define PROXY_RULES_H
 
+#include "base/atomic.h"
 #include "base/cidr.h"
 #include "config/route.h"
 #include "proxy/upstream.h"
@@ -29,13 +30,13 @@ struct rules {
 
 static inline struct rules *rules_ref(struct rules *rules)
 {
-	__atomic_fetch_add(&rules->users, 1, __ATOMIC_RELAXED);
+	atomic_add(&rules->users, 1);
 	return rules;
 }
 
 static inline void rules_unref(struct rules *rules)
 {
-	if (__atomic_sub_fetch(&rules->users, 1, __ATOMIC_ACQ_REL) == 0)
+	if (atomic_sub_return(&rules->users, 1) == 0)
 		rules->release(rules);
 }
 

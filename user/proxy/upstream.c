@@ -11,15 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/backoff.h"
 #include "base/log.h"
 #include "http/h1.h"
 #include "net/conn.h"
 #include "net/listener.h"
 
-#define SWEEP_MS	 100
-#define ANSWER_HEAD_MAX	 (64 * 1024)
-#define FAILING_FIRST_MS 1000
-#define FAILING_MAX_MS	 30000
+#define SWEEP_MS	100
+#define ANSWER_HEAD_MAX (64 * 1024)
+
+static const struct backoff failing_ms = { .first = 1000, .most = 30000 };
 
 struct link_list {
 	struct upstream_link *first;
@@ -30,7 +31,7 @@ struct upstream_server {
 	struct link_list idle;
 	unsigned idle_count, connection_count;
 	uint64_t failing_until_ms; /* loop time */
-	uint64_t failing_ms;	   /* length of the last such time; 0: healthy */
+	unsigned failures;	   /* in a row; 0: healthy */
 };
 
 struct upstream {
@@ -108,23 +109,20 @@ static void set_free_if_done(struct upstreams *set)
 static void server_failed(struct upstream_link *l, int err)
 {
 	struct upstream_server *server = l->server;
+	uint64_t rest_ms = backoff_plain(&failing_ms, ++server->failures);
 	char address[64];
 
-	server->failing_ms = server->failing_ms ? server->failing_ms * 2 : FAILING_FIRST_MS;
-	if (server->failing_ms > FAILING_MAX_MS)
-		server->failing_ms = FAILING_MAX_MS;
-	server->failing_until_ms = now_ms(l->set) + server->failing_ms;
+	server->failing_until_ms = now_ms(l->set) + rest_ms;
 	listener_format_address(server->address, address, sizeof(address));
 	log_warn("upstream %s: server %s failed (%s), not used for %llu ms",
-		 l->upstream->config->name, address, strerror(-err),
-		 (unsigned long long)server->failing_ms);
+		 l->upstream->config->name, address, strerror(-err), (unsigned long long)rest_ms);
 }
 
 static void server_works(struct upstream_link *l)
 {
-	if (!l->server->failing_ms)
+	if (!l->server->failures)
 		return;
-	l->server->failing_ms = 0;
+	l->server->failures = 0;
 	l->server->failing_until_ms = 0;
 	log_info("upstream %s: a server works again", l->upstream->config->name);
 }

@@ -16,6 +16,7 @@
 
 #include <urcu/compiler.h>
 
+#include "base/atomic.h"
 #include "base/text.h"
 #include "store/store_private.h"
 
@@ -415,8 +416,8 @@ int store_set_journal(struct store *store, const char *path, char *ret_why, size
 
 void store_journal_counts(const struct store *store, uint64_t *ret_waiting, uint64_t *ret_refused)
 {
-	*ret_waiting = __atomic_load_n(&store->engine->journaled, __ATOMIC_RELAXED);
-	*ret_refused = __atomic_load_n(&store->engine->refused, __ATOMIC_RELAXED);
+	*ret_waiting = atomic_read(&store->engine->journaled);
+	*ret_refused = atomic_read(&store->engine->refused);
 }
 
 const uint8_t *store_id(const struct store *store)

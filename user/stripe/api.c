@@ -17,6 +17,7 @@
 #include <curl/curl.h>
 #include <openssl/crypto.h>
 
+#include "base/backoff.h"
 #include "base/buf.h"
 #include "base/crypto.h"
 #include "base/log.h"
@@ -25,8 +26,6 @@
 #define MAX_ON_THE_WAY	   20
 #define MAX_TRIES	   5
 #define MAX_TRIES_URGENT   2
-#define FIRST_REST_MS	   500
-#define MAX_REST_MS	   8000
 #define MAX_URGENT_REST_MS 3000	 /* somebody looks at an empty page */
 #define MAX_ASKED_REST_MS  60000 /* of what Retry-After may ask for */
 #define CONNECT_MS	   10000
@@ -34,6 +33,8 @@
 #define TOTAL_URGENT_MS	   15000
 #define MAX_ANSWER	   (16 << 20)
 #define WHY_MAX		   512
+
+static const struct backoff rests_ms = { .first = 500, .most = 8000 };
 
 struct call {
 	struct call *next;
@@ -151,16 +152,12 @@ static bool should_retry(const struct transfer_result *result)
 	return result->status == 409 || result->status == 429 || result->status >= 500;
 }
 
-/* How long to rest: a random part, but at least half, of a time that doubles; or what was asked for. */
+/* How long to rest: longer after each attempt, and at least as long as Stripe asks for. */
 static uint64_t rest_ms(const struct call *call, const struct transfer_result *result)
 {
-	uint64_t span_ms = (uint64_t)FIRST_REST_MS << (call->tries - 1), jitter = 0, asked_s;
+	uint64_t span_ms = backoff_draw(&rests_ms, call->tries), asked_s;
 	struct text word;
 
-	if (span_ms > MAX_REST_MS)
-		span_ms = MAX_REST_MS;
-	crypto_random(&jitter, sizeof(jitter));
-	span_ms = span_ms / 2 + jitter % (span_ms / 2);
 	if (!result->err && transfer_field(result, "Retry-After", &word) &&
 	    !text_parse_u64(word, MAX_ASKED_REST_MS / 1000, &asked_s) && asked_s * 1000 > span_ms)
 		span_ms = asked_s * 1000;

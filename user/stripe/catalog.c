@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/log.h"
 #include "stripe/field.h"
 #include "stripe/form.h"
@@ -39,7 +40,8 @@ struct lookup {
 struct catalog {
 	const struct stripe_context *context; /* borrowed */
 	struct entry *entries;		      /* owned */
-	unsigned count, size;
+	unsigned count;
+	size_t room;
 	struct lookup *lookups; /* owned: under way */
 	uv_timer_t timer;
 	unsigned at;	 /* the entry that is looked up in the background */
@@ -258,19 +260,14 @@ static bool is_named(const struct catalog *catalog, const char *name)
 
 static void add_name(struct catalog *catalog, const char *name)
 {
-	unsigned size = catalog->size ? 2 * catalog->size : 16;
-	struct entry *entries;
 	char *copy;
 
 	if (find_entry(catalog, name) || strlen(name) >= SUBSCRIPTION_NAME_MAX)
 		return;
-	if (catalog->count == catalog->size) {
-		entries = realloc(catalog->entries, size * sizeof(*entries));
-		if (!entries)
-			return;
-		catalog->entries = entries;
-		catalog->size = size;
-	}
+	/* The configuration limits how many names there are. */
+	if (array_reserve(catalog->entries, catalog->room, catalog->count + (size_t)1,
+			  ARRAY_NO_LIMIT))
+		return;
 	copy = strdup(name);
 	if (copy)
 		catalog->entries[catalog->count++] = (struct entry){ .name = copy };

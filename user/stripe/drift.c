@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/array.h"
 #include "enforce/account.h"
 #include "stripe/api.h"
 #include "stripe/report_private.h"
@@ -264,25 +265,21 @@ static void visit(void *arg, const struct store_account *account, uint32_t slot)
 {
 	struct drift *drift = arg;
 	const struct tier *tier = tiers_find(drift->context->tiers, account->tier);
-	struct metered_account *larger;
+	struct metered_account *metered;
 
 	(void)slot;
 	if (!tier || !tier->meter || !account->customer[0] || drift->is_out_of_memory)
 		return;
-	if (drift->count == drift->room) {
-		drift->room = drift->room ? 2 * drift->room : 64;
-		larger = realloc(drift->accounts, drift->room * sizeof(*larger));
-		if (!larger) {
-			drift->is_out_of_memory = true;
-			return;
-		}
-		drift->accounts = larger;
+	/* No more accounts than slots. */
+	if (array_reserve(drift->accounts, drift->room, drift->count + 1, ARRAY_NO_LIMIT)) {
+		drift->is_out_of_memory = true;
+		return;
 	}
-	larger = &drift->accounts[drift->count++];
-	*larger = (struct metered_account){ .id = account->id,
-					    .from_s = from_s(drift, account->period_start_s) };
-	snprintf(larger->customer, sizeof(larger->customer), "%s", account->customer);
-	snprintf(larger->meter, sizeof(larger->meter), "%s", tier->meter);
+	metered = &drift->accounts[drift->count++];
+	*metered = (struct metered_account){ .id = account->id,
+					     .from_s = from_s(drift, account->period_start_s) };
+	snprintf(metered->customer, sizeof(metered->customer), "%s", account->customer);
+	snprintf(metered->meter, sizeof(metered->meter), "%s", tier->meter);
 }
 
 int drift_run(struct drift *drift, uint64_t since_s, drift_done done, void *arg)

@@ -10,17 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+#include "base/backoff.h"
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/log.h"
 #include "stripe/inbox_private.h"
 #include "stripe/webhook.h"
 
-#define MAX_FETCHING   16
-#define FIRST_PAUSE_MS 500
-#define MAX_PAUSE_MS   60000
-#define PAGE	       500 /* pending events read at once */
-#define BUCKETS	       (sizeof(((struct inbox *)0)->buckets) / sizeof(struct object *))
+#define MAX_FETCHING 16
+#define PAGE	     500     /* pending events read at once */
+#define MAX_EVENTS   1000000 /* held for one object, or finished but not yet marked so */
+#define BUCKETS	     (sizeof(((struct inbox *)0)->buckets) / sizeof(struct object *))
+
+static const struct backoff pauses_ms = { .first = 500, .most = 60000 };
 
 static void pump(struct inbox *inbox);
 
@@ -28,17 +30,11 @@ static void pump(struct inbox *inbox);
 
 static int list_add(struct event_list *list, char *id)
 {
-	if (list->count == list->size) {
-		size_t size = list->size ? 2 * list->size : 2;
-		char **ids = realloc(list->ids, size * sizeof(*ids));
+	int err = array_reserve(list->ids, list->room, list->count + 1, MAX_EVENTS);
 
-		if (!ids)
-			return -ENOMEM;
-		list->ids = ids;
-		list->size = size;
-	}
-	list->ids[list->count++] = id;
-	return 0;
+	if (!err)
+		list->ids[list->count++] = id;
+	return err;
 }
 
 static void list_done(struct event_list *list)
@@ -70,7 +66,7 @@ static void write_finished(struct inbox *inbox)
 	inbox->writing = inbox->finished;
 	inbox->writing_count = inbox->finished_count;
 	inbox->finished = NULL;
-	inbox->finished_count = inbox->finished_size = 0;
+	inbox->finished_count = inbox->finished_room = 0;
 	store_tasks_set(inbox->context->store, inbox->writing, inbox->writing_count, on_set, inbox);
 }
 
@@ -95,15 +91,9 @@ void inbox_finish(struct inbox *inbox, const char *event_id, enum store_task_sta
 	inbox->counters.pending -= inbox->counters.pending > 0;
 	inbox->counters.worked += state == STORE_TASK_DONE;
 	inbox->counters.failed += state == STORE_TASK_FAILED;
-	if (inbox->finished_count == inbox->finished_size) {
-		size_t size = inbox->finished_size ? 2 * inbox->finished_size : 16;
-		struct store_task *tasks = realloc(inbox->finished, size * sizeof(*tasks));
-
-		if (!tasks)
-			return;
-		inbox->finished = tasks;
-		inbox->finished_size = size;
-	}
+	if (array_reserve(inbox->finished, inbox->finished_room, inbox->finished_count + 1,
+			  MAX_EVENTS))
+		return;
 	task = &inbox->finished[inbox->finished_count++];
 	*task = (struct store_task){
 		.queue = WEBHOOK_QUEUE,
@@ -215,18 +205,11 @@ static void on_pause_over(uv_timer_t *timer)
 /* Stripe cannot be had: wait, for longer each time, and not all hosts at the same moment. */
 static void pause_after_setback(struct inbox *inbox)
 {
-	uint64_t pause_ms = MAX_PAUSE_MS, jitter = 0;
-
 	if (inbox->is_paused || inbox->is_stopped)
 		return;
-	if (inbox->setbacks < 8)
-		pause_ms = FIRST_PAUSE_MS << inbox->setbacks;
-	if (pause_ms > MAX_PAUSE_MS)
-		pause_ms = MAX_PAUSE_MS;
-	crypto_random(&jitter, sizeof(jitter));
 	inbox->setbacks++;
 	inbox->is_paused = true;
-	uv_timer_start(&inbox->pause, on_pause_over, pause_ms / 2 + jitter % (pause_ms / 2), 0);
+	uv_timer_start(&inbox->pause, on_pause_over, backoff_draw(&pauses_ms, inbox->setbacks), 0);
 }
 
 /* The events that the fetch covered are over; the object goes on if it became dirty meanwhile. */

@@ -10,7 +10,7 @@
 /* Events that wait for an object, by their ids. */
 struct event_list {
 	char **ids; /* owned, and what they point to */
-	size_t count, size;
+	size_t count, room;
 };
 
 /* Something that Stripe has, and that is dirty. */
@@ -41,7 +41,7 @@ struct inbox {
 	bool is_reading, reads_again;	       /* the store's list; there is more by now */
 	uint64_t seen_seq;		       /* of the last event that was taken from it */
 	struct store_task *finished, *writing; /* owned: tasks to be set, and those being set */
-	size_t finished_count, finished_size, writing_count;
+	size_t finished_count, finished_room, writing_count;
 };
 
 /* Mark the object dirty; @event_id (may be NULL) is done when it was fetched and applied. */

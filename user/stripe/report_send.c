@@ -13,16 +13,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "stripe/api.h"
 #include "stripe/form.h"
 #include "stripe/report_private.h"
 
-#define DOUBT_MS       (23 * 3600 * 1000ULL) /* Stripe keeps identifiers for at least 24 h */
-#define MAX_BACKOFF_MS (300 * 1000ULL)
-#define OLDEST_S       (35 * 86400ULL) /* Stripe takes nothing older */
-#define KNOWN_ALREADY  "already exists with identifier"
+#define DOUBT_MS      (23 * 3600 * 1000ULL) /* Stripe keeps identifiers for at least 24 h */
+#define OLDEST_S      (35 * 86400ULL)	    /* Stripe takes nothing older */
+#define KNOWN_ALREADY "already exists with identifier"
+
+/* One host sends at a time, and few calls at once: no jitter. */
+static const struct backoff retries_ms = { .first = 1000, .most = 300 * 1000 };
 
 void report_done_sending(struct report *report)
 {
@@ -116,13 +119,7 @@ static void give_up(struct sending *s, const char *why)
 
 static void try_later(struct sending *s, const char *why)
 {
-	uint64_t backoff_ms = 1000;
-
-	for (unsigned i = 1; i < s->task.attempts && backoff_ms < MAX_BACKOFF_MS; i++)
-		backoff_ms *= 2;
-	if (backoff_ms > MAX_BACKOFF_MS)
-		backoff_ms = MAX_BACKOFF_MS;
-	s->task.due_ms = clock_wall_ms() + backoff_ms;
+	s->task.due_ms = clock_wall_ms() + backoff_plain(&retries_ms, s->task.attempts);
 	snprintf(s->task.note, sizeof(s->task.note), "%s", why);
 	s->report->counters.setbacks++;
 	settle(s);

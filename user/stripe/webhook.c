@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/problem.h"
@@ -22,7 +23,7 @@
 struct arrivals {
 	struct handoff **handoffs; /* owned: the arrays, and what waits in them */
 	struct store_task *tasks;  /* owned, with their bodies */
-	size_t count, size;
+	size_t count, handoff_room, task_room;
 };
 
 struct webhook {
@@ -110,23 +111,11 @@ static void write_batch(struct webhook *webhook)
 			on_added, webhook);
 }
 
-static bool make_room(struct arrivals *list)
+static int make_room(struct arrivals *list)
 {
-	size_t size = list->size ? 2 * list->size : 16;
-	struct store_task *tasks;
-	struct handoff **handoffs;
+	int err = array_reserve(list->handoffs, list->handoff_room, list->count + 1, MAX_BATCH);
 
-	if (list->count < list->size)
-		return true;
-	handoffs = realloc(list->handoffs, size * sizeof(*handoffs));
-	if (handoffs)
-		list->handoffs = handoffs;
-	tasks = realloc(list->tasks, size * sizeof(*tasks));
-	if (tasks)
-		list->tasks = tasks;
-	if (handoffs && tasks)
-		list->size = size;
-	return handoffs && tasks;
+	return err ? err : array_reserve(list->tasks, list->task_room, list->count + 1, MAX_BATCH);
 }
 
 static void gather(struct webhook *webhook, struct handoff *e, const struct event *event)
@@ -135,7 +124,7 @@ static void gather(struct webhook *webhook, struct handoff *e, const struct even
 	struct store_task *task;
 	char *body;
 
-	body = list->count < MAX_BATCH && make_room(list) ? text_dup(e->body) : NULL;
+	body = make_room(list) ? NULL : text_dup(e->body);
 	if (!body) {
 		refuse_unstored(webhook, e);
 		return;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* end_keys_test: all keys of an account end at once, and keys that are made later do not. */
+#include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
 
 #define AT_MS 5000ULL
@@ -111,13 +112,13 @@ static void end_or_look(void *arg, unsigned index)
 	uint64_t seed = index, account = 0, torn = 0, seen = 0;
 
 	for (uint64_t i = 1; !index && i <= ACCOUNTS; i++) {
-		__atomic_store_n(&race->account, i, __ATOMIC_RELEASE);
+		atomic_write_release(&race->account, i);
 		mirror_end_keys(race->f->mirror, i, 0, AT_MS);
 	}
 	while (index && account < ACCOUNTS) {
 		uint64_t oldest;
 
-		account = __atomic_load_n(&race->account, __ATOMIC_ACQUIRE);
+		account = atomic_read_acquire(&race->account);
 		oldest = account ? (account - 1) * KEYS + 1 : 1;
 		for (unsigned i = 0; i < 100; i++) {
 			seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
@@ -127,8 +128,8 @@ static void end_or_look(void *arg, unsigned index)
 			torn += !is_over(race->f, oldest + (seed >> 13) % (KEYS / 2));
 		}
 	}
-	__atomic_fetch_add(&race->torn, torn, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&race->seen, seen, __ATOMIC_RELAXED);
+	atomic_add(&race->torn, torn);
+	atomic_add(&race->seen, seen);
 }
 
 static void no_worker_sees_some_keys_over_and_others_not(void **state)

@@ -3,6 +3,7 @@
  * gate_limits_test: what the gate tells of rate and quota, at the edges of periods, and with many
  * threads at once.
  */
+#include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
 
 #include "tollgate/bucket.h"
@@ -252,9 +253,8 @@ static void ask(void *arg, unsigned index)
 		struct gate_result result = check(race->f, &race->request);
 
 		race->counts[index][result.verdict]++;
-		if (race->limit &&
-		    __atomic_load_n(&slot->concurrency, __ATOMIC_RELAXED) > race->limit)
-			__atomic_fetch_add(&race->over, 1, __ATOMIC_RELAXED);
+		if (race->limit && atomic_read(&slot->concurrency) > race->limit)
+			atomic_add(&race->over, 1);
 		if (result.verdict != TOLLGATE_ALLOW)
 			continue;
 		gate_count(&race->f->gate, &result, WALL_MS);
@@ -346,8 +346,8 @@ struct duel {
 /* No barrier that sleeps: they are to meet within nanoseconds. */
 static void meet(struct duel *duel, unsigned times)
 {
-	__atomic_fetch_add(&duel->arrived, 1, __ATOMIC_ACQ_REL);
-	while (__atomic_load_n(&duel->arrived, __ATOMIC_ACQUIRE) < 2 * times)
+	atomic_add_return(&duel->arrived, 1);
+	while (atomic_read_acquire(&duel->arrived) < 2 * times)
 		;
 }
 
@@ -369,7 +369,7 @@ static void fight(void *arg, unsigned index)
 		meet(duel, 3 * round + 1);
 		result = check(duel->f, &request);
 		if (result.verdict == TOLLGATE_ALLOW) {
-			__atomic_fetch_add(&duel->passed, 1, __ATOMIC_RELAXED);
+			atomic_add(&duel->passed, 1);
 			gate_release(&duel->f->gate, &result);
 		}
 		meet(duel, 3 * round + 2);

@@ -2,6 +2,7 @@
 /* mirror_refresh_test: after a load into a mirror in use it holds what the store has, and nothing else. */
 #include <pthread.h>
 
+#include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
 
 static int put_key_of(struct fixture *f, uint64_t id, uint64_t account, uint64_t revoked_ms)
@@ -112,7 +113,7 @@ static void *look(void *arg)
 	struct mirror_key key;
 
 	mirror_register_thread();
-	while (!__atomic_load_n(&reader->is_over, __ATOMIC_ACQUIRE))
+	while (!atomic_read_acquire(&reader->is_over))
 		reader->missed += !find(reader->f, 1, &key);
 	mirror_unregister_thread();
 	return NULL;
@@ -135,7 +136,7 @@ static void workers_see_no_more_of_it_than_its_result(void **state)
 		mirror_refresh_end(reader.f->mirror);
 		assert_int_equal(mirror_keys(reader.f->mirror), MANY / (1 + round % 2));
 	}
-	__atomic_store_n(&reader.is_over, true, __ATOMIC_RELEASE);
+	atomic_write_release(&reader.is_over, true);
 	pthread_join(thread, NULL);
 	assert_int_equal(reader.missed, 0);
 }

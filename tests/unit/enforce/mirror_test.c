@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* mirror_test: accounts and keys in memory: put, found, changed, and in the same slots again. */
+#include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
 
 static struct store_key make_key(uint64_t id, uint64_t account)
@@ -339,13 +340,13 @@ static void put_or_look(void *arg, unsigned index)
 
 		memcpy(key.hash, &(uint64_t){ id * 0x9e3779b97f4a7c15ULL }, 8);
 		mirror_put_key(race->f->mirror, &key);
-		__atomic_store_n(&race->put, id, __ATOMIC_RELEASE);
+		atomic_write_release(&race->put, id);
 	}
 	while (index && there < KEYS) {
 		struct store_key key;
 		struct mirror_key known;
 
-		there = __atomic_load_n(&race->put, __ATOMIC_ACQUIRE);
+		there = atomic_read_acquire(&race->put);
 		if (!there)
 			continue;
 		key = make_key(1 + draw(&seed) % there, 7);
@@ -353,8 +354,8 @@ static void put_or_look(void *arg, unsigned index)
 		missed += !mirror_find(race->f->mirror, key.hash, &known);
 		looked++;
 	}
-	__atomic_fetch_add(&race->missed, missed, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&race->looked, looked, __ATOMIC_RELAXED);
+	atomic_add(&race->missed, missed);
+	atomic_add(&race->looked, looked);
 }
 
 static void workers_miss_no_key_that_was_put(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* slot_limits_test: limits are set all at once for every reader, and debt keeps its worth in units. */
+#include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
 
 #include <sched.h>
@@ -124,8 +125,7 @@ static void read_or_write(void *arg, unsigned index)
 {
 	struct race *race = arg;
 
-	for (unsigned i = 0; !index && __atomic_load_n(&race->over, __ATOMIC_ACQUIRE) < READERS;
-	     i++)
+	for (unsigned i = 0; !index && atomic_read_acquire(&race->over) < READERS; i++)
 		slot_set_limits(&race->slot, &race->tiers[i & 1], 1000 + (i & 1), !(i & 1), NOW_NS);
 	if (!index)
 		return;
@@ -134,9 +134,9 @@ static void read_or_write(void *arg, unsigned index)
 
 		slot_read_limits(&race->slot, &limits);
 		if (is_mixture(&limits))
-			__atomic_fetch_add(&race->torn, 1, __ATOMIC_RELAXED);
+			atomic_add(&race->torn, 1);
 	}
-	__atomic_fetch_add(&race->over, 1, __ATOMIC_RELEASE);
+	atomic_add_release(&race->over, 1);
 }
 
 static void readers_never_see_a_mixture(void **state)
@@ -159,18 +159,18 @@ static void read_or_finish(void *arg, unsigned index)
 	struct slot_limits limits;
 
 	if (index) {
-		__atomic_store_n(&race->over, 1, __ATOMIC_RELEASE);
+		atomic_write_release(&race->over, 1);
 		slot_read_limits(&race->slot, &limits);
 		race->torn = is_mixture(&limits);
-		__atomic_store_n(&race->over, 2, __ATOMIC_RELEASE);
+		atomic_write_release(&race->over, 2);
 		return;
 	}
-	while (!__atomic_load_n(&race->over, __ATOMIC_ACQUIRE))
+	while (!atomic_read_acquire(&race->over))
 		;
 	for (unsigned i = 0; i < 100; i++) /* time enough for a reader that does not wait */
 		sched_yield();
-	__atomic_store_n(&race->slot.interval_ns, 1000, __ATOMIC_RELAXED);
-	__atomic_store_n(&race->slot.limits_seq, 4, __ATOMIC_RELEASE);
+	atomic_write(&race->slot.interval_ns, 1000);
+	atomic_write_release(&race->slot.limits_seq, 4);
 }
 
 static void a_reader_waits_for_a_writer_in_the_middle(void **state)

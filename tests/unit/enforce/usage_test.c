@@ -5,6 +5,7 @@
  * A ledger stands for the store: it keeps the largest totals of each account and window, as the store
  * does, and counts how often each row came.
  */
+#include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
 
 #include "enforce/period.h"
@@ -434,8 +435,8 @@ static void count_in_phases(void *arg, unsigned index)
 			if (!index && p % 4 == 3 && i % 500 == 0)
 				flush(race->f, 100, race->ledger);
 		}
-		__atomic_fetch_add(&race->counted[p], mine[0], __ATOMIC_RELAXED);
-		__atomic_fetch_add(&race->counted[p + 1], mine[1], __ATOMIC_RELAXED);
+		atomic_add(&race->counted[p], mine[0]);
+		atomic_add(&race->counted[p + 1], mine[1]);
 	}
 }
 

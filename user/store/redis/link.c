@@ -2,8 +2,8 @@
 /*
  * redis_link: one connection to the Redis that takes writes, and the calls on it.
  *
- * The circuit breaker is a time before which no attempt is made. It doubles with each failure, up to
- * BACKOFF_MAX, and half of it is random, so that a fleet does not come back all at once.
+ * The circuit breaker is a time before which no attempt is made. After each failure in a row it lies
+ * further ahead, with jitter, so that a fleet does not come back all at once.
  */
 #include "store/redis/redis.h"
 
@@ -15,12 +15,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/backoff.h"
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "store/redis/lua.h"
 
-#define BACKOFF_MIN_NS (50 * NS_PER_MS)
-#define BACKOFF_MAX_NS (2 * NS_PER_SECOND)
+static const struct backoff rests_ns = { .first = 50 * NS_PER_MS, .most = 2 * NS_PER_SECOND };
 
 static const char *const sources[REDIS_SCRIPT_COUNT] = {
 	[REDIS_RECORDS] = redis_lua_records, [REDIS_TASKS] = redis_lua_tasks,
@@ -88,18 +87,11 @@ static void forget_unsent(int fd)
 
 void redis_link_fail(struct redis_link *link)
 {
-	uint64_t random = 0;
-
 	snprintf(link->failure, sizeof(link->failure), "%s", link->error);
 	if (link->context)
 		forget_unsent(link->context->fd);
 	drop(link);
-	link->backoff_ns = link->backoff_ns ? 2 * link->backoff_ns : BACKOFF_MIN_NS;
-	if (link->backoff_ns > BACKOFF_MAX_NS)
-		link->backoff_ns = BACKOFF_MAX_NS;
-	crypto_random(&random, sizeof(random)); /* without it: no jitter, no harm */
-	link->retry_at_ns =
-		clock_mono_ns() + link->backoff_ns / 2 + random % (link->backoff_ns / 2);
+	link->retry_at_ns = clock_mono_ns() + backoff_draw(&rests_ns, ++link->failures);
 }
 
 static struct timeval timeout_of(const struct redis_link *link)
@@ -264,7 +256,7 @@ int redis_link_up(struct redis_link *link)
 		redis_link_fail(link);
 		return err == -EACCES ? err : -EHOSTDOWN;
 	}
-	link->backoff_ns = 0;
+	link->failures = 0;
 	return 0;
 }
 

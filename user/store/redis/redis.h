@@ -113,10 +113,11 @@ struct redis_link {
 	char *error;			     /* borrowed: STORE_ERROR_MAX bytes for words */
 	redisContext *context;		     /* owned; NULL: not connected */
 	unsigned timeout_ms;		     /* of connecting, and of each call */
-	uint64_t retry_at_ns, backoff_ns;
-	char shas[REDIS_SCRIPT_COUNT][41]; /* of the scripts that Redis has; "": not loaded */
-	char failure[256];		   /* the words of the last failure */
-	char server[128];		   /* whom we are, or were, connected to: for people */
+	uint64_t retry_at_ns;		     /* no attempt before */
+	unsigned failures;		     /* in a row */
+	char shas[REDIS_SCRIPT_COUNT][41];   /* of the scripts that Redis has; "": not loaded */
+	char failure[256];		     /* the words of the last failure */
+	char server[128];		     /* whom we are, or were, connected to: for people */
 };
 
 void redis_link_init(struct redis_link *link, const struct redis_address *address, char *error,

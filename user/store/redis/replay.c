@@ -10,14 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/atomic.h"
 #include "base/log.h"
 
 #define BATCH 500
 
 static void note(struct redis *r)
 {
-	__atomic_store_n(&r->engine.journaled, journal_waiting(r->journal), __ATOMIC_RELAXED);
-	__atomic_store_n(&r->engine.refused, journal_refused(r->journal), __ATOMIC_RELAXED);
+	atomic_write(&r->engine.journaled, journal_waiting(r->journal));
+	atomic_write(&r->engine.refused, journal_refused(r->journal));
 }
 
 /* Words for an error of the journal itself. Returns @err. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/array.h"
 
 void redis_arg_task(struct redis_args *args, const struct store_task *task)
 {
@@ -96,7 +97,7 @@ int redis_tasks_add(struct store_engine *engine, const struct store_task *tasks,
 /* A growing list of tasks. */
 struct found {
 	struct store_task *tasks;
-	size_t count;
+	size_t count, room;
 };
 
 /* Append the tasks of an answer, but no more than @limit in all. */
@@ -104,19 +105,15 @@ static int take_tasks(struct redis *r, const char *queue, const redisReply *repl
 		      struct found *found)
 {
 	size_t more = reply->elements ? (reply->elements - 1) / 3 : 0;
-	struct store_task *tasks;
-	int err = 0;
+	int err;
 
 	if (more > limit - found->count)
 		more = limit - found->count;
 	if (!more)
 		return 0;
-	tasks = realloc(found->tasks, (found->count + more) * sizeof(*tasks));
-	if (!tasks)
-		return -ENOMEM;
-	found->tasks = tasks;
+	err = array_reserve(found->tasks, found->room, found->count + more, limit);
 	for (size_t i = 0; i < more && !err; i++)
-		err = read_task(queue, reply->element + 1 + 3 * i, &tasks[found->count++]);
+		err = read_task(queue, reply->element + 1 + 3 * i, &found->tasks[found->count++]);
 	if (err == -EUCLEAN)
 		redis_say(&r->link, err, "Redis %s: a task is malformed", r->link.server);
 	return err;

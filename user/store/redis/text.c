@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/array.h"
 
 #define ARGS_MAX \
 	(64u << 20) /* bytes of one command: webhooks' bodies are the largest, a megabyte each */
+#define WORDS_MAX (1u << 20) /* of one command: Redis accepts no more */
 
 void redis_args_init(struct redis_args *args)
 {
@@ -32,18 +34,12 @@ static void add_bytes(struct redis_args *args, const void *bytes, size_t len)
 
 static void end_word(struct redis_args *args)
 {
-	if (args->count == args->room) {
-		size_t room = args->room ? 2 * args->room : 32;
-		size_t *ends = realloc(args->ends, room * sizeof(*ends));
+	int err = array_reserve(args->ends, args->room, args->count + 1, WORDS_MAX);
 
-		if (!ends) {
-			args->err = -ENOMEM;
-			return;
-		}
-		args->ends = ends;
-		args->room = room;
-	}
-	args->ends[args->count++] = buf_len(&args->bytes);
+	if (err)
+		args->err = err;
+	else
+		args->ends[args->count++] = buf_len(&args->bytes);
 }
 
 void redis_arg_bytes(struct redis_args *args, const void *bytes, size_t len)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "tollgate/abi.h"
 
 #define EXACT_MAX   (1ULL << 53)
@@ -95,15 +96,9 @@ struct found {
 
 static struct store_usage *add_row(struct found *found)
 {
-	if (found->count == found->room) {
-		size_t room = found->room ? 2 * found->room : 64;
-		struct store_usage *rows = realloc(found->rows, room * sizeof(*rows));
-
-		if (!rows)
-			return NULL;
-		found->rows = rows;
-		found->room = room;
-	}
+	/* The callers stop at their own limits. */
+	if (array_reserve(found->rows, found->room, found->count + 1, ARRAY_NO_LIMIT))
+		return NULL;
 	found->rows[found->count] = (struct store_usage){ 0 };
 	return &found->rows[found->count++];
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "tollgate/abi.h"
 
 #define BATCH 512 /* records a visitor is handed at once */
@@ -429,17 +430,10 @@ int sqlite_list(struct sqlite *s, sqlite3_stmt *stmt,
 	int code, err = 0;
 
 	while (!err && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
-		if (count == room) {
-			char *larger;
-
-			room = room ? 2 * room : 64;
-			larger = realloc(rows, room * size);
-			if (!larger) {
-				err = -ENOMEM;
-				break;
-			}
-			rows = larger;
-		}
+		/* The statement limits its rows. */
+		err = array_grow(&rows, &room, count + 1, size, ARRAY_NO_LIMIT);
+		if (err)
+			break;
 		memset(rows + count * size, 0, size);
 		err = read(s, stmt, rows + count++ * size);
 	}

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/array.h"
 
 static void bind_task(sqlite3_stmt *stmt, const struct store_task *task)
 {
@@ -94,17 +95,10 @@ static int list_tasks(struct sqlite *s, sqlite3_stmt *stmt, struct store_task **
 	int code, err = 0;
 
 	while (!err && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
-		if (count == room) {
-			struct store_task *larger;
-
-			room = room ? 2 * room : 16;
-			larger = realloc(tasks, room * sizeof(*tasks));
-			if (!larger) {
-				err = -ENOMEM;
-				break;
-			}
-			tasks = larger;
-		}
+		/* The statement limits its rows. */
+		err = array_reserve(tasks, room, count + 1, ARRAY_NO_LIMIT);
+		if (err)
+			break;
 		tasks[count] = (struct store_task){ 0 };
 		err = read_task(s, stmt, &tasks[count++]);
 	}
