@@ -116,12 +116,19 @@ struct tollgate_slots_head {
 _Static_assert(sizeof(struct tollgate_slots_head) == 64, "map layout is ABI");
 #define TOLLGATE_SLOTS_MAGIC "tollgate"
 
+/* What XDP may do, and the word for it. X(name, word) */
+#define TOLLGATE_ACTIONS(X)                                       \
+	X(OFF, "off")	      /* refuse nothing, count nothing */ \
+	X(OBSERVE, "observe") /* count what would be refused */   \
+	X(DROP, "drop")	      /* drop segments and SYNs */        \
+	X(ANSWER, "answer")   /* also answer refused requests in place */
+
 enum tollgate_action {
-	TOLLGATE_ACTION_OFF = 0,     /* refuse nothing, count nothing */
-	TOLLGATE_ACTION_OBSERVE = 1, /* count what would be refused */
-	TOLLGATE_ACTION_DROP = 2,    /* rungs 2 and 3 */
-	TOLLGATE_ACTION_ANSWER = 3,  /* all rungs */
-	TOLLGATE_ACTION_CHECK = 4, /* of the self-check's connection: all rungs, nothing counted */
+#define X(name, word) TOLLGATE_ACTION_##name,
+	TOLLGATE_ACTIONS(X)
+#undef X
+	/* The self-check's connection: as ANSWER, but nothing is counted. */
+	TOLLGATE_ACTION_CHECK
 };
 
 /* Value of map `settings` (one element). Written by the agent alone. */

@@ -314,9 +314,13 @@ def test_changes_outlive_the_agent(make):
     (["fastpath", "faster"], 2, "off, observe, drop or answer"),
     (["events", "--count", "0"], 2, "--count"),
     (["nonsense"], 2, "nonsense"),
-    (["check", "a", "b"], 2, "one configuration"),
-    (["run", "extra"], 2, "unexpected 'extra'"),
-    ([], 2, "usage"),
+    (["check", "a", "b"], 2, "too many arguments"),
+    (["run", "extra"], 2, "too many arguments"),
+    (["run", "--confg", "a"], 2, "did you mean --config?"),
+    (["statsu"], 2, "did you mean 'status'?"),
+    (["--sokcet", "a", "status"], 2, "did you mean --socket?"),
+    (["store", "move", "a", "b"], 2, "did you mean 'migrate'?"),
+    ([], 2, "a subcommand is missing"),
 ])
 def test_what_is_wrong_is_said_and_ends_with_its_code(edge, words, code, said):
     result = edge.cli(*words, check=False)

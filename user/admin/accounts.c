@@ -43,7 +43,7 @@ static void add_subscription(json_t *json, const struct store_account *account,
 static json_t *json_account(const struct admin_request *r, const struct store_account *account,
 			    uint32_t slot_index)
 {
-	const struct tollgate_slot *slot = &r->agent->slots(r->agent->arg)->list[slot_index];
+	const struct tollgate_slot *slot = &r->agent->slots->list[slot_index];
 	uint64_t now_ns = clock_mono_ns(), used, period_end_ms;
 	struct slot_limits limits;
 	char id[ACCOUNT_ID_SIZE];
@@ -87,12 +87,12 @@ void admin_accounts_list(struct admin_request *r, const char *id)
 	struct list list = { r, json_array() };
 
 	(void)id;
-	if (mirror_accounts(r->agent->mirror(r->agent->arg)) > LIST_MAX) {
+	if (mirror_accounts(*r->agent->mirror) > LIST_MAX) {
 		json_decref(list.array);
 		admin_fail(r, 507, "more than %d accounts: ask for one by its id", LIST_MAX);
 		return;
 	}
-	mirror_each_account(r->agent->mirror(r->agent->arg), add_account, &list);
+	mirror_each_account(*r->agent->mirror, add_account, &list);
 	admin_answer_json(r, 200, list.array);
 }
 
@@ -106,7 +106,7 @@ static bool find_account(struct admin_request *r, const char *id, struct store_a
 		admin_fail(r, 400, "'%s' is no account id: acc_ and 16 hex digits", id);
 		return false;
 	}
-	if (!mirror_account(r->agent->mirror(r->agent->arg), number, ret_account, ret_slot)) {
+	if (!mirror_account(*r->agent->mirror, number, ret_account, ret_slot)) {
 		admin_fail(r, 404, "no account %s", id);
 		return false;
 	}
@@ -130,8 +130,7 @@ static void on_account(void *arg, const struct registry_result *result)
 
 	if (result->err)
 		admin_fail_errno(r, result->err, "account");
-	else if (!mirror_account(r->agent->mirror(r->agent->arg), result->account->id, &account,
-				 &slot))
+	else if (!mirror_account(*r->agent->mirror, result->account->id, &account, &slot))
 		admin_fail(r, 500, "out of memory: the change is in the store, restart to load it");
 	else
 		admin_answer_json(r, 200, json_account(r, &account, slot));
@@ -151,7 +150,7 @@ static const char *nearest_tier(const struct tiers *tiers, const char *name)
 
 static bool check_tier(struct admin_request *r, const char *tier)
 {
-	const struct tiers *tiers = r->agent->tiers(r->agent->arg);
+	const struct tiers *tiers = *r->agent->tiers;
 	const char *nearest;
 
 	if (!tier || tiers_find(tiers, tier))
@@ -221,7 +220,7 @@ void admin_account_create(struct admin_request *r, const char *id)
 		account.status = (enum store_status)change.status;
 	if (account.status == STORE_PAST_DUE)
 		account.past_due_ms = clock_wall_ms();
-	registry_account_create(r->agent->registry(r->agent->arg), &account, on_account, r);
+	registry_account_create(*r->agent->registry, &account, on_account, r);
 }
 
 void admin_account_set(struct admin_request *r, const char *id)
@@ -240,12 +239,12 @@ void admin_account_set(struct admin_request *r, const char *id)
 			   id);
 		return;
 	}
-	registry_account_set(r->agent->registry(r->agent->arg), account.id, &change, on_account, r);
+	registry_account_set(*r->agent->registry, account.id, &change, on_account, r);
 }
 
 void admin_tiers_list(struct admin_request *r, const char *id)
 {
-	const struct tiers *tiers = r->agent->tiers(r->agent->arg);
+	const struct tiers *tiers = *r->agent->tiers;
 	json_t *array = json_array();
 
 	(void)id;
@@ -316,5 +315,5 @@ void admin_usage_list(struct admin_request *r, const char *id)
 		admin_fail(r, 400, "'%s' is no Unix time", since);
 		return;
 	}
-	store_usage_list(r->agent->store(r->agent->arg), number, since_s, LIST_MAX, on_usage, r);
+	store_usage_list(*r->agent->store, number, since_s, LIST_MAX, on_usage, r);
 }

@@ -193,7 +193,7 @@ static void dispatch(struct admin_request *r, bool is_local)
 		path_known = true;
 		if (strcmp(calls[i].method, r->method) != 0)
 			continue;
-		if (calls[i].needs_store && !r->agent->registry(r->agent->arg))
+		if (calls[i].needs_store && !*r->agent->registry)
 			admin_fail(r, 503, "the store is not loaded");
 		else
 			calls[i].call(r, id);
@@ -279,11 +279,11 @@ void admin_fail_errno(struct admin_request *r, int err, const char *what)
 		admin_fail(r, 500, "out of memory");
 		return;
 	default:
-		if (err == -ENOSPC && mirror_can_add(agent->mirror(agent->arg)))
+		if (err == -ENOSPC && mirror_can_add(*agent->mirror))
 			admin_fail(r, 507, "all slots are taken: raise max_accounts and restart");
 		else
 			admin_fail(r, err == -ENOSPC ? 507 : 503, "the store: %s",
-				   store_error(agent->store(agent->arg)));
+				   store_error(*agent->store));
 	}
 }
 

@@ -35,15 +35,20 @@ struct admin_list_change {
 	bool is_forced;
 };
 
-/* What the agent lends to the admin interface; all borrowed until admin_free(). */
+/*
+ * What the admin interface may use of the agent: the places of its parts, which change while it starts
+ * and reloads, and its actions. All borrowed until admin_free().
+ */
 struct admin_agent {
-	void *arg;
-	struct registry *(*registry)(void *arg); /* NULL while the store is not loaded */
-	struct mirror *(*mirror)(void *arg);	 /* likewise */
-	struct slots *(*slots)(void *arg);
-	struct store *(*store)(void *arg);
-	const struct tiers *(*tiers)(void *arg);
-	const char *(*key_prefix)(void *arg);
+	struct registry *const *registry; /* NULL there while the store is not loaded */
+	struct mirror *const *mirror;	  /* likewise */
+	struct slots *slots;
+	struct store *const *store;
+	const struct tiers *const *tiers;
+	struct lists *const *lists;
+	const char *key_prefix;
+
+	void *arg; /* of the following */
 	/* Whether requests get real verdicts now; if not, a sentence that says why. */
 	bool (*is_ready)(void *arg, const char **ret_why);
 	/* A new object for `status`; the caller frees it. */
@@ -62,7 +67,6 @@ struct admin_agent {
 	 */
 	int (*ask)(void *arg, enum admin_question question, uint64_t since_s, admin_answered done,
 		   void *done_arg);
-	struct lists *(*lists)(void *arg);
 	/*
 	 * 0, and @done follows when the change is durable, workers and XDP go by it, and connections
 	 * that are denied now are reset. -ENOENT: not on that list; -EPERM: @ret_why says why not;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "admin/admin_private.h"
+#include "base/action.h"
 #include "base/clock.h"
 
 static const char *const list_words[STORE_LIST_COUNT] = {
@@ -45,7 +46,7 @@ void admin_lists_show(struct admin_request *r, const char *id)
 		admin_fail(r, 400, "list is deny or allow");
 		return;
 	}
-	entries = lists_entries(r->agent->lists(r->agent->arg), &count);
+	entries = lists_entries(*r->agent->lists, &count);
 	for (size_t i = 0; i < count; i++) {
 		if (list == STORE_LIST_COUNT || entries[i].list == list)
 			json_array_append_new(array, json_entry(&entries[i]));
@@ -138,7 +139,7 @@ void admin_list_remove(struct admin_request *r, const char *id)
 	(void)id;
 	if (!parse_change(r, &change))
 		return;
-	entry = lists_find(r->agent->lists(r->agent->arg), &change.entry.block);
+	entry = lists_find(*r->agent->lists, &change.entry.block);
 	if (entry && entry->list == change.entry.list)
 		change.entry = *entry; /* for the answer */
 	change_lists(r, &change);
@@ -152,28 +153,17 @@ void admin_fastpath_show(struct admin_request *r, const char *id)
 
 void admin_fastpath_set(struct admin_request *r, const char *id)
 {
-	static const struct {
-		const char *word;
-		enum tollgate_action action;
-	} actions[] = {
-		{ "off", TOLLGATE_ACTION_OFF },
-		{ "observe", TOLLGATE_ACTION_OBSERVE },
-		{ "drop", TOLLGATE_ACTION_DROP },
-		{ "answer", TOLLGATE_ACTION_ANSWER },
-	};
 	const char *bad = NULL, *why = "";
 	const char *word = admin_string(r, "action", 16, &bad);
-	size_t i = 0;
+	enum tollgate_action action;
 	int err;
 
 	(void)id;
-	while (i < sizeof(actions) / sizeof(actions[0]) && (!word || strcmp(word, actions[i].word)))
-		i++;
-	if (i == sizeof(actions) / sizeof(actions[0])) {
+	if (!word || action_parse(word, &action)) {
 		admin_fail(r, 400, "action is off, observe, drop or answer");
 		return;
 	}
-	err = r->agent->set_action(r->agent->arg, actions[i].action, &why);
+	err = r->agent->set_action(r->agent->arg, action, &why);
 	if (err == -ENODEV)
 		admin_fail(r, 409, "there is no fast path: %s", why);
 	else if (err)

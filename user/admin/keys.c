@@ -53,7 +53,7 @@ void admin_keys_list(struct admin_request *r, const char *id)
 		admin_fail(r, 400, "'%s' is no account id: acc_ and 16 hex digits", text);
 		return;
 	}
-	store_keys_list(r->agent->store(r->agent->arg), account, 0, LIST_MAX, on_keys, r);
+	store_keys_list(*r->agent->store, account, 0, LIST_MAX, on_keys, r);
 }
 
 static void on_key(void *arg, const struct registry_result *result)
@@ -88,7 +88,7 @@ void admin_key_create(struct admin_request *r, const char *id)
 		admin_fail(r, 400, "a key needs an account: acc_ and 16 hex digits");
 		return;
 	}
-	registry_key_create(r->agent->registry(r->agent->arg), number, label, on_key, r);
+	registry_key_create(*r->agent->registry, number, label, on_key, r);
 }
 
 static bool parse_key_id(struct admin_request *r, const char *id, uint64_t *ret_number)
@@ -104,7 +104,7 @@ void admin_key_revoke(struct admin_request *r, const char *id)
 	uint64_t number;
 
 	if (parse_key_id(r, id, &number))
-		registry_key_revoke(r->agent->registry(r->agent->arg), number, 0, on_key, r);
+		registry_key_revoke(*r->agent->registry, number, 0, on_key, r);
 }
 
 static void on_keys_revoked(void *arg, const struct registry_result *result)
@@ -129,7 +129,7 @@ void admin_keys_revoke(struct admin_request *r, const char *id)
 	if (account_parse_id(text_of(id), &number))
 		admin_fail(r, 400, "'%s' is no account id: acc_ and 16 hex digits", id);
 	else
-		registry_keys_revoke(r->agent->registry(r->agent->arg), number, on_keys_revoked, r);
+		registry_keys_revoke(*r->agent->registry, number, on_keys_revoked, r);
 }
 
 void admin_key_rotate(struct admin_request *r, const char *id)
@@ -144,7 +144,7 @@ void admin_key_rotate(struct admin_request *r, const char *id)
 		admin_fail(r, 400, "overlap is a duration such as 24h");
 		return;
 	}
-	registry_key_rotate(r->agent->registry(r->agent->arg), number, overlap_ms, on_key, r);
+	registry_key_rotate(*r->agent->registry, number, overlap_ms, on_key, r);
 }
 
 /* Import: lines "ACCOUNT KEY [LABEL]"; empty ones and those that begin with '#' do not count. */
@@ -193,7 +193,7 @@ static const char *parse_import(const struct admin_request *r, struct text line,
 		return "the label is too long";
 	if (!is_utf8(ret_import->label))
 		return "the label is not UTF-8";
-	if (!key_is_plausible(r->agent->key_prefix(r->agent->arg), ret_import->key))
+	if (!key_is_plausible(r->agent->key_prefix, ret_import->key))
 		return "the key is not 16 to 256 printable characters, or has our prefix and a "
 		       "wrong checksum";
 	return NULL;
@@ -268,5 +268,5 @@ void admin_keys_import(struct admin_request *r, const char *id)
 	/* `work` stays until the answer: it also tells on_abort() that a change is under way. */
 	if (!r->work)
 		r->work = calloc(1, 1);
-	registry_keys_import(r->agent->registry(r->agent->arg), imports, count, on_import, r);
+	registry_keys_import(*r->agent->registry, imports, count, on_import, r);
 }

@@ -478,9 +478,9 @@ static int start_workers(struct agent *agent)
 static int come_up(struct agent *agent)
 {
 	static int (*const steps[])(struct agent *) = {
-		lock_state,	 check_ports,	  load_pepper,	 open_fastpath,
-		open_slots,	 make_gate,	  open_billing,	 open_workers,
-		lend_open_admin, drop_privileges, start_workers, load_begin,
+		lock_state,	   check_ports,	    load_pepper,   open_fastpath,
+		open_slots,	   make_gate,	    open_billing,  open_workers,
+		admin_bridge_open, drop_privileges, start_workers, load_begin,
 	};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {

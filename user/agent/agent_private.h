@@ -10,6 +10,7 @@
 #include "agent/billing.h"
 #include "agent/ruleset.h"
 #include "agent/worker.h"
+#include "base/action.h"
 #include "enforce/lists.h"
 #include "enforce/penalty.h"
 #include "enforce/registry.h"
@@ -21,6 +22,12 @@ enum agent_phase {
 	AGENT_RUNNING,
 	AGENT_DRAINING, /* no new connections; running requests end */
 	AGENT_STOPPING, /* workers end, the last usage is written */
+};
+
+/* A load of the store that is under way. */
+struct load {
+	uint64_t wall_ms, mono_ns; /* when it began */
+	struct lists *came; /* owned: entries that came, in a load that is not the first; or NULL */
 };
 
 struct agent {
@@ -57,6 +64,7 @@ struct agent {
 	bool is_overfull;	   /* what the store has does not fit into the mirror */
 	uint64_t heard_ns;	   /* when the store told last */
 	uint64_t reloads;	   /* snapshots after the first one */
+	struct load load;
 	struct gate gate;
 	struct admin *admin;
 	struct billing *billing;
@@ -145,12 +153,11 @@ void fastpath_feed_start(struct agent *agent); /* by the rules that are current 
 void fastpath_feed_watch(struct agent *agent); /* every second: if none arrive, drop instead */
 
 /* admin_bridge.c */
-int lend_open_admin(struct agent *agent); /* 0 or a negative errno, after a message */
+int admin_bridge_open(struct agent *agent); /* 0 or a negative errno, after a message */
 
 /* status.c */
 json_t *status_json(void *agent);
 json_t *status_fastpath(void *agent);
-const char *action_word(enum tollgate_action action);
 int status_metrics(void *agent, struct buf *out);
 
 /* agent.c */

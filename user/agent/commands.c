@@ -1,63 +1,40 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* commands: the subcommands that are an agent, or look at what one would be told. */
+/* commands: the subcommands that run an agent or check its configuration. */
 #include "agent/commands.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/agent.h"
-#include "config/config.h"
+#include "base/args.h"
 #include "base/env.h"
-
-#define DEFAULT_CONFIG "/etc/tollgate/tollgate.yaml"
+#include "base/output.h"
+#include "base/paths.h"
+#include "config/config.h"
 
 struct options {
 	const char *config;
-	const char *env_file;
+	const char *env_file; /* NULL: none */
+	const char *file;     /* of `check`: the configuration as an operand; NULL: none */
 };
 
-static const char run_usage[] =
-	"usage: tollgate run [-c FILE] [--env-file FILE]\n"
-	"Run the agent in the foreground until SIGTERM; SIGHUP reloads.\n"
-	"  -c, --config FILE    configuration (" DEFAULT_CONFIG ")\n"
-	"      --env-file FILE  lines NAME=value for ${NAME} in the configuration\n";
-static const char check_usage[] =
-	"usage: tollgate check [-c FILE] [--env-file FILE] [FILE]\n"
-	"Check a configuration; say what is wrong and where, and exit 1.\n";
+#define CONFIG_HELP                                                   \
+	"  -c, --config FILE    configuration (" DEFAULT_CONFIG ")\n" \
+	"      --env-file FILE  lines NAME=value for ${NAME} in the configuration\n"
 
-/* -1: go on; else the exit code. */
-static int parse(int argc, char **argv, const char *usage, struct options *ret)
+/* False: return *ret_exit. */
+static bool parse(int argc, char **argv, struct args *args, struct options *ret, int *ret_exit)
 {
-	static const struct option names[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "env-file", required_argument, NULL, 'e' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	int letter;
+	const struct args_option options[] = { { "config", &ret->config, NULL, 'c' },
+					       { "env-file", &ret->env_file, NULL, 0 },
+					       { 0 } };
 
 	*ret = (struct options){ .config = DEFAULT_CONFIG };
-	optind = 0;
-	while ((letter = getopt_long(argc, argv, "c:h", names, NULL)) != -1) {
-		switch (letter) {
-		case 'c':
-			ret->config = optarg;
-			break;
-		case 'e':
-			ret->env_file = optarg;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			return 0;
-		default:
-			fputs(usage, stderr);
-			return 2;
-		}
-	}
-	return -1;
+	args->options = options;
+	args->ret_operands = &ret->file;
+	return args_parse(argc, argv, args, ret_exit);
 }
 
 static int read_env_file(const char *path)
@@ -75,16 +52,16 @@ static int read_env_file(const char *path)
 
 int agent_command_run(int argc, char **argv)
 {
+	struct args args = {
+		.usage = "run [-c FILE] [--env-file FILE]",
+		.help = "Run the agent in the foreground until SIGTERM. SIGHUP "
+			"reloads.\n\n" CONFIG_HELP,
+	};
 	struct options options;
-	int code = parse(argc, argv, run_usage, &options);
+	int code;
 
-	if (code >= 0)
+	if (!parse(argc, argv, &args, &options, &code))
 		return code;
-	if (optind < argc) {
-		fprintf(stderr, "tollgate: unexpected '%s'\n", argv[optind]);
-		fputs(run_usage, stderr);
-		return 2;
-	}
 	if (options.env_file && read_env_file(options.env_file))
 		return 1;
 	return agent_run(options.config, options.env_file);
@@ -92,20 +69,22 @@ int agent_command_run(int argc, char **argv)
 
 int agent_command_check(int argc, char **argv)
 {
+	struct args args = {
+		.usage = "check [-c FILE] [--env-file FILE] [FILE]",
+		.help = "Check a configuration. If it is wrong, print what is wrong and where, and "
+			"exit "
+			"with 1.\n\n" CONFIG_HELP,
+		.operand_max = 1,
+	};
 	struct config *config;
 	struct options options;
 	struct buf messages;
-	int err, code = parse(argc, argv, check_usage, &options);
+	int err, code;
 
-	if (code >= 0)
+	if (!parse(argc, argv, &args, &options, &code))
 		return code;
-	if (optind + 1 < argc) {
-		fputs("tollgate: one configuration at a time\n", stderr);
-		fputs(check_usage, stderr);
-		return 2;
-	}
-	if (optind < argc)
-		options.config = argv[optind];
+	if (options.file)
+		options.config = options.file;
 	if (options.env_file && read_env_file(options.env_file))
 		return 1;
 	buf_init(&messages, 1 << 20);
@@ -116,6 +95,6 @@ int agent_command_check(int argc, char **argv)
 	if (err)
 		return 1;
 	config_free(config);
-	printf("%s: ok\n", options.config);
-	return 0;
+	fprintf(output_stdout(), "%s: ok\n", options.config);
+	return output_finish(0);
 }

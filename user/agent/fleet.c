@@ -41,9 +41,9 @@ struct fleet *fleet_new(struct agent *agent)
 	fleet->agent = agent;
 	fleet->alive = 1;
 	fleet->self.started_ms = clock_wall_ms();
-	strcpy(fleet->self.version, TOLLGATE_VERSION);
+	snprintf(fleet->self.version, sizeof(fleet->self.version), "%s", TOLLGATE_VERSION);
 	if (gethostname(fleet->self.name, sizeof(fleet->self.name) - 1))
-		strcpy(fleet->self.name, "unknown");
+		snprintf(fleet->self.name, sizeof(fleet->self.name), "unknown");
 	return fleet;
 }
 

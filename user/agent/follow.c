@@ -93,7 +93,7 @@ void follow_failed(struct agent *agent, const char *why)
 	else if (strcmp(degraded, agent->degraded))
 		log_warn("%s", degraded);
 	agent->is_away = true;
-	strcpy(agent->degraded, degraded);
+	memcpy(agent->degraded, degraded, sizeof(degraded));
 	atomic_write(&agent->gate.is_current, false);
 }
 

@@ -36,31 +36,24 @@ static bool is_hopeless(int err)
 	       err == -EISDIR;
 }
 
-struct visit {
-	struct agent *agent;
-	uint64_t wall_ms, mono_ns;
-	struct lists
-		*came; /* owned: the entries that came, in a load that is not the first; or NULL */
-};
-static struct visit visit;
-
 static int on_accounts(void *arg, const struct store_account *accounts, size_t count)
 {
-	struct visit *v = arg;
+	struct agent *agent = arg;
 	int err = 0;
 
 	for (size_t i = 0; i < count && !err; i++)
-		err = mirror_put_account(v->agent->mirror, &accounts[i], v->wall_ms, v->mono_ns);
+		err = mirror_put_account(agent->mirror, &accounts[i], agent->load.wall_ms,
+					 agent->load.mono_ns);
 	return err;
 }
 
 static int on_keys(void *arg, const struct store_key *keys, size_t count)
 {
-	struct visit *v = arg;
+	struct agent *agent = arg;
 	int err = 0;
 
 	for (size_t i = 0; i < count && !err; i++) {
-		err = mirror_put_key(v->agent->mirror, &keys[i]);
+		err = mirror_put_key(agent->mirror, &keys[i]);
 		/* Made after the accounts were read: the feed brings its account, and the key again. */
 		if (err == -ENOENT)
 			err = 0;
@@ -70,26 +63,28 @@ static int on_keys(void *arg, const struct store_key *keys, size_t count)
 
 static int on_quotas(void *arg, const struct store_quota *quotas, size_t count)
 {
-	struct visit *v = arg;
+	struct agent *agent = arg;
 
 	for (size_t i = 0; i < count; i++)
-		mirror_put_quota(v->agent->mirror, &quotas[i]);
+		mirror_put_quota(agent->mirror, &quotas[i]);
 	return 0;
 }
 
 static int on_entries(void *arg, const struct store_entry *entries, size_t count)
 {
-	struct visit *v = arg;
+	struct agent *agent = arg;
 	int err = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		err = lists_put(v->agent->lists, &entries[i], v->wall_ms, v->mono_ns);
+		err = lists_put(agent->lists, &entries[i], agent->load.wall_ms,
+				agent->load.mono_ns);
 		if (err == -ENOMEM || err == -ENOSPC)
 			return -ENOMEM;
 		if (err)
 			log_warn("XDP does not take an entry of the lists, the agent does: %s",
 				 strerror(-err));
-		if (v->came && lists_put(v->came, &entries[i], v->wall_ms, v->mono_ns))
+		if (agent->load.came && lists_put(agent->load.came, &entries[i],
+						  agent->load.wall_ms, agent->load.mono_ns))
 			return -ENOMEM;
 	}
 	return 0;
@@ -104,15 +99,15 @@ static const struct store_visitor visitor = {
 
 static void begin_visit(struct agent *agent)
 {
-	lists_free(visit.came);
-	visit = (struct visit){ agent, clock_wall_ms(), clock_mono_ns(), NULL };
+	lists_free(agent->load.came);
+	agent->load = (struct load){ .wall_ms = clock_wall_ms(), .mono_ns = clock_mono_ns() };
 }
 
 static void submit_load(struct agent *agent, store_done done)
 {
-	uint32_t day = usage_period(TOLLGATE_PERIOD_DAY, visit.wall_ms);
+	uint32_t day = usage_period(TOLLGATE_PERIOD_DAY, agent->load.wall_ms);
 
-	store_load(agent->store, &visitor, &visit, day, day - LONGEST_MONTH_DAYS, done, agent);
+	store_load(agent->store, &visitor, agent, day, day - LONGEST_MONTH_DAYS, done, agent);
 }
 
 /* Entries that did not come are gone. */
@@ -124,18 +119,18 @@ static void drop_entries(struct agent *agent)
 	for (size_t i = count; i-- > 0;) {
 		struct cidr block = entries[i].block;
 
-		if (!lists_find(visit.came, &block))
+		if (!lists_find(agent->load.came, &block))
 			agent_lists_leave(agent, &block);
 	}
-	lists_free(visit.came);
-	visit.came = NULL;
+	lists_free(agent->load.came);
+	agent->load.came = NULL;
 }
 
 static void log_loaded(const struct agent *agent)
 {
 	log_info("loaded %" PRIu64 " keys of %" PRIu64 " accounts in %" PRIu64 " ms",
 		 mirror_keys(agent->mirror), mirror_accounts(agent->mirror),
-		 (uint64_t)((clock_mono_ns() - visit.mono_ns) / NS_PER_MS));
+		 (uint64_t)((clock_mono_ns() - agent->load.mono_ns) / NS_PER_MS));
 }
 
 /* ---- again, while requests go on ---- */
@@ -169,8 +164,8 @@ static void on_opened_again(void *arg, int err)
 	if (agent->phase != AGENT_RUNNING)
 		return;
 	begin_visit(agent);
-	visit.came = lists_new(NULL);
-	if (!err && (!visit.came || mirror_refresh_begin(agent->mirror)))
+	agent->load.came = lists_new(NULL);
+	if (!err && (!agent->load.came || mirror_refresh_begin(agent->mirror)))
 		err = -ENOMEM;
 	if (err)
 		on_loaded_again(agent, err);

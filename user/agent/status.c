@@ -27,13 +27,6 @@ static const char *mode_word(enum fastpath_mode mode)
 	return mode == FASTPATH_NATIVE ? "native" : mode == FASTPATH_GENERIC ? "generic" : "none";
 }
 
-const char *action_word(enum tollgate_action action)
-{
-	static const char *const words[] = { "off", "observe", "drop", "answer" };
-
-	return action < sizeof(words) / sizeof(words[0]) ? words[action] : "unknown";
-}
-
 static unsigned connections(const struct agent *agent)
 {
 	unsigned sum = 0;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conf: YAML by tables. This file parses the document, finds places in it and words the messages; the
- * setters of values are in conf_set.c.
+ * conf: YAML by tables. This file parses the document, reads its scalars and lists, and reports errors;
+ * conf_record.c reads mappings into records, and conf_set.c has the setters of single values.
  *
- * libyaml's events are read once before its document is loaded, because only they show what is not
- * wanted where it stands: aliases (with which a document could contain itself), tags, depth.
+ * libyaml's events are read once before its document is loaded, because only they show the position of
+ * what is refused: aliases (with which a document could contain itself), tags, too great a depth.
  */
-#include "base/conf.h"
+#include "base/conf_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,33 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <yaml.h>
-
 #include "base/array.h"
 #include "base/env.h"
-
-#define MAX_MESSAGES 50
-
-struct conf {
-	const char *path;     /* borrowed */
-	struct buf *messages; /* borrowed */
-	void *owner;	      /* borrowed */
-	yaml_document_t document;
-	char **expanded; /* owned: scalars that were not as they stood */
-	size_t expanded_count, expanded_room;
-	unsigned message_count;
-	bool no_memory;
-};
-
-static const yaml_node_t *yaml_of(const struct conf_node *node)
-{
-	return (const yaml_node_t *)node;
-}
-
-static const struct conf_node *node_of(struct conf *conf, int index)
-{
-	return (const struct conf_node *)yaml_document_get_node(&conf->document, index);
-}
 
 /* What people wrote is shown back to them; it must not forge lines or move the cursor. */
 static void clean(char *at, size_t len)
@@ -58,9 +33,9 @@ static void add_message(struct conf *conf, yaml_mark_t at, const char *format, v
 	size_t before = buf_len(m);
 
 	conf->message_count++;
-	if (conf->message_count > MAX_MESSAGES)
+	if (conf->message_count > CONF_MAX_MESSAGES)
 		return;
-	if (conf->message_count == MAX_MESSAGES) {
+	if (conf->message_count == CONF_MAX_MESSAGES) {
 		buf_printf(m, "%s: more is wrong than is shown here\n", conf->path);
 		return;
 	}
@@ -84,7 +59,7 @@ void conf_error(struct conf *conf, const struct conf_node *node, const char *for
 	va_list args;
 
 	va_start(args, format);
-	add_message(conf, yaml_of(node)->start_mark, format, args);
+	add_message(conf, conf_yaml(node)->start_mark, format, args);
 	va_end(args);
 }
 
@@ -276,22 +251,22 @@ void conf_free(struct conf *conf)
 	free(conf);
 }
 
-static const char *kind_of(const struct conf_node *node)
+const char *conf_kind(const struct conf_node *node)
 {
-	switch (yaml_of(node)->type) {
+	switch (conf_yaml(node)->type) {
 	case YAML_SEQUENCE_NODE:
 		return "a list";
 	case YAML_MAPPING_NODE:
 		return "a mapping";
 	default:
-		return yaml_of(node)->data.scalar.length ? "a single value" : "nothing";
+		return conf_yaml(node)->data.scalar.length ? "a single value" : "nothing";
 	}
 }
 
-static struct text scalar_of(const struct conf_node *node)
+struct text conf_scalar(const struct conf_node *node)
 {
-	return (struct text){ (const char *)yaml_of(node)->data.scalar.value,
-			      yaml_of(node)->data.scalar.length };
+	return (struct text){ (const char *)conf_yaml(node)->data.scalar.value,
+			      conf_yaml(node)->data.scalar.length };
 }
 
 static bool is_name_byte(char c, bool is_first)
@@ -385,11 +360,11 @@ bool conf_text(struct conf *conf, const struct conf_node *node, struct text *ret
 {
 	struct text raw;
 
-	if (yaml_of(node)->type != YAML_SCALAR_NODE) {
-		conf_error(conf, node, "expected a single value, found %s", kind_of(node));
+	if (conf_yaml(node)->type != YAML_SCALAR_NODE) {
+		conf_error(conf, node, "expected a single value, found %s", conf_kind(node));
 		return false;
 	}
-	raw = scalar_of(node);
+	raw = conf_scalar(node);
 	if (memmem(raw.ptr, raw.len, "${", 2) && !expand(conf, node, raw, &raw))
 		return false;
 	for (size_t i = 0; i < raw.len; i++) {
@@ -406,11 +381,12 @@ int conf_list(struct conf *conf, const struct conf_node *node)
 {
 	long count;
 
-	if (yaml_of(node)->type != YAML_SEQUENCE_NODE) {
-		conf_error(conf, node, "expected a list, found %s", kind_of(node));
+	if (conf_yaml(node)->type != YAML_SEQUENCE_NODE) {
+		conf_error(conf, node, "expected a list, found %s", conf_kind(node));
 		return -1;
 	}
-	count = yaml_of(node)->data.sequence.items.top - yaml_of(node)->data.sequence.items.start;
+	count = conf_yaml(node)->data.sequence.items.top -
+		conf_yaml(node)->data.sequence.items.start;
 	if (count <= CONF_MAX_ITEMS)
 		return (int)count;
 	conf_error(conf, node, "a list has at most %d items", CONF_MAX_ITEMS);
@@ -419,173 +395,5 @@ int conf_list(struct conf *conf, const struct conf_node *node)
 
 const struct conf_node *conf_item(struct conf *conf, const struct conf_node *list, int i)
 {
-	return node_of(conf, yaml_of(list)->data.sequence.items.start[i]);
-}
-
-/* The key of @pair if it is a scalar. */
-static bool key_of(struct conf *conf, const yaml_node_pair_t *pair, struct text *ret_key)
-{
-	const struct conf_node *key = node_of(conf, pair->key);
-
-	if (yaml_of(key)->type != YAML_SCALAR_NODE)
-		return false;
-	*ret_key = scalar_of(key);
-	return true;
-}
-
-static const yaml_node_pair_t *find_pair(struct conf *conf, const struct conf_node *mapping,
-					 const char *name)
-{
-	const yaml_node_t *yaml = yaml_of(mapping);
-	struct text key;
-
-	if (yaml->type != YAML_MAPPING_NODE)
-		return NULL;
-	for (const yaml_node_pair_t *pair = yaml->data.mapping.pairs.start;
-	     pair < yaml->data.mapping.pairs.top; pair++) {
-		if (key_of(conf, pair, &key) && text_is(key, name))
-			return pair;
-	}
-	return NULL;
-}
-
-const struct conf_node *conf_find(struct conf *conf, const struct conf_node *mapping,
-				  const char *name)
-{
-	const yaml_node_pair_t *pair = find_pair(conf, mapping, name);
-
-	return pair ? node_of(conf, pair->value) : NULL;
-}
-
-static void unknown_option(struct conf *conf, const struct conf_schema *schema,
-			   const struct conf_node *key)
-{
-	const char *names[64];
-	size_t count = 0;
-
-	while (count < schema->option_count && count < sizeof(names) / sizeof(names[0])) {
-		names[count] = schema->options[count].name;
-		count++;
-	}
-	conf_error_unknown(conf, key, "option", scalar_of(key), names, count);
-}
-
-/* Say which names of @mapping are not in the table, or there twice. */
-static void check_names(struct conf *conf, const struct conf_schema *schema,
-			const struct conf_node *mapping)
-{
-	const yaml_node_t *yaml = yaml_of(mapping);
-	struct text key;
-
-	for (const yaml_node_pair_t *pair = yaml->data.mapping.pairs.start;
-	     pair < yaml->data.mapping.pairs.top && conf->message_count < MAX_MESSAGES; pair++) {
-		const struct conf_node *at = node_of(conf, pair->key);
-		size_t i = 0;
-
-		if (!key_of(conf, pair, &key)) {
-			conf_error(conf, at, "expected the name of an option, found %s",
-				   kind_of(at));
-			continue;
-		}
-		while (i < schema->option_count && !text_is(key, schema->options[i].name))
-			i++;
-		if (i == schema->option_count)
-			unknown_option(conf, schema, at);
-		else if (find_pair(conf, mapping, schema->options[i].name) != pair)
-			conf_error(conf, at, "option '%.*s' is given twice", CONF_SHOWN(key));
-	}
-}
-
-/* Read @mapping into @record, which holds the defaults. */
-static void read_mapping(struct conf *conf, const struct conf_node *mapping,
-			 const struct conf_schema *schema, void *record)
-{
-	unsigned messages = conf->message_count;
-
-	if (yaml_of(mapping)->type != YAML_MAPPING_NODE) {
-		conf_error(conf, mapping, "expected %s, which is a mapping of options, found %s",
-			   schema->noun, kind_of(mapping));
-		return;
-	}
-	check_names(conf, schema, mapping);
-	for (size_t i = 0; i < schema->option_count && conf->message_count < MAX_MESSAGES; i++) {
-		const struct conf_option *option = &schema->options[i];
-		const struct conf_node *value = conf_find(conf, mapping, option->name);
-
-		if (value)
-			option->set(conf, value, option, record);
-		else if (option->is_required)
-			conf_error(conf, mapping, "%s needs the option '%s'", schema->noun,
-				   option->name);
-	}
-	/* What is held against each other must itself be right. */
-	if (schema->finish && conf->message_count == messages)
-		schema->finish(conf, mapping, record);
-}
-
-void conf_set_mapping(struct conf *conf, const struct conf_node *node,
-		      const struct conf_option *option, void *record)
-{
-	read_mapping(conf, node, option->schema, (char *)record + option->offset);
-}
-
-/* Of the options that must differ, say which are the same as in an earlier record. */
-static void check_unique(struct conf *conf, const struct conf_node *list,
-			 const struct conf_schema *schema, const char *records, int last)
-{
-	for (size_t o = 0; o < schema->option_count; o++) {
-		const struct conf_option *option = &schema->options[o];
-		const char *const *mine, *const *other;
-
-		if (!option->is_unique)
-			continue;
-		mine = (const void *)(records + (size_t)last * schema->record_size +
-				      option->offset);
-		for (int i = 0; i < last && *mine; i++) {
-			other = (const void *)(records + (size_t)i * schema->record_size +
-					       option->offset);
-			if (!*other || strcmp(*other, *mine))
-				continue;
-			conf_error(conf, conf_find(conf, conf_item(conf, list, last), option->name),
-				   "there is already %s with the %s '%s'", schema->noun,
-				   option->name, *mine);
-			break;
-		}
-	}
-}
-
-void conf_set_records(struct conf *conf, const struct conf_node *node,
-		      const struct conf_option *option, void *record)
-{
-	const struct conf_schema *schema = option->schema;
-	unsigned *count = (void *)((char *)record + option->count_offset);
-	char **list = (void *)((char *)record + option->offset);
-	int items = conf_list(conf, node);
-
-	if (items <= 0)
-		return;
-	*list = calloc((size_t)items, schema->record_size);
-	if (!*list) {
-		conf_no_memory(conf);
-		return;
-	}
-	for (int i = 0; i < items; i++) {
-		char *item = *list + (size_t)i * schema->record_size;
-
-		if (schema->defaults)
-			memcpy(item, schema->defaults, schema->record_size);
-		*count = (unsigned)i + 1;
-		read_mapping(conf, conf_item(conf, node, i), schema, item);
-		check_unique(conf, node, schema, *list, i);
-	}
-}
-
-int conf_read(struct conf *conf, const struct conf_schema *schema, void *record, void *owner)
-{
-	conf->owner = owner;
-	read_mapping(conf, (const struct conf_node *)yaml_document_get_root_node(&conf->document),
-		     schema, record);
-	if (conf->no_memory)
-		return -ENOMEM;
-	return conf->message_count ? -EINVAL : 0;
+	return conf_node_at(conf, conf_yaml(list)->data.sequence.items.start[i]);
 }

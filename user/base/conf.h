@@ -4,7 +4,8 @@
  *
  * A mapping is described by a table of options: for each its name, where its value goes in a record,
  * and the function that reads it. Options are read in the table's order, whatever their order in the
- * file, so one may look at what those before it gave. Scalars are text to YAML; each setter parses
+ * file, so one may look at what those before it gave. An option that is not given is read from the
+ * `standard` text in the table, if there is one. Scalars are text to YAML; each setter parses
  * its own, so nothing is guessed. "${NAME}" in a scalar is the environment's value, "${NAME:-text}"
  * has a default for one that is unset or empty. Anchors, aliases and tags are refused.
  *
@@ -50,6 +51,7 @@ struct conf_option {
 	uint64_t min, max;   /* numbers, durations, sizes */
 	const struct conf_word *words;
 	const struct conf_schema *schema; /* mappings, and lists of them */
+	const char *standard; /* what it is when it is not given, as one would write it; or NULL */
 	bool is_required;
 	bool is_unique; /* text: no two records of a list have the same */
 };
@@ -59,8 +61,8 @@ struct conf_schema {
 	const char *noun; /* "a tier": for messages */
 	const struct conf_option *options;
 	size_t option_count;
-	size_t record_size;   /* for lists of them */
-	const void *defaults; /* what a record is before anything is read; NULL: zeros */
+	size_t record_size;  /* for lists of them */
+	const void *initial; /* what a record is before anything is read; NULL: zeros */
 	/* Called when all options of a record were read, to hold them against each other. May be NULL. */
 	void (*finish)(struct conf *conf, const struct conf_node *mapping, void *record);
 };

@@ -107,12 +107,13 @@ static int create(int argc, char **argv, const struct cli_options *options)
 			"  --customer ID      the customer of Stripe (cus_...)\n"
 			"  --subscription ID  the subscription of Stripe (sub_...)\n"
 			"  --json             the account as an object\n",
-		.options = (const struct args_option[]){ { "tier", &m.tier, NULL },
-							 { "label", &m.label, NULL },
-							 { "customer", &m.customer, NULL },
-							 { "subscription", &m.subscription, NULL },
-							 { "json", NULL, &json },
-							 { 0 } },
+		.options =
+			(const struct args_option[]){ { "tier", &m.tier, NULL, 0 },
+						      { "label", &m.label, NULL, 0 },
+						      { "customer", &m.customer, NULL, 0 },
+						      { "subscription", &m.subscription, NULL, 0 },
+						      { "json", NULL, &json, 0 },
+						      { 0 } },
 	};
 	json_t *body, *answer;
 	int code;
@@ -143,7 +144,7 @@ static int list(int argc, char **argv, const struct cli_options *options)
 	const struct args args = {
 		.usage = "account list [--json]",
 		.help = "Print all accounts. USED counts against QUOTA in the period that runs.\n",
-		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 	};
 	json_t *answer;
 	int code;
@@ -172,7 +173,7 @@ static int run_on_id(int argc, char **argv, const struct cli_options *options, j
 		.help = "Print the account. `suspend` is the operator's own hold, which nothing "
 			"but\n"
 			"`resume` lifts.\n",
-		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 		.ret_operands = &id,
 		.operand_min = 1,
 		.operand_max = 1,
@@ -183,7 +184,7 @@ static int run_on_id(int argc, char **argv, const struct cli_options *options, j
 		json_decref(body);
 		return code;
 	}
-	if (!args_check_id(id, "acc_")) {
+	if (!cli_check_id(id, "acc_")) {
 		json_decref(body);
 		return 2;
 	}
@@ -220,13 +221,14 @@ static int set(int argc, char **argv, const struct cli_options *options)
 			"a customer or a subscription. Statuses are Stripe's words: active, "
 			"trialing,\n"
 			"past_due, canceled, unpaid, incomplete, incomplete_expired, paused.\n",
-		.options = (const struct args_option[]){ { "tier", &m.tier, NULL },
-							 { "status", &m.status, NULL },
-							 { "label", &m.label, NULL },
-							 { "customer", &m.customer, NULL },
-							 { "subscription", &m.subscription, NULL },
-							 { "json", NULL, &json },
-							 { 0 } },
+		.options =
+			(const struct args_option[]){ { "tier", &m.tier, NULL, 0 },
+						      { "status", &m.status, NULL, 0 },
+						      { "label", &m.label, NULL, 0 },
+						      { "customer", &m.customer, NULL, 0 },
+						      { "subscription", &m.subscription, NULL, 0 },
+						      { "json", NULL, &json, 0 },
+						      { 0 } },
 		.ret_operands = &id,
 		.operand_min = 1,
 		.operand_max = 1,
@@ -236,7 +238,7 @@ static int set(int argc, char **argv, const struct cli_options *options)
 
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
-	if (!args_check_id(id, "acc_"))
+	if (!cli_check_id(id, "acc_"))
 		return 2;
 	body = body_of(&m);
 	if (!body)
@@ -257,5 +259,5 @@ static const struct cli_command actions[] = {
 
 int cli_account(int argc, char **argv, const struct cli_options *options)
 {
-	return args_dispatch(argc, argv, actions, help, options);
+	return cli_dispatch(argc, argv, actions, help, options);
 }

@@ -3,10 +3,10 @@
 #ifndef CLI_PRIVATE_H
 #define CLI_PRIVATE_H
 
-#include "cli/args.h"
+#include "base/args.h"
+#include "base/output.h"
 #include "cli/cli.h"
 #include "cli/client.h"
-#include "cli/output.h"
 #include "cli/table.h"
 
 #define CLI_PATH_MAX 192 /* bytes of the longest path of the admin API with an id, with the NUL */
@@ -35,5 +35,18 @@ json_t *cli_call(const struct cli_options *options, const char *method, const ch
 
 /* Add a member to a body if @value is not NULL. False, after a message, if it is not UTF-8. */
 bool cli_body_add(json_t *body, const char *name, const char *value);
+
+/* Run the action of a subcommand such as `account`, named by argv[1]; @help lists them all. */
+int cli_dispatch(int argc, char **argv, const struct cli_command *actions, const char *help,
+		 const struct cli_options *options);
+
+/* Whether @id is @prefix ("acc_", "key_") and 16 hex digits; if not, an error is printed. */
+bool cli_check_id(const char *id, const char *prefix);
+
+/*
+ * "7d" (that long before @now_ms), "2026-01-31" or "2026-01-31T12:00:00Z" as seconds since 1970.
+ * 0 or -EINVAL.
+ */
+int cli_parse_since(struct text text, uint64_t now_ms, uint64_t *ret_s);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/un.h>
 
+#include "base/paths.h"
 #include "base/buf.h"
 
 #define ANSWER_MAX	 ((size_t)1024 * 1024 * 1024)
@@ -27,7 +28,7 @@ struct call {
 
 void client_init(struct client *client, const char *socket)
 {
-	*client = (struct client){ .socket = socket ? socket : CLIENT_DEFAULT_SOCKET };
+	*client = (struct client){ .socket = socket ? socket : DEFAULT_SOCKET };
 }
 
 void client_done(struct client *client)

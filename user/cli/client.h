@@ -12,8 +12,6 @@
 
 #include "base/text.h"
 
-#define CLIENT_DEFAULT_SOCKET "/run/tollgate/admin.sock"
-
 struct client {
 	void *curl;	    /* owned; kept, with its connection, from call to call */
 	const char *socket; /* borrowed */

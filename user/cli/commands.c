@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* commands: the table of the subcommands, and the one call that most of them make. */
+/* commands: the table of the subcommands, their actions, and the one call that most of them make. */
+#include <string.h>
+
 #include "cli/cli_private.h"
+
+#define ACTIONS_MAX 16 /* of one subcommand; only for the nearest name in a message */
 
 const struct cli_command cli_commands[] = {
 	{ "status", "what the running agent says of itself", cli_status },
@@ -37,4 +41,28 @@ bool cli_body_add(json_t *body, const char *name, const char *value)
 		return true;
 	output_error("the value of --%s is not valid UTF-8", name);
 	return false;
+}
+
+int cli_dispatch(int argc, char **argv, const struct cli_command *actions, const char *help,
+		 const struct cli_options *options)
+{
+	const char *names[ACTIONS_MAX], *meant;
+	size_t count = 0;
+
+	if (argc > 1 && args_is_help(argv[1])) {
+		fputs(help, output_stdout());
+		return output_finish(0);
+	}
+	for (; argc > 1 && actions->name && count < ACTIONS_MAX; actions++) {
+		if (!strcmp(argv[1], actions->name))
+			return actions->run(argc - 1, argv + 1, options);
+		names[count++] = actions->name;
+	}
+	meant = argc > 1 ? text_nearest(text_of(argv[1]), names, count) : NULL;
+	if (meant)
+		output_error("%s knows no such action, did you mean '%s'?", argv[0], meant);
+	else
+		output_error(argc > 1 ? "%s knows no such action" : "%s needs an action", argv[0]);
+	fputs(help, stderr);
+	return EXIT_USAGE;
 }

@@ -110,9 +110,9 @@ int cli_events(int argc, char **argv, const struct cli_options *options)
 	const struct args args = {
 		.usage = "events [--all] [--count N] [--json]",
 		.help = help,
-		.options = (const struct args_option[]){ { "all", NULL, &f.all },
-							 { "count", &count, NULL },
-							 { "json", NULL, &f.json },
+		.options = (const struct args_option[]){ { "all", NULL, &f.all, 0 },
+							 { "count", &count, NULL, 0 },
+							 { "json", NULL, &f.json, 0 },
 							 { 0 } },
 	};
 	int code;

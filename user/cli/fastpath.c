@@ -2,6 +2,7 @@
 /* fastpath: what the kernel's half does, and what it is to do. */
 #include <string.h>
 
+#include "base/action.h"
 #include "cli/cli_private.h"
 
 static const struct table_column interfaces[] = {
@@ -57,11 +58,12 @@ static void print(const json_t *fastpath)
 int cli_fastpath(int argc, char **argv, const struct cli_options *options)
 {
 	const char *action = NULL;
+	enum tollgate_action parsed;
 	bool json = false;
 	const struct args args = {
 		.usage = "fastpath [off | observe | drop | answer] [--json]",
 		.help = help,
-		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 		.ret_operands = &action,
 		.operand_max = 1,
 	};
@@ -70,8 +72,7 @@ int cli_fastpath(int argc, char **argv, const struct cli_options *options)
 
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
-	if (action && strcmp(action, "off") != 0 && strcmp(action, "observe") != 0 &&
-	    strcmp(action, "drop") != 0 && strcmp(action, "answer") != 0) {
+	if (action && action_parse(action, &parsed)) {
 		output_error("the action is off, observe, drop or answer");
 		return 2;
 	}

@@ -256,7 +256,7 @@ int cli_key_import(int argc, char **argv, const struct cli_options *options)
 	const struct args args = {
 		.usage = "key import FILE [--json]",
 		.help = help,
-		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 		.ret_operands = &file,
 		.operand_min = 1,
 		.operand_max = 1,

@@ -76,9 +76,9 @@ static int create(int argc, char **argv, const struct cli_options *options)
 			"  --account ID  whose key it is (acc_...)\n"
 			"  --label L     a name for people\n"
 			"  --json        an object with \"key\", \"id\" and \"account\"\n",
-		.options = (const struct args_option[]){ { "account", &account, NULL },
-							 { "label", &label, NULL },
-							 { "json", NULL, &json },
+		.options = (const struct args_option[]){ { "account", &account, NULL, 0 },
+							 { "label", &label, NULL, 0 },
+							 { "json", NULL, &json, 0 },
 							 { 0 } },
 	};
 	json_t *body, *answer;
@@ -90,7 +90,7 @@ static int create(int argc, char **argv, const struct cli_options *options)
 		output_error("--account is missing");
 		return 2;
 	}
-	if (!args_check_id(account, "acc_"))
+	if (!cli_check_id(account, "acc_"))
 		return 2;
 	body = json_pack("{s:s}", "account", account);
 	if (!cli_body_add(body, "label", label)) {
@@ -110,8 +110,8 @@ static int list(int argc, char **argv, const struct cli_options *options)
 		.help = "Print the keys of all accounts or of one, by the few characters of them "
 			"that\n"
 			"are kept.\n",
-		.options = (const struct args_option[]){ { "account", &account, NULL },
-							 { "json", NULL, &json },
+		.options = (const struct args_option[]){ { "account", &account, NULL, 0 },
+							 { "json", NULL, &json, 0 },
 							 { 0 } },
 	};
 	char path[CLI_PATH_MAX];
@@ -120,7 +120,7 @@ static int list(int argc, char **argv, const struct cli_options *options)
 
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
-	if (account && !args_check_id(account, "acc_"))
+	if (account && !cli_check_id(account, "acc_"))
 		return 2;
 	snprintf(path, sizeof(path), "/api/v1/keys%s%s", account ? "?account=" : "",
 		 account ? account : "");
@@ -142,7 +142,7 @@ static bool revoke_path(const char *id, const char *account, char *ret_path)
 		output_error("name either a key or --account");
 		return false;
 	}
-	if (!args_check_id(id ? id : account, id ? "key_" : "acc_"))
+	if (!cli_check_id(id ? id : account, id ? "key_" : "acc_"))
 		return false;
 	if (id)
 		snprintf(ret_path, CLI_PATH_MAX, "/api/v1/keys/%s/revoke", id);
@@ -164,8 +164,8 @@ static int revoke(int argc, char **argv, const struct cli_options *options)
 			"how "
 			"many\n"
 			"                were good until then\n",
-		.options = (const struct args_option[]){ { "account", &account, NULL },
-							 { "json", NULL, &json },
+		.options = (const struct args_option[]){ { "account", &account, NULL, 0 },
+							 { "json", NULL, &json, 0 },
 							 { 0 } },
 		.ret_operands = &id,
 		.operand_max = 1,
@@ -201,8 +201,8 @@ static int rotate(int argc, char **argv, const struct cli_options *options)
 			"  --overlap DURATION  how long the old key is good still, such as 24h; "
 			"without\n"
 			"                      it the old key ends now\n",
-		.options = (const struct args_option[]){ { "overlap", &overlap, NULL },
-							 { "json", NULL, &json },
+		.options = (const struct args_option[]){ { "overlap", &overlap, NULL, 0 },
+							 { "json", NULL, &json, 0 },
 							 { 0 } },
 		.ret_operands = &id,
 		.operand_min = 1,
@@ -215,7 +215,7 @@ static int rotate(int argc, char **argv, const struct cli_options *options)
 
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
-	if (!args_check_id(id, "key_"))
+	if (!cli_check_id(id, "key_"))
 		return 2;
 	if (overlap && text_parse_duration_ms(text_of(overlap), &overlap_ms)) {
 		output_error("--overlap is a duration such as 24h");
@@ -235,5 +235,5 @@ static const struct cli_command actions[] = {
 
 int cli_key(int argc, char **argv, const struct cli_options *options)
 {
-	return args_dispatch(argc, argv, actions, help, options);
+	return cli_dispatch(argc, argv, actions, help, options);
 }

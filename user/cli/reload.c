@@ -10,7 +10,7 @@ int cli_reload(int argc, char **argv, const struct cli_options *options)
 		.help = "Let the running agent read its configuration again. If it is wrong, what "
 			"is\n"
 			"wrong is printed, the exit code is 1, and the agent goes on as before.\n",
-		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 	};
 	const char *messages;
 	json_t *answer;

@@ -157,7 +157,7 @@ int cli_status(int argc, char **argv, const struct cli_options *options)
 			"interface and why it is so, and what was counted. The exit code is 0 only "
 			"if\n"
 			"the agent is ready to give requests real verdicts.\n",
-		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 	};
 	json_t *answer;
 	int code;

@@ -36,7 +36,7 @@ int cli_sync(int argc, char **argv, const struct cli_options *options)
 		.help = "Ask Stripe for all subscriptions and repair what differs here; print "
 			"each\n"
 			"repair. Exit code 1 when Stripe cannot be asked or a repair failed.\n",
-		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 	};
 	json_t *answer;
 	bool has_failed;

@@ -60,9 +60,9 @@ int cli_usage(int argc, char **argv, const struct cli_options *options)
 	const struct args args = {
 		.usage = "usage [ID] [--since WHEN] [--drift] [--json]",
 		.help = help,
-		.options = (const struct args_option[]){ { "since", &since, NULL },
-							 { "drift", NULL, &drift },
-							 { "json", NULL, &json },
+		.options = (const struct args_option[]){ { "since", &since, NULL, 0 },
+							 { "drift", NULL, &drift, 0 },
+							 { "json", NULL, &json, 0 },
 							 { 0 } },
 		.ret_operands = &id,
 		.operand_max = 1,
@@ -74,12 +74,12 @@ int cli_usage(int argc, char **argv, const struct cli_options *options)
 
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
-	if (since && args_parse_since(text_of(since), clock_wall_ms(), &since_s)) {
+	if (since && cli_parse_since(text_of(since), clock_wall_ms(), &since_s)) {
 		output_error("--since is a duration such as 24h, or a UTC date such as 2026-01-31 "
 			     "or 2026-01-31T12:00:00Z");
 		return 2;
 	}
-	if (id && !args_check_id(id, "acc_"))
+	if (id && !cli_check_id(id, "acc_"))
 		return 2;
 	if (id && drift) {
 		output_error("--drift is of all accounts");

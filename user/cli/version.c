@@ -8,7 +8,7 @@ int cli_version(int argc, char **argv, const struct cli_options *options)
 	const struct args args = {
 		.usage = "version [--json]",
 		.help = "Print the version of this program. No agent is needed.\n",
-		.options = (const struct args_option[]){ { "json", NULL, &json }, { 0 } },
+		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 	};
 	int code;
 

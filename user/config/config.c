@@ -12,11 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/paths.h"
 #include "config/parts.h"
 #include "store/store.h"
 
-#define DEFAULT_STATE_DIR "/var/lib/tollgate"
-#define DEFAULT_SOCKET	  "/run/tollgate/admin.sock"
 #define SQLITE_SCHEME	  "sqlite:"
 #define MAX_MESSAGE_BYTES (256 << 10)
 #define MAX_SOCKET	  107 /* bytes in sockaddr_un */
@@ -140,7 +139,8 @@ static void set_listeners(struct conf *conf, const struct conf_node *node,
 static const struct conf_option admin_options[] = {
 	{ .name = "socket",
 	  .set = set_admin_socket,
-	  .offset = offsetof(struct config, admin_socket) },
+	  .offset = offsetof(struct config, admin_socket),
+	  .standard = DEFAULT_SOCKET },
 	{ .name = "address",
 	  .set = set_admin_address,
 	  .offset = offsetof(struct config, admin_address) },
@@ -148,31 +148,27 @@ static const struct conf_option admin_options[] = {
 
 static const struct conf_schema admin_schema = { CONF_SCHEMA(admin_options), .noun = "admin" };
 
-#define DURATION(text, member, least, most)                                                        \
-	{                                                                                          \
-		.name = text, .set = conf_set_duration, .offset = offsetof(struct config, member), \
-		.min = (least), .max = (most)                                                      \
+#define OPTION(text, setter, member, least, most, usual)                                  \
+	{                                                                                 \
+		.name = text, .set = (setter), .offset = offsetof(struct config, member), \
+		.min = (least), .max = (most), .standard = (usual)                        \
 	}
-#define SIZE(text, member, least, most)                                                        \
-	{                                                                                      \
-		.name = text, .set = conf_set_size, .offset = offsetof(struct config, member), \
-		.min = (least), .max = (most)                                                  \
-	}
-#define NUMBER(text, member, least, most)                                                     \
-	{                                                                                     \
-		.name = text, .set = conf_set_u32, .offset = offsetof(struct config, member), \
-		.min = (least), .max = (most)                                                 \
-	}
+#define DURATION(text, member, least, most, usual) \
+	OPTION(text, conf_set_duration, member, least, most, usual)
+#define SIZE(text, member, least, most, usual) \
+	OPTION(text, conf_set_size, member, least, most, usual)
+#define NUMBER(text, member, least, most, usual) \
+	OPTION(text, conf_set_u32, member, least, most, usual)
 
 static const struct conf_option limits_options[] = {
-	SIZE("head", limits.head_bytes, 1024, 1 << 20),
-	SIZE("body", limits.body_bytes, 0, 1ULL << 50),
-	DURATION("head_timeout", limits.head_ms, 1, DAY_MS),
-	DURATION("body_timeout", limits.body_ms, 1, DAY_MS),
-	DURATION("idle_timeout", limits.idle_ms, 1, DAY_MS),
-	DURATION("write_timeout", limits.write_ms, 1, DAY_MS),
-	NUMBER("max_requests", limits.max_requests, 0, UINT32_MAX),
-	NUMBER("max_connections", limits.max_connections, 0, 1 << 24),
+	SIZE("head", limits.head_bytes, 1024, 1 << 20, "16k"),
+	SIZE("body", limits.body_bytes, 0, 1ULL << 50, "1g"),
+	DURATION("head_timeout", limits.head_ms, 1, DAY_MS, "10s"),
+	DURATION("body_timeout", limits.body_ms, 1, DAY_MS, "30s"),
+	DURATION("idle_timeout", limits.idle_ms, 1, DAY_MS, "75s"),
+	DURATION("write_timeout", limits.write_ms, 1, DAY_MS, "30s"),
+	NUMBER("max_requests", limits.max_requests, 0, UINT32_MAX, "0"),
+	NUMBER("max_connections", limits.max_connections, 0, 1 << 24, "0"),
 };
 
 static const struct conf_schema limits_schema = { CONF_SCHEMA(limits_options), .noun = "limits" };
@@ -186,28 +182,31 @@ static const struct conf_word mode_words[] = {
 };
 
 static const struct conf_word action_words[] = {
-	{ "observe", TOLLGATE_ACTION_OBSERVE },
-	{ "drop", TOLLGATE_ACTION_DROP },
-	{ "answer", TOLLGATE_ACTION_ANSWER },
-	{ NULL, 0 },
+#define X(name, word) { word, TOLLGATE_ACTION_##name },
+	TOLLGATE_ACTIONS(X)
+#undef X
+		{ NULL, 0 },
 };
 
 static const struct conf_option fastpath_options[] = {
 	{ .name = "mode",
 	  .set = conf_set_word,
 	  .offset = offsetof(struct config, fastpath.mode),
-	  .words = mode_words },
+	  .words = mode_words,
+	  .standard = "auto" },
 	{ .name = "action",
 	  .set = conf_set_word,
 	  .offset = offsetof(struct config, fastpath.action),
-	  .words = action_words },
+	  .words = action_words + 1, /* `off` is for operators at run time only */
+	  .standard = "answer" },
 	{ .name = "required",
 	  .set = conf_set_bool,
-	  .offset = offsetof(struct config, fastpath.required) },
-	NUMBER("tolerance", fastpath.tolerance, 1, 1000000),
-	DURATION("stale_after", fastpath.stale_after_ms, 2 * SECOND_MS, DAY_MS),
-	NUMBER("max_flows", fastpath.max_flows, 1, 1 << 24),
-	NUMBER("event_every", fastpath.event_every, 0, 1000000),
+	  .offset = offsetof(struct config, fastpath.required),
+	  .standard = "false" },
+	NUMBER("tolerance", fastpath.tolerance, 1, 1000000, "10"),
+	DURATION("stale_after", fastpath.stale_after_ms, 2 * SECOND_MS, DAY_MS, "60s"),
+	NUMBER("max_flows", fastpath.max_flows, 1, 1 << 24, "65536"),
+	NUMBER("event_every", fastpath.event_every, 0, 1000000, "100"),
 };
 
 static const struct conf_schema fastpath_schema = { CONF_SCHEMA(fastpath_options),
@@ -230,7 +229,7 @@ static void set_on_stale(struct conf *conf, const struct conf_node *node,
 {
 	struct conf_option into = *option;
 	struct config *config = record;
-	unsigned refuse = config->refuse_when_stale;
+	unsigned refuse = false;
 
 	into.offset = 0;
 	conf_set_word(conf, node, &into, &refuse);
@@ -267,11 +266,15 @@ static const struct conf_option options[] = {
 	  .offset = offsetof(struct config, trusted_proxies),
 	  .count_offset = offsetof(struct config, trusted_proxy_count) },
 	{ .name = "limits", .set = conf_set_mapping, .schema = &limits_schema },
-	NUMBER("workers", workers, 0, 1024),
+	NUMBER("workers", workers, 0, 1024, "0"),
 	{ .name = "state_dir",
 	  .set = config_set_path,
-	  .offset = offsetof(struct config, state_dir) },
-	{ .name = "instance", .set = set_instance, .offset = offsetof(struct config, instance) },
+	  .offset = offsetof(struct config, state_dir),
+	  .standard = "/var/lib/tollgate" },
+	{ .name = "instance",
+	  .set = set_instance,
+	  .offset = offsetof(struct config, instance),
+	  .standard = "default" },
 	{ .name = "pepper_file",
 	  .set = config_set_path,
 	  .offset = offsetof(struct config, pepper_file) },
@@ -279,20 +282,23 @@ static const struct conf_option options[] = {
 	{ .name = "log",
 	  .set = conf_set_word,
 	  .offset = offsetof(struct config, log),
-	  .words = log_words },
+	  .words = log_words,
+	  .standard = "info" },
 	{ .name = "key_prefix",
 	  .set = set_key_prefix,
-	  .offset = offsetof(struct config, key_prefix) },
-	NUMBER("max_accounts", max_accounts, 1, 1 << 22),
-	DURATION("redis_timeout", redis_timeout_ms, 50, 30 * SECOND_MS),
-	DURATION("max_stale", max_stale_ms, SECOND_MS, 3650 * DAY_MS),
-	{ .name = "on_stale", .set = set_on_stale, .words = stale_words },
-	DURATION("drain", drain_ms, 0, DAY_MS),
+	  .offset = offsetof(struct config, key_prefix),
+	  .standard = "tg_live" },
+	NUMBER("max_accounts", max_accounts, 1, 1 << 22, "131072"),
+	DURATION("redis_timeout", redis_timeout_ms, 50, 30 * SECOND_MS, "2s"),
+	DURATION("max_stale", max_stale_ms, SECOND_MS, 3650 * DAY_MS, "15m"),
+	{ .name = "on_stale", .set = set_on_stale, .words = stale_words, .standard = "allow" },
+	DURATION("drain", drain_ms, 0, DAY_MS, "30s"),
 	{ .name = "fastpath", .set = conf_set_mapping, .schema = &fastpath_schema },
 	{ .name = "counted",
 	  .set = conf_set_word,
 	  .offset = offsetof(struct config, count_below),
-	  .words = counted_words },
+	  .words = counted_words,
+	  .standard = "below_500" },
 	{ .name = "stripe", .set = conf_set_mapping, .schema = &stripe_schema },
 	{ .name = "notices", .set = conf_set_mapping, .schema = &notices_schema },
 };
@@ -311,33 +317,11 @@ static bool fill(char **at, const char *format, const char *a)
 	return true;
 }
 
-static void set_defaults(struct config *config)
-{
-	config->limits = http_default_limits;
-	config->log = LOG_LEVEL_INFO;
-	config->max_accounts = 131072;
-	config->redis_timeout_ms = 2 * SECOND_MS;
-	config->max_stale_ms = 15 * MINUTE_MS;
-	config->drain_ms = 30 * SECOND_MS;
-	config->fastpath.mode = FASTPATH_AUTO;
-	config->fastpath.action = TOLLGATE_ACTION_ANSWER;
-	config->fastpath.tolerance = 10;
-	config->fastpath.stale_after_ms = MINUTE_MS;
-	config->fastpath.max_flows = 65536;
-	config->fastpath.event_every = 100;
-	config->count_below = 500;
-	config_stripe_defaults(config);
-}
-
-/* Texts that were not given; some follow from others. 0 or -ENOMEM. */
+/* Texts that were not given and follow from others. 0 or -ENOMEM. */
 static int fill_texts(struct config *config)
 {
-	bool ok = fill(&config->state_dir, "%s", DEFAULT_STATE_DIR) &&
-		  fill(&config->store, SQLITE_SCHEME "%s/tollgate.db", config->state_dir) &&
-		  fill(&config->pepper_file, "%s/pepper", config->state_dir) &&
-		  fill(&config->admin_socket, "%s", DEFAULT_SOCKET) &&
-		  fill(&config->instance, "%s", "default") &&
-		  fill(&config->key_prefix, "%s", "tg_live");
+	bool ok = fill(&config->store, SQLITE_SCHEME "%s/tollgate.db", config->state_dir) &&
+		  fill(&config->pepper_file, "%s/pepper", config->state_dir);
 
 	config_tiers_fill(config);
 	return ok ? config_stripe_fill(config) : -ENOMEM;
@@ -352,7 +336,6 @@ int config_parse(const char *path, struct text yaml, struct config **ret_config,
 
 	if (!config)
 		return -ENOMEM;
-	set_defaults(config);
 	err = conf_parse(path, yaml, messages, &conf);
 	if (!err)
 		err = conf_read(conf, &config_schema, config, config);

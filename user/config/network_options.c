@@ -264,10 +264,11 @@ static void set_servers(struct conf *conf, const struct conf_node *node,
 		read_server(conf, conf_item(conf, node, i), record);
 }
 
-#define TIMEOUT(text, member)                                                               \
-	{                                                                                   \
-		.name = text, .set = conf_set_duration,                                     \
-		.offset = offsetof(struct upstream_config, member), .min = 1, .max = DAY_MS \
+#define TIMEOUT(text, member, usual)                                                         \
+	{                                                                                    \
+		.name = text, .set = conf_set_duration,                                      \
+		.offset = offsetof(struct upstream_config, member), .min = 1, .max = DAY_MS, \
+		.standard = (usual)                                                          \
 	}
 
 static const struct conf_option upstream_options[] = {
@@ -277,33 +278,25 @@ static const struct conf_option upstream_options[] = {
 	  .is_required = true,
 	  .is_unique = true },
 	{ .name = "servers", .set = set_servers, .is_required = true },
-	TIMEOUT("connect_timeout", connect_ms),
-	TIMEOUT("answer_timeout", answer_ms),
-	TIMEOUT("body_timeout", body_ms),
-	TIMEOUT("idle_timeout", idle_ms),
+	TIMEOUT("connect_timeout", connect_ms, "2s"),
+	TIMEOUT("answer_timeout", answer_ms, "60s"),
+	TIMEOUT("body_timeout", body_ms, "60s"),
+	TIMEOUT("idle_timeout", idle_ms, "60s"),
 	{ .name = "max_idle",
 	  .set = conf_set_u32,
 	  .offset = offsetof(struct upstream_config, max_idle),
-	  .max = 65536 },
+	  .max = 65536,
+	  .standard = "64" },
 	{ .name = "max_connections",
 	  .set = conf_set_u32,
 	  .offset = offsetof(struct upstream_config, max_connections),
 	  .min = 1,
-	  .max = 1000000 },
-};
-
-static const struct upstream_config default_upstream = {
-	.connect_ms = 2 * SECOND_MS,
-	.answer_ms = MINUTE_MS,
-	.body_ms = MINUTE_MS,
-	.idle_ms = MINUTE_MS,
-	.max_idle = 64,
-	.max_connections = 1024,
+	  .max = 1000000,
+	  .standard = "1024" },
 };
 
 const struct conf_schema upstream_schema = {
 	CONF_SCHEMA(upstream_options),
 	.noun = "an upstream",
 	.record_size = sizeof(struct upstream_config),
-	.defaults = &default_upstream,
 };

@@ -18,8 +18,7 @@ extern const struct conf_schema route_schema;	 /* route_options.c */
 extern const struct conf_schema stripe_schema;	/* stripe_options.c */
 extern const struct conf_schema notices_schema; /* stripe_options.c */
 
-/* Before anything is read, and after: 0 or -ENOMEM. */
-void config_stripe_defaults(struct config *config);
+/* After all is read: texts that follow from others. 0 or -ENOMEM. */
 int config_stripe_fill(struct config *config);
 
 /* After all is read: what tiers leave to other sections. */

@@ -162,15 +162,22 @@ static const struct conf_option route_options[] = {
 	{ .name = "cost",
 	  .set = conf_set_u32,
 	  .offset = offsetof(struct route, cost),
-	  .max = MAX_COST },
-	{ .name = "public", .set = conf_set_bool, .offset = offsetof(struct route, is_public) },
-	{ .name = "cors", .set = conf_set_bool, .offset = offsetof(struct route, cors) },
+	  .max = MAX_COST,
+	  .standard = "1" },
+	{ .name = "public",
+	  .set = conf_set_bool,
+	  .offset = offsetof(struct route, is_public),
+	  .standard = "false" },
+	{ .name = "cors",
+	  .set = conf_set_bool,
+	  .offset = offsetof(struct route, cors),
+	  .standard = "false" },
 	{ .name = "host", .set = set_route_host, .offset = offsetof(struct route, host) },
 };
 
-static const struct route default_route = { .cost = 1, .feature = -1 };
+static const struct route initial_route = { .feature = -1 };
 
 const struct conf_schema route_schema = {
 	CONF_SCHEMA(route_options), .noun = "a route",	    .record_size = sizeof(struct route),
-	.defaults = &default_route, .finish = finish_route,
+	.initial = &initial_route,  .finish = finish_route,
 };

@@ -15,11 +15,8 @@
 #include "config/parts.h"
 #include "config/template.h"
 
-#define DEFAULT_API_BASE    "https://api.stripe.com"
-#define DEFAULT_API_VERSION "2026-10-28.endive"
-#define DEFAULT_WEBHOOK	    "/webhooks/stripe"
-#define LAST_USAGE_RECORDS  "2025-03-31" /* versions from this day on have none */
-#define MAX_SECRET_BYTES    4096
+#define LAST_USAGE_RECORDS "2025-03-31" /* versions from this day on have none */
+#define MAX_SECRET_BYTES   4096
 
 static void set_text(struct conf *conf, struct text t, char **at)
 {
@@ -277,35 +274,59 @@ static const struct conf_option stripe_options[] = {
 	{ .name = "secret_key_file", .set = set_secret_file, AT(stripe.secret_key) },
 	{ .name = "webhook_secrets", .set = set_webhook_secrets },
 	{ .name = "webhook_secret_files", .set = set_webhook_secret_files },
-	{ .name = "webhook_path", .set = set_own_path, AT(stripe.webhook_path), .min = 1 },
-	{ .name = "portal_path", .set = set_own_path, AT(stripe.portal_path) },
-	{ .name = "api_base", .set = set_url, AT(stripe.api_base), .max = 1 },
-	{ .name = "api_version", .set = conf_set_name, AT(stripe.api_version) },
+	{ .name = "webhook_path",
+	  .set = set_own_path,
+	  AT(stripe.webhook_path),
+	  .min = 1,
+	  .standard = "/webhooks/stripe" },
+	{ .name = "portal_path", .set = set_own_path, AT(stripe.portal_path), .standard = "" },
+	{ .name = "api_base",
+	  .set = set_url,
+	  AT(stripe.api_base),
+	  .max = 1,
+	  .standard = "https://api.stripe.com" },
+	{ .name = "api_version",
+	  .set = conf_set_name,
+	  AT(stripe.api_version),
+	  .standard = "2026-10-28.endive" },
 	{ .name = "calls_per_second",
 	  .set = conf_set_u32,
 	  AT(stripe.calls_per_second),
 	  .min = 1,
-	  .max = 1000 },
-	{ .name = "livemode", .set = conf_set_word, AT(stripe.livemode), .words = livemode_words },
+	  .max = 1000,
+	  .standard = "25" },
+	{ .name = "livemode",
+	  .set = conf_set_word,
+	  AT(stripe.livemode),
+	  .words = livemode_words,
+	  .standard = "auto" },
 	{ .name = "tolerance",
 	  .set = conf_set_duration,
 	  AT(stripe.tolerance_ms),
 	  .min = SECOND_MS,
-	  .max = DAY_MS },
-	{ .name = "grace", .set = conf_set_duration, AT(stripe.grace_ms), .max = 365 * DAY_MS },
+	  .max = DAY_MS,
+	  .standard = "5m" },
+	{ .name = "grace",
+	  .set = conf_set_duration,
+	  AT(stripe.grace_ms),
+	  .max = 365 * DAY_MS,
+	  .standard = "7d" },
 	{ .name = "reconcile_every",
 	  .set = conf_set_duration,
 	  AT(stripe.reconcile_every_ms),
 	  .min = MINUTE_MS,
-	  .max = 7 * DAY_MS },
+	  .max = 7 * DAY_MS,
+	  .standard = "6h" },
 	{ .name = "on_pause_collection",
 	  .set = set_policy,
 	  AT(stripe.refuse_when_paused),
-	  .words = paused_words },
+	  .words = paused_words,
+	  .standard = "allow" },
 	{ .name = "on_dispute",
 	  .set = set_policy,
 	  AT(stripe.suspend_on_dispute),
-	  .words = dispute_words },
+	  .words = dispute_words,
+	  .standard = "notify" },
 	{ .name = "app_url", .set = set_url, AT(stripe.app_url) },
 	{ .name = "success_url", .set = set_url, AT(stripe.success_url) },
 	{ .name = "cancel_url", .set = set_url, AT(stripe.cancel_url) },
@@ -317,19 +338,24 @@ static const struct conf_option stripe_options[] = {
 	  .set = conf_set_texts,
 	  AT(stripe.payment_method_types),
 	  COUNT(stripe.payment_method_type_count) },
-	{ .name = "report", .set = conf_set_word, AT(stripe.report), .words = report_words },
+	{ .name = "report",
+	  .set = conf_set_word,
+	  AT(stripe.report),
+	  .words = report_words,
+	  .standard = "meter_events" },
 	{ .name = "report_every",
 	  .set = conf_set_duration,
 	  AT(stripe.report_every_ms),
 	  .min = MINUTE_MS,
-	  .max = DAY_MS },
+	  .max = DAY_MS,
+	  .standard = "1h" },
 };
 
 static void finish_stripe(struct conf *conf, const struct conf_node *mapping, void *record)
 {
 	struct stripe_settings *s = &((struct config *)record)->stripe;
 	const struct conf_node *report = conf_find(conf, mapping, "report");
-	const char *version = s->api_version ? s->api_version : DEFAULT_API_VERSION;
+	const char *version = s->api_version ? s->api_version : "";
 
 	s->is_configured = true;
 	if (!s->secret_key && !conf_find(conf, mapping, "secret_key") &&
@@ -353,7 +379,11 @@ static const struct conf_word tls_words[] = {
 
 static const struct conf_option smtp_options[] = {
 	{ .name = "server", .set = conf_set_text, AT(notices.smtp_server), .is_required = true },
-	{ .name = "tls", .set = conf_set_word, AT(notices.smtp_tls), .words = tls_words },
+	{ .name = "tls",
+	  .set = conf_set_word,
+	  AT(notices.smtp_tls),
+	  .words = tls_words,
+	  .standard = "starttls" },
 	{ .name = "user", .set = conf_set_text, AT(notices.smtp_user) },
 	{ .name = "password", .set = set_secret, AT(notices.smtp_password) },
 	{ .name = "password_file", .set = set_secret_file, AT(notices.smtp_password) },
@@ -409,20 +439,11 @@ static const struct conf_option notices_options[] = {
 	{ .name = "before_grace_end",
 	  .set = conf_set_duration,
 	  AT(notices.before_grace_end_ms),
-	  .max = 30 * DAY_MS },
+	  .max = 30 * DAY_MS,
+	  .standard = "2d" },
 };
 
 const struct conf_schema notices_schema = { CONF_SCHEMA(notices_options), .noun = "notices" };
-
-void config_stripe_defaults(struct config *config)
-{
-	config->stripe.calls_per_second = 25;
-	config->stripe.tolerance_ms = 5 * MINUTE_MS;
-	config->stripe.grace_ms = 7 * DAY_MS;
-	config->stripe.reconcile_every_ms = 6 * 60 * MINUTE_MS;
-	config->stripe.report_every_ms = 60 * MINUTE_MS;
-	config->notices.before_grace_end_ms = 2 * DAY_MS;
-}
 
 static bool fill_text(char **at, const char *text)
 {
@@ -454,9 +475,7 @@ int config_stripe_fill(struct config *config)
 {
 	struct stripe_settings *s = &config->stripe;
 
-	if (!fill_text(&s->api_base, DEFAULT_API_BASE) ||
-	    !fill_text(&s->api_version, DEFAULT_API_VERSION) ||
-	    !fill_text(&s->webhook_path, DEFAULT_WEBHOOK) || !fill_text(&s->portal_path, ""))
+	if (!fill_text(&s->portal_path, ""))
 		return -ENOMEM;
 	if (!s->is_configured)
 		return 0;

@@ -149,7 +149,7 @@ static void set_limit(struct conf *conf, const struct conf_node *node,
 {
 	struct conf_option into = *option;
 	struct tier *tier = record;
-	unsigned is_shared = tier->is_shared;
+	unsigned is_shared = false;
 
 	into.offset = 0;
 	conf_set_word(conf, node, &into, &is_shared);
@@ -178,11 +178,12 @@ static const struct conf_option tier_options[] = {
 	  .offset = offsetof(struct tier, concurrency),
 	  .min = 1,
 	  .max = MAX_CONCURRENCY },
-	{ .name = "limit", .set = set_limit, .words = limit_words },
+	{ .name = "limit", .set = set_limit, .words = limit_words, .standard = "host" },
 	{ .name = "features", .set = set_features },
 	{ .name = "entitlements",
 	  .set = conf_set_bool,
-	  .offset = offsetof(struct tier, uses_entitlements) },
+	  .offset = offsetof(struct tier, uses_entitlements),
+	  .standard = "false" },
 	{ .name = "grace",
 	  .set = conf_set_duration,
 	  .offset = offsetof(struct tier, grace_ms),
@@ -190,11 +191,11 @@ static const struct conf_option tier_options[] = {
 	{ .name = "meter", .set = conf_set_name, .offset = offsetof(struct tier, meter) },
 };
 
-static const struct tier default_tier = { .grace_ms = NO_GRACE };
+static const struct tier initial_tier = { .grace_ms = NO_GRACE };
 
 const struct conf_schema tier_schema = {
 	CONF_SCHEMA(tier_options), .noun = "a tier",	  .record_size = sizeof(struct tier),
-	.defaults = &default_tier, .finish = finish_tier,
+	.initial = &initial_tier,  .finish = finish_tier,
 };
 
 void config_tiers_fill(struct config *config)

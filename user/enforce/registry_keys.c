@@ -84,7 +84,7 @@ static void begin_key_claim(struct job *job)
 		registry_end(job, err);
 		return;
 	}
-	strcpy(claim.id, job->task_id);
+	registry_replace(claim.id, sizeof(claim.id), job->task_id);
 	account_format_key_id(job->keys->id, claim.object);
 	store_key_claim(registry->store, &claim, job->keys, registry_on_stored, job);
 }
@@ -101,7 +101,7 @@ void registry_key_claim(struct registry *registry, uint64_t account, const char 
 		registry_refuse(job, -EINVAL);
 		return;
 	}
-	strcpy(job->task_id, session);
+	registry_replace(job->task_id, sizeof(job->task_id), session);
 	job->target = account;
 	snprintf(job->keys->label, sizeof(job->keys->label), "%s", label ? label : "");
 	registry_submit(job);

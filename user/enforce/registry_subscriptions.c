@@ -82,8 +82,9 @@ static void make_account(struct job *job)
 		return;
 	}
 	take_all(&account, &job->subscription);
-	strcpy(account.subscription, job->account.subscription);
-	strcpy(account.label, job->account.label);
+	registry_replace(account.subscription, sizeof(account.subscription),
+			 job->account.subscription);
+	registry_replace(account.label, sizeof(account.label), job->account.label);
 	job->account = account;
 	store_account_add(registry->store, &job->account, registry_on_stored, job);
 }
@@ -175,7 +176,7 @@ static void entitle_next(struct job *job)
 		    !strcmp(job->account.features, features))
 			continue;
 		was = job->account;
-		strcpy(job->account.features, features);
+		registry_replace(job->account.features, sizeof(job->account.features), features);
 		store_account_set(registry->store, &was, &job->account, 0, on_entitled, job);
 		return;
 	}

@@ -183,9 +183,19 @@ static char *put_fields(char *at, enum tollgate_verdict verdict, const struct ga
 	case TOLLGATE_UNKNOWN_KEY:
 	case TOLLGATE_REVOKED_KEY:
 		return put(at, TEXT("WWW-Authenticate: Bearer\r\n"));
-	default:
-		return at;
+	/* No field to add; or nothing is ever written, since it is no refusal or XDP's alone. */
+	case TOLLGATE_ALLOW:
+	case TOLLGATE_MALFORMED:
+	case TOLLGATE_NO_ROUTE:
+	case TOLLGATE_INACTIVE:
+	case TOLLGATE_PUBLIC:
+	case TOLLGATE_PENALTY_FLOW:
+	case TOLLGATE_PENALTY_SOURCE:
+	case TOLLGATE_DENIED:
+	case TOLLGATE_VERDICT_COUNT:
+		break;
 	}
+	return at;
 }
 
 int refuse_write(enum tollgate_verdict verdict, const struct gate_result *result,

@@ -39,6 +39,24 @@ static bool is_listed(json_t *names, const char *name)
 	return false;
 }
 
+/* The schema says the same default as the table, which is what the parser reads. */
+static void expect_default(const struct conf_schema *schema, const struct conf_option *option,
+			   const json_t *value)
+{
+	char text[64] = "";
+
+	if (json_is_string(value))
+		snprintf(text, sizeof(text), "%s", json_string_value(value));
+	else if (json_is_integer(value))
+		snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
+	else if (value)
+		snprintf(text, sizeof(text), "%s", json_is_true(value) ? "true" : "false");
+	if (!value != !option->standard || (value && strcmp(text, option->standard)))
+		fail_msg("%s: the default of '%s' is '%s' in the schema and '%s' in the table",
+			 schema->noun, option->name, value ? text : "none",
+			 option->standard ? option->standard : "none");
+}
+
 /* Both directions for one mapping, and then for those in it. Returns how many options it saw. */
 static unsigned compare(const struct conf_schema *schema, json_t *object)
 {
@@ -64,6 +82,7 @@ static unsigned compare(const struct conf_schema *schema, json_t *object)
 		    is_listed(json_object_get(object, "required"), option->name))
 			fail_msg("%s: they differ in whether '%s' is required", schema->noun,
 				 option->name);
+		expect_default(schema, option, json_object_get(property, "default"));
 		seen++;
 		if (option->schema)
 			seen += compare(option->schema, json_object_get(property, "items")

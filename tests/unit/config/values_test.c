@@ -43,7 +43,7 @@ static void defaults_are_as_the_sample_says(void **state)
 	assert_int_equal(c->max_stale_ms, 900000);
 	assert_false(c->refuse_when_stale);
 	assert_int_equal(c->drain_ms, 30000);
-	assert_int_equal(c->limits.head_bytes, http_default_limits.head_bytes);
+	assert_memory_equal(&c->limits, &http_default_limits, sizeof(c->limits));
 	assert_int_equal(c->fastpath.mode, FASTPATH_AUTO);
 	assert_int_equal(c->fastpath.action, TOLLGATE_ACTION_ANSWER);
 	assert_false(c->fastpath.required);

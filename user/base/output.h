@@ -5,8 +5,8 @@
  * Everything is printed to output_stdout(), and every subcommand that printed returns through
  * output_finish(), so that a full disk or a closed pipe is a failure that shows in the exit code.
  */
-#ifndef CLI_OUTPUT_H
-#define CLI_OUTPUT_H
+#ifndef BASE_OUTPUT_H
+#define BASE_OUTPUT_H
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* output: what goes to standard output, and whether it got there. */
-#include "cli/output.h"
+#include "base/output.h"
 
 #include <errno.h>
 #include <signal.h>
