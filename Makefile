@@ -54,6 +54,8 @@ BPF_SKEL := $(BPF_SRC:%.bpf.c=$(BUILD)/%.skel.h)
 TEST_SKEL := $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 LAB_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lab/*.bpf.c))
 
+MANUALS := $(sort $(wildcard scripts/man/*.[578]))
+
 UNIT_SRC := $(sort $(wildcard tests/unit/*/*_test.c))
 UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
 PACKET_SRC := $(sort $(wildcard tests/bpf/*_test.c))
@@ -65,7 +67,7 @@ BENCH_SRC := $(sort $(wildcard tests/bench/*_bench.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
 BENCH_SKEL := $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bench/*.bpf.c))
 
-.PHONY: all test test-kernels test-model test-unit test-packets test-lab test-stripe lint format fuzz bench asan install clean help
+.PHONY: all test test-kernels test-model test-unit test-packets test-lab test-stripe test-docs lint format fuzz bench asan install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -170,7 +172,10 @@ test-lab: $(BIN) $(LAB_OBJ) ## real clients in network namespaces (root)
 test-stripe: ## Stripe's own library against the fake Stripe that tests and the demo use
 	/usr/bin/python3 -m pytest -q -rs tests/stripe
 
-lint: ## format, direction of includes, banned functions, shell scripts
+test-docs: $(BIN) ## the manuals against the code
+	TOLLGATE=$(abspath $(BIN)) /usr/bin/python3 -m pytest -q -rs tests/docs
+
+lint: ## format, direction of includes, banned functions, manuals, shell scripts
 	scripts/lint
 
 format: ## let clang-format rewrite the sources
@@ -190,7 +195,9 @@ install: all ## into DESTDIR and PREFIX; the configuration only if there is none
 	install -D -m 0644 scripts/tollgate.service $(DESTDIR)/lib/systemd/system/tollgate.service
 	install -D -m 0644 scripts/tollgate.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/tollgate.conf
 	test -n "$(DESTDIR)" || systemd-sysusers $(PREFIX)/lib/sysusers.d/tollgate.conf
-	install -D -m 0644 scripts/man/tollgate.8 $(DESTDIR)$(PREFIX)/share/man/man8/tollgate.8
+	for page in $(MANUALS); do \
+	        install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; \
+	done
 	install -D -m 0644 scripts/tollgate.schema.json $(DESTDIR)$(PREFIX)/share/tollgate/tollgate.schema.json
 	install -D -m 0644 scripts/tollgate.yaml $(DESTDIR)$(PREFIX)/share/tollgate/tollgate.yaml
 	test -e $(DESTDIR)/etc/tollgate/tollgate.yaml || \
