@@ -274,7 +274,7 @@ static enum step step_connect(struct exchange *x)
 		if (x->err)
 			return STEP_FAIL;
 	}
-	err = upstream_open(x->rules->upstreams, x->route->upstream, x->tried,
+	err = upstream_open(x->rules->upstreams, x->route->upstream, &x->tried,
 			    &exchange_upstream_events, x, &x->link);
 	if (err) {
 		/* That no server is left says less than what became of the last one. */
@@ -283,7 +283,6 @@ static enum step step_connect(struct exchange *x)
 		return STEP_FAIL;
 	}
 	x->attempts++;
-	x->tried |= upstream_server_bit(x->link);
 	if (upstream_is_ready(x->link))
 		return STEP_SEND;
 	/* Bytes of the body have nowhere to go yet. */
@@ -338,7 +337,7 @@ static enum step step_retry(struct exchange *x)
 		return STEP_FAIL;
 	/* A connection that had only been idle too long says nothing against its server. */
 	if (was_reused || (was_sent && x->err == -ECONNRESET))
-		x->tried = 0;
+		x->tried = (struct upstream_tried){ 0 };
 	x->is_flowing = false;
 	count(&x->proxy->counters.upstream_retries);
 	return STEP_CONNECT;

@@ -36,7 +36,7 @@ struct exchange {
 	bool is_body_begun;    /* a piece of it has been sent upstream */
 	bool is_chunked;       /* towards the upstream */
 	bool is_flowing;       /* the client's body may be sent */
-	uint64_t tried;	       /* servers, a bit each */
+	struct upstream_tried tried;
 	unsigned attempts;
 	int err;
 	enum step step;
