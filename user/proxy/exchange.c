@@ -27,10 +27,10 @@
 
 static struct exchange *exchange_new(struct proxy *proxy)
 {
-	struct exchange *x = proxy->spare;
+	struct exchange *x = SLIST_FIRST(&proxy->spares);
 
 	if (x) {
-		proxy->spare = x->next_spare;
+		SLIST_REMOVE_HEAD(&proxy->spares, spare);
 		proxy->spare_count--;
 		return x;
 	}
@@ -45,10 +45,10 @@ static struct exchange *exchange_new(struct proxy *proxy)
 
 void exchange_free_spares(struct proxy *proxy)
 {
-	while (proxy->spare) {
-		struct exchange *x = proxy->spare;
+	struct exchange *x;
 
-		proxy->spare = x->next_spare;
+	while ((x = SLIST_FIRST(&proxy->spares))) {
+		SLIST_REMOVE_HEAD(&proxy->spares, spare);
 		buf_done(&x->head);
 		buf_done(&x->fields);
 		buf_done(&x->body);
@@ -69,10 +69,8 @@ static void exchange_free(struct exchange *x)
 	buf_clear(&head);
 	buf_clear(&fields);
 	buf_clear(&body);
-	*x = (struct exchange){
-		.next_spare = proxy->spare, .head = head, .fields = fields, .body = body
-	};
-	proxy->spare = x;
+	*x = (struct exchange){ .head = head, .fields = fields, .body = body };
+	SLIST_INSERT_HEAD(&proxy->spares, x, spare);
 	proxy->spare_count++;
 }
 
