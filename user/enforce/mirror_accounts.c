@@ -62,13 +62,16 @@ static void unpack(const struct mirror *mirror, const struct account_entry *entr
 		.cancel_at_s = entry->cancel_at_s,
 		.as_of_s = entry->as_of_s,
 	};
-	strcpy(ret_account->tier, mirror->tier_names[entry->tier_id]);
-	strcpy(ret_account->customer, word_of(entry, WORD_CUSTOMER));
-	strcpy(ret_account->subscription, word_of(entry, WORD_SUBSCRIPTION));
-	strcpy(ret_account->label, word_of(entry, WORD_LABEL));
-	strcpy(ret_account->price, word_of(entry, WORD_PRICE));
-	strcpy(ret_account->email, word_of(entry, WORD_EMAIL));
-	strcpy(ret_account->features, word_of(entry, WORD_FEATURES));
+	/* They were packed from members of these sizes, so they fit. */
+#define UNPACK(member, word) text_copy(ret_account->member, sizeof(ret_account->member), (word))
+	UNPACK(tier, mirror->tier_names[entry->tier_id]);
+	UNPACK(customer, word_of(entry, WORD_CUSTOMER));
+	UNPACK(subscription, word_of(entry, WORD_SUBSCRIPTION));
+	UNPACK(label, word_of(entry, WORD_LABEL));
+	UNPACK(price, word_of(entry, WORD_PRICE));
+	UNPACK(email, word_of(entry, WORD_EMAIL));
+	UNPACK(features, word_of(entry, WORD_FEATURES));
+#undef UNPACK
 }
 
 /* Indexes. */
