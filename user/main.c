@@ -38,7 +38,7 @@ static int print_help(void)
 	print_commands(out);
 	fputs("\n  -s, --socket PATH  admin socket of the agent (" DEFAULT_SOCKET ")\n"
 	      "  -V, --version      print the version\n"
-	      "\nEach subcommand has --help.\n",
+	      "  -h, --help         print this help; each subcommand has one, too\n",
 	      out);
 	return output_finish(0);
 }

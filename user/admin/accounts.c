@@ -194,10 +194,9 @@ static bool read_change(struct admin_request *r, struct registry_change *ret_cha
 	return check_tier(r, ret_change->tier);
 }
 
-static void copy_name(char *to, const char *from)
+static int copy_name(char *to, size_t size, const char *from)
 {
-	if (from)
-		strcpy(to, from); /* admin_string() has measured it */
+	return from ? text_copy(to, size, from) : 0;
 }
 
 void admin_account_create(struct admin_request *r, const char *id)
@@ -212,10 +211,13 @@ void admin_account_create(struct admin_request *r, const char *id)
 		admin_fail(r, 400, "an account needs a tier");
 		return;
 	}
-	copy_name(account.tier, change.tier);
-	copy_name(account.customer, change.customer);
-	copy_name(account.subscription, change.subscription);
-	copy_name(account.label, change.label);
+	if (copy_name(account.tier, sizeof(account.tier), change.tier) ||
+	    copy_name(account.customer, sizeof(account.customer), change.customer) ||
+	    copy_name(account.subscription, sizeof(account.subscription), change.subscription) ||
+	    copy_name(account.label, sizeof(account.label), change.label)) {
+		admin_fail(r, 400, "a name is too long");
+		return;
+	}
 	if (change.status >= 0)
 		account.status = (enum store_status)change.status;
 	if (account.status == STORE_PAST_DUE)

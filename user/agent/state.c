@@ -20,10 +20,10 @@
 static int make_folders(const char *path)
 {
 	char part[PATH_MAX];
+	int err = text_copy(part, sizeof(part), path);
 
-	if (strlen(path) >= sizeof(part))
-		return -ENAMETOOLONG;
-	strcpy(part, path);
+	if (err)
+		return err;
 	for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		if (mkdir(part, 0755) && errno != EEXIST)

@@ -52,6 +52,17 @@ char *text_dup(struct text t)
 	return copy;
 }
 
+int text_copy(char *ret, size_t size, const char *s)
+{
+	size_t len = strlen(s);
+
+	ret[0] = '\0';
+	if (len >= size)
+		return -ENAMETOOLONG;
+	memcpy(ret, s, len + 1);
+	return 0;
+}
+
 int text_parse_u64(struct text t, uint64_t max, uint64_t *ret_value)
 {
 	uint64_t value = 0;

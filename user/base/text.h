@@ -45,6 +45,12 @@ struct text text_trim(struct text t);
 /* A malloc'd, NUL-terminated copy that the caller frees; NULL when memory is short. */
 char *text_dup(struct text t);
 
+/*
+ * Copy @s and its NUL to @ret, which has @size bytes. 0, or -ENAMETOOLONG if it does not fit; then @ret
+ * is "", never a part of @s.
+ */
+int text_copy(char *ret, size_t size, const char *s);
+
 /* Decimal digits only. 0, -EINVAL when it is no number, -ERANGE above @max. */
 int text_parse_u64(struct text t, uint64_t max, uint64_t *ret_value);
 

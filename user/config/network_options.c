@@ -2,15 +2,16 @@
 /* config_net: listeners, upstreams and addresses in the configuration. */
 #include "config/parts.h"
 
+#include <errno.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+
 #include "base/array.h"
 
-#define MAX_SERVERS 256
-#define MAX_HOST    253 /* RFC 1035, 2.3.4, as text */
+#define MAX_HOST 253 /* RFC 1035, 2.3.4, as text */
 
 bool config_resolves_names = true;
 
@@ -156,20 +157,26 @@ const struct conf_schema listener_schema = {
 	.finish = finish_listener,
 };
 
-/* Add a server unless it is there already. */
-static void add_server(struct conf *conf, struct upstream_config *upstream,
-		       const struct sockaddr_storage *address)
+/* Add a server unless it is there already. False after an error that was reported. */
+static bool add_server(struct conf *conf, const struct conf_node *node,
+		       struct upstream_config *upstream, const struct sockaddr_storage *address)
 {
+	int err;
+
 	for (unsigned i = 0; i < upstream->server_count; i++) {
 		if (config_same_address(&upstream->servers[i], address))
-			return;
+			return true;
 	}
-	/* The number of names is limited, the number of their addresses is not. */
-	if (array_reserve(upstream->servers, upstream->server_room,
-			  upstream->server_count + (size_t)1, ARRAY_NO_LIMIT))
+	err = array_reserve(upstream->servers, upstream->server_room,
+			    upstream->server_count + (size_t)1, UPSTREAM_MAX_SERVERS);
+	if (err == -ENOSPC)
+		conf_error(conf, node, "the upstream's names have more than %d addresses",
+			   UPSTREAM_MAX_SERVERS);
+	else if (err)
 		conf_no_memory(conf);
 	else
 		upstream->servers[upstream->server_count++] = *address;
+	return !err;
 }
 
 /*
@@ -197,7 +204,8 @@ static void add_resolved(struct conf *conf, const struct conf_node *node, const 
 		if (a->ai_family != family)
 			continue;
 		memcpy(&address, a->ai_addr, a->ai_addrlen);
-		add_server(conf, upstream, &address);
+		if (!add_server(conf, node, upstream, &address))
+			break;
 	}
 	freeaddrinfo(list);
 }
@@ -231,7 +239,7 @@ static void read_server(struct conf *conf, const struct conf_node *node,
 	if (!conf_text(conf, node, &t))
 		return;
 	if (!conf_parse_address(t, &address)) {
-		add_server(conf, upstream, &address);
+		add_server(conf, node, upstream, &address);
 		return;
 	}
 	colon = t.len ? memrchr(t.ptr, ':', t.len) : NULL;
@@ -258,9 +266,9 @@ static void set_servers(struct conf *conf, const struct conf_node *node,
 	int items = conf_list(conf, node);
 
 	(void)option;
-	if (!items || items > MAX_SERVERS)
-		conf_error(conf, node, "an upstream has 1 to %d servers", MAX_SERVERS);
-	for (int i = 0; i < items && items <= MAX_SERVERS; i++)
+	if (!items || items > UPSTREAM_MAX_SERVERS)
+		conf_error(conf, node, "an upstream has 1 to %d servers", UPSTREAM_MAX_SERVERS);
+	for (int i = 0; i < items && items <= UPSTREAM_MAX_SERVERS; i++)
 		read_server(conf, conf_item(conf, node, i), record);
 }
 

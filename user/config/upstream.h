@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#define UPSTREAM_MAX_SERVERS 256 /* addresses */
+
 struct upstream_config {
 	char *name;			  /* owned */
 	struct sockaddr_storage *servers; /* owned; at least one */

@@ -15,11 +15,6 @@
 #include "base/crypto.h"
 #include "enforce/mirror_private.h"
 
-unsigned long mirror_hash_id(uint64_t id)
-{
-	return (unsigned long)(id * 0x9e3779b97f4a7c15ULL >> 16);
-}
-
 /* A keyed hash is as good as random everywhere. */
 static unsigned long hash_key(const uint8_t hash[STORE_HASH_BYTES])
 {
@@ -54,7 +49,7 @@ static int index_adopted(struct mirror *mirror)
 	mirror->slot_mask = size - 1;
 	for (uint32_t i = 0; i < slots->used; i++) {
 		uint32_t at =
-			(uint32_t)mirror_hash_id(slots->list[i].account_id) & mirror->slot_mask;
+			(uint32_t)table_hash_id(slots->list[i].account_id) & mirror->slot_mask;
 
 		if (!slots->list[i].account_id)
 			continue;
@@ -67,7 +62,7 @@ static int index_adopted(struct mirror *mirror)
 
 int64_t mirror_find_adopted(const struct mirror *mirror, uint64_t account_id)
 {
-	uint32_t at = (uint32_t)mirror_hash_id(account_id) & mirror->slot_mask;
+	uint32_t at = (uint32_t)table_hash_id(account_id) & mirror->slot_mask;
 
 	for (; mirror->slot_by_account[at]; at = (at + 1) & mirror->slot_mask) {
 		uint32_t index = mirror->slot_by_account[at] - 1;
@@ -78,33 +73,17 @@ int64_t mirror_find_adopted(const struct mirror *mirror, uint64_t account_id)
 	return -ENOENT;
 }
 
-/*
- * Tables grow when we say so: one that does so by itself grows by the length of chains, until hardly
- * any three of a million entries share a bucket, and in a thread of its own that lags behind a load.
- */
-static struct cds_lfht *make_table(void)
+static int make_tables(struct mirror *mirror)
 {
-	return cds_lfht_new_flavor(MIRROR_MIN_BUCKETS, MIRROR_MIN_BUCKETS, 0, 0, &urcu_memb_flavor,
-				   NULL);
-}
+	int err = table_init(&mirror->keys_by_hash);
 
-void mirror_make_room(struct cds_lfht *table, uint64_t count)
-{
-	if (count >= MIRROR_MIN_BUCKETS && !(count & (count - 1)))
-		cds_lfht_resize(table, count * 2);
-}
-
-static int make_indexes(struct mirror *mirror)
-{
-	for (unsigned i = 0; i < WORD_INDEXED; i++) {
-		struct account_index *index = &mirror->indexes[i];
-
-		index->bucket_count = MIRROR_MIN_BUCKETS;
-		index->buckets = calloc(index->bucket_count, sizeof(struct account_entry *));
-		if (!index->buckets)
-			return -ENOMEM;
-	}
-	return 0;
+	if (!err)
+		err = table_init(&mirror->keys_by_id);
+	if (!err)
+		err = table_init(&mirror->accounts);
+	for (unsigned i = 0; i < WORD_INDEXED && !err; i++)
+		err = table_init(&mirror->by_word[i]);
+	return err;
 }
 
 struct mirror *mirror_new(struct slots *slots)
@@ -114,15 +93,9 @@ struct mirror *mirror_new(struct slots *slots)
 	if (!mirror)
 		return NULL;
 	mirror->slots = slots;
-	mirror->keys_by_hash = make_table();
-	mirror->keys_by_id = make_table();
-	mirror->accounts = make_table();
 	mirror->next_turn_s = UINT64_MAX;
-	if (!mirror->keys_by_hash || !mirror->keys_by_id || !mirror->accounts ||
-	    make_indexes(mirror) || index_adopted(mirror))
-		goto fail;
-	return mirror;
-fail:
+	if (!make_tables(mirror) && !index_adopted(mirror))
+		return mirror;
 	mirror_free(mirror);
 	return NULL;
 }
@@ -133,15 +106,16 @@ static void free_entries(struct mirror *mirror)
 	struct account_entry *account;
 	struct key_entry *key;
 
+	/* Nobody looks any more, so entries are freed at once; the iterator has the next node already. */
 	urcu_memb_read_lock();
-	cds_lfht_for_each_entry (mirror->keys_by_id, &iter, key, by_id)
-		cds_lfht_del(mirror->keys_by_id, &key->by_id);
-	cds_lfht_for_each_entry (mirror->keys_by_hash, &iter, key, by_hash) {
-		cds_lfht_del(mirror->keys_by_hash, &key->by_hash);
-		free(key); /* nobody looks any more; the iterator has the next node already */
+	cds_lfht_for_each_entry (mirror->keys_by_id.lfht, &iter, key, by_id) {
+		table_remove(&mirror->keys_by_id, &key->by_id);
+		table_remove(&mirror->keys_by_hash, &key->by_hash);
+		free(key);
 	}
-	cds_lfht_for_each_entry (mirror->accounts, &iter, account, by_id) {
-		cds_lfht_del(mirror->accounts, &account->by_id);
+	cds_lfht_for_each_entry (mirror->accounts.lfht, &iter, account, by_id) {
+		table_remove(&mirror->accounts, &account->by_id);
+		mirror_forget_account(mirror, account);
 		free(account->words);
 		free(account);
 	}
@@ -152,18 +126,15 @@ void mirror_free(struct mirror *mirror)
 {
 	if (!mirror)
 		return;
-	if (mirror->keys_by_hash && mirror->keys_by_id && mirror->accounts)
+	if (mirror->keys_by_id.lfht && mirror->accounts.lfht)
 		free_entries(mirror);
-	if (mirror->keys_by_hash)
-		cds_lfht_destroy(mirror->keys_by_hash, NULL);
-	if (mirror->keys_by_id)
-		cds_lfht_destroy(mirror->keys_by_id, NULL);
-	if (mirror->accounts)
-		cds_lfht_destroy(mirror->accounts, NULL);
+	table_done(&mirror->keys_by_hash);
+	table_done(&mirror->keys_by_id);
+	table_done(&mirror->accounts);
 	for (unsigned i = 0; i < mirror->tier_count; i++)
 		free(mirror->tier_names[i]);
 	for (unsigned i = 0; i < WORD_INDEXED; i++)
-		free(mirror->indexes[i].buckets);
+		table_done(&mirror->by_word[i]);
 	free(mirror->slot_by_account);
 	free(mirror->slot_is_claimed);
 	mirror_refresh_free(mirror->refresh);
@@ -212,13 +183,9 @@ static int match_key_id(struct cds_lfht_node *node, const void *id)
 
 static struct key_entry *find_key_by_id(const struct mirror *mirror, uint64_t id)
 {
-	struct cds_lfht_iter iter;
-	struct cds_lfht_node *node;
+	struct cds_lfht_node *node =
+		table_find(&mirror->keys_by_id, table_hash_id(id), match_key_id, &id);
 
-	urcu_memb_read_lock();
-	cds_lfht_lookup(mirror->keys_by_id, mirror_hash_id(id), match_key_id, &id, &iter);
-	node = cds_lfht_iter_get_node(&iter);
-	urcu_memb_read_unlock();
 	return node ? caa_container_of(node, struct key_entry, by_id) : NULL;
 }
 
@@ -253,17 +220,9 @@ int mirror_put_key(struct mirror *mirror, const struct store_key *key)
 	entry->account = account;
 	entry->created_ms = key->created_ms;
 	entry->revoked_ms = key->revoked_ms;
-	entry->next_of_account = account->last_key;
-	account->last_key = entry;
-	cds_lfht_node_init(&entry->by_hash);
-	cds_lfht_node_init(&entry->by_id);
-	urcu_memb_read_lock();
-	cds_lfht_add(mirror->keys_by_id, mirror_hash_id(key->id), &entry->by_id);
-	cds_lfht_add(mirror->keys_by_hash, hash_key(key->hash), &entry->by_hash);
-	urcu_memb_read_unlock();
-	mirror->key_count++;
-	mirror_make_room(mirror->keys_by_id, mirror->key_count);
-	mirror_make_room(mirror->keys_by_hash, mirror->key_count);
+	SLIST_INSERT_HEAD(&account->keys, entry, of_account);
+	table_add(&mirror->keys_by_id, table_hash_id(key->id), &entry->by_id);
+	table_add(&mirror->keys_by_hash, hash_key(key->hash), &entry->by_hash);
 	return mirror->refresh ? mirror_refresh_key(mirror, key->id) : 0;
 }
 
@@ -283,6 +242,7 @@ int mirror_end_key(struct mirror *mirror, uint64_t id, uint64_t at_ms)
 static int64_t end_keys(struct mirror *mirror, struct account_entry *account, uint64_t before_ms,
 			uint64_t at_ms)
 {
+	struct key_entry *key;
 	int64_t ended = 0;
 
 	if (before_ms < account->keys_over_before_ms)
@@ -290,7 +250,7 @@ static int64_t end_keys(struct mirror *mirror, struct account_entry *account, ui
 	atomic_write(&account->keys_over_since_ms, at_ms);
 	atomic_write_release(&account->keys_over_before_ms, before_ms);
 	/* Nobody waits for what follows; it keeps each key's own end when all are ended again. */
-	for (struct key_entry *key = account->last_key; key; key = key->next_of_account) {
+	SLIST_FOREACH (key, &account->keys, of_account) {
 		if (key->created_ms >= before_ms || (key->revoked_ms && key->revoked_ms <= at_ms))
 			continue;
 		atomic_write_release(&key->revoked_ms, at_ms);
@@ -304,24 +264,30 @@ int64_t mirror_end_keys(struct mirror *mirror, uint64_t account_id, uint64_t bef
 			uint64_t at_ms)
 {
 	struct account_entry *account = mirror_find_account(mirror, account_id);
+	const struct key_entry *key;
 	uint64_t latest_ms = 0;
 
 	if (!account)
 		return -ENOENT;
-	/* All: by the keys' own times, whatever the clock did since, so that none is left out. */
-	for (struct key_entry *key = account->last_key; key && !before_ms;
-	     key = key->next_of_account)
-		latest_ms = key->created_ms >= latest_ms ? key->created_ms + 1 : latest_ms;
-	return end_keys(mirror, account, before_ms ? before_ms : latest_ms, at_ms);
+	if (before_ms)
+		return end_keys(mirror, account, before_ms, at_ms);
+	/* By the keys' own times, whatever the clock did since, so that none is left out. */
+	SLIST_FOREACH (key, &account->keys, of_account) {
+		if (latest_ms <= key->created_ms)
+			latest_ms = key->created_ms + 1;
+	}
+	return end_keys(mirror, account, latest_ms, at_ms);
 }
 
 size_t mirror_valid_keys(const struct mirror *mirror, uint64_t account_id, uint64_t now_ms)
 {
 	const struct account_entry *account = mirror_find_account(mirror, account_id);
-	const struct key_entry *key = account ? account->last_key : NULL;
+	const struct key_entry *key;
 	size_t count = 0;
 
-	for (; key; key = key->next_of_account)
+	if (!account)
+		return 0;
+	SLIST_FOREACH (key, &account->keys, of_account)
 		count += !key->revoked_ms || key->revoked_ms > now_ms;
 	return count;
 }
@@ -371,7 +337,7 @@ bool mirror_find(const struct mirror *mirror, const uint8_t hash[STORE_HASH_BYTE
 	struct cds_lfht_node *node;
 
 	urcu_memb_read_lock();
-	cds_lfht_lookup(mirror->keys_by_hash, hash_key(hash), match_hash, hash, &iter);
+	cds_lfht_lookup(mirror->keys_by_hash.lfht, hash_key(hash), match_hash, hash, &iter);
 	node = cds_lfht_iter_get_node(&iter);
 	if (node) {
 		entry = caa_container_of(node, struct key_entry, by_hash);
@@ -402,10 +368,10 @@ bool mirror_key_by_id(const struct mirror *mirror, uint64_t id, struct store_key
 
 uint64_t mirror_accounts(const struct mirror *mirror)
 {
-	return mirror->account_count;
+	return mirror->accounts.count;
 }
 
 uint64_t mirror_keys(const struct mirror *mirror)
 {
-	return mirror->key_count;
+	return mirror->keys_by_id.count;
 }

@@ -62,90 +62,54 @@ static void unpack(const struct mirror *mirror, const struct account_entry *entr
 		.cancel_at_s = entry->cancel_at_s,
 		.as_of_s = entry->as_of_s,
 	};
-	strcpy(ret_account->tier, mirror->tier_names[entry->tier_id]);
-	strcpy(ret_account->customer, word_of(entry, WORD_CUSTOMER));
-	strcpy(ret_account->subscription, word_of(entry, WORD_SUBSCRIPTION));
-	strcpy(ret_account->label, word_of(entry, WORD_LABEL));
-	strcpy(ret_account->price, word_of(entry, WORD_PRICE));
-	strcpy(ret_account->email, word_of(entry, WORD_EMAIL));
-	strcpy(ret_account->features, word_of(entry, WORD_FEATURES));
+	/* They were packed from members of these sizes, so they fit. */
+#define UNPACK(member, word) text_copy(ret_account->member, sizeof(ret_account->member), (word))
+	UNPACK(tier, mirror->tier_names[entry->tier_id]);
+	UNPACK(customer, word_of(entry, WORD_CUSTOMER));
+	UNPACK(subscription, word_of(entry, WORD_SUBSCRIPTION));
+	UNPACK(label, word_of(entry, WORD_LABEL));
+	UNPACK(price, word_of(entry, WORD_PRICE));
+	UNPACK(email, word_of(entry, WORD_EMAIL));
+	UNPACK(features, word_of(entry, WORD_FEATURES));
+#undef UNPACK
 }
 
 /* Indexes. */
 
-static struct account_entry **bucket_of(const struct account_index *index, const char *word)
+static bool has_word(struct account_entry *entry, enum account_word which, const void *word)
 {
-	uint32_t hash = 0x811c9dc5; /* FNV-1a */
-
-	while (*word)
-		hash = (hash ^ (unsigned char)*word++) * 0x01000193;
-	return &index->buckets[(hash ^ hash >> 15) & (index->bucket_count - 1)];
+	return !strcmp(word_of(entry, which), word);
 }
 
-/* Twice as many buckets. Without the memory for them chains only get longer. */
-static void grow_index(struct account_index *index, enum account_word which)
+static int match_customer(struct cds_lfht_node *node, const void *word)
 {
-	struct account_index larger = { .bucket_count = index->bucket_count * 2,
-					.count = index->count };
+	return has_word(caa_container_of(node, struct account_entry, by_word[WORD_CUSTOMER]),
+			WORD_CUSTOMER, word);
+}
 
-	larger.buckets = calloc(larger.bucket_count, sizeof(struct account_entry *));
-	if (!larger.buckets)
-		return;
-	for (uint32_t i = 0; i < index->bucket_count; i++) {
-		struct account_entry *entry, *next;
-
-		for (entry = index->buckets[i]; entry; entry = next) {
-			struct account_entry **head = bucket_of(&larger, word_of(entry, which));
-
-			next = entry->next[which];
-			entry->next[which] = *head;
-			*head = entry;
-		}
-	}
-	free(index->buckets);
-	*index = larger;
+static int match_subscription(struct cds_lfht_node *node, const void *word)
+{
+	return has_word(caa_container_of(node, struct account_entry, by_word[WORD_SUBSCRIPTION]),
+			WORD_SUBSCRIPTION, word);
 }
 
 static void index_account(struct mirror *mirror, struct account_entry *entry)
 {
 	for (unsigned which = 0; which < WORD_INDEXED; which++) {
-		struct account_index *index = &mirror->indexes[which];
+		struct table *table = &mirror->by_word[which];
 		const char *word = word_of(entry, which);
-		struct account_entry **head;
 
-		if (!*word)
-			continue;
-		if (++index->count > index->bucket_count)
-			grow_index(index, which);
-		head = bucket_of(index, word);
-		entry->next[which] = *head;
-		*head = entry;
+		if (*word)
+			table_add(table, table_hash_text(table, word), &entry->by_word[which]);
 	}
 }
 
 static void unindex_account(struct mirror *mirror, struct account_entry *entry)
 {
 	for (unsigned which = 0; which < WORD_INDEXED; which++) {
-		struct account_index *index = &mirror->indexes[which];
-		const char *word = word_of(entry, which);
-		struct account_entry **at;
-
-		if (!*word)
-			continue;
-		for (at = bucket_of(index, word); *at != entry;)
-			at = &(*at)->next[which];
-		*at = entry->next[which];
-		index->count--;
+		if (*word_of(entry, which))
+			table_remove(&mirror->by_word[which], &entry->by_word[which]);
 	}
-}
-
-/* The first entry with that word, from @entry on along its chain; or NULL. */
-static struct account_entry *match_word(struct account_entry *entry, enum account_word which,
-					const char *word)
-{
-	while (entry && strcmp(word_of(entry, which), word))
-		entry = entry->next[which];
-	return entry;
 }
 
 /* Slots. */
@@ -227,7 +191,7 @@ int mirror_set_tiers(struct mirror *mirror, const struct tiers *tiers, uint64_t 
 	for (unsigned i = 0; i < mirror->tier_count; i++)
 		mirror->tier_by_id[i] = tiers_find(tiers, mirror->tier_names[i]);
 	urcu_memb_read_lock();
-	cds_lfht_for_each_entry (mirror->accounts, &iter, entry, by_id)
+	cds_lfht_for_each_entry (mirror->accounts.lfht, &iter, entry, by_id)
 		mirror_apply(mirror, entry, wall_ms, mono_ns);
 	urcu_memb_read_unlock();
 	return 0;
@@ -243,7 +207,7 @@ void mirror_pass_time(struct mirror *mirror, uint64_t wall_ms, uint64_t mono_ns)
 		return;
 	mirror->next_turn_s = UINT64_MAX;
 	urcu_memb_read_lock();
-	cds_lfht_for_each_entry (mirror->accounts, &iter, entry, by_id) {
+	cds_lfht_for_each_entry (mirror->accounts.lfht, &iter, entry, by_id) {
 		if (entry->status == STORE_PAST_DUE ||
 		    (entry->quota_end_s && entry->quota_end_s <= now_s))
 			mirror_apply(mirror, entry, wall_ms, mono_ns);
@@ -262,13 +226,9 @@ static int match_account(struct cds_lfht_node *node, const void *id)
 
 struct account_entry *mirror_find_account(const struct mirror *mirror, uint64_t id)
 {
-	struct cds_lfht_iter iter;
-	struct cds_lfht_node *node;
+	struct cds_lfht_node *node =
+		table_find(&mirror->accounts, table_hash_id(id), match_account, &id);
 
-	urcu_memb_read_lock();
-	cds_lfht_lookup(mirror->accounts, mirror_hash_id(id), match_account, &id, &iter);
-	node = cds_lfht_iter_get_node(&iter);
-	urcu_memb_read_unlock();
 	return node ? caa_container_of(node, struct account_entry, by_id) : NULL;
 }
 
@@ -293,11 +253,7 @@ static struct account_entry *add_account(struct mirror *mirror, uint64_t id)
 	mirror->slot_is_claimed[slot] = true;
 	if (mirror->shares)
 		share_set_tier(mirror->shares, entry->slot, NULL, true);
-	cds_lfht_node_init(&entry->by_id);
-	urcu_memb_read_lock();
-	cds_lfht_add(mirror->accounts, mirror_hash_id(id), &entry->by_id);
-	urcu_memb_read_unlock();
-	mirror_make_room(mirror->accounts, ++mirror->account_count);
+	table_add(&mirror->accounts, table_hash_id(id), &entry->by_id);
 	return entry;
 }
 
@@ -330,7 +286,6 @@ void mirror_forget_account(struct mirror *mirror, struct account_entry *entry)
 	mirror->past_due_count -= entry->status == STORE_PAST_DUE;
 	unindex_account(mirror, entry);
 	mirror->slot_is_claimed[entry->slot] = false;
-	mirror->account_count--;
 }
 
 int mirror_put_account(struct mirror *mirror, const struct store_account *account, uint64_t wall_ms,
@@ -375,24 +330,33 @@ bool mirror_account(const struct mirror *mirror, uint64_t id, struct store_accou
 bool mirror_account_by_subscription(const struct mirror *mirror, const char *subscription,
 				    struct store_account *ret_account, uint32_t *ret_slot)
 {
-	struct account_entry *first = *bucket_of(&mirror->indexes[WORD_SUBSCRIPTION], subscription);
+	const struct table *table = &mirror->by_word[WORD_SUBSCRIPTION];
+	struct cds_lfht_node *node = table_find(table, table_hash_text(table, subscription),
+						match_subscription, subscription);
 
-	return give(mirror, match_word(first, WORD_SUBSCRIPTION, subscription), ret_account,
-		    ret_slot);
+	return node &&
+	       give(mirror,
+		    caa_container_of(node, struct account_entry, by_word[WORD_SUBSCRIPTION]),
+		    ret_account, ret_slot);
 }
 
 unsigned mirror_accounts_of_customer(const struct mirror *mirror, const char *customer,
 				     uint64_t *ret_ids, unsigned max)
 {
-	struct account_entry *entry = *bucket_of(&mirror->indexes[WORD_CUSTOMER], customer);
+	const struct table *table = &mirror->by_word[WORD_CUSTOMER];
+	struct account_entry *entry;
+	struct cds_lfht_iter iter;
 	unsigned count = 0;
 
-	while ((entry = match_word(entry, WORD_CUSTOMER, customer))) {
+	urcu_memb_read_lock();
+	cds_lfht_for_each_entry_duplicate (table->lfht, table_hash_text(table, customer),
+					   match_customer, customer, &iter, entry,
+					   by_word[WORD_CUSTOMER]) {
 		if (count < max)
 			ret_ids[count] = entry->id;
 		count++;
-		entry = entry->next[WORD_CUSTOMER];
 	}
+	urcu_memb_read_unlock();
 	return count;
 }
 
@@ -406,7 +370,7 @@ void mirror_each_account(const struct mirror *mirror,
 	struct cds_lfht_iter iter;
 
 	urcu_memb_read_lock();
-	cds_lfht_for_each_entry (mirror->accounts, &iter, entry, by_id) {
+	cds_lfht_for_each_entry (mirror->accounts.lfht, &iter, entry, by_id) {
 		unpack(mirror, entry, &account);
 		visit(arg, &account, entry->slot);
 	}

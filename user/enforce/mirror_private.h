@@ -8,13 +8,12 @@
 #ifndef ENFORCE_MIRROR_PRIVATE_H
 #define ENFORCE_MIRROR_PRIVATE_H
 
-#include <urcu/urcu-memb.h>
-#include <urcu/rculfhash.h>
+#include <sys/queue.h>
 
+#include "base/table.h"
 #include "enforce/mirror.h"
 
-#define MIRROR_MAX_TIERS   4096
-#define MIRROR_MIN_BUCKETS 1024
+#define MIRROR_MAX_TIERS 4096
 
 /* What is kept of an account as text, in the order of `words`. The first ones have an index. */
 enum account_word {
@@ -28,6 +27,9 @@ enum account_word {
 	WORD_COUNT
 };
 
+SLIST_HEAD(account_list, account_entry);
+SLIST_HEAD(key_list, key_entry);
+
 struct account_entry {
 	struct cds_lfht_node by_id;
 	/*
@@ -40,9 +42,12 @@ struct account_entry {
 	uint8_t status; /* enum store_status */
 	bool is_held;
 	uint64_t id;
-	struct account_entry *next[WORD_INDEXED]; /* borrowed: the chains of the indexes */
-	struct key_entry *last_key;		  /* borrowed: its keys, the newest first */
-	char *words; /* owned: the texts one after the other, each with its NUL */
+	union {
+		struct cds_lfht_node by_word[WORD_INDEXED]; /* if the word is not empty */
+		SLIST_ENTRY(account_entry) dropped;	    /* once it is in no table */
+	};
+	struct key_list keys; /* the newest first */
+	char *words;	      /* owned: the texts one after the other, each with its NUL */
 	uint64_t created_ms, past_due_ms;
 	uint32_t period_start_s, period_end_s, trial_end_s, cancel_at_s, as_of_s;
 	uint32_t quota_end_s; /* when the quota's span in the slot ends; 0: it has none */
@@ -53,29 +58,22 @@ struct key_entry {
 	struct cds_lfht_node by_id;
 	uint8_t hash[STORE_HASH_BYTES];
 	uint64_t id;
-	struct account_entry *account;	   /* borrowed from the mirror; lives as long as it */
-	struct key_entry *next_of_account; /* borrowed */
+	struct account_entry *account; /* borrowed from the mirror; lives as long as it */
+	SLIST_ENTRY(key_entry) of_account;
 	uint64_t created_ms;
 	uint64_t revoked_ms; /* read by workers, atomically */
 };
 
-/* Accounts by one of their words; those whose word is empty are not in it. */
-struct account_index {
-	struct account_entry **buckets; /* owned; each the head of a chain */
-	uint32_t bucket_count;		/* a power of two */
-	uint32_t count;
-};
-
 struct mirror {
-	struct slots *slots;	       /* borrowed */
-	struct xdp_plane *xdp;	       /* borrowed; NULL: the agent alone */
-	struct shares *shares;	       /* borrowed; NULL: no limits are shared */
-	const struct tiers *tiers;     /* borrowed from the caller of mirror_set_tiers */
-	struct cds_lfht *keys_by_hash; /* owned, with the entries */
-	struct cds_lfht *keys_by_id;   /* owned; the same entries */
-	struct cds_lfht *accounts;     /* owned, with the entries */
-	struct account_index indexes[WORD_INDEXED];
-	char *tier_names[MIRROR_MAX_TIERS];		 /* owned */
+	struct slots *slots;		    /* borrowed */
+	struct xdp_plane *xdp;		    /* borrowed; NULL: the agent alone */
+	struct shares *shares;		    /* borrowed; NULL: no limits are shared */
+	const struct tiers *tiers;	    /* borrowed from the caller of mirror_set_tiers */
+	struct table keys_by_hash;	    /* owns its entries */
+	struct table keys_by_id;	    /* the same entries */
+	struct table accounts;		    /* owns its entries */
+	struct table by_word[WORD_INDEXED]; /* accounts again; the control loop's alone */
+	char *tier_names[MIRROR_MAX_TIERS]; /* owned */
 	const struct tier *tier_by_id[MIRROR_MAX_TIERS]; /* borrowed; NULL: not configured */
 	unsigned tier_count;
 	uint32_t *slot_by_account; /* owned: open hash of the slots that were adopted, index + 1 */
@@ -84,14 +82,8 @@ struct mirror {
 	bool is_complete;		/* a load has ended, and none is under way */
 	struct mirror_refresh *refresh; /* owned; NULL: no load into a mirror in use is under way */
 	uint64_t next_turn_s;		/* when the first of the quotas' spans ends */
-	uint64_t account_count, key_count, past_due_count;
+	uint64_t past_due_count;
 };
-
-/* The table's hash of an id. */
-unsigned long mirror_hash_id(uint64_t id);
-
-/* One of @count entries was added: keep a bucket for each. Not within a read lock. */
-void mirror_make_room(struct cds_lfht *table, uint64_t count);
 
 /* The slot that the account had when the slots were adopted, or -ENOENT. */
 int64_t mirror_find_adopted(const struct mirror *mirror, uint64_t account_id);

@@ -269,13 +269,11 @@ static int bind_unix(const struct sockaddr_un *address, int *ret_fd)
 static int open_path(struct listener *l, const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int err;
+	int err = text_copy(address.sun_path, sizeof(address.sun_path), path);
 	int fd = -1;
 
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
-	err = clear_stale(&address);
+	if (!err)
+		err = clear_stale(&address);
 	if (!err)
 		err = bind_unix(&address, &fd);
 	if (err)

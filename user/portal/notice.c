@@ -16,59 +16,23 @@
 #include "enforce/usage.h"
 #include "portal/mail.h"
 #include "portal/notice_private.h"
+#include "tollgate/siphash.h"
 
 #define TICK_MS	      1000
 #define LOOK_SLOTS    4096 /* a tick: 100,000 accounts at once would hold up events for long */
 #define TRIAL_AHEAD_S (3 * 86400ULL)
-#define MAX_RAISED    (1 << 22)
+#define MAX_RAISED    (1 << 21)
 
 /* ---- what has been raised ---- */
 
-static uint64_t hash_of(const char *id)
-{
-	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
-
-	for (; *id; id++)
-		hash = (hash ^ (unsigned char)*id) * 0x100000001b3;
-	return hash ? hash : 1;
-}
-
-static void enter(uint64_t *table, size_t size, uint64_t hash)
-{
-	size_t at = hash % size;
-
-	while (table[at] && table[at] != hash)
-		at = (at + 1) % size;
-	table[at] = hash;
-}
-
-/* Whether this is the first time since the start; without memory it is: the store knows better. */
+/* Whether this is the first time since the start; when in doubt it is: the store knows better. */
 static bool is_first(struct notices *n, const char *id)
 {
-	uint64_t hash = hash_of(id), *grown;
-	size_t size;
+	static const __u64 key[2];
+	__u64 hash[2];
 
-	for (size_t at = n->raised_size ? hash % n->raised_size : 0;
-	     n->raised_size && n->raised[at]; at = (at + 1) % n->raised_size) {
-		if (n->raised[at] == hash)
-			return false;
-	}
-	if (2 * (n->raised_count + 1) > n->raised_size) {
-		size = n->raised_size ? 2 * n->raised_size : 256;
-		grown = size <= MAX_RAISED ? calloc(size, sizeof(*grown)) : NULL;
-		if (!grown)
-			return true;
-		for (size_t i = 0; i < n->raised_size; i++) {
-			if (n->raised[i])
-				enter(grown, size, n->raised[i]);
-		}
-		free(n->raised);
-		n->raised = grown;
-		n->raised_size = size;
-	}
-	enter(n->raised, n->raised_size, hash);
-	n->raised_count++;
-	return true;
+	tollgate_siphash128(key, id, strlen(id), hash);
+	return id_set_add(&n->raised, hash[0] ? hash[0] : 1, MAX_RAISED) != 0;
 }
 
 /* ---- tasks ---- */
@@ -124,8 +88,7 @@ static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
 		log_error("notices cannot be stored, and are tried again: %s",
 			  store_error(n->context->store));
 		/* What was to be told is looked for again. */
-		memset(n->raised, 0, n->raised_size * sizeof(*n->raised));
-		n->raised_count = 0;
+		id_set_done(&n->raised);
 	}
 }
 
@@ -318,6 +281,6 @@ void notices_free(struct notices *n)
 	if (!n)
 		return;
 	notice_senders_done(n);
-	free(n->raised);
+	id_set_done(&n->raised);
 	free(n);
 }

@@ -3,8 +3,9 @@
 #ifndef PORTAL_NOTICE_PRIVATE_H
 #define PORTAL_NOTICE_PRIVATE_H
 
-#include "portal/notice.h"
+#include "base/id_set.h"
 #include "config/template.h"
+#include "portal/notice.h"
 
 #define NOTICE_MAIL	   "mail" /* queues of the store */
 #define NOTICE_HOOK	   "hook"
@@ -39,9 +40,7 @@ struct notices {
 	uv_timer_t timer;
 	uint32_t next_slot; /* to be looked at */
 	bool is_stopped;
-	uint64_t *
-		raised; /* owned: hashes of causes that became tasks, so as not to ask the store again */
-	size_t raised_count, raised_size;
+	struct id_set raised; /* hashes of causes that became tasks, to spare the store */
 };
 
 void notice_senders_init(struct notices *notices);

@@ -35,11 +35,7 @@ static struct visit *visit_new(struct portal *portal, struct handoff *e)
 	handoff_field(e, "Accept", &accept);
 	visit->wants_json = request_accepts_json(accept);
 	visit->wants_html = request_accepts_html(accept) && !visit->wants_json;
-	visit->next = portal->visits;
-	visit->at = &portal->visits;
-	if (visit->next)
-		visit->next->at = &visit->next;
-	portal->visits = visit;
+	LIST_INSERT_HEAD(&portal->visits, visit, entry);
 	portal->visit_count++;
 	return visit;
 }
@@ -47,9 +43,7 @@ static struct visit *visit_new(struct portal *portal, struct handoff *e)
 void visit_answer(struct visit *visit, unsigned status, struct text fields, struct text body)
 {
 	handoff_answer(visit->handoff, status, fields, body);
-	*visit->at = visit->next;
-	if (visit->next)
-		visit->next->at = visit->at;
+	LIST_REMOVE(visit, entry);
 	visit->portal->visit_count--;
 	request_params_done(&visit->params);
 	free(visit->shown);
@@ -459,8 +453,8 @@ void portal_free(struct portal *portal)
 {
 	if (!portal)
 		return;
-	while (portal->visits)
-		visit_refuse(portal->visits, 503, "Stopping; try again soon");
+	while (!LIST_EMPTY(&portal->visits))
+		visit_refuse(LIST_FIRST(&portal->visits), 503, "Stopping; try again soon");
 	catalog_free(portal->catalog);
 	crypto_hmac_free(portal->secret);
 	free(portal);

@@ -3,6 +3,8 @@
 #ifndef PORTAL_PRIVATE_H
 #define PORTAL_PRIVATE_H
 
+#include <sys/queue.h>
+
 #include "base/crypto.h"
 #include "portal/html.h"
 #include "portal/limiter.h"
@@ -23,7 +25,7 @@ struct portal {
 	struct portal_keys keys;	      /* borrowed */
 	struct crypto_hmac *secret;	      /* owned: of cookies and tokens */
 	struct catalog *catalog;	      /* owned */
-	struct visit *visits;		      /* owned: those that wait for an answer */
+	LIST_HEAD(, visit) visits;	      /* owned: those that wait for an answer */
 	unsigned visit_count;
 	struct limiter sign_ins;  /* that failed, by source */
 	struct limiter checkouts; /* by source */
@@ -35,7 +37,7 @@ struct portal {
 
 /* One request, until it is answered. */
 struct visit {
-	struct visit *next, **at; /* of the portal's */
+	LIST_ENTRY(visit) entry; /* of the portal's */
 	struct portal *portal;
 	struct handoff *handoff;
 	struct request_params params; /* of a POST */

@@ -27,10 +27,10 @@
 
 static struct exchange *exchange_new(struct proxy *proxy)
 {
-	struct exchange *x = proxy->spare;
+	struct exchange *x = SLIST_FIRST(&proxy->spares);
 
 	if (x) {
-		proxy->spare = x->next_spare;
+		SLIST_REMOVE_HEAD(&proxy->spares, spare);
 		proxy->spare_count--;
 		return x;
 	}
@@ -45,10 +45,10 @@ static struct exchange *exchange_new(struct proxy *proxy)
 
 void exchange_free_spares(struct proxy *proxy)
 {
-	while (proxy->spare) {
-		struct exchange *x = proxy->spare;
+	struct exchange *x;
 
-		proxy->spare = x->next_spare;
+	while ((x = SLIST_FIRST(&proxy->spares))) {
+		SLIST_REMOVE_HEAD(&proxy->spares, spare);
 		buf_done(&x->head);
 		buf_done(&x->fields);
 		buf_done(&x->body);
@@ -69,10 +69,8 @@ static void exchange_free(struct exchange *x)
 	buf_clear(&head);
 	buf_clear(&fields);
 	buf_clear(&body);
-	*x = (struct exchange){
-		.next_spare = proxy->spare, .head = head, .fields = fields, .body = body
-	};
-	proxy->spare = x;
+	*x = (struct exchange){ .head = head, .fields = fields, .body = body };
+	SLIST_INSERT_HEAD(&proxy->spares, x, spare);
 	proxy->spare_count++;
 }
 
@@ -274,7 +272,7 @@ static enum step step_connect(struct exchange *x)
 		if (x->err)
 			return STEP_FAIL;
 	}
-	err = upstream_open(x->rules->upstreams, x->route->upstream, x->tried,
+	err = upstream_open(x->rules->upstreams, x->route->upstream, &x->tried,
 			    &exchange_upstream_events, x, &x->link);
 	if (err) {
 		/* That no server is left says less than what became of the last one. */
@@ -283,7 +281,6 @@ static enum step step_connect(struct exchange *x)
 		return STEP_FAIL;
 	}
 	x->attempts++;
-	x->tried |= upstream_server_bit(x->link);
 	if (upstream_is_ready(x->link))
 		return STEP_SEND;
 	/* Bytes of the body have nowhere to go yet. */
@@ -338,7 +335,7 @@ static enum step step_retry(struct exchange *x)
 		return STEP_FAIL;
 	/* A connection that had only been idle too long says nothing against its server. */
 	if (was_reused || (was_sent && x->err == -ECONNRESET))
-		x->tried = 0;
+		x->tried = (struct upstream_tried){ 0 };
 	x->is_flowing = false;
 	count(&x->proxy->counters.upstream_retries);
 	return STEP_CONNECT;

@@ -24,9 +24,9 @@ struct exchange {
 	struct http_stream *stream; /* borrowed; NULL once it is over */
 	struct client *client;	    /* borrowed from the connection */
 	const struct proxy_port *port;
-	const struct route *route;  /* borrowed from the rules */
-	struct upstream_link *link; /* NULL: none, or gone */
-	struct exchange *next_spare;
+	const struct route *route;   /* borrowed from the rules */
+	struct upstream_link *link;  /* NULL: none, or gone */
+	SLIST_ENTRY(exchange) spare; /* while the proxy keeps it for a later request */
 	struct gate_result gate;
 	bool key_in_authorization;
 	bool is_charged;      /* holds a place of the account's concurrency */
@@ -36,7 +36,7 @@ struct exchange {
 	bool is_body_begun;    /* a piece of it has been sent upstream */
 	bool is_chunked;       /* towards the upstream */
 	bool is_flowing;       /* the client's body may be sent */
-	uint64_t tried;	       /* servers, a bit each */
+	struct upstream_tried tried;
 	unsigned attempts;
 	int err;
 	enum step step;

@@ -3,6 +3,8 @@
 #ifndef PROXY_PRIVATE_H
 #define PROXY_PRIVATE_H
 
+#include <sys/queue.h>
+
 #include "base/atomic.h"
 #include "base/buf.h"
 #include "proxy/proxy.h"
@@ -22,7 +24,7 @@ struct proxy {
 	struct rules_hold *rules;			  /* current */
 	void (*divert)(void *arg, struct http_stream *s); /* may be NULL */
 	void *divert_arg;
-	struct exchange *spare; /* ended exchanges, kept for the next requests */
+	SLIST_HEAD(, exchange) spares; /* owned: ended ones, kept for later requests */
 	unsigned spare_count;
 	uint64_t id_state[2]; /* random numbers for request ids */
 	struct proxy_counters counters;

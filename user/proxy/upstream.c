@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "base/backoff.h"
 #include "base/log.h"
@@ -22,9 +23,7 @@
 
 static const struct backoff failing_ms = { .first = 1000, .most = 30000 };
 
-struct link_list {
-	struct upstream_link *first;
-};
+LIST_HEAD(link_list, upstream_link);
 
 struct upstream_server {
 	const struct sockaddr_storage *address; /* borrowed from the configuration */
@@ -60,31 +59,12 @@ struct upstream_link {
 	struct conn *conn;		/* owned */
 	struct h1_parser *parser;	/* owned */
 	const struct upstream_events *events;
-	void *owner;			    /* borrowed; NULL when idle or abandoned */
-	struct upstream_link *next, **link; /* in the list it is on */
-	uint64_t deadline_ms;		    /* loop time */
+	void *owner;			 /* borrowed; NULL when idle or abandoned */
+	LIST_ENTRY(upstream_link) entry; /* of `busy` or `idle`, until it closes */
+	uint64_t deadline_ms;		 /* loop time */
 	bool is_ready, is_reused, has_answered, is_head_done, is_sent, keep_alive, is_closing;
 	bool is_paused;
 };
-
-static void list_add(struct link_list *list, struct upstream_link *l)
-{
-	l->next = list->first;
-	l->link = &list->first;
-	if (l->next)
-		l->next->link = &l->next;
-	list->first = l;
-}
-
-static void list_del(struct upstream_link *l)
-{
-	if (!l->link)
-		return;
-	*l->link = l->next;
-	if (l->next)
-		l->next->link = l->link;
-	l->link = NULL;
-}
 
 static uint64_t now_ms(const struct upstreams *set)
 {
@@ -133,19 +113,13 @@ static void close_link(struct upstream_link *l)
 		return;
 	l->is_closing = true;
 	l->owner = NULL;
-	list_del(l);
+	LIST_REMOVE(l, entry);
 	conn_close(l->conn, false);
-}
-
-static void leave_idle(struct upstream_link *l)
-{
-	list_del(l);
-	l->server->idle_count--;
 }
 
 static void close_idle(struct upstream_link *l)
 {
-	leave_idle(l);
+	l->server->idle_count--;
 	close_link(l);
 }
 
@@ -157,8 +131,9 @@ static void fail_link(struct upstream_link *l, int err)
 	bool was_ready = l->is_ready;
 
 	/* If one that had been idle is dead its neighbours are: the server was restarted. */
-	while (l->is_reused && !l->has_answered && err != -ETIMEDOUT && l->server->idle.first)
-		close_idle(l->server->idle.first);
+	while (l->is_reused && !l->has_answered && err != -ETIMEDOUT &&
+	       !LIST_EMPTY(&l->server->idle))
+		close_idle(LIST_FIRST(&l->server->idle));
 	close_link(l);
 	if (!owner)
 		return;
@@ -201,7 +176,6 @@ static void retire(struct upstream_link *l)
 	const struct upstream_config *config = l->upstream->config;
 
 	l->owner = NULL;
-	list_del(l);
 	if (l->set->is_closing || !l->keep_alive || !l->is_sent ||
 	    l->server->idle_count >= config->max_idle) {
 		close_link(l);
@@ -210,7 +184,8 @@ static void retire(struct upstream_link *l)
 	upstream_resume(l);
 	l->deadline_ms = now_ms(l->set) + config->idle_ms;
 	l->server->idle_count++;
-	list_add(&l->server->idle, l);
+	LIST_REMOVE(l, entry);
+	LIST_INSERT_HEAD(&l->server->idle, l, entry);
 }
 
 static void end_answer(struct upstream_link *l)
@@ -329,17 +304,17 @@ static const struct conn_events conn_events = {
 
 static void sweep_busy(struct upstreams *set)
 {
-	struct upstream_link *l = set->busy.first;
+	struct upstream_link *l = LIST_FIRST(&set->busy);
 
 	while (l) {
-		struct upstream_link *next = l->next;
+		struct upstream_link *next = LIST_NEXT(l, entry);
 
 		if (now_ms(set) >= l->deadline_ms && !(l->is_paused && l->is_head_done)) {
 			if (!l->is_ready)
 				server_failed(l, -ETIMEDOUT);
 			fail_link(l, -ETIMEDOUT);
 			/* The owner may have closed others: begin again. */
-			next = set->busy.first;
+			next = LIST_FIRST(&set->busy);
 		}
 		l = next;
 	}
@@ -349,10 +324,10 @@ static void sweep_idle(struct upstreams *set, bool all)
 {
 	for (unsigned i = 0; i < set->count; i++) {
 		for (unsigned j = 0; j < set->list[i].config->server_count; j++) {
-			struct upstream_link *l = set->list[i].servers[j].idle.first, *next;
+			struct upstream_link *l = LIST_FIRST(&set->list[i].servers[j].idle), *next;
 
 			for (; l; l = next) {
-				next = l->next;
+				next = LIST_NEXT(l, entry);
 				if (all || now_ms(set) >= l->deadline_ms)
 					close_idle(l);
 			}
@@ -424,8 +399,8 @@ void upstreams_free(struct upstreams *set, void (*on_gone)(void *arg), void *arg
 }
 
 /* The next server in turn, healthy ones first; NULL when all were tried or are full. */
-static struct upstream_server *choose(struct upstreams *set, struct upstream *u, uint64_t tried,
-				      int *ret_err)
+static struct upstream_server *choose(struct upstreams *set, struct upstream *u,
+				      const struct upstream_tried *tried, int *ret_err)
 {
 	struct upstream_server *spare = NULL;
 	unsigned count = u->config->server_count, spare_at = 0;
@@ -435,9 +410,10 @@ static struct upstream_server *choose(struct upstreams *set, struct upstream *u,
 		unsigned at = (u->next + i) % count;
 		struct upstream_server *server = &u->servers[at];
 
-		if (tried & 1ULL << (at & 63))
+		if (tried->words[at / 64] & 1ULL << at % 64)
 			continue;
-		if (!server->idle.first && server->connection_count >= u->config->max_connections) {
+		if (LIST_EMPTY(&server->idle) &&
+		    server->connection_count >= u->config->max_connections) {
 			*ret_err = -EBUSY;
 			continue;
 		}
@@ -484,7 +460,12 @@ fail:
 	return err;
 }
 
-int upstream_open(struct upstreams *set, unsigned index, uint64_t tried,
+static void mark_tried(struct upstream_tried *tried, size_t server)
+{
+	tried->words[server / 64] |= 1ULL << server % 64;
+}
+
+int upstream_open(struct upstreams *set, unsigned index, struct upstream_tried *tried,
 		  const struct upstream_events *events, void *owner,
 		  struct upstream_link **ret_link)
 {
@@ -496,9 +477,10 @@ int upstream_open(struct upstreams *set, unsigned index, uint64_t tried,
 	server = choose(set, u, tried, &err);
 	if (!server)
 		return err;
-	l = server->idle.first;
+	l = LIST_FIRST(&server->idle);
 	if (l) {
-		leave_idle(l);
+		LIST_REMOVE(l, entry);
+		server->idle_count--;
 		l->deadline_ms = now_ms(set) + u->config->answer_ms;
 		l->is_reused = true;
 	} else {
@@ -509,7 +491,8 @@ int upstream_open(struct upstreams *set, unsigned index, uint64_t tried,
 	l->events = events;
 	l->owner = owner;
 	l->has_answered = l->is_head_done = l->is_sent = l->keep_alive = false;
-	list_add(&set->busy, l);
+	LIST_INSERT_HEAD(&set->busy, l, entry);
+	mark_tried(tried, (size_t)(server - u->servers));
 	*ret_link = l;
 	return 0;
 }
@@ -522,11 +505,6 @@ bool upstream_is_ready(const struct upstream_link *l)
 bool upstream_is_reused(const struct upstream_link *l)
 {
 	return l->is_reused;
-}
-
-uint64_t upstream_server_bit(const struct upstream_link *l)
-{
-	return 1ULL << ((l->server - l->upstream->servers) & 63);
 }
 
 bool upstream_has_answered(const struct upstream_link *l)

@@ -50,21 +50,24 @@ struct upstreams *upstreams_new(uv_loop_t *loop, const struct upstream_config *c
  */
 void upstreams_free(struct upstreams *set, void (*on_gone)(void *arg), void *arg);
 
+/* The servers that were tried for one request; zeroed: none. */
+struct upstream_tried {
+	uint64_t words[UPSTREAM_MAX_SERVERS / 64]; /* a bit for each server */
+};
+
 /*
- * A link to a server of the upstream with index @index that is not among the @tried (bit mask, by
- * server). On 0 either upstream_is_ready() says so at once, or on_ready follows. -EHOSTUNREACH when
- * every server was tried, -EBUSY when all have max_connections, -ENOMEM.
+ * Open a link to a server of the upstream with index @index that is not in @tried, and add the server
+ * to @tried. After 0, either upstream_is_ready() is true at once or on_ready follows. -EHOSTUNREACH if
+ * every server was tried, -EBUSY if all have max_connections, or conn_connect()'s error, such as
+ * -ENOMEM; then @tried is as before.
  */
-int upstream_open(struct upstreams *set, unsigned index, uint64_t tried,
+int upstream_open(struct upstreams *set, unsigned index, struct upstream_tried *tried,
 		  const struct upstream_events *events, void *owner,
 		  struct upstream_link **ret_link);
 bool upstream_is_ready(const struct upstream_link *link);
 
 /* Whether the connection had served a request before: then a reset may only mean it was idle too long. */
 bool upstream_is_reused(const struct upstream_link *link);
-
-/* Which server it is, as a bit for @tried. */
-uint64_t upstream_server_bit(const struct upstream_link *link);
 
 /* Whether any byte of an answer has come. */
 bool upstream_has_answered(const struct upstream_link *link);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include <curl/curl.h>
 #include <openssl/crypto.h>
@@ -37,8 +38,8 @@
 static const struct backoff rests_ms = { .first = 500, .most = 8000 };
 
 struct call {
-	struct call *next;
-	struct stripe_api *api; /* borrowed */
+	TAILQ_ENTRY(call) entry; /* of one of the lists */
+	struct stripe_api *api;	 /* borrowed */
 	stripe_done done;
 	void *arg;
 	char *method, *path, *form, *key; /* owned */
@@ -48,9 +49,7 @@ struct call {
 	uint64_t due_ms; /* resting: loop time */
 };
 
-struct call_list {
-	struct call *first, **last;
-};
+TAILQ_HEAD(call_list, call);
 
 struct stripe_api {
 	uv_loop_t *loop;		      /* borrowed */
@@ -72,31 +71,7 @@ static void pump_soon(struct stripe_api *api)
 	uv_timer_start(&api->timer, on_timer, 0, 0);
 }
 
-/* ---- lists ---- */
-
-static void list_init(struct call_list *list)
-{
-	list->first = NULL;
-	list->last = &list->first;
-}
-
-static void list_push(struct call_list *list, struct call *call)
-{
-	call->next = NULL;
-	*list->last = call;
-	list->last = &call->next;
-}
-
-static void list_remove(struct call_list *list, struct call *call)
-{
-	struct call **at = &list->first;
-
-	while (*at != call)
-		at = &(*at)->next;
-	*at = call->next;
-	if (!*at)
-		list->last = at;
-}
+/* ---- calls ---- */
 
 static void call_free(struct call *call)
 {
@@ -109,12 +84,20 @@ static void call_free(struct call *call)
 
 static void list_free(struct call_list *list)
 {
-	while (list->first) {
-		struct call *call = list->first;
+	struct call *call;
 
-		list->first = call->next;
+	while ((call = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, call, entry);
 		call_free(call);
 	}
+}
+
+static void make_ready(struct call *call)
+{
+	struct stripe_api *api = call->api;
+	struct call_list *list = call->is_urgent ? &api->urgent : &api->ready;
+
+	TAILQ_INSERT_TAIL(list, call, entry);
 }
 
 /* ---- answers ---- */
@@ -238,7 +221,7 @@ static bool rests(struct call *call, const struct transfer_result *result)
 	if (call->is_urgent && ms > MAX_URGENT_REST_MS)
 		return false;
 	call->due_ms = uv_now(call->api->loop) + ms;
-	list_push(&call->api->resting, call);
+	TAILQ_INSERT_TAIL(&call->api->resting, call, entry);
 	return true;
 }
 
@@ -248,7 +231,7 @@ static void on_transfer(void *arg, const struct transfer_result *result)
 	struct stripe_api *api = call->api;
 
 	call->transfer = NULL;
-	list_remove(&api->on_the_way, call);
+	TAILQ_REMOVE(&api->on_the_way, call, entry);
 	api->on_the_way_count--;
 	pump_soon(api);
 	if (!rests(call, result))
@@ -295,14 +278,14 @@ static uint64_t wake_rested(struct stripe_api *api, uint64_t now_ms)
 	uint64_t next_ms = UINT64_MAX;
 	struct call *call, *following;
 
-	for (call = api->resting.first; call; call = following) {
-		following = call->next;
+	for (call = TAILQ_FIRST(&api->resting); call; call = following) {
+		following = TAILQ_NEXT(call, entry);
 		if (call->due_ms > now_ms) {
 			next_ms = call->due_ms < next_ms ? call->due_ms : next_ms;
 			continue;
 		}
-		list_remove(&api->resting, call);
-		list_push(call->is_urgent ? &api->urgent : &api->ready, call);
+		TAILQ_REMOVE(&api->resting, call, entry);
+		make_ready(call);
 	}
 	return next_ms;
 }
@@ -328,7 +311,7 @@ static int start(struct call *call, uint64_t now_ms)
 	err = send_call(call);
 	if (err)
 		return err;
-	list_push(&api->on_the_way, call);
+	TAILQ_INSERT_TAIL(&api->on_the_way, call, entry);
 	api->on_the_way_count++;
 	return 0;
 }
@@ -338,17 +321,19 @@ static void pump(struct stripe_api *api)
 {
 	uint64_t now_ms = uv_now(api->loop), next_ms = wake_rested(api, now_ms);
 
-	while ((api->urgent.first || api->ready.first) && api->on_the_way_count < MAX_ON_THE_WAY) {
-		struct call_list *list = api->urgent.first ? &api->urgent : &api->ready;
-		struct call *call = list->first;
+	while (api->on_the_way_count < MAX_ON_THE_WAY) {
+		struct call_list *list = TAILQ_EMPTY(&api->urgent) ? &api->ready : &api->urgent;
+		struct call *call = TAILQ_FIRST(list);
 		uint64_t place_ms = next_place_ms(api, now_ms);
 		int err;
 
+		if (!call)
+			break;
 		if (place_ms > now_ms) {
 			next_ms = place_ms < next_ms ? place_ms : next_ms;
 			break;
 		}
-		list_remove(list, call);
+		TAILQ_REMOVE(list, call, entry);
 		err = start(call, now_ms);
 		if (err) {
 			pump_soon(api);
@@ -416,7 +401,7 @@ void stripe_api_call(struct stripe_api *api, const struct stripe_call *wanted, s
 	call->arg = arg;
 	call->is_urgent = wanted->is_interactive;
 	api->counters.waiting++;
-	list_push(call->is_urgent ? &api->urgent : &api->ready, call);
+	make_ready(call);
 	pump_soon(api);
 }
 
@@ -489,10 +474,10 @@ struct stripe_api *stripe_api_new(uv_loop_t *loop, struct transfers *transfers,
 		return NULL;
 	}
 	api->transfers = transfers;
-	list_init(&api->urgent);
-	list_init(&api->ready);
-	list_init(&api->resting);
-	list_init(&api->on_the_way);
+	TAILQ_INIT(&api->urgent);
+	TAILQ_INIT(&api->ready);
+	TAILQ_INIT(&api->resting);
+	TAILQ_INIT(&api->on_the_way);
 	uv_unref((uv_handle_t *)&api->timer);
 	api->timer.data = api;
 	return api;
@@ -505,9 +490,11 @@ static void on_timer_closed(uv_handle_t *handle)
 
 void stripe_api_free(struct stripe_api *api)
 {
+	struct call *call;
+
 	if (!api)
 		return;
-	for (struct call *call = api->on_the_way.first; call; call = call->next)
+	TAILQ_FOREACH (call, &api->on_the_way, entry)
 		transfer_cancel(call->transfer);
 	list_free(&api->urgent);
 	list_free(&api->ready);

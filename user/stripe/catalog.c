@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "base/array.h"
 #include "base/log.h"
@@ -28,8 +29,8 @@ struct entry {
 
 /* One name that is asked for. */
 struct lookup {
-	struct lookup *next, **at; /* of the catalog's */
-	struct catalog *catalog;
+	LIST_ENTRY(lookup) entry; /* of the catalog's */
+	struct catalog *catalog;  /* borrowed */
 	char name[SUBSCRIPTION_NAME_MAX];
 	unsigned way; /* of asking */
 	catalog_done done;
@@ -42,7 +43,7 @@ struct catalog {
 	struct entry *entries;		      /* owned */
 	unsigned count;
 	size_t room;
-	struct lookup *lookups; /* owned: under way */
+	LIST_HEAD(, lookup) lookups; /* owned: under way */
 	uv_timer_t timer;
 	unsigned at;	 /* the entry that is looked up in the background */
 	unsigned failed; /* of this round */
@@ -178,9 +179,7 @@ static void lookup_end(struct lookup *lookup, const struct catalog_price *price,
 	/* What Stripe does not say now may have been true before: it stays unless Stripe denies it. */
 	if (entry && (price || !why))
 		entry->price = price ? *price : (struct catalog_price){ 0 };
-	*lookup->at = lookup->next;
-	if (lookup->next)
-		lookup->next->at = lookup->at;
+	LIST_REMOVE(lookup, entry);
 	free(lookup);
 	done(arg, price, why);
 }
@@ -230,15 +229,10 @@ static void look_up(struct catalog *catalog, const char *name, bool is_interacti
 		     &(struct stripe_answer){ .err = -ENOMEM, .message = "", .why = "" });
 		return;
 	}
-	*lookup = (struct lookup){ .catalog = catalog,
-				   .next = catalog->lookups,
-				   .at = &catalog->lookups,
-				   .done = done,
-				   .arg = arg,
-				   .is_interactive = is_interactive };
-	if (lookup->next)
-		lookup->next->at = &lookup->next;
-	catalog->lookups = lookup;
+	*lookup = (struct lookup){
+		.catalog = catalog, .done = done, .arg = arg, .is_interactive = is_interactive
+	};
+	LIST_INSERT_HEAD(&catalog->lookups, lookup, entry);
 	snprintf(lookup->name, sizeof(lookup->name), "%s", name);
 	lookup_ask(lookup);
 }
@@ -392,12 +386,12 @@ void catalog_stop(struct catalog *catalog)
 
 void catalog_free(struct catalog *catalog)
 {
-	struct lookup *next;
+	struct lookup *lookup;
 
 	if (!catalog)
 		return;
-	for (struct lookup *lookup = catalog->lookups; lookup; lookup = next) {
-		next = lookup->next;
+	while ((lookup = LIST_FIRST(&catalog->lookups))) {
+		LIST_REMOVE(lookup, entry);
 		free(lookup);
 	}
 	for (unsigned i = 0; i < catalog->count; i++)

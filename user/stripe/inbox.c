@@ -20,7 +20,6 @@
 #define MAX_FETCHING 16
 #define PAGE	     500     /* pending events read at once */
 #define MAX_EVENTS   1000000 /* held for one object, or finished but not yet marked so */
-#define BUCKETS	     (sizeof(((struct inbox *)0)->buckets) / sizeof(struct object *))
 
 static const struct backoff pauses_ms = { .first = 500, .most = 60000 };
 
@@ -108,41 +107,41 @@ void inbox_finish(struct inbox *inbox, const char *event_id, enum store_task_sta
 
 /* ---- objects ---- */
 
-static struct object **bucket_of(struct inbox *inbox, enum event_kind kind, const char *id)
-{
-	uint64_t hash = 0xcbf29ce484222325 + (unsigned)kind; /* FNV-1a */
+struct object_key {
+	enum event_kind kind;
+	const char *id;
+};
 
-	for (; *id; id++)
-		hash = (hash ^ (unsigned char)*id) * 0x100000001b3;
-	return &inbox->buckets[hash % BUCKETS];
+static int match_key(struct cds_lfht_node *node, const void *arg)
+{
+	const struct object *object = caa_container_of(node, struct object, by_key);
+	const struct object_key *key = arg;
+
+	return object->kind == key->kind && !strcmp(object->id, key->id);
 }
 
 static struct object *find_or_make(struct inbox *inbox, enum event_kind kind, const char *id)
 {
-	struct object **bucket = bucket_of(inbox, kind, id), *object;
+	const struct object_key key = { kind, id };
+	unsigned long hash = table_hash_text(&inbox->objects, id) + (unsigned)kind;
+	struct cds_lfht_node *node = table_find(&inbox->objects, hash, match_key, &key);
+	struct object *object;
 
-	for (object = *bucket; object; object = object->next_in_bucket) {
-		if (object->kind == kind && !strcmp(object->id, id))
-			return object;
-	}
+	if (node)
+		return caa_container_of(node, struct object, by_key);
 	object = calloc(1, sizeof(*object));
 	if (!object)
 		return NULL;
 	object->inbox = inbox;
 	object->kind = kind;
 	snprintf(object->id, sizeof(object->id), "%s", id);
-	object->next_in_bucket = *bucket;
-	*bucket = object;
+	table_add(&inbox->objects, hash, &object->by_key);
 	return object;
 }
 
 static void object_free(struct object *object)
 {
-	struct object **at = bucket_of(object->inbox, object->kind, object->id);
-
-	while (*at != object)
-		at = &(*at)->next_in_bucket;
-	*at = object->next_in_bucket;
+	table_remove(&object->inbox->objects, &object->by_key);
 	list_done(&object->covered);
 	list_done(&object->waiting);
 	free(object);
@@ -155,9 +154,7 @@ static void enqueue(struct object *object)
 	if (object->is_queued || object->is_fetching)
 		return;
 	object->is_queued = true;
-	object->next_in_queue = NULL;
-	*inbox->last = object;
-	inbox->last = &object->next_in_queue;
+	STAILQ_INSERT_TAIL(&inbox->queue, object, entry);
 }
 
 void inbox_add(struct inbox *inbox, enum event_kind kind, const char *id, const char *event_id)
@@ -301,13 +298,11 @@ static void pump(struct inbox *inbox)
 	if (inbox->is_pumping)
 		return;
 	inbox->is_pumping = true;
-	while (inbox->first && inbox->fetching < MAX_FETCHING && !inbox->is_paused &&
-	       !inbox->is_stopped && stripe_is_holder(inbox->context)) {
-		struct object *object = inbox->first;
+	while (!STAILQ_EMPTY(&inbox->queue) && inbox->fetching < MAX_FETCHING &&
+	       !inbox->is_paused && !inbox->is_stopped && stripe_is_holder(inbox->context)) {
+		struct object *object = STAILQ_FIRST(&inbox->queue);
 
-		inbox->first = object->next_in_queue;
-		if (!inbox->first)
-			inbox->last = &inbox->first;
+		STAILQ_REMOVE_HEAD(&inbox->queue, entry);
 		object->is_queued = false;
 		fetch(object);
 	}
@@ -381,19 +376,19 @@ void inbox_look(struct inbox *inbox)
 /* What waits here; an object that is being fetched is left to its end, which is fenced off. */
 static void forget(struct inbox *inbox)
 {
-	while (inbox->first) {
-		struct object *object = inbox->first;
+	struct object *object;
+	struct cds_lfht_iter iter;
 
-		inbox->first = object->next_in_queue;
+	while ((object = STAILQ_FIRST(&inbox->queue))) {
+		STAILQ_REMOVE_HEAD(&inbox->queue, entry);
 		object_free(object);
 	}
-	inbox->last = &inbox->first;
-	for (size_t i = 0; i < BUCKETS; i++) {
-		for (struct object *o = inbox->buckets[i]; o; o = o->next_in_bucket) {
-			list_done(&o->waiting);
-			o->is_dirty = false;
-		}
+	urcu_memb_read_lock();
+	cds_lfht_for_each_entry (inbox->objects.lfht, &iter, object, by_key) {
+		list_done(&object->waiting);
+		object->is_dirty = false;
 	}
+	urcu_memb_read_unlock();
 	inbox->counters.pending = 0;
 	inbox->seen_seq = 0;
 }
@@ -411,9 +406,13 @@ struct inbox *inbox_new(const struct stripe_context *context,
 
 	if (!inbox)
 		return NULL;
+	if (table_init(&inbox->objects)) {
+		free(inbox);
+		return NULL;
+	}
 	inbox->context = context;
 	inbox->listeners = *listeners;
-	inbox->last = &inbox->first;
+	STAILQ_INIT(&inbox->queue);
 	uv_timer_init(context->loop, &inbox->pause);
 	uv_unref((uv_handle_t *)&inbox->pause);
 	inbox->pause.data = inbox;
@@ -435,12 +434,16 @@ void inbox_stop(struct inbox *inbox)
 
 void inbox_free(struct inbox *inbox)
 {
+	struct object *object;
+	struct cds_lfht_iter iter;
+
 	if (!inbox)
 		return;
-	for (size_t i = 0; i < BUCKETS; i++) {
-		while (inbox->buckets[i])
-			object_free(inbox->buckets[i]);
-	}
+	urcu_memb_read_lock();
+	cds_lfht_for_each_entry (inbox->objects.lfht, &iter, object, by_key)
+		object_free(object);
+	urcu_memb_read_unlock();
+	table_done(&inbox->objects);
 	free(inbox->finished);
 	free(inbox->writing);
 	free(inbox);

@@ -3,6 +3,9 @@
 #ifndef STRIPE_INBOX_PRIVATE_H
 #define STRIPE_INBOX_PRIVATE_H
 
+#include <sys/queue.h>
+
+#include "base/table.h"
 #include "stripe/api.h"
 #include "stripe/event.h"
 #include "stripe/inbox.h"
@@ -15,8 +18,9 @@ struct event_list {
 
 /* Something that Stripe has, and that is dirty. */
 struct object {
-	struct object *next_in_bucket, *next_in_queue;
-	struct inbox *inbox; /* borrowed */
+	struct cds_lfht_node by_key; /* by kind and id */
+	STAILQ_ENTRY(object) entry;  /* of the queue */
+	struct inbox *inbox;	     /* borrowed */
 	enum event_kind kind;
 	struct event_list covered; /* by the fetch under way */
 	struct event_list waiting;
@@ -32,8 +36,9 @@ struct inbox {
 	const struct stripe_context *context; /* borrowed */
 	struct inbox_listeners listeners;
 	struct inbox_counters counters;
-	struct object *buckets[4096];
-	struct object *first, **last; /* dirty, in the order in which they became so */
+	struct table objects; /* owns them */
+	STAILQ_HEAD(, object)
+	queue; /* those to be fetched, in the order in which they became dirty */
 	unsigned fetching;
 	unsigned setbacks; /* in a row: how long to pause */
 	uv_timer_t pause;

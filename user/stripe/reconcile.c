@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -28,16 +29,18 @@
 #define ID_MAX	    256
 
 struct waiter {
-	struct waiter *next;
+	SLIST_ENTRY(waiter) entry;
 	reconcile_done done;
 	void *arg;
 };
+
+SLIST_HEAD(waiter_list, waiter);
 
 struct reconcile {
 	const struct stripe_context *context; /* borrowed */
 	uv_timer_t timer;
 	bool is_started, is_running, is_stopped;
-	struct waiter *waiters; /* owned */
+	struct waiter_list waiters; /* owned */
 	struct reconcile_report report;
 	uint64_t started_ms, last_ms;
 	char after[ID_MAX]; /* the last id of the page */
@@ -71,10 +74,11 @@ uint64_t reconcile_last_ms(const struct reconcile *r)
 
 static void finish(struct reconcile *r, int err, const char *why)
 {
-	struct waiter *waiter = r->waiters;
+	struct waiter_list waiters = r->waiters;
+	struct waiter *waiter;
 	json_t *repairs = r->report.repairs;
 
-	r->waiters = NULL;
+	SLIST_INIT(&r->waiters);
 	r->is_running = false;
 	r->report.err = err;
 	r->report.why = why;
@@ -88,12 +92,10 @@ static void finish(struct reconcile *r, int err, const char *why)
 			 (unsigned long long)r->report.missed);
 	if (!err)
 		r->last_ms = clock_wall_ms();
-	while (waiter) {
-		struct waiter *next = waiter->next;
-
+	while ((waiter = SLIST_FIRST(&waiters))) {
+		SLIST_REMOVE_HEAD(&waiters, entry);
 		waiter->done(waiter->arg, &r->report);
 		free(waiter);
-		waiter = next;
 	}
 	json_decref(repairs);
 	r->report = (struct reconcile_report){ 0 };
@@ -358,8 +360,9 @@ int reconcile_run(struct reconcile *r, reconcile_done done, void *arg)
 	waiter = calloc(1, sizeof(*waiter));
 	if (!waiter)
 		return -ENOMEM;
-	*waiter = (struct waiter){ r->waiters, done, arg };
-	r->waiters = waiter;
+	waiter->done = done;
+	waiter->arg = arg;
+	SLIST_INSERT_HEAD(&r->waiters, waiter, entry);
 	begin(r);
 	return 0;
 }
@@ -370,7 +373,7 @@ void reconcile_stop(struct reconcile *r)
 		return;
 	r->is_stopped = true;
 	uv_close((uv_handle_t *)&r->timer, NULL);
-	if (r->waiters)
+	if (!SLIST_EMPTY(&r->waiters))
 		finish(r, -ECANCELED, "the agent stops");
 }
 

@@ -227,7 +227,7 @@ static void on_tick(uv_timer_t *timer)
 		fetch_meters(report, report->has_meters ? METERS_EVERY_MS : METERS_AGAIN_MS / 6);
 	if (report->ticks % PRUNE_TICKS == PRUNE_TICKS - 1)
 		prune(report);
-	if (report->ticks++ % CLOSE_TICKS == 0 || report->early)
+	if (report->ticks++ % CLOSE_TICKS == 0 || !LIST_EMPTY(&report->early))
 		report_close(report);
 	report_send(report);
 }
@@ -262,11 +262,11 @@ void report_start(struct report *report)
 
 static void forget_early(struct report *report)
 {
-	while (report->early) {
-		struct early_close *next = report->early->next;
+	struct early_close *early;
 
-		free(report->early);
-		report->early = next;
+	while ((early = LIST_FIRST(&report->early))) {
+		LIST_REMOVE(early, entry);
+		free(early);
 	}
 }
 

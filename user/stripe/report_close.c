@@ -126,16 +126,15 @@ static void forget_rows(struct report *report)
 static struct early_close *take_early(struct report *report)
 {
 	uint64_t now_ms = clock_wall_ms();
+	struct early_close *early;
 
-	for (struct early_close **at = &report->early; *at; at = &(*at)->next) {
-		struct early_close *early = *at;
-
-		if (early->due_ms > now_ms)
-			continue;
-		*at = early->next;
-		return early;
+	LIST_FOREACH (early, &report->early, entry) {
+		if (early->due_ms <= now_ms)
+			break;
 	}
-	return NULL;
+	if (early)
+		LIST_REMOVE(early, entry);
+	return early;
 }
 
 static void on_early_settled(void *arg, int err)
@@ -156,8 +155,7 @@ static void end_early(struct report *report, int err)
 	report->current = NULL;
 	if (err) {
 		early->due_ms = clock_wall_ms() + SETTLE_MS;
-		early->next = report->early;
-		report->early = early;
+		LIST_INSERT_HEAD(&report->early, early, entry);
 		return;
 	}
 	snprintf(task.id, sizeof(task.id), "%s", early->id);
@@ -294,10 +292,8 @@ static void push_early(struct report *report, const struct store_task *task)
 {
 	struct early_close *early = early_new(task);
 
-	if (!early)
-		return;
-	early->next = report->early;
-	report->early = early;
+	if (early)
+		LIST_INSERT_HEAD(&report->early, early, entry);
 }
 
 static void on_early_kept(void *arg, int err, const bool *is_fresh, size_t count)

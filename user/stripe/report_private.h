@@ -3,6 +3,8 @@
 #ifndef STRIPE_REPORT_PRIVATE_H
 #define STRIPE_REPORT_PRIVATE_H
 
+#include <sys/queue.h>
+
 #include "stripe/report.h"
 
 #define REPORT_MAX_SENDING 16
@@ -21,7 +23,7 @@ struct report_meter {
 #define EARLY_QUEUE "close"
 
 struct early_close {
-	struct early_close *next;
+	LIST_ENTRY(early_close) entry; /* of `early` */
 	uint64_t account;
 	uint64_t due_ms;
 	char id[STORE_TASK_ID_MAX]; /* the task's */
@@ -55,10 +57,10 @@ struct report {
 
 	/* closing */
 	bool is_closing;
-	struct early_close *early;   /* owned: waiting */
-	struct early_close *current; /* owned: being closed */
-	struct store_usage *rows;    /* owned: of the transaction under way */
-	struct store_task *tasks;    /* owned, with their bodies */
+	LIST_HEAD(, early_close) early; /* owned: waiting */
+	struct early_close *current;	/* owned: being closed */
+	struct store_usage *rows;	/* owned: of the transaction under way */
+	struct store_task *tasks;	/* owned, with their bodies */
 	size_t row_count, task_count;
 	uint64_t task_units; /* in them */
 	bool is_page_full;

@@ -193,6 +193,31 @@ static void the_nearest_word_is_one_that_was_meant(void **state)
 	assert_null(text_nearest(TEXT("x"), words, 0));
 }
 
+static void a_copy_is_whole_or_empty(void **state)
+{
+	static const struct {
+		const char *from;
+		size_t size;
+		int err;
+	} rows[] = {
+		{ "", 1, 0 },
+		{ "abc", 4, 0 },
+		{ "abc", 8, 0 },
+		{ "abc", 3, -ENAMETOOLONG },
+		{ "abc", 1, -ENAMETOOLONG },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char to[8] = "xxxxxxx";
+		int err = text_copy(to, rows[i].size, rows[i].from);
+
+		if (err != rows[i].err || strcmp(to, err ? "" : rows[i].from))
+			fail_msg("'%s' in %zu: %d, '%s'", rows[i].from, rows[i].size, err, to);
+		assert_memory_equal(to + rows[i].size, "xxxxxxx" + rows[i].size, 8 - rows[i].size);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -202,6 +227,7 @@ int main(void)
 		cmocka_unit_test(rates_are_rounded_in_favour_of_the_buyer),
 		cmocka_unit_test(hex_goes_both_ways),
 		cmocka_unit_test(slices_are_compared_by_their_bytes),
+		cmocka_unit_test(a_copy_is_whole_or_empty),
 		cmocka_unit_test(the_nearest_word_is_one_that_was_meant),
 	};
 

@@ -39,8 +39,7 @@ static int place_of(const redisReply *entry, char ret_id[REDIS_PLACE_SIZE], uint
 	if (!n || entry->element[0]->len >= REDIS_PLACE_SIZE ||
 	    text_parse_u64((struct text){ n->str, n->len }, UINT64_MAX, ret_n))
 		return -EUCLEAN;
-	strcpy(ret_id, entry->element[0]->str);
-	return 0;
+	return text_copy(ret_id, REDIS_PLACE_SIZE, entry->element[0]->str);
 }
 
 /* One entry of the stream by XRANGE or XREVRANGE; -ENOENT. */
@@ -159,7 +158,7 @@ static int read_changes(struct redis *r, const redisReply *entries,
 		if (err)
 			break;
 		changes[count++].n = n;
-		strcpy(r->seen_id, id);
+		memcpy(r->seen_id, id, sizeof(r->seen_id));
 		r->seen_n = n;
 	}
 	/* What came before is to be handed on; the next call meets the fault again. */

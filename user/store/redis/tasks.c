@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include "base/array.h"
 
 void redis_arg_task(struct redis_args *args, const struct store_task *task)

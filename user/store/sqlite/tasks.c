@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include "base/array.h"
 
 static void bind_task(sqlite3_stmt *stmt, const struct store_task *task)
