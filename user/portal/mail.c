@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mail: a notice as a message of RFC 5322.
+ * mail: formats a notice as an RFC 5322 message.
  *
- * The body goes as base64 in lines of 76 (RFC 2045, 6.8): then no line is too long and no byte odd.
- * A subject that is not plain ASCII is made of encoded words (RFC 2047).
+ * The body is sent as base64 in lines of 76 characters (RFC 2045, 6.8), so no line is too long and
+ * every byte survives. A subject that is not plain ASCII is sent as encoded words (RFC 2047).
  */
 #include "portal/mail.h"
 
@@ -14,8 +14,8 @@
 
 #include <openssl/evp.h>
 
-#define LINE_BYTES  57 /* become 76 letters */
-#define WORD_BYTES  39 /* of one encoded word: a line of them has at most 76 letters */
+#define LINE_BYTES  57 /* 76 characters of base64 */
+#define WORD_BYTES  39 /* of one encoded word, whose line may have 76 characters (RFC 2047, 2) */
 #define MAX_ADDRESS 254
 
 bool mail_is_address(const char *address)
@@ -49,7 +49,7 @@ static bool is_plain(struct text t)
 	return t.len < 60 && !(t.len && memmem(t.ptr, t.len, "=?", 2));
 }
 
-/* How much of @t one encoded word takes: whole UTF-8 characters. */
+/* How many bytes of @t go into one encoded word. Does not split UTF-8 characters. */
 static size_t word_bytes(struct text t)
 {
 	size_t len = t.len < WORD_BYTES ? t.len : WORD_BYTES;
