@@ -145,7 +145,7 @@ def test_wrong_methods_and_places(billing, shopper):
 
 
 @pytest.mark.parametrize("fault,words", [
-    ({"status": 401}, "refused its own credentials"), ({"status": 500, "count": 50}, ""),
+    ({"status": 401}, "did not accept our credentials"), ({"status": 500, "count": 50}, ""),
     ({"status": 400}, "")])
 def test_a_failure_of_stripe_is_told_without_secrets(billing, shopper, fault, words):
     wait_until(lambda: "10.00 USD" in shopper.get("/pricing").text, "prices")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* apply: what a subscription means for its account. */
+/* apply: see apply.h. */
 #include "stripe/apply.h"
 
 #include <errno.h>
@@ -9,9 +9,9 @@
 #include "base/log.h"
 #include "enforce/account.h"
 
-#define MAX_SIBLINGS 64 /* accounts of one customer that are looked at */
+#define MAX_SIBLINGS 64 /* accounts of one customer that are checked */
 
-/* Who asked, kept over the registry's work. */
+/* The caller's callback, kept until the registry has applied the change. */
 struct application {
 	const struct stripe_context *context; /* borrowed */
 	registry_done done;
@@ -30,8 +30,8 @@ static void on_applied(void *arg, const struct registry_result *result)
 }
 
 /*
- * Meter events belong to a customer: were two accounts of one to share a meter, Stripe would bill one
- * subscription's usage to both. The account that was there first keeps it.
+ * Stripe counts meter events per customer, so if two subscriptions of a customer used the same
+ * meter, it would bill the usage of each to both. Only the account that was first gets access.
  */
 static bool shares_meter(const struct stripe_context *context, const struct subscription *s,
 			 const struct tier *tier)
@@ -54,16 +54,17 @@ static bool shares_meter(const struct stripe_context *context, const struct subs
 		other_tier = tiers_find(context->tiers, other.tier);
 		if (!other_tier || !other_tier->meter || strcmp(other_tier->meter, tier->meter))
 			continue;
-		log_error("subscription %s: customer %s has subscription %s already, whose tier "
-			  "has the "
-			  "same meter '%s'; it gets no access",
+		log_error("subscription %s gets no access: customer %s already has subscription "
+			  "%s, whose tier uses the same meter '%s'",
 			  s->id, s->customer, other.subscription, tier->meter);
 		return true;
 	}
 	return false;
 }
 
-/* The name of the tier, "" for none. */
+/*
+ * The name of the subscription's tier, or "" if it gets none. @ret_item as of subscription_tier().
+ */
 static const char *choose_tier(const struct stripe_context *context, const struct subscription *s,
 			       const struct subscription_item **ret_item)
 {
@@ -71,9 +72,8 @@ static const char *choose_tier(const struct stripe_context *context, const struc
 
 	if (!tier) {
 		context->oddities->untiered++;
-		log_warn("subscription %s: no tier names its price %s (lookup key '%s', product "
-			 "%s); it "
-			 "gets no access",
+		log_warn("subscription %s gets no access: no tier has its price %s (lookup key "
+			 "'%s', product %s)",
 			 s->id, *ret_item ? (*ret_item)->price : "",
 			 *ret_item ? (*ret_item)->lookup_key : "",
 			 *ret_item ? (*ret_item)->product : "");
@@ -86,7 +86,7 @@ static int choose_status(const struct stripe_context *context, const struct subs
 {
 	if (s->status < 0) {
 		context->oddities->unknown_statuses++;
-		log_error("subscription %s: unknown status '%s'; its access stays as it is", s->id,
+		log_error("subscription %s: unknown status '%s'; its access does not change", s->id,
 			  s->status_word);
 	}
 	if (s->is_collection_paused && context->settings->refuse_when_paused &&
@@ -95,7 +95,7 @@ static int choose_status(const struct stripe_context *context, const struct subs
 	return s->status;
 }
 
-/* A subscription that ended for good, and never was one of ours: no account is made for it. */
+/* Whether the subscription has ended and has no account. It gets none. */
 static bool is_history(const struct stripe_context *context, const struct subscription *s)
 {
 	struct store_account account;
@@ -120,7 +120,7 @@ void apply_subscription(const struct stripe_context *context, const json_t *obje
 	const char *why;
 
 	if (subscription_parse(object, &s, &why)) {
-		log_error("a subscription cannot be read: %s", why);
+		log_error("cannot read a subscription from Stripe: %s", why);
 		fail(done, arg, -EBADMSG);
 		return;
 	}

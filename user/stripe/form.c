@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* form: bodies of calls to Stripe. */
+/* form: see form.h. */
 #include "stripe/form.h"
 
 #include <inttypes.h>
