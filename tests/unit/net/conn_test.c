@@ -15,13 +15,10 @@
 
 #include <cmocka.h>
 
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
-
 #include "net/conn.h"
 #include "net/listener.h"
 #include "net/tls.h"
+#include "unit/net/certificate.h"
 
 #define MANY_BYTES (8 * 1024 * 1024)
 
@@ -41,9 +38,6 @@ struct fixture {
 	struct sockaddr_storage address;
 	struct end client, server;
 };
-
-static char dir[] = "/tmp/conn_test_XXXXXX";
-static char certificate_file[64], key_file[64];
 
 /* ---- events ---- */
 
@@ -106,49 +100,6 @@ static void on_connection(struct listener *l)
 }
 
 /* ---- the fixture ---- */
-
-/* A certificate of its own authority, for "localhost". */
-static int make_certificate(void **state)
-{
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *x = X509_new();
-	X509_EXTENSION *names;
-	FILE *file;
-
-	(void)state;
-	assert_non_null(mkdtemp(dir));
-	snprintf(certificate_file, sizeof(certificate_file), "%s/cert.pem", dir);
-	snprintf(key_file, sizeof(key_file), "%s/key.pem", dir);
-	X509_set_version(x, X509_VERSION_3);
-	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-	X509_gmtime_adj(X509_getm_notBefore(x), -3600);
-	X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-	X509_set_pubkey(x, key);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
-				   (const unsigned char *)"localhost", -1, -1, 0);
-	X509_set_issuer_name(x, X509_get_subject_name(x));
-	names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "DNS:localhost");
-	X509_add_ext(x, names, -1);
-	X509_EXTENSION_free(names);
-	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
-	file = fopen(certificate_file, "w");
-	PEM_write_X509(file, x);
-	fclose(file);
-	file = fopen(key_file, "w");
-	PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL);
-	fclose(file);
-	X509_free(x);
-	EVP_PKEY_free(key);
-	return 0;
-}
-
-static int remove_certificate(void **state)
-{
-	(void)state;
-	unlink(certificate_file);
-	unlink(key_file);
-	return rmdir(dir);
-}
 
 static void start(struct fixture *f, bool is_tls)
 {
