@@ -29,7 +29,7 @@
  *   DONE          answer complete                    IDLE     linger if the stream has ended
  *   DONE          tunnel begins                      TUNNEL
  *   TUNNEL        bytes                              TUNNEL   on_body
- *   TUNNEL        end of stream                      TUNNEL   on_body_end
+ *   TUNNEL        end of stream                      DONE     on_body_end
  *
  * "-": the connection leaves HTTP_OPEN, and the read side no longer matters. A refusal with a status
  * is sent only while no answer has begun; after that the connection is reset. While the handler has
@@ -99,6 +99,7 @@ static bool may_take(const struct http_connection *c)
 static void next_message(struct http_connection *c)
 {
 	h1_parser_rest(c->parser);
+	c->stream.is_bodiless = false; /* a refusal of the next head has a body */
 	read_enter(c, READ_IDLE);
 	if (c->server->is_draining || (c->is_ended && !buf_len(&c->pending)))
 		connection_linger(c);
@@ -177,7 +178,6 @@ static void on_malformed(struct http_connection *c, int err)
 	} else if (is_body || err == -ENOMEM) {
 		connection_close(c, true);
 	} else {
-		c->stream.is_bodiless = false; /* it was said of the request before */
 		connection_refuse(c, err == -EMSGSIZE ? 431 : 400, h1_parser_error(c->parser));
 	}
 }
@@ -196,6 +196,21 @@ static void on_need_more(struct http_connection *c)
 		read_enter(c, READ_HEAD);
 }
 
+static void end_tunnel(struct http_connection *c)
+{
+	read_enter(c, READ_DONE);
+	c->stream.handler->on_body_end(&c->stream);
+}
+
+/* The stream may have ended before the tunnel began; then its end follows these bytes. */
+static void take_tunnel(struct http_connection *c, const char *data, size_t len)
+{
+	if (len)
+		c->stream.handler->on_body(&c->stream, data, len);
+	if (c->is_ended && may_take(c))
+		end_tunnel(c);
+}
+
 /* How many of these bytes were used up; the rest is for later. */
 static size_t take(struct http_connection *c, const char *data, size_t len)
 {
@@ -208,8 +223,7 @@ static size_t take(struct http_connection *c, const char *data, size_t len)
 		size_t used = len - at;
 
 		if (c->stream.read == READ_TUNNEL) {
-			if (used)
-				c->stream.handler->on_body(&c->stream, data + at, used);
+			take_tunnel(c, data + at, used);
 			at = len;
 			break;
 		}
@@ -297,7 +311,8 @@ void read_eof(struct http_connection *c)
 			connection_abort(c, -ECONNRESET, 0);
 		break;
 	case READ_TUNNEL:
-		s->handler->on_body_end(s);
+		if (!s->is_paused) /* else take_tunnel() will notice */
+			end_tunnel(c);
 		break;
 	case READ_DONE: /* only its half is closed: what it requested is answered first */
 		break;
