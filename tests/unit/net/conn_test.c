@@ -3,6 +3,7 @@
  * Connections, plain and TLS: both ends are conns on one loop. Every test of behaviour runs over both,
  * since nothing above may be able to tell them apart.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -97,6 +98,51 @@ static void on_connection(struct listener *l)
 	assert_int_equal(conn_accept(listener_stream(l), f->server_tls, &events, &f->server,
 				     &f->server.conn),
 			 0);
+}
+
+/* ---- libuv's completions ---- */
+
+/*
+ * libuv 1.44 completes one write in a turn of the loop; later versions write on, and complete many
+ * when the queue is already empty. While this is set, all versions do the latter.
+ */
+static bool completes_together;
+static struct {
+	uv_write_t *request;
+	uv_write_cb callback;
+	bool is_complete;
+} writes[256];
+static unsigned write_count;
+
+static void on_write_complete(uv_write_t *request, int status)
+{
+	unsigned count = write_count;
+
+	for (unsigned i = 0; i < count; i++)
+		writes[i].is_complete |= writes[i].request == request;
+	if (uv_stream_get_write_queue_size(request->handle))
+		return;
+	write_count = 0;
+	for (unsigned i = 0; i < count; i++) {
+		assert_true(writes[i].is_complete);
+		writes[i].callback(writes[i].request, status);
+	}
+}
+
+/* Takes the place of libuv's. */
+int uv_write(uv_write_t *request, uv_stream_t *stream, const uv_buf_t bufs[], unsigned count,
+	     uv_write_cb callback)
+{
+	int (*next)(uv_write_t *, uv_stream_t *, const uv_buf_t[], unsigned, uv_write_cb);
+
+	*(void **)&next = dlsym(RTLD_NEXT, "uv_write");
+	if (!completes_together)
+		return next(request, stream, bufs, count, callback);
+	assert_in_range(write_count, 0, sizeof(writes) / sizeof(writes[0]) - 1);
+	writes[write_count].request = request;
+	writes[write_count].callback = callback;
+	writes[write_count++].is_complete = false;
+	return next(request, stream, bufs, count, on_write_complete);
 }
 
 /* ---- the fixture ---- */
@@ -211,6 +257,40 @@ static void bytes_arrive_in_both_directions(void **state)
 		assert_true(conn_is_settled(f.server.conn));
 		if (!is_tls)
 			assert_int_equal(conn_received(f.server.conn), MANY_BYTES);
+		stop(&f);
+	}
+	free(data);
+}
+
+static void on_drain_comes_once_for_each_time_the_queue_was_filled(void **state)
+{
+	enum { PIECES = 20 };
+	char *data = many_bytes();
+	struct fixture f;
+
+	(void)state;
+	FOR_BOTH(is_tls)
+	{
+		start(&f, is_tls);
+		connect_both(&f);
+		completes_together = true;
+		for (unsigned rise = 1; rise <= 3; rise++) {
+			send_all(f.client.conn, data, MANY_BYTES);
+			for (unsigned i = 0; i < PIECES; i++)
+				send_all(f.client.conn, data, 10);
+			assert_true(conn_queued(f.client.conn) > CONN_HIGH_BYTES);
+			assert_int_equal(f.client.drains, rise - 1);
+			WAIT_UNTIL(&f, f.server.received == rise * (MANY_BYTES + PIECES * 10) &&
+					       !conn_queued(f.client.conn));
+			for (unsigned i = 0; i < 10; i++)
+				uv_run(&f.loop, UV_RUN_NOWAIT);
+			assert_int_equal(f.client.drains, rise);
+		}
+		send_all(f.client.conn, data, 10); /* which the kernel takes at once */
+		for (unsigned i = 0; i < 10; i++)
+			uv_run(&f.loop, UV_RUN_NOWAIT);
+		assert_int_equal(f.client.drains, 3);
+		completes_together = false;
 		stop(&f);
 	}
 	free(data);
@@ -441,6 +521,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bytes_arrive_in_both_directions),
+		cmocka_unit_test(on_drain_comes_once_for_each_time_the_queue_was_filled),
 		cmocka_unit_test(pausing_loses_nothing),
 		cmocka_unit_test(shutdown_sends_all_and_reading_goes_on),
 		cmocka_unit_test(a_reset_is_an_error),
