@@ -35,7 +35,8 @@ struct transfer {
 	CURL *easy;		   /* owned */
 	struct curl_slist *fields; /* owned; a line of them may be a secret */
 	struct curl_slist *to;	   /* owned */
-	struct buf out;		   /* body or message; a mail's is consumed as it is sent */
+	struct buf out;		   /* body of a request */
+	curl_mime *mime;	   /* owned; body of a mail */
 	struct buf head, body;	   /* of the answer */
 	bool is_too_large;
 	/* A mail's. Its thread has all above but `list`'s links, until on_mail_sent(). */
