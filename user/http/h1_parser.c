@@ -13,6 +13,7 @@
 #include <llhttp.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 
 #include "http/h1_check.h"
 #include "http/h1_chars.h"
@@ -21,7 +22,7 @@
 #define SPARE_WORKS 32
 
 struct h1_work {
-	struct h1_work *next; /* while spare */
+	SLIST_ENTRY(h1_work) spare; /* in `spares` */
 	struct buf head;
 	struct http_message message;
 };
@@ -58,7 +59,7 @@ struct h1_parser {
 
 /* ---- memory ---- */
 
-static _Thread_local struct h1_work *spares;
+static _Thread_local SLIST_HEAD(, h1_work) spares;
 static _Thread_local unsigned spare_count;
 static pthread_key_t spares_key;
 static pthread_once_t spares_once = PTHREAD_ONCE_INIT;
@@ -72,10 +73,10 @@ static void free_work(struct h1_work *w)
 static void free_spares(void *unused)
 {
 	(void)unused;
-	while (spares) {
-		struct h1_work *w = spares;
+	while (!SLIST_EMPTY(&spares)) {
+		struct h1_work *w = SLIST_FIRST(&spares);
 
-		spares = w->next;
+		SLIST_REMOVE_HEAD(&spares, spare);
 		free_work(w);
 	}
 	spare_count = 0;
@@ -88,10 +89,10 @@ static void make_spares_key(void)
 
 static struct h1_work *take_work(size_t max_head_bytes)
 {
-	struct h1_work *w = spares;
+	struct h1_work *w = SLIST_FIRST(&spares);
 
 	if (w) {
-		spares = w->next;
+		SLIST_REMOVE_HEAD(&spares, spare);
 		spare_count--;
 	} else {
 		w = malloc(sizeof(*w));
@@ -116,8 +117,7 @@ static void give_work(struct h1_work *w)
 		pthread_once(&spares_once, make_spares_key);
 		pthread_setspecific(spares_key, &spares); /* any value: so that the end frees */
 	}
-	w->next = spares;
-	spares = w;
+	SLIST_INSERT_HEAD(&spares, w, spare);
 	spare_count++;
 }
 

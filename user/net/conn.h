@@ -28,7 +28,10 @@ struct conn_events {
 	void (*on_data)(struct conn *c, const char *data, size_t len);
 	/* The peer will send no more (FIN, close_notify). Writing may go on. */
 	void (*on_eof)(struct conn *c);
-	/* The write queue, which had bytes in it, is empty again. */
+	/*
+	 * The write queue had bytes in it and is empty again. Comes once for each time that the queue
+	 * was filled: an owner that stopped above CONN_HIGH_BYTES gets it exactly once.
+	 */
 	void (*on_drain)(struct conn *c);
 	/* The stream broke: -ECONNRESET, -EPIPE, -EPROTO (TLS). Only conn_close() is useful now. */
 	void (*on_error)(struct conn *c, int err);

@@ -9,6 +9,28 @@
 
 struct conn_tls;
 
+enum conn_phase {
+	CONN_OPENING, /* connecting, or in the TLS handshake */
+	CONN_UP,
+	CONN_CLOSING, /* conn_close() was called: no event but on_closed follows */
+};
+
+enum conn_reading {
+	CONN_READ_STOPPED, /* libuv does not read: not connected, or paused */
+	CONN_READ_STARTED, /* libuv reads; while paused, it is stopped when bytes arrive */
+	/*
+	 * The peer ended the stream, or it broke: the owner gets nothing more. After close_notify
+	 * libuv goes on reading, to notice a reset.
+	 */
+	CONN_READ_ENDED,
+};
+
+enum conn_writing {
+	CONN_WRITE_OPEN,
+	CONN_WRITE_SHUT,   /* conn_shutdown() was called */
+	CONN_WRITE_BROKEN, /* a write failed, or reading found the stream broken */
+};
+
 struct conn {
 	union {
 		uv_handle_t handle;
@@ -25,13 +47,11 @@ struct conn {
 	struct conn_tls *tls;		  /* owned; NULL for plain */
 	uint64_t taken;			  /* bytes given to conn_raw_write(), queued ones too */
 	uint32_t received;
-	bool is_up;	 /* connected, and the handshake is over */
-	bool is_paused;	 /* the owner wants no data */
-	bool is_reading; /* libuv reads */
-	bool is_ended;	 /* the peer has ended the stream, or it broke: nothing more to read */
-	bool is_shut;	 /* conn_shutdown() was called */
-	bool is_broken;	 /* a write failed */
-	bool is_closing;
+	enum conn_phase phase : 8;
+	enum conn_reading reading : 8;
+	enum conn_writing writing : 8;
+	bool is_paused;	   /* the owner wants no data */
+	bool is_drain_due; /* bytes were queued since the last on_drain */
 	struct sockaddr_storage peer;
 	struct sockaddr_storage local;
 };

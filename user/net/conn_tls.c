@@ -75,7 +75,7 @@ static int bio_write(BIO *bio, const char *data, int len)
 
 	BIO_clear_retry_flags(bio);
 	if (room < (size_t)len) {
-		flush(t); /* a failure shows in conn.is_broken */
+		flush(t); /* a failure shows in conn->writing */
 		room = sizeof(outgoing);
 	}
 	if (room < (size_t)len)
@@ -189,7 +189,7 @@ static bool shake_hands(struct conn_tls *t)
 	if (t->is_client)
 		conn_report_connected(t->conn, 0);
 	else
-		t->conn->is_up = true;
+		t->conn->phase = CONN_UP;
 	return true;
 }
 
@@ -205,7 +205,8 @@ static bool may_deliver(const struct conn_tls *t)
 {
 	const struct conn *c = t->conn;
 
-	return !c->is_closing && !c->is_paused && !c->is_ended && !t->has_failed;
+	return c->phase != CONN_CLOSING && !c->is_paused && c->reading != CONN_READ_ENDED &&
+	       !t->has_failed;
 }
 
 /* Decrypt and hand over until there is no whole record left or the owner has had enough. */
@@ -250,7 +251,7 @@ void conn_tls_receive(struct conn_tls *t, const char *data, size_t len)
 {
 	bool was_kept = buf_len(&t->kept) > 0;
 
-	if (t->conn->is_closing || t->has_failed)
+	if (t->conn->phase == CONN_CLOSING || t->has_failed)
 		return;
 	if (was_kept && len && buf_append(&t->kept, data, len)) {
 		conn_report_error(t->conn, -ENOBUFS);
@@ -260,7 +261,7 @@ void conn_tls_receive(struct conn_tls *t, const char *data, size_t len)
 	deliver(t);
 	if (was_kept)
 		buf_consume(&t->kept, buf_len(&t->kept) - t->in.len);
-	else if (t->in.len && t->conn->is_paused && !t->conn->is_ended)
+	else if (t->in.len && t->conn->is_paused && t->conn->reading != CONN_READ_ENDED)
 		buf_append(&t->kept, t->in.ptr, t->in.len);
 	t->in = (struct text){ NULL, 0 };
 	if (!buf_len(&t->kept))
@@ -269,7 +270,7 @@ void conn_tls_receive(struct conn_tls *t, const char *data, size_t len)
 
 void conn_tls_receive_eof(struct conn_tls *t)
 {
-	if (t->conn->is_ended || t->has_failed)
+	if (t->conn->reading == CONN_READ_ENDED || t->has_failed)
 		return;
 	fail(t); /* no close_notify: the stream may have been cut by someone else */
 }
@@ -286,7 +287,8 @@ int conn_tls_write(struct conn_tls *t, const uv_buf_t *parts, unsigned count)
 	static _Thread_local char gathered[RECORD_BYTES];
 	size_t len = 0;
 
-	if (t->has_failed || t->conn->is_broken || t->conn->is_closing)
+	if (t->has_failed || t->conn->writing == CONN_WRITE_BROKEN ||
+	    t->conn->phase == CONN_CLOSING)
 		return -EPIPE;
 	ERR_clear_error();
 	for (unsigned i = 0; i < count; i++) {
@@ -305,7 +307,7 @@ int conn_tls_write(struct conn_tls *t, const uv_buf_t *parts, unsigned count)
 	if (len && SSL_write(t->ssl, gathered, (int)len) <= 0)
 		return -EPIPE;
 	flush(t);
-	return t->conn->is_broken ? -EPIPE : 0;
+	return t->conn->writing == CONN_WRITE_BROKEN ? -EPIPE : 0;
 }
 
 void conn_tls_shutdown(struct conn_tls *t)

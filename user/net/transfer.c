@@ -50,26 +50,14 @@ static void on_poll_closed(uv_handle_t *handle)
 
 void transfer_link(struct transfer *t)
 {
-	struct transfers *transfers = t->transfers;
-
-	t->next = transfers->list;
-	if (t->next)
-		t->next->prev = t;
-	transfers->list = t;
-	transfers->count++;
+	LIST_INSERT_HEAD(&t->transfers->list, t, entry);
+	t->transfers->count++;
 }
 
 void transfer_unlink(struct transfer *t)
 {
-	struct transfers *transfers = t->transfers;
-
-	if (t->prev)
-		t->prev->next = t->next;
-	else
-		transfers->list = t->next;
-	if (t->next)
-		t->next->prev = t->prev;
-	transfers->count--;
+	LIST_REMOVE(t, entry);
+	t->transfers->count--;
 }
 
 void transfer_end(struct transfer *t, CURLcode code)
@@ -212,8 +200,8 @@ void transfers_free(struct transfers *transfers)
 {
 	if (!transfers)
 		return;
-	while (transfers->list)
-		transfer_cancel(transfers->list);
+	while (!LIST_EMPTY(&transfers->list))
+		transfer_cancel(LIST_FIRST(&transfers->list));
 	curl_multi_cleanup(transfers->multi);
 	transfers->multi = NULL;
 	uv_close((uv_handle_t *)&transfers->timer, on_timer_closed);

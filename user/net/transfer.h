@@ -46,7 +46,12 @@ struct transfer_mail {
 	const char *user, *password;	 /* NULL: no login */
 	const char *from;		 /* addresses, without "<>" */
 	const char *const *to;		 /* NULL ends them */
-	struct text message;		 /* header and body; line ends become CRLF */
+	/*
+	 * The header without what MIME adds: "Name: value", NULL ends them. A value may be folded:
+	 * CRLF and a space in it go on in the next line.
+	 */
+	const char *const *fields;
+	struct text text; /* the body: UTF-8, lines ended by '\n'; sent as base64 */
 	unsigned connect_ms, total_ms;
 	const char *ca_file;
 };

@@ -7,6 +7,7 @@
 #define NET_TRANSFER_PRIVATE_H
 
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #include <curl/curl.h>
 
@@ -15,24 +16,27 @@
 
 #define TRANSFER_MAX_HEAD 32768
 
+LIST_HEAD(transfer_list, transfer);
+
 struct transfers {
 	uv_loop_t *loop; /* borrowed */
 	CURLM *multi;	 /* owned; NULL once it is being freed */
 	uv_timer_t timer;
-	struct transfer *list; /* owned */
+	struct transfer_list list; /* owned */
 	unsigned count, max_count;
 	unsigned refs; /* handles that are open and mails on their threads; the last one frees */
 };
 
 struct transfer {
-	struct transfers *transfers;  /* borrowed */
-	struct transfer *prev, *next; /* in transfers->list */
+	struct transfers *transfers; /* borrowed */
+	LIST_ENTRY(transfer) entry;  /* in transfers->list */
 	transfer_done done;
 	void *arg;
 	CURL *easy;		   /* owned */
 	struct curl_slist *fields; /* owned; a line of them may be a secret */
 	struct curl_slist *to;	   /* owned */
-	struct buf out;		   /* body or message; a mail's is consumed as it is sent */
+	struct buf out;		   /* body of a request */
+	curl_mime *mime;	   /* owned; body of a mail */
 	struct buf head, body;	   /* of the answer */
 	bool is_too_large;
 	/* A mail's. Its thread has all above but `list`'s links, until on_mail_sent(). */

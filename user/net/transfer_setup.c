@@ -48,17 +48,6 @@ static size_t on_head_line(char *data, size_t size, size_t count, void *arg)
 	return t->is_too_large ? 0 : line.len;
 }
 
-static size_t on_message_wanted(char *data, size_t size, size_t count, void *arg)
-{
-	struct transfer *t = arg;
-	size_t len = buf_len(&t->out) < size * count ? buf_len(&t->out) : size * count;
-
-	if (len)
-		memcpy(data, buf_head(&t->out), len);
-	buf_consume(&t->out, len);
-	return len;
-}
-
 static int append_line(struct curl_slist **list, const char *line)
 {
 	struct curl_slist *grown = curl_slist_append(*list, line);
@@ -143,19 +132,45 @@ int transfer_set_request(struct transfer *t, const struct transfer_request *requ
 	return 0;
 }
 
-static int fold_line_ends(struct text message, struct buf *out)
+/* "Name: value", where CRLF and white space may fold the value. */
+static bool is_field(const char *text)
 {
-	int err = 0;
+	const char *colon = strchr(text, ':');
 
-	buf_init(out, 2 * message.len + 2);
-	for (size_t i = 0; i < message.len && !err; i++) {
-		char c = message.ptr[i];
+	if (!colon || colon == text)
+		return false;
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
 
-		if (c == '\r' && i + 1 < message.len && message.ptr[i + 1] == '\n')
-			continue;
-		err = c == '\r' || c == '\n' ? buf_append(out, "\r\n", 2) : buf_append(out, &c, 1);
+		if (text > colon && c == '\r' && text[1] == '\n' &&
+		    (text[2] == ' ' || text[2] == '\t'))
+			text += 2;
+		else if ((c < ' ' && c != '\t') || c == 0x7f)
+			return false;
 	}
-	return err;
+	return true;
+}
+
+static int set_mail_fields(struct transfer *t, const char *const *fields)
+{
+	for (; fields && *fields; fields++) {
+		if (!is_field(*fields))
+			return -EINVAL;
+		if (append_line(&t->fields, *fields))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static bool set_text(struct transfer *t, struct text text)
+{
+	curl_mimepart *part;
+
+	t->mime = curl_mime_init(t->easy);
+	part = t->mime ? curl_mime_addpart(t->mime) : NULL;
+	return part && !curl_mime_data(part, text.len ? text.ptr : "", text.len) &&
+	       !curl_mime_type(part, "text/plain; charset=utf-8") &&
+	       !curl_mime_encoder(part, "base64");
 }
 
 static bool set_smtp(struct transfer *t, const struct transfer_mail *mail)
@@ -176,16 +191,16 @@ static bool set_smtp(struct transfer *t, const struct transfer_mail *mail)
 		   curl_easy_setopt(easy, CURLOPT_LOGIN_OPTIONS, "AUTH=PLAIN;AUTH=LOGIN"))) ||
 		 curl_easy_setopt(easy, CURLOPT_MAIL_FROM, mail->from) ||
 		 curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, t->to) ||
-		 curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L) ||
-		 curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_message_wanted) ||
-		 curl_easy_setopt(easy, CURLOPT_READDATA, t) ||
-		 curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)buf_len(&t->out)) ||
+		 curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->fields) ||
+		 curl_easy_setopt(easy, CURLOPT_MIMEPOST, t->mime) ||
 		 curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer) ||
 		 curl_easy_setopt(easy, CURLOPT_WRITEDATA, t));
 }
 
 int transfer_set_mail(struct transfer *t, const struct transfer_mail *mail)
 {
+	int err;
+
 	if (!mail->total_ms || !is_one_line(mail->url) || !is_address(mail->from) || !mail->to ||
 	    !*mail->to || !mail->user != !mail->password)
 		return -EINVAL;
@@ -195,8 +210,11 @@ int transfer_set_mail(struct transfer *t, const struct transfer_mail *mail)
 		if (append_line(&t->to, *to))
 			return -ENOMEM;
 	}
+	err = set_mail_fields(t, mail->fields);
+	if (err)
+		return err;
 	buf_init(&t->body, TRANSFER_MAX_HEAD);
-	if (fold_line_ends(mail->message, &t->out) || !set_smtp(t, mail) ||
+	if (!set_text(t, mail->text) || !set_smtp(t, mail) ||
 	    !set_common(t, mail->url, mail->connect_ms, mail->total_ms, mail->ca_file))
 		return -ENOMEM;
 	return 0;
@@ -280,6 +298,7 @@ void transfer_free(struct transfer *t)
 	if (!t)
 		return;
 	curl_easy_cleanup(t->easy);
+	curl_mime_free(t->mime);
 	wipe_list(t->fields);
 	curl_slist_free_all(t->to);
 	buf_done(&t->out);

@@ -10,6 +10,7 @@
 #define UNIT_HTTP_SERVER_FIXTURE_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -42,6 +43,7 @@ struct fixture {
 	uv_loop_t loop;
 	struct listener *listener;
 	struct http_server *server;
+	struct tls_context *tls;     /* NULL: connections are plain */
 	struct http_stream *waiting; /* of a request to /wait */
 	size_t body_bytes;
 	unsigned requests, bodies, aborts, settled, closed, refused;
@@ -186,7 +188,7 @@ static const struct http_handler handler = {
 static inline void on_connection(struct listener *l)
 {
 	struct fixture *f = listener_owner(l);
-	int err = http_server_accept(f->server, listener_stream(l), NULL);
+	int err = http_server_accept(f->server, listener_stream(l), f->tls);
 
 	if (err != -EACCES)
 		assert_int_equal(err, 0);
