@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conf: YAML by tables. This file parses the document, finds places in it and words the messages; the
- * setters of values are in conf_set.c.
+ * conf: reads YAML into records. This file parses the document, finds values in it and reports errors;
+ * the setters are in conf_set.c.
  *
- * libyaml's events are read once before its document is loaded, because only they show what is not
- * wanted where it stands: aliases (with which a document could contain itself), tags, depth.
+ * The file is parsed twice. The first pass reads libyaml's events, because only they show what is
+ * refused and where: aliases (with which a document could contain itself), tags and depth. The second
+ * pass loads the document.
  */
 #include "base/conf.h"
 
@@ -27,7 +28,7 @@ struct conf {
 	struct buf *messages; /* borrowed */
 	void *owner;	      /* borrowed */
 	yaml_document_t document;
-	char **expanded; /* owned: scalars that were not as they stood */
+	char **expanded; /* owned: scalars whose "${...}" were replaced */
 	size_t expanded_count, expanded_room;
 	unsigned message_count;
 	bool no_memory;
@@ -43,7 +44,7 @@ static const struct conf_node *node_of(struct conf *conf, int index)
 	return (const struct conf_node *)yaml_document_get_node(&conf->document, index);
 }
 
-/* What people wrote is shown back to them; it must not forge lines or move the cursor. */
+/* Messages quote the file. What they quote must not forge lines or move the cursor. */
 static void clean(char *at, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
@@ -61,7 +62,7 @@ static void add_message(struct conf *conf, yaml_mark_t at, const char *format, v
 	if (conf->message_count > MAX_MESSAGES)
 		return;
 	if (conf->message_count == MAX_MESSAGES) {
-		buf_printf(m, "%s: more is wrong than is shown here\n", conf->path);
+		buf_printf(m, "%s: there are more errors than shown here\n", conf->path);
 		return;
 	}
 	buf_printf(m, "%s:%zu:%zu: ", conf->path, at.line + 1, at.column + 1);
@@ -130,7 +131,7 @@ int conf_read_file(const char *path, struct buf *content, struct buf *messages)
 		got = read(fd, block, sizeof(block));
 		err = got < 0 ? -errno : buf_append(content, block, (size_t)got);
 	}
-	explicit_bzero(block, sizeof(block)); /* it may be a secret's file */
+	explicit_bzero(block, sizeof(block)); /* the file may hold a secret */
 	if (fd >= 0)
 		close(fd);
 	if (err == -EMSGSIZE)
@@ -140,7 +141,7 @@ int conf_read_file(const char *path, struct buf *content, struct buf *messages)
 	return err;
 }
 
-/* What is wrong with an event, or NULL. */
+/* Why the event is refused; NULL if it is not. */
 static const char *refuse_event(const yaml_event_t *event, unsigned depth, unsigned documents)
 {
 	const yaml_char_t *anchor = NULL, *tag = NULL;
@@ -179,11 +180,11 @@ static void parser_error(struct conf *conf, const yaml_parser_t *parser)
 	if (parser->error == YAML_MEMORY_ERROR)
 		conf_no_memory(conf);
 	if (parser->error == YAML_READER_ERROR)
-		at = parser->mark; /* bytes that are no UTF-8: where the scanner has come to */
+		at = parser->mark; /* invalid UTF-8: the scanner stopped here */
 	error_at(conf, at, "%s", parser->problem ? parser->problem : "out of memory");
 }
 
-/* Read all events. False after saying what is wrong. */
+/* Check all events. False after reporting an error. */
 static bool check_events(struct conf *conf, yaml_parser_t *parser)
 {
 	unsigned depth = 0, documents = 0;
@@ -216,7 +217,7 @@ static bool check_events(struct conf *conf, yaml_parser_t *parser)
 	return true;
 }
 
-/* One pass over @yaml: of the events, or to load the document. */
+/* One pass over @yaml: load the document (@load), or only check the events. */
 static bool pass(struct conf *conf, struct text yaml, bool load)
 {
 	yaml_parser_t parser;
@@ -271,8 +272,7 @@ void conf_free(struct conf *conf)
 	for (size_t i = 0; i < conf->expanded_count; i++)
 		free(conf->expanded[i]);
 	free(conf->expanded);
-	yaml_document_delete(
-		&conf->document); /* knows a document that was never loaded: all zeros */
+	yaml_document_delete(&conf->document); /* accepts a zeroed one, which was never loaded */
 	free(conf);
 }
 
@@ -307,8 +307,8 @@ static size_t too_long(struct conf *conf, const struct conf_node *node)
 }
 
 /*
- * Append the value of the reference that @rest begins with ("${...}") and return its length; 0 after
- * saying what is wrong.
+ * Expand the reference "${...}" at the start of @rest into @out. Returns the length of the reference, or
+ * 0 after reporting an error.
  */
 static size_t expand_one(struct conf *conf, const struct conf_node *node, struct text rest,
 			 struct buf *out)
@@ -325,14 +325,14 @@ static size_t expand_one(struct conf *conf, const struct conf_node *node, struct
 	    inner.ptr[name_len + 1] == '-')
 		fallback = (struct text){ inner.ptr + name_len + 2, inner.len - name_len - 2 };
 	if (!name_len || name_len >= sizeof(name) || (!fallback.ptr && name_len < inner.len)) {
-		conf_error(conf, node, "'${' is not followed by NAME} or NAME:-text}");
+		conf_error(conf, node, "'${' must be followed by NAME} or NAME:-text}");
 		return 0;
 	}
 	snprintf(name, sizeof(name), "%.*s", (int)name_len, inner.ptr);
 	env_hide(name); /* it may be a secret */
 	value = getenv(name);
 	if (!value && !fallback.ptr) {
-		conf_error(conf, node, "the environment has no '%s'", name);
+		conf_error(conf, node, "the environment variable '%s' is not set", name);
 		return 0;
 	}
 	if (buf_append_text(out, fallback.ptr && (!value || !*value) ? fallback : text_of(value)))
@@ -340,7 +340,7 @@ static size_t expand_one(struct conf *conf, const struct conf_node *node, struct
 	return inner.len + 3;
 }
 
-/* Let @conf own @text. NULL when memory is short. */
+/* A copy of @text that @conf owns; NULL if memory is short. */
 static char *keep(struct conf *conf, struct text text)
 {
 	char *copy = NULL;
@@ -422,7 +422,7 @@ const struct conf_node *conf_item(struct conf *conf, const struct conf_node *lis
 	return node_of(conf, yaml_of(list)->data.sequence.items.start[i]);
 }
 
-/* The key of @pair if it is a scalar. */
+/* Get the key of @pair. False if it is not a scalar. */
 static bool key_of(struct conf *conf, const yaml_node_pair_t *pair, struct text *ret_key)
 {
 	const struct conf_node *key = node_of(conf, pair->key);
@@ -470,7 +470,7 @@ static void unknown_option(struct conf *conf, const struct conf_schema *schema,
 	conf_error_unknown(conf, key, "option", scalar_of(key), names, count);
 }
 
-/* Say which names of @mapping are not in the table, or there twice. */
+/* Report names in @mapping that are not in the table or occur twice. */
 static void check_names(struct conf *conf, const struct conf_schema *schema,
 			const struct conf_node *mapping)
 {
@@ -496,7 +496,7 @@ static void check_names(struct conf *conf, const struct conf_schema *schema,
 	}
 }
 
-/* Read @mapping into @record, which holds the defaults. */
+/* Read @mapping into @record, which already holds the defaults. */
 static void read_mapping(struct conf *conf, const struct conf_node *mapping,
 			 const struct conf_schema *schema, void *record)
 {
@@ -518,7 +518,7 @@ static void read_mapping(struct conf *conf, const struct conf_node *mapping,
 			conf_error(conf, mapping, "%s needs the option '%s'", schema->noun,
 				   option->name);
 	}
-	/* What is held against each other must itself be right. */
+	/* `finish` compares options, so each of them must be valid. */
 	if (schema->finish && conf->message_count == messages)
 		schema->finish(conf, mapping, record);
 }
@@ -529,7 +529,7 @@ void conf_set_mapping(struct conf *conf, const struct conf_node *node,
 	read_mapping(conf, node, option->schema, (char *)record + option->offset);
 }
 
-/* Of the options that must differ, say which are the same as in an earlier record. */
+/* Report options of record @last that must be unique but occur in an earlier record too. */
 static void check_unique(struct conf *conf, const struct conf_node *list,
 			 const struct conf_schema *schema, const char *records, int last)
 {
