@@ -125,6 +125,14 @@ bool mirror_account_by_subscription(const struct mirror *mirror, const char *sub
 /* How many accounts @customer has, in no order; the ids of the first @max of them. */
 unsigned mirror_accounts_of_customer(const struct mirror *mirror, const char *customer,
 				     uint64_t *ret_ids, unsigned max);
+
+/*
+ * The ids of all accounts of @customer, in no order, as an array that the caller frees; NULL if there
+ * are none. 0 or -ENOMEM.
+ */
+int mirror_list_of_customer(const struct mirror *mirror, const char *customer, uint64_t **ret_ids,
+			    unsigned *ret_count);
+
 void mirror_each_account(const struct mirror *mirror,
 			 void (*visit)(void *arg, const struct store_account *account,
 				       uint32_t slot),

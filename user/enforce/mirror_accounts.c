@@ -360,6 +360,20 @@ unsigned mirror_accounts_of_customer(const struct mirror *mirror, const char *cu
 	return count;
 }
 
+int mirror_list_of_customer(const struct mirror *mirror, const char *customer, uint64_t **ret_ids,
+			    unsigned *ret_count)
+{
+	*ret_ids = NULL;
+	*ret_count = mirror_accounts_of_customer(mirror, customer, NULL, 0);
+	if (!*ret_count)
+		return 0;
+	*ret_ids = calloc(*ret_count, sizeof(**ret_ids));
+	if (!*ret_ids)
+		return -ENOMEM;
+	mirror_accounts_of_customer(mirror, customer, *ret_ids, *ret_count);
+	return 0;
+}
+
 void mirror_each_account(const struct mirror *mirror,
 			 void (*visit)(void *arg, const struct store_account *account,
 				       uint32_t slot),

@@ -31,8 +31,6 @@ struct inbox_listeners {
 	void (*on_catalog)(void *arg); /* prices or products changed: tiers may match others */
 	/* A meter event was refused after it was accepted; @event as Stripe has it. */
 	void (*on_meter_error)(void *arg, const json_t *event);
-	/* A charge of @customer was disputed or refunded. */
-	void (*on_dispute)(void *arg, const char *customer, const char *type);
 	void *arg;
 };
 

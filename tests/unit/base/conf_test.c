@@ -165,7 +165,7 @@ static void what_is_wrong_is_not_finished(void **state)
 	assert_int_equal(r.finished, 0);
 	assert_true(text_is(buf_text(&messages), "f:1:31: expected a single value, found a list\n"
 						 "f:1:36: must not be empty\n"
-						 "f:1:20: '10' is no number from 0 to 9\n"));
+						 "f:1:20: '10' is not a number from 0 to 9\n"));
 	record_done(&r);
 	buf_done(&messages);
 }

@@ -126,6 +126,25 @@ static void all_accounts_of_a_customer_are_found(void **state)
 	assert_int_equal(found[1], 0);
 }
 
+static void all_accounts_of_a_customer_are_listed(void **state)
+{
+	struct fixture *f = *state;
+	unsigned count = 1;
+	uint64_t *ids, sum = 0;
+
+	for (uint64_t id = 1; id <= SLOTS; id++)
+		put_names(f, id, "cus_1", "");
+	assert_int_equal(mirror_list_of_customer(f->mirror, "cus_1", &ids, &count), 0);
+	assert_int_equal(count, SLOTS);
+	for (unsigned i = 0; i < count; i++)
+		sum += ids[i];
+	assert_int_equal(sum, SLOTS * (SLOTS + 1) / 2);
+	free(ids);
+	assert_int_equal(mirror_list_of_customer(f->mirror, "cus_2", &ids, &count), 0);
+	assert_int_equal(count, 0);
+	assert_null(ids);
+}
+
 static bool is_open(struct fixture *f, uint64_t id)
 {
 	return slot_of_account(f, id)->state == TOLLGATE_SLOT_OPEN;
@@ -286,6 +305,7 @@ int main(void)
 		TEST(an_account_comes_back_as_it_was_put),
 		TEST(an_account_is_found_by_its_subscription_as_it_is_now),
 		TEST(all_accounts_of_a_customer_are_found),
+		TEST(all_accounts_of_a_customer_are_listed),
 		TEST(each_tier_has_its_own_grace),
 		TEST(entitlements_are_features_where_the_tier_says_so),
 		TEST(a_monthly_quota_follows_the_billing_period),
