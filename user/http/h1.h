@@ -2,10 +2,10 @@
 /*
  * h1: HTTP/1.1 as bytes, without I/O: a parser for messages, and functions that write heads.
  *
- * A parser takes the messages of one direction of one connection, one after the other. It collects a
- * head in its own memory, up to a limit, checks it strictly against the grammar of RFC 9112, and then
- * has llhttp parse it too; the framing of chunks is checked in the same way. Body bytes are not copied.
- * A parser belongs to one thread.
+ * A parser takes the messages of one direction of one connection, one after the other. It collects
+ * a head in its own memory, up to a limit, checks it strictly against the grammar of RFC 9112, and
+ * then has llhttp parse it too; the framing of chunks is checked in the same way. Body bytes are
+ * not copied. A parser belongs to one thread.
  */
 #ifndef HTTP_H1_H
 #define HTTP_H1_H
@@ -29,7 +29,8 @@ enum h1_side {
 };
 
 /*
- * A parser for @side; a head may have @max_head_bytes, its empty line included. NULL: out of memory.
+ * A parser for @side; a head may have @max_head_bytes, its empty line included. NULL: out of
+ * memory.
  */
 struct h1_parser *h1_parser_new(enum h1_side side, size_t max_head_bytes);
 void h1_parser_free(struct h1_parser *p); /* accepts NULL */
@@ -55,15 +56,15 @@ int h1_parser_feed(struct h1_parser *p, const char *data, size_t len, size_t *re
 		   struct text *ret_piece);
 
 /*
- * The stream has ended. H1_END if that is the end of a message; 0 between two messages; -EBADMSG inside
- * a message; or the error that h1_parser_feed() returned.
+ * The stream has ended. H1_END if that is the end of a message; 0 between two messages; -EBADMSG
+ * inside a message; or the error that h1_parser_feed() returned.
  */
 int h1_parser_eof(struct h1_parser *p);
 
 /*
- * The message whose head was found last. It is valid until the first h1_parser_feed() after its H1_END,
- * or until h1_parser_rest(). A message without a body has an H1_END, too: after H1_HEAD, the next call
- * of h1_parser_feed() returns it, even without any bytes.
+ * The message whose head was found last. It is valid until the first h1_parser_feed() after its
+ * H1_END, or until h1_parser_rest(). A message without a body has an H1_END, too: after H1_HEAD,
+ * the next call of h1_parser_feed() returns it, even without any bytes.
  */
 const struct http_message *h1_parser_message(const struct h1_parser *p);
 
@@ -77,15 +78,15 @@ bool h1_parser_is_idle(const struct h1_parser *p);
 const char *h1_parser_error(const struct h1_parser *p);
 
 /*
- * The strict check alone, of a complete head with its empty line. 0, or one of the errors above and the
- * broken rule (a literal) in @ret_rule. Pure; for unit tests and fuzzers.
+ * The strict check alone, of a complete head with its empty line. 0, or one of the errors above and
+ * the broken rule (a literal) in @ret_rule. Pure; for unit tests and fuzzers.
  */
 int h1_check_head(enum h1_side side, struct text head, const char **ret_rule);
 
 /*
- * Append a part of a head to @b. 0; -EINVAL for a method or a name that is not a token, a target or a
- * value that could end its line, or a status outside 100 to 599; else the error of buf_append(). On
- * failure nothing was appended.
+ * Append a part of a head to @b. 0; -EINVAL for a method or a name that is not a token, a target or
+ * a value that could end its line, or a status outside 100 to 599; else the error of buf_append().
+ * On failure nothing was appended.
  */
 int h1_write_request_line(struct buf *b, struct text method, struct text target);
 int h1_write_status_line(struct buf *b, unsigned status);

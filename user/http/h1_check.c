@@ -2,9 +2,9 @@
 /*
  * h1_check: the strict check of a head.
  *
- * It accepts exactly what the grammars of RFC 9110 and RFC 9112 produce. It does not accept what the
- * RFCs allow a recipient to tolerate, such as a bare LF, folded lines or white space before a colon:
- * requests can be smuggled where two parsers in a row tolerate different things.
+ * It accepts exactly what the grammars of RFC 9110 and RFC 9112 produce. It does not accept what
+ * the RFCs allow a recipient to tolerate, such as a bare LF, folded lines or white space before a
+ * colon: requests can be smuggled where two parsers in a row tolerate different things.
  */
 #include "http/h1_check.h"
 
@@ -188,9 +188,9 @@ static int note_field(struct cursor *c, enum http_name id, struct text value)
 }
 
 /*
- * Return the first byte at or after @p that cannot be part of a value. Compares eight bytes at a time
- * as long as there is no control byte among them; bytes above 0x7f are not control bytes. A tab is one,
- * but it is allowed, so the loop for single bytes decides about it.
+ * Return the first byte at or after @p that cannot be part of a value. Compares eight bytes at a
+ * time as long as there is no control byte among them; bytes above 0x7f are not control bytes. A
+ * tab is one, but it is allowed, so the loop for single bytes decides about it.
  */
 static const char *skip_value(const char *p, const char *end)
 {

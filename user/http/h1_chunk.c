@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * h1_chunk: the strict check of chunked bodies. A state machine takes the framing byte by byte; data
- * is taken in pieces as large as they arrive.
+ * h1_chunk: the strict check of chunked bodies. A state machine takes the framing byte by byte;
+ * data is taken in pieces as large as they arrive.
  */
 #include "http/h1_chunk.h"
 

@@ -16,11 +16,11 @@ struct h1_chunk {
 };
 
 /*
- * Take bytes up to the end of a piece of data or of the body, and store in @ret_used how many. Trailer
- * fields are checked and dropped.
+ * Take bytes up to the end of a piece of data or of the body, and store in @ret_used how many.
+ * Trailer fields are checked and dropped.
  *
- * H1_BODY with the data in @ret_piece, which points into @bytes; H1_END; H1_NEED_MORE if all bytes are
- * used up; -EBADMSG with the broken rule (a literal) in @ret_rule.
+ * H1_BODY with the data in @ret_piece, which points into @bytes; H1_END; H1_NEED_MORE if all bytes
+ * are used up; -EBADMSG with the broken rule (a literal) in @ret_rule.
  */
 int h1_chunk_feed(struct h1_chunk *c, struct text bytes, size_t *ret_used, struct text *ret_piece,
 		  const char **ret_rule);

@@ -6,8 +6,8 @@
  * llhttp. A message is refused if they do not agree about it, because request smuggling needs two
  * parsers that read the same bytes differently.
  *
- * A head and its message live in a struct h1_work. An idle connection gives it back to a short list of
- * its thread, so each of ten thousand idle connections needs only a struct h1_parser.
+ * A head and its message live in a struct h1_work. An idle connection gives it back to a short list
+ * of its thread, so each of ten thousand idle connections needs only a struct h1_parser.
  */
 #include <errno.h>
 #include <llhttp.h>
@@ -222,8 +222,8 @@ static const llhttp_settings_t second_settings = {
 };
 
 /*
- * Whether llhttp accepts these bytes, finds @body_bytes of body in them, and agrees whether they are the
- * end of the message.
+ * Whether llhttp accepts these bytes, finds @body_bytes of body in them, and agrees whether they
+ * are the end of the message.
  */
 static bool is_second_agreed(struct h1_parser *p, struct text bytes, size_t body_bytes, bool is_end)
 {
@@ -248,8 +248,8 @@ static int fail(struct h1_parser *p, int err, const char *rule)
 }
 
 /*
- * The number of bytes, at most @len, that belong to the head; @ret_is_end tells whether they include its
- * empty line. A bare LF is -EBADMSG at once.
+ * The number of bytes, at most @len, that belong to the head; @ret_is_end tells whether they
+ * include its empty line. A bare LF is -EBADMSG at once.
  */
 static ssize_t find_end(struct h1_parser *p, const char *data, size_t len, bool *ret_is_end)
 {

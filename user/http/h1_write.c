@@ -33,7 +33,9 @@ int h1_write_request_line(struct buf *b, struct text method, struct text target)
 {
 	const struct text parts[] = { method, TEXT(" "), target, TEXT(" HTTP/1.1\r\n") };
 
-	/* Targets were checked when they were received; here only the end of the line is at stake. */
+	/*
+	 * Targets were checked when they were received; here only the end of the line is at stake.
+	 */
 	if (!h1_is_token(method) || !target.len)
 		return -EINVAL;
 	for (size_t i = 0; i < target.len; i++)

@@ -13,8 +13,8 @@ static const struct text spellings[HTTP_NAME_COUNT] = { [HTTP_OTHER] = { "", 0 }
 _Static_assert(HTTP_NAME_COUNT <= 32, "http_message.known has one bit for each name");
 
 /*
- * The names by their length. With the first letter, mostly one candidate is left to be compared. A unit
- * test compares these lengths with HTTP_NAMES.
+ * The names by their length. With the first letter, mostly one candidate is left to be compared. A
+ * unit test compares these lengths with HTTP_NAMES.
  */
 static const uint8_t by_length[][5] = {
 	[2] = { HTTP_TE },

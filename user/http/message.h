@@ -2,8 +2,8 @@
 /*
  * message: the head of an HTTP request or response, independent of the HTTP version.
  *
- * The texts in a message point into the parser's memory, and are valid as long as the message is; the
- * function that returns a message says how long.
+ * The texts in a message point into the parser's memory, and are valid as long as the message is;
+ * the function that returns a message says how long.
  */
 #ifndef HTTP_MESSAGE_H
 #define HTTP_MESSAGE_H
@@ -109,7 +109,8 @@ const struct http_header *http_find(const struct http_message *m, enum http_name
 unsigned http_count(const struct http_message *m, enum http_name id);
 
 /*
- * Whether a Connection field of @m lists @name, which makes @name hop-by-hop in this message (RFC 9110,
+ * Whether a Connection field of @m lists @name, which makes @name hop-by-hop in this message (RFC
+ * 9110,
  * 7.6.1). A proxy must not forward such fields, nor those of http_is_hop_by_hop().
  */
 bool http_connection_lists(const struct http_message *m, struct text name);
@@ -125,8 +126,8 @@ static inline bool http_is_hop_by_hop(enum http_name id)
 }
 
 /*
- * Take the next element of a comma-separated @list, without the white space around it. False if none
- * is left. An empty element is returned as such, except one after a comma at the very end.
+ * Take the next element of a comma-separated @list, without the white space around it. False if
+ * none is left. An empty element is returned as such, except one after a comma at the very end.
  */
 bool http_list_next(struct text *list, struct text *ret_element);
 

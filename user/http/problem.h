@@ -8,8 +8,8 @@
 #define PROBLEM_FIELD "Content-Type: application/problem+json\r\n"
 
 /*
- * Append {"status":429,"detail":"...","violated-policies":["rate"]} to @b; @violated_policy NULL leaves
- * out the last member. 0, or the error of buf_append(), and then nothing was appended.
+ * Append {"status":429,"detail":"...","violated-policies":["rate"]} to @b; @violated_policy NULL
+ * leaves out the last member. 0, or the error of buf_append(), and then nothing was appended.
  */
 int problem_write_body(struct buf *b, unsigned status, const char *detail,
 		       const char *violated_policy);

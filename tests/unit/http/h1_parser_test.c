@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The parser: messages, bodies and chunks. Each row is fed in pieces of every size, because the result
- * must not depend on how the bytes are cut.
+ * The parser: messages, bodies and chunks. Each row is fed in pieces of every size, because the
+ * result must not depend on how the bytes are cut.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -19,8 +19,8 @@
 #define POST "POST /p?q HTTP/1.1\r\nHost: a\r\n"
 
 /*
- * What the parser found in a stream of bytes, as text: "{GET /}" for a head, "[body]", "." for the end of
- * a message; and the error that it ended with.
+ * What the parser found in a stream of bytes, as text: "{GET /}" for a head, "[body]", "." for the
+ * end of a message; and the error that it ended with.
  */
 struct story {
 	char text[4096];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Handoffs: whole requests to another loop and back, over real sockets. Both ends are on the same loop
- * here.
+ * Handoffs: whole requests to another loop and back, over real sockets. Both ends are on the same
+ * loop here.
  */
 #include "unit/http/server_fixture.h"
 

@@ -2,8 +2,8 @@
 /*
  * server_fixture: a server and its clients over real sockets, on the test's own loop.
  *
- * What the handler does depends on the path of the request; see on_request(). test_limits are so long
- * that none passes during a test; a test that waits for one sets its own.
+ * What the handler does depends on the path of the request; see on_request(). test_limits are so
+ * long that none passes during a test; a test that waits for one sets its own.
  */
 #ifndef UNIT_HTTP_SERVER_FIXTURE_H
 #define UNIT_HTTP_SERVER_FIXTURE_H
