@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * server: its life and its connections as a whole. What happens on one connection is told in
- * server_connection.c, what a handler does with a stream in server_stream.c.
+ * server: creates and frees a server, and handles its connections as a set. server_impl.h tells
+ * what the other files do.
  */
 #include "http/server.h"
 
@@ -101,7 +101,9 @@ void http_server_close(struct http_server *server)
 {
 	struct http_connection *c;
 
-	/* Connections leave the list later, from the loop, so it holds still here. */
+	/*
+	 * A closed connection leaves the list later, from the loop: the list does not change here.
+	 */
 	LIST_FOREACH (c, &server->connections, entry) {
 		connection_close(c, false);
 		if (stream_is_active(&c->stream))

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * server_connection: one connection of a server: its phases, its deadlines, and the events of its conn.
+ * server_connection: one connection of a server: phases, deadlines, and the events of its conn.
  *
- *   phase      event                            next       action
- *   ---------  -------------------------------  ---------  ------------------------------------------
- *   HANDSHAKE  first bytes                      OPEN       idle_ms from now
- *   HANDSHAKE  deadline head_ms, handshake over OPEN       idle_ms from now
- *   HANDSHAKE  deadline head_ms                 CLOSED
- *   OPEN       bytes, end of stream, deadline   OPEN       as the read side says (server_read.c)
- *   OPEN       last answer, refusal             LINGERING  FIN after the queued bytes
- *   OPEN       ... and the client has ended     CLOSED     unless bytes are queued
- *   OPEN       answer broken off                CLOSED     RST, so that the client notices
- *   LINGERING  bytes                            LINGERING  drop them; close above HTTP_LINGER_BYTES
- *   LINGERING  queue empty                      LINGERING  HTTP_LINGER_MS from now
- *   LINGERING  end of stream, queue empty       CLOSED
- *   LINGERING  deadline HTTP_LINGER_MS          CLOSED
- *   any        write error                      CLOSED     on_abort(-ECONNRESET) if a stream is active
- *   any        nothing sent for write_ms        CLOSED     on_abort(-ETIMEDOUT) if a stream is active
+ *   phase      event                           next       action
+ *   ---------  ------------------------------  ---------  -------------------------------------
+ *   HANDSHAKE  first bytes                     OPEN       idle_ms from now
+ *   HANDSHAKE  deadline, handshake complete    OPEN       idle_ms from now
+ *   HANDSHAKE  deadline head_ms                CLOSED
+ *   OPEN       bytes, end of stream, deadline  OPEN       see the read side in server_read.c
+ *   OPEN       last answer, refusal            LINGERING  FIN after the queued bytes
+ *   OPEN       ... after the client's end      CLOSED     unless bytes are queued
+ *   OPEN       answer broken off               CLOSED     RST, so that the client notices
+ *   LINGERING  bytes                           LINGERING  drop them; close above HTTP_LINGER_BYTES
+ *   LINGERING  queue empty                     LINGERING  HTTP_LINGER_MS from now
+ *   LINGERING  end of stream, queue empty      CLOSED
+ *   LINGERING  deadline HTTP_LINGER_MS         CLOSED
+ *   any        write error                     CLOSED     on_abort(-ECONNRESET)
+ *   any        nothing sent for write_ms       CLOSED     on_abort(-ETIMEDOUT)
+ *
+ * on_abort is called if a stream is active.
  *
  * There are two deadlines, one for reading and one for writing, and one timer. Setting a later
  * deadline only stores it; when the timer fires it finds out what is due.
@@ -79,7 +81,10 @@ void connection_close(struct http_connection *c, bool reset)
 	conn_close(c->conn, reset);
 }
 
-/* Everything is written: tell the client, and close when it has read it, or after a while. */
+/*
+ * Everything is written: send FIN, and wait until the client closes. Closing at once could reset
+ * the connection before the client has read the answer, if more of its bytes arrive.
+ */
 void connection_linger(struct http_connection *c)
 {
 	if (!connection_is_open(c))
@@ -94,7 +99,7 @@ void connection_linger(struct http_connection *c)
 		buf_done(&c->pending);
 	conn_shutdown(c->conn);
 	conn_resume(c->conn);
-	/* While bytes are queued the write deadline watches over them. */
+	/* While bytes are queued, the write deadline applies instead. */
 	connection_expect(c, conn_queued(c->conn) ? 0 : HTTP_LINGER_MS);
 	connection_watch_writing(c);
 }
@@ -137,7 +142,7 @@ bool connection_is_idle(struct http_connection *c, uint64_t idle_ms)
 void connection_drain(struct http_connection *c)
 {
 	if (!read_is_between(c))
-		return; /* next_message() will see that the server drains */
+		return; /* next_message() closes it later */
 	if (!connection_is_idle(c, 0))
 		connection_expect(c, HTTP_DRAIN_AGAIN_MS);
 	else if (conn_queued(c->conn))
@@ -238,7 +243,7 @@ static void on_error(struct conn *conn, int err)
 {
 	struct http_connection *c = conn_owner(conn);
 
-	(void)err; /* to the handler it is all one: the client is gone */
+	(void)err; /* whatever it was, the client is gone */
 	c->is_broken = true;
 	lose(c, -ECONNRESET);
 }
@@ -272,7 +277,7 @@ static void on_conn_closed(struct conn *conn)
 
 	c->phase = HTTP_CLOSED;
 	uv_close((uv_handle_t *)&c->timer, on_timer_closed);
-	if (stream_is_active(&c->stream)) /* someone else has closed the conn */
+	if (stream_is_active(&c->stream)) /* the conn was closed by its handler */
 		connection_abort(c, -ECONNRESET, 0);
 }
 
@@ -310,7 +315,7 @@ static void on_timer(uv_timer_t *timer)
 		lose(c, c->is_broken ? -ECONNRESET : -ETIMEDOUT);
 		return;
 	}
-	if (is_stuck) { /* it has moved, after all */
+	if (is_stuck) { /* some bytes were sent in time */
 		c->write_deadline_ms = 0;
 		connection_watch_writing(c);
 	}
@@ -323,7 +328,7 @@ static void on_timer(uv_timer_t *timer)
 	connection_arm(c);
 }
 
-/* ---- the beginning ---- */
+/* ---- accepting ---- */
 
 int connection_accept(struct http_server *server, uv_stream_t *stream, struct tls_context *tls)
 {
@@ -333,7 +338,7 @@ int connection_accept(struct http_server *server, uv_stream_t *stream, struct tl
 	if (!c)
 		return -ENOMEM;
 	c->server = server;
-	buf_init(&c->pending, HTTP_PENDING_BYTES + 64 * 1024); /* one read more */
+	buf_init(&c->pending, HTTP_PENDING_BYTES + 64 * 1024); /* plus one read */
 	c->parser = h1_parser_new(H1_REQUESTS, server->limits.head_bytes);
 	if (c->parser)
 		err = conn_accept(stream, tls, &events, c, &c->conn);

@@ -7,8 +7,8 @@
  *   server_read.c        the read side of a stream: heads and bodies of requests
  *   server_stream.c      the write side of a stream: what the handler answers
  *
- * A stream's state is two enums, one for each direction; a connection's state is its phase. Each enum
- * has its transition table at the top of the file that implements it.
+ * A stream's state is two enums, one for each direction; a connection's state is its phase. Each
+ * enum has its transition table at the top of the file that implements it.
  */
 #ifndef HTTP_SERVER_IMPL_H
 #define HTTP_SERVER_IMPL_H
@@ -84,7 +84,7 @@ struct http_stream {
 enum http_phase {
 	HTTP_HANDSHAKE, /* TLS: no data has arrived yet */
 	HTTP_OPEN,
-	HTTP_LINGERING, /* everything is written; input is dropped so that the kernel sends no RST */
+	HTTP_LINGERING, /* everything is written; input is dropped, to avoid an RST */
 	HTTP_CLOSED,	/* waits for libuv to close the handles */
 };
 

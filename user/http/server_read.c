@@ -1,43 +1,44 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * server_read: the read side of a stream: what the client sends, from a head to the end of its body.
+ * server_read: the read side of a stream: heads, bodies and tunnels.
  *
- *   state         event                              next     action
- *   ------------  ---------------------------------  -------  ---------------------------------------
- *   IDLE          part of a head                     HEAD
- *   IDLE          deadline idle_ms                   IDLE     close, unless on_idle objects
- *   HEAD          deadline head_ms                   -        408, linger
- *   IDLE, HEAD    head without a body                DONE     on_request
- *   IDLE, HEAD    head with a body                   BODY     on_request
- *   IDLE, HEAD    ... and Expect: 100-continue       EXPECT   on_request
- *   IDLE, HEAD    invalid head                       -        400, 413, 417 or 431, linger
- *   IDLE, HEAD    end of stream                      -        linger
- *   EXPECT        100 sent                           BODY
- *   EXPECT, BODY  piece of the body                  BODY     on_body
- *   EXPECT, BODY  end of the body                    DONE     on_body_end
- *   EXPECT, BODY  more than body_bytes               -        413, on_abort(-EMSGSIZE), linger
- *   EXPECT, BODY  invalid chunk                      -        400, on_abort(-EBADMSG), linger
- *   EXPECT, BODY  end of stream                      -        on_abort(-ECONNRESET), close
- *   BODY          deadline body_ms                   -        408, on_abort(-ETIMEDOUT), linger
- *   BODY          answer complete                    DISCARD
- *   EXPECT        answer complete                    -        linger: the body may come or not
- *   DISCARD       piece of the body                  DISCARD  drop it; linger above HTTP_DRAIN_BYTES
- *   DISCARD       end of the body                    IDLE
- *   DISCARD       end of stream                      -        linger
- *   DISCARD       deadline body_ms or invalid chunk  -        close
- *   DONE          bytes, end of stream               DONE     keep them for later
- *   DONE          answer complete                    IDLE     linger if the stream has ended
- *   DONE          tunnel begins                      TUNNEL
- *   TUNNEL        bytes                              TUNNEL   on_body
- *   TUNNEL        end of stream                      DONE     on_body_end
+ *   state         event                      next     action
+ *   ------------  -------------------------  -------  ---------------------------------------
+ *   IDLE          part of a head             HEAD
+ *   IDLE          deadline idle_ms           IDLE     close, unless on_idle objects
+ *   HEAD          deadline head_ms           -        408, linger
+ *   IDLE, HEAD    head without a body        DONE     on_request
+ *   IDLE, HEAD    head with a body           BODY     on_request
+ *   IDLE, HEAD    ... and with Expect        EXPECT   on_request
+ *   IDLE, HEAD    invalid head               -        400, 413, 417 or 431, linger
+ *   IDLE, HEAD    end of stream              -        linger
+ *   EXPECT        100 Continue sent          BODY
+ *   EXPECT, BODY  piece of the body          BODY     on_body
+ *   EXPECT, BODY  end of the body            DONE     on_body_end
+ *   EXPECT, BODY  more than body_bytes       -        413, on_abort(-EMSGSIZE), linger
+ *   EXPECT, BODY  invalid chunk              -        400, on_abort(-EBADMSG), linger
+ *   EXPECT, BODY  end of stream              -        on_abort(-ECONNRESET), close
+ *   BODY          deadline body_ms           -        408, on_abort(-ETIMEDOUT), linger
+ *   BODY          answer complete            DISCARD  linger if too much of the body is left
+ *   EXPECT        answer complete            -        linger: the body may follow or not
+ *   DISCARD       piece of the body          DISCARD  drop it; linger if it was too much
+ *   DISCARD       end of the body            IDLE     linger if the server drains
+ *   DISCARD       end of stream              -        linger
+ *   DISCARD       deadline, invalid chunk    -        close
+ *   DONE          bytes, end of stream       DONE     keep them for later
+ *   DONE          answer complete            IDLE     linger if it was the last one
+ *   DONE          http_stream_tunnel()       TUNNEL
+ *   TUNNEL        bytes                      TUNNEL   on_body
+ *   TUNNEL        end of stream              DONE     on_body_end
  *
- * "-": the connection leaves HTTP_OPEN, and the read side no longer matters. A refusal with a status
- * is sent only while no answer has begun; after that the connection is reset. While the handler has
- * paused the stream, nothing is taken and no deadline runs, and the end of the stream waits too.
+ * "-": the connection leaves HTTP_OPEN, and the read side no longer matters. A refusal with a
+ * status is sent only while no answer has begun; after that the connection is reset. While the
+ * handler has paused the stream, nothing is taken and no deadline runs, and the end of the stream
+ * waits too. Too much of an unwanted body is more than HTTP_DRAIN_BYTES.
  *
  * Bytes are taken in a loop (take()) as far as these states allow. A handler that answers at once
- * returns into that loop, so a thousand pipelined requests need no deeper stack than one. Bytes that
- * may not be taken yet wait in `pending`.
+ * returns into that loop, so a thousand pipelined requests need no deeper stack than one. Bytes
+ * that may not be taken yet wait in `pending`.
  */
 #include <errno.h>
 
@@ -130,7 +131,7 @@ static void on_head(struct http_connection *c)
 	if (m->expects_unknown) {
 		connection_refuse(c, 417, "Expect other than 100-continue");
 	} else if (m->content_length > c->server->limits.body_bytes) {
-		connection_refuse(c, 413, "announced body is too large");
+		connection_refuse(c, 413, "the announced body is too large");
 	} else {
 		bool has_empty_body = m->body == HTTP_BODY_LENGTH && s->read == READ_DONE;
 
@@ -211,7 +212,7 @@ static void take_tunnel(struct http_connection *c, const char *data, size_t len)
 		end_tunnel(c);
 }
 
-/* How many of these bytes were used up; the rest is for later. */
+/* Take bytes as far as the state allows. Returns how many; the rest must wait. */
 static size_t take(struct http_connection *c, const char *data, size_t len)
 {
 	size_t at = 0;
@@ -260,7 +261,9 @@ void read_run(struct http_connection *c)
 {
 	if (c->is_running || !connection_is_open(c))
 		return;
-	/* Also without bytes: the end of a body, or of the stream, may be what is due. */
+	/*
+	 * Also without bytes: the end of the body or of the stream may not have been handled yet.
+	 */
 	if (buf_len(&c->pending) || c->is_ended || read_has_body(&c->stream)) {
 		struct text bytes = buf_len(&c->pending) ? buf_text(&c->pending) : TEXT("");
 
@@ -328,7 +331,7 @@ void read_late(struct http_connection *c)
 		connection_abort(c, -ETIMEDOUT, 408);
 		break;
 	case READ_HEAD:
-		connection_refuse(c, 408, "head is late");
+		connection_refuse(c, 408, "the head was not complete in time");
 		break;
 	case READ_IDLE:
 		if (c->server->is_draining)

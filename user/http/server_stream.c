@@ -18,8 +18,8 @@
  *               answer that is not complete
  *   DONE        the kernel has taken the last byte     NONE  on_settled
  *
- * The stream belongs to the handler in HEAD and BODY, see stream_is_active(). The deadline for writing
- * belongs to the connection's queue, not to these states: it runs while bytes are queued.
+ * The stream belongs to the handler in HEAD and BODY, see stream_is_active(). The deadline for
+ * writing belongs to the connection's queue, not to these states: it runs while bytes are queued.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@
 #include "http/problem.h"
 #include "http/server_impl.h"
 
-/* What of an answer depends on the request and the connection. */
+/* The part of a head that depends on the request and the connection. */
 struct framing {
 	unsigned minor;
 	uint64_t length;
@@ -60,7 +60,7 @@ static struct text date_of(struct http_server *server)
 	return (struct text){ server->date, HTTP_DATE_BYTES };
 }
 
-/* Whether one of these field lines is Date. */
+/* Whether @fields contain Date. */
 static bool has_date(struct text fields)
 {
 	while (fields.len) {
@@ -106,7 +106,7 @@ static int send_parts(struct http_connection *c, const uv_buf_t *parts, unsigned
 
 	if (err) {
 		c->is_broken = true;
-		connection_kick(c); /* to tell the handler by on_abort, but not from within */
+		connection_kick(c); /* on_abort follows, but not from within this call */
 		return err;
 	}
 	connection_watch_writing(c);
@@ -114,14 +114,14 @@ static int send_parts(struct http_connection *c, const uv_buf_t *parts, unsigned
 	return 0;
 }
 
-/* A short body goes into the head's buffer: one part costs the kernel less than two. */
+/* Copy a short body behind the head: the kernel sends one part at less cost than two. */
 static bool joins_head(struct http_connection *c, struct text piece)
 {
 	return piece.len && piece.len <= HTTP_JOIN_BYTES && !c->stream.is_chunked &&
 	       !c->stream.is_bodiless && !buf_append_text(&c->server->head, piece);
 }
 
-/* The server's head buffer, if @has_head, then @piece framed as the stream says. */
+/* Send the head in server->head, if @has_head, then @piece in the framing of the answer. */
 static int send_piece(struct http_connection *c, bool has_head, struct text piece, bool is_last)
 {
 	struct http_stream *s = &c->stream;
@@ -159,7 +159,7 @@ static bool must_close(const struct http_connection *c, const struct http_messag
 		return true;
 	if (c->is_ended && !buf_len(&c->pending))
 		return true;
-	/* There is no 100 after a final answer: whether the body comes nobody will know. */
+	/* No 100 follows a final answer, so it is unknown whether the client sends the body. */
 	if (c->stream.read == READ_EXPECT)
 		return true;
 	return a->is_last && read_body_left(c) > HTTP_DRAIN_BYTES;
@@ -195,7 +195,7 @@ int http_stream_answer(struct http_stream *s, const struct http_answer *a)
 		s->left -= a->first_piece.len;
 	err = send_piece(c, true, a->first_piece, a->is_last);
 	if (!err && a->is_last) {
-		s->is_chunked = false; /* its end is out */
+		s->is_chunked = false; /* the last chunk was sent with the piece */
 		http_stream_end(s);
 	}
 	return err;
@@ -210,7 +210,7 @@ int http_stream_inform(struct http_stream *s, unsigned status, struct text field
 
 	if (s->write != WRITE_HEAD || status < 100 || status > 199 || status == 101)
 		return -EINVAL;
-	if (h1_parser_message(c->parser)->minor == 0) /* RFC 9110, 15.2: not to be sent there */
+	if (h1_parser_message(c->parser)->minor == 0) /* RFC 9110, 15.2: HTTP/1.0 has no 1xx */
 		return 0;
 	buf_clear(b);
 	err = h1_write_status_line(b, status);
@@ -247,7 +247,7 @@ int http_stream_tunnel(struct http_stream *s, struct text fields)
 	s->must_close = true;
 	read_enter(c, READ_TUNNEL);
 	s->left = HTTP_UNKNOWN_LENGTH;
-	connection_kick(c); /* what has come already */
+	connection_kick(c); /* for bytes that have arrived already */
 	part = uv_buf_init(buf_head(b), buf_len(b));
 	return send_parts(c, &part, 1);
 }
@@ -303,7 +303,7 @@ void http_stream_resume(struct http_stream *s)
 	if (!s->is_paused)
 		return;
 	s->is_paused = false;
-	connection_kick(connection_of(s)); /* which also reads again */
+	connection_kick(connection_of(s)); /* read_run() also starts reading again */
 }
 
 size_t http_stream_queued(const struct http_stream *s)
@@ -311,7 +311,7 @@ size_t http_stream_queued(const struct http_stream *s)
 	return conn_queued(connection_of(s)->conn);
 }
 
-/* ---- the server's own answers ---- */
+/* ---- refusals by the server ---- */
 
 static const char *detail_of(unsigned status)
 {
@@ -352,7 +352,7 @@ int stream_refuse(struct http_connection *c, unsigned status)
 	return err;
 }
 
-/* ---- the rest ---- */
+/* ---- accessors ---- */
 
 const struct http_message *http_stream_request(const struct http_stream *s)
 {

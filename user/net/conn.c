@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conn: see conn.h. This file is libuv's side: reading, writing, closing; conn_tls.c puts TLS between
- * it and the owner.
+ * conn: see conn.h. This file is libuv's side: reading, writing, closing; conn_tls.c puts TLS
+ * between it and the owner.
  *
- * All connections of a thread read into one buffer, so an idle one holds none. Pausing only raises a
- * flag; libuv is told to stop when bytes come nevertheless. So a pause that is over before the peer
- * sends costs no system call, and nothing that was read ever has to be kept.
+ * All connections of a thread read into one buffer, so an idle one holds none. Pausing only raises
+ * a flag; libuv is told to stop when bytes come nevertheless. So a pause that is over before the
+ * peer sends costs no system call, and nothing that was read ever has to be kept.
  */
 #include "net/conn.h"
 
@@ -233,7 +233,9 @@ static void on_written(uv_write_t *request, int err)
 		conn_report_error(c, err);
 		return;
 	}
-	/* libuv may complete several requests after the queue is empty: only the first one counts. */
+	/*
+	 * libuv may complete several requests after the queue is empty: only the first one counts.
+	 */
 	if (conn_queued(c) || !c->is_drain_due)
 		return;
 	c->is_drain_due = false;

@@ -2,10 +2,10 @@
 /*
  * conn: one byte stream to a peer, plain or TLS; nothing above can tell the two apart.
  *
- * A conn lives on one libuv loop and is touched by that loop's thread only. The owner gets events and
- * must be ready for conn_close() inside any of them; calling an event is the last thing that conn
- * does in a turn. Writes never block and are never partial: what the kernel does not take at once is
- * queued, and the owner watches conn_queued() to stop producing (back-pressure).
+ * A conn lives on one libuv loop and is touched by that loop's thread only. The owner gets events
+ * and must be ready for conn_close() inside any of them; calling an event is the last thing that
+ * conn does in a turn. Writes never block and are never partial: what the kernel does not take at
+ * once is queued, and the owner watches conn_queued() to stop producing (back-pressure).
  *
  * The process must ignore SIGPIPE: libuv writes without MSG_NOSIGNAL.
  */
@@ -29,8 +29,8 @@ struct conn_events {
 	/* The peer will send no more (FIN, close_notify). Writing may go on. */
 	void (*on_eof)(struct conn *c);
 	/*
-	 * The write queue had bytes in it and is empty again. Comes once for each time that the queue
-	 * was filled: an owner that stopped above CONN_HIGH_BYTES gets it exactly once.
+	 * The write queue had bytes in it and is empty again. Comes once for each time that the
+	 * queue was filled: an owner that stopped above CONN_HIGH_BYTES gets it exactly once.
 	 */
 	void (*on_drain)(struct conn *c);
 	/* The stream broke: -ECONNRESET, -EPIPE, -EPROTO (TLS). Only conn_close() is useful now. */
@@ -98,13 +98,16 @@ bool conn_is_up(const struct conn *c);
 
 /*
  * Bytes received from the kernel (ciphertext, for TLS) since the beginning, low 32 bits as in
- * tcp_info's tcpi_bytes_received. conn_is_settled() tells whether all of them have been handed to the
- * owner: no partial TLS record is held back.
+ * tcp_info's tcpi_bytes_received. conn_is_settled() tells whether all of them have been handed to
+ * the owner: no partial TLS record is held back.
  */
 uint32_t conn_received(const struct conn *c);
 bool conn_is_settled(const struct conn *c);
 
-/* Whether the peer has not acknowledged all that the kernel took; true too when that cannot be told. */
+/*
+ * Whether the peer has not acknowledged all that the kernel took; true too when that cannot be
+ * told.
+ */
 bool conn_is_unacknowledged(const struct conn *c);
 
 /* How both sides scale their windows (RFC 7323). 0 or a negative errno. */

@@ -2,9 +2,9 @@
 /*
  * conn_tls: TLS records between conn.c and the owner of a connection.
  *
- * OpenSSL never sees the socket. It reads from the ciphertext in hand, and what it writes is gathered
- * in a buffer of the thread, sent when the call is over. A connection keeps ciphertext of its own only
- * while its owner has paused it.
+ * OpenSSL never sees the socket. It reads from the ciphertext in hand, and what it writes is
+ * gathered in a buffer of the thread, sent when the call is over. A connection keeps ciphertext of
+ * its own only while its owner has paused it.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -130,7 +130,9 @@ static void on_connection(uv_stream_t *stream, int err)
 	if (err) {
 		complain(l, uv_strerror(err));
 	} else if (stream->accepted_fd >= l->fd_limit) {
-		/* The kernel gives the lowest free number: so few are left that others need them. */
+		/*
+		 * The kernel gives the lowest free number: so few are left that others need them.
+		 */
 		complain(l, "out of file descriptors");
 		drop_waiting(l);
 	} else {

@@ -2,10 +2,10 @@
 /*
  * listener: a listening socket of one worker.
  *
- * Every worker binds its own socket to the same address with SO_REUSEPORT, so the kernel spreads new
- * connections; a Unix socket has one listener only. When the process is about to run out of file
- * descriptors the listener drops waiting connections, so that the last few stay for the store and for
- * files, says so at most once a second, and goes on.
+ * Every worker binds its own socket to the same address with SO_REUSEPORT, so the kernel spreads
+ * new connections; a Unix socket has one listener only. When the process is about to run out of
+ * file descriptors the listener drops waiting connections, so that the last few stay for the store
+ * and for files, says so at most once a second, and goes on.
  */
 #ifndef NET_LISTENER_H
 #define NET_LISTENER_H
@@ -28,7 +28,8 @@ void listener_format_address(const struct sockaddr_storage *address, char *ret_t
 
 /*
  * Whether @address is free: SO_REUSEPORT lets a stranger of the same user share it in silence, so
- * that is to be asked before the first listener is opened. 0, -EADDRINUSE or another errno of bind(2).
+ * that is to be asked before the first listener is opened. 0, -EADDRINUSE or another errno of
+ * bind(2).
  */
 int listener_check_free(const struct sockaddr_storage *address);
 
@@ -41,7 +42,9 @@ int listener_open_tcp(uv_loop_t *loop, const struct sockaddr_storage *address,
 		      void (*on_connection)(struct listener *l), void *owner,
 		      struct listener **ret_listener);
 
-/* The same on a Unix socket, mode 0600. A stale socket file is replaced, a live one is -EADDRINUSE. */
+/*
+ * The same on a Unix socket, mode 0600. A stale socket file is replaced, a live one is -EADDRINUSE.
+ */
 int listener_open_unix(uv_loop_t *loop, const char *path, void (*on_connection)(struct listener *l),
 		       void *owner, struct listener **ret_listener);
 

@@ -5,8 +5,8 @@
  * A message is posted without waiting and delivered on the loop's thread, in the order of posting.
  * This is the only way in which tollgate's threads hand work to a loop.
  *
- * Messages are intrusive: embed struct mailbox_message in the record to be handed over. A posted record
- * belongs to the mailbox until it is delivered, dropped by mailbox_close(), or refused by
+ * Messages are intrusive: embed struct mailbox_message in the record to be handed over. A posted
+ * record belongs to the mailbox until it is delivered, dropped by mailbox_close(), or refused by
  * mailbox_post().
  */
 #ifndef NET_MAILBOX_H
@@ -26,9 +26,9 @@ struct mailbox_message {
 typedef void (*mailbox_handler)(void *arg, struct mailbox_message *message);
 
 /*
- * Open a mailbox on @loop, on the loop's thread or before the loop runs. It keeps the loop alive; see
- * mailbox_keep_alive(). The caller holds one reference, which mailbox_close() gives back. 0 or a negative
- * errno.
+ * Open a mailbox on @loop, on the loop's thread or before the loop runs. It keeps the loop alive;
+ * see mailbox_keep_alive(). The caller holds one reference, which mailbox_close() gives back. 0 or
+ * a negative errno.
  */
 int mailbox_open(uv_loop_t *loop, mailbox_handler on_message, void *arg,
 		 struct mailbox **ret_mailbox);
@@ -43,9 +43,9 @@ void mailbox_keep_alive(struct mailbox *mailbox, bool keeps_alive);
 bool mailbox_post(struct mailbox *mailbox, struct mailbox_message *message);
 
 /*
- * Close: nothing more is delivered, and messages posted but not delivered go to @on_dropped (NULL if
- * there can be none) before this returns. Gives back the opener's reference; the loop must turn once
- * more. The loop's thread. Accepts NULL.
+ * Close: nothing more is delivered, and messages posted but not delivered go to @on_dropped (NULL
+ * if there can be none) before this returns. Gives back the opener's reference; the loop must turn
+ * once more. The loop's thread. Accepts NULL.
  */
 void mailbox_close(struct mailbox *mailbox, mailbox_handler on_dropped);
 

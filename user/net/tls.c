@@ -48,7 +48,9 @@ static struct tls_context *make(const SSL_METHOD *method)
 	SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
 	SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	SSL_CTX_set_mode(t->ctx, SSL_MODE_RELEASE_BUFFERS);
-	/* Sessions are resumed by tickets; a cache would only make the threads wait for its lock. */
+	/*
+	 * Sessions are resumed by tickets; a cache would only make the threads wait for its lock.
+	 */
 	SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
 	return t;
 }

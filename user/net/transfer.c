@@ -2,9 +2,9 @@
 /*
  * transfer: HTTP requests to other servers, and mail, by libcurl on a libuv loop.
  *
- * libcurl says which sockets it waits for and when it wants to be called; each socket has a poll handle,
- * and there is one timer. Ends are told only after libcurl has returned, so that whoever hears of one
- * may call anything here.
+ * libcurl says which sockets it waits for and when it wants to be called; each socket has a poll
+ * handle, and there is one timer. Ends are told only after libcurl has returned, so that whoever
+ * hears of one may call anything here.
  */
 #include "net/transfer.h"
 
@@ -114,7 +114,9 @@ static void on_timer(uv_timer_t *timer)
 	tell_ends(transfers);
 }
 
-/* libcurl wants to be called in @timeout_ms; never from within here, so 0 goes by way of the loop. */
+/*
+ * libcurl wants to be called in @timeout_ms; never from within here, so 0 goes by way of the loop.
+ */
 static int on_timer_wanted(CURLM *multi, long timeout_ms, void *arg)
 {
 	struct transfers *transfers = arg;

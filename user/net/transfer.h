@@ -2,11 +2,11 @@
 /*
  * transfer: HTTP requests to other servers, and mail, by libcurl on a libuv loop.
  *
- * Nothing blocks the loop: names are resolved on libcurl's threads, which a cancelled transfer leaves
- * behind, and a mail is sent on a thread of libuv's pool, for libcurl waits for a mail server's last word.
- * Certificates are always checked; redirects are not followed; proxies of the environment are not used.
- * Connections are kept and used again. What is sent is copied, and no part of it shows up in a
- * result's words. The process must ignore SIGPIPE. One thread: the loop's.
+ * Nothing blocks the loop: names are resolved on libcurl's threads, which a cancelled transfer
+ * leaves behind, and a mail is sent on a thread of libuv's pool, for libcurl waits for a mail
+ * server's last word. Certificates are always checked; redirects are not followed; proxies of the
+ * environment are not used. Connections are kept and used again. What is sent is copied, and no
+ * part of it shows up in a result's words. The process must ignore SIGPIPE. One thread: the loop's.
  */
 #ifndef NET_TRANSFER_H
 #define NET_TRANSFER_H
@@ -39,7 +39,9 @@ enum transfer_starttls {
 	TRANSFER_STARTTLS_NONE,
 };
 
-/* At most as many at once as threads of the pool can be spared. Each has a connection of its own. */
+/*
+ * At most as many at once as threads of the pool can be spared. Each has a connection of its own.
+ */
 struct transfer_mail {
 	const char *url; /* "smtp://host:port", or "smtps://" for TLS from the beginning */
 	enum transfer_starttls starttls; /* of smtp:// */
@@ -57,8 +59,8 @@ struct transfer_mail {
 };
 
 /*
- * What became of it. @err is 0 when there is a whole answer, whatever its status says, or the mail was
- * taken. Otherwise:
+ * What became of it. @err is 0 when there is a whole answer, whatever its status says, or the mail
+ * was taken. Otherwise:
  *   -EHOSTUNREACH  the name is not known, or no way leads there	-ECONNREFUSED
  *   -ETIMEDOUT	    connect_ms or total_ms are over			-ECONNRESET  it broke
  *   -EPROTO	    TLS (a certificate!), or an answer that is none	-EMSGSIZE
@@ -74,13 +76,16 @@ struct transfer_result {
 	struct text body;   /* what came of it, also with an error */
 };
 
-/* The end of a transfer, which may start others, or free its transfers. @result lives during the call. */
+/*
+ * The end of a transfer, which may start others, or free its transfers. @result lives during the
+ * call.
+ */
 typedef void (*transfer_done)(void *arg, const struct transfer_result *result);
 
 /*
- * Transfers on @loop, at most @max_count under way, on at most @max_per_host connections to one host
- * (the others wait, within their total_ms). They keep the loop alive only while under way. NULL when
- * memory is short.
+ * Transfers on @loop, at most @max_count under way, on at most @max_per_host connections to one
+ * host (the others wait, within their total_ms). They keep the loop alive only while under way.
+ * NULL when memory is short.
  */
 struct transfers *transfers_new(uv_loop_t *loop, unsigned max_count, unsigned max_per_host);
 
@@ -94,16 +99,19 @@ void transfers_free(struct transfers *transfers);
 unsigned transfers_count(const struct transfers *transfers);
 
 /*
- * Start one. @done follows later, exactly once, never from within; unless it is cancelled. @ret_transfer
- * may be NULL. 0; -ENOBUFS when there are max_count; -EINVAL for control bytes in what goes into a
- * head, for an address that is none, and for total_ms 0; -ENOMEM. Then there is no transfer.
+ * Start one. @done follows later, exactly once, never from within; unless it is cancelled.
+ * @ret_transfer may be NULL. 0; -ENOBUFS when there are max_count; -EINVAL for control bytes in
+ * what goes into a head, for an address that is none, and for total_ms 0; -ENOMEM. Then there is no
+ * transfer.
  */
 int transfer_request(struct transfers *transfers, const struct transfer_request *request,
 		     transfer_done done, void *arg, struct transfer **ret_transfer);
 int transfer_mail(struct transfers *transfers, const struct transfer_mail *mail, transfer_done done,
 		  void *arg, struct transfer **ret_transfer);
 
-/* Give it up, before its end was told: @done is not called. What was sent may have had its effect. */
+/*
+ * Give it up, before its end was told: @done is not called. What was sent may have had its effect.
+ */
 void transfer_cancel(struct transfer *t);
 
 /* The value of the answer's first field of that name, whatever its case. False: there is none. */

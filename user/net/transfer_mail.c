@@ -2,9 +2,9 @@
 /*
  * transfer_mail: a mail, sent on a thread of libuv's pool.
  *
- * libcurl says QUIT to a mail server when it closes the connection, and waits for the answer wherever
- * that is: not on the loop. So the connection ends with the mail, where the progress function can cut
- * the wait short.
+ * libcurl says QUIT to a mail server when it closes the connection, and waits for the answer
+ * wherever that is: not on the loop. So the connection ends with the mail, where the progress
+ * function can cut the wait short.
  */
 #include <errno.h>
 

@@ -70,7 +70,10 @@ int transfer_set_mail(struct transfer *t, const struct transfer_mail *mail);
 /* What @code, which ended the transfer, is as an errno. */
 int transfer_errno(const struct transfer *t, CURLcode code);
 
-/* Free what it owns; secrets are wiped first. Not the handle in the multi handle: remove that first. */
+/*
+ * Free what it owns; secrets are wiped first. Not the handle in the multi handle: remove that
+ * first.
+ */
 void transfer_free(struct transfer *t);
 
 #endif

@@ -64,23 +64,24 @@ static bool set_common(struct transfer *t, const char *url, unsigned connect_ms,
 {
 	CURL *easy = t->easy;
 
-	return !(
-		curl_easy_setopt(easy, CURLOPT_PRIVATE, t) ||
-		curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->words) ||
-		curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) ||
-		/* Else a transfer that ends while its name is being resolved waits for the thread. */
-		curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) ||
-		curl_easy_setopt(easy, CURLOPT_PROXY, "") ||
-		curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) ||
-		curl_easy_setopt(easy, CURLOPT_URL, url) ||
-		curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-				 (long)(connect_ms ? connect_ms : total_ms)) ||
-		curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)total_ms) ||
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) ||
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) ||
-		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) ||
-		(ca_file && (curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) ||
-			     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL))));
+	return !(curl_easy_setopt(easy, CURLOPT_PRIVATE, t) ||
+		 curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->words) ||
+		 curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) ||
+		 /*
+		 * Else a transfer that ends while its name is being resolved waits for the thread.
+		 */
+		 curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) ||
+		 curl_easy_setopt(easy, CURLOPT_PROXY, "") ||
+		 curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) ||
+		 curl_easy_setopt(easy, CURLOPT_URL, url) ||
+		 curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+				  (long)(connect_ms ? connect_ms : total_ms)) ||
+		 curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)total_ms) ||
+		 curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) ||
+		 curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) ||
+		 curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) ||
+		 (ca_file && (curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) ||
+			      curl_easy_setopt(easy, CURLOPT_CAPATH, NULL))));
 }
 
 static bool set_http(struct transfer *t, const char *method)

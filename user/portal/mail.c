@@ -2,8 +2,8 @@
 /*
  * mail: the header of a notice that is sent by mail.
  *
- * curl's MIME functions encode bodies, but not header fields; so the encoded words of a subject that is
- * not plain ASCII (RFC 2047) are made here.
+ * curl's MIME functions encode bodies, but not header fields; so the encoded words of a subject
+ * that is not plain ASCII (RFC 2047) are made here.
  */
 #include "portal/mail.h"
 

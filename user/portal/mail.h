@@ -20,9 +20,9 @@ struct mail {
 
 /*
  * Write the fields Date, From, To, Message-ID, Subject and Auto-Submitted to the empty buffer @out,
- * each ended by NUL, and point @ret_fields at them; the last entry is NULL. No line is longer than 78
- * bytes. A long or non-ASCII subject is encoded (RFC 2047) and may be folded over several lines; no
- * byte of it can end the field.
+ * each ended by NUL, and point @ret_fields at them; the last entry is NULL. No line is longer than
+ * 78 bytes. A long or non-ASCII subject is encoded (RFC 2047) and may be folded over several lines;
+ * no byte of it can end the field.
  *
  * 0; -EINVAL if @from or @to is not an address; else the error of buf_append().
  */

@@ -2,8 +2,8 @@
 /*
  * notice_send: tasks to mail servers and to the operator's own receiver.
  *
- * A round for each queue: what is due -> sent -> all results in one transaction -> the next round. A mail
- * that was taken in the moment of a crash goes out twice; it has the same Message-ID then.
+ * A round for each queue: what is due -> sent -> all results in one transaction -> the next round.
+ * A mail that was taken in the moment of a crash goes out twice; it has the same Message-ID then.
  */
 #include <errno.h>
 #include <stdio.h>

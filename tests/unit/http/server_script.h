@@ -10,7 +10,8 @@
  *
  * Verbs that are joined by '+' happen in one turn of the loop.
  * The handler does nothing by itself. Events run on a real connection. The limits are long and far
- * apart, so no deadline passes unless a row says "!late", and the time that is left tells which one runs.
+ * apart, so no deadline passes unless a row says "!late", and the time that is left tells which one
+ * runs.
  */
 #ifndef UNIT_HTTP_SERVER_SCRIPT_H
 #define UNIT_HTTP_SERVER_SCRIPT_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The server's state machines, about one transition a row: events, the states that they lead to, what
- * the handler and the client saw of it, and the claim. server_script.h explains events and states.
+ * The server's state machines, about one transition a row: events, the states that they lead to,
+ * what the handler and the client saw of it, and the claim. server_script.h explains events and
+ * states.
  */
 #include "net/tls.h"
 #include "unit/http/server_script.h"

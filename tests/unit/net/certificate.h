@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * certificate: a self-signed certificate for "localhost" and its key, in files that live as long as a
- * group of tests: pass make_certificate and remove_certificate as the group's setup and teardown.
+ * certificate: a self-signed certificate for "localhost" and its key, in files that live as long as
+ * a group of tests: pass make_certificate and remove_certificate as the group's setup and teardown.
  */
 #ifndef UNIT_NET_CERTIFICATE_H
 #define UNIT_NET_CERTIFICATE_H

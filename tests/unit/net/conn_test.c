@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Connections, plain and TLS: both ends are conns on one loop. Every test of behaviour runs over both,
- * since nothing above may be able to tell them apart.
+ * Connections, plain and TLS: both ends are conns on one loop. Every test of behaviour runs over
+ * both, since nothing above may be able to tell them apart.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * peer: a server that others' clients talk to, on the test's own loop. As HTTP it takes whole requests
- * and gives each the script's next answer; as SMTP it answers lines by a table.
+ * peer: a server that others' clients talk to, on the test's own loop. As HTTP it takes whole
+ * requests and gives each the script's next answer; as SMTP it answers lines by a table.
  */
 #ifndef UNIT_NET_PEER_H
 #define UNIT_NET_PEER_H

@@ -93,7 +93,9 @@ static void no_line_of_a_mail_is_too_long(void **state)
 	buf_append(&f.peer.transcript, "", 1);
 	for (char *line = buf_head(&f.peer.transcript), *end; (end = strstr(line, "\r\n"));
 	     line = end + 2) {
-		/* curl does not fold the line with its boundary: RFC 5322, 2.1.1 allows 998 bytes. */
+		/*
+		 * curl does not fold the line with its boundary: RFC 5322, 2.1.1 allows 998 bytes.
+		 */
 		assert_true(end - line <= 78 || !strncmp(line, "Content-Type: multipart/", 24));
 		lines++;
 	}

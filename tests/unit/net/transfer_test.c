@@ -7,7 +7,10 @@
 
 #include "unit/net/transfer_fixture.h"
 
-/* What the resolver of libcurl's threads calls. Names below ".stuck" are never answered while locked. */
+/*
+ * What the resolver of libcurl's threads calls. Names below ".stuck" are never answered while
+ * locked.
+ */
 static pthread_mutex_t stuck = PTHREAD_MUTEX_INITIALIZER;
 static atomic_bool is_asked;
 
@@ -205,7 +208,10 @@ static void nobody_there_is_told_apart_from_nothing_known(void **state)
 	stop(&f);
 }
 
-/* A name server that does not answer must not stop the loop, be it at the end of time or of the agent. */
+/*
+ * A name server that does not answer must not stop the loop, be it at the end of time or of the
+ * agent.
+ */
 static void a_name_that_is_not_resolved_blocks_nothing(void **state)
 {
 	static const struct peer_answer script[] = { { 0 } };
