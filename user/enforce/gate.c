@@ -28,8 +28,8 @@ uint64_t gate_bucket_charge(struct tollgate_slot *slot, uint64_t limit_ns, uint6
 
 uint32_t gate_note_refusal(struct tollgate_slot *slot, uint64_t now_ns)
 {
-	uint64_t second = now_ns / NS_PER_SECOND, word = atomic_read_acquire(&slot->refused_window),
-		 fresh;
+	uint64_t second = now_ns / NS_PER_SECOND, fresh;
+	uint64_t word = atomic_read_acquire(&slot->refused_window);
 
 	do {
 		fresh = (word >> 32) == (second & 0xffffffff) ? word + 1 : second << 32 | 1;

@@ -109,8 +109,8 @@ struct bucket {
 static struct bucket own_bucket(const struct shares *shares, const struct share *share,
 				uint64_t cost)
 {
-	uint64_t hosts = atomic_read_acquire(&shares->hosts),
-		 interval_ns = atomic_read_acquire(&share->interval_ns);
+	uint64_t hosts = atomic_read_acquire(&shares->hosts);
+	uint64_t interval_ns = atomic_read_acquire(&share->interval_ns);
 	uint64_t burst = interval_ns ? atomic_read_acquire(&share->limit_ns) / interval_ns : 0;
 	uint64_t units = (burst + hosts - 1) / hosts;
 
@@ -195,8 +195,8 @@ uint64_t share_take(struct shares *shares, struct share *share, uint64_t cost, u
 		return 0;
 	}
 	if (take_lease(share, cost, now_ns)) {
-		uint64_t used = atomic_read_acquire(&share->used),
-			 low = atomic_read_acquire(&share->low);
+		uint64_t used = atomic_read_acquire(&share->used);
+		uint64_t low = atomic_read_acquire(&share->low);
 
 		share_activate(shares, share, used >= low, now_ns);
 		return 0;
@@ -232,10 +232,10 @@ void share_give_back(struct share *share, uint64_t cost)
 
 uint64_t share_left(const struct shares *shares, const struct share *share, uint64_t now_ns)
 {
-	uint64_t used = atomic_read_acquire(&share->used), paid = atomic_read_acquire(&share->paid),
-		 tat_ns;
+	uint64_t used = atomic_read_acquire(&share->used);
+	uint64_t paid = atomic_read_acquire(&share->paid);
 	struct bucket own = own_bucket(shares, share, 1);
-	uint64_t debt_ns;
+	uint64_t tat_ns, debt_ns;
 
 	if (atomic_read_acquire(&share->until_ns) > now_ns)
 		return (paid > used ? paid - used : 0) + atomic_read_acquire(&share->left);
@@ -262,9 +262,8 @@ static bool is_away(const struct share *share, uint64_t now_ns)
 uint64_t share_quota_cap(const struct shares *shares, struct share *share, uint32_t period,
 			 uint64_t own, uint64_t left, uint64_t now_ns)
 {
-	uint64_t hosts = atomic_read_acquire(&shares->hosts), part = (left + hosts - 1) / hosts,
-		 cold;
-	uint64_t cap = atomic_read_acquire(&share->quota_cap), known, fresh;
+	uint64_t hosts = atomic_read_acquire(&shares->hosts), part = (left + hosts - 1) / hosts;
+	uint64_t cap = atomic_read_acquire(&share->quota_cap), cold, known, fresh;
 
 	/* Before the first grant of a period: enough to last until it comes. */
 	cold = atomic_read_acquire(&share->need) + SHARE_QUOTA_COLD;
@@ -294,8 +293,8 @@ uint64_t share_quota_cap(const struct shares *shares, struct share *share, uint3
 uint32_t share_places(const struct shares *shares, const struct share *share, uint32_t limit,
 		      uint64_t now_ns)
 {
-	uint32_t hosts = atomic_read_acquire(&shares->hosts),
-		 own = limit / hosts ? limit / hosts : 1;
+	uint32_t hosts = atomic_read_acquire(&shares->hosts);
+	uint32_t own = limit / hosts ? limit / hosts : 1;
 
 	if (!limit)
 		return 0;

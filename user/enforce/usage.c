@@ -142,8 +142,8 @@ void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t
 		 uint64_t wall_ms)
 {
 	uint32_t length_s = atomic_read(&slots->head->window_seconds);
-	uint64_t now_s = wall_ms / 1000,
-		 window = window_at(length_s, atomic_read_acquire(&slot->billing), now_s);
+	uint64_t now_s = wall_ms / 1000;
+	uint64_t window = window_at(length_s, atomic_read_acquire(&slot->billing), now_s);
 	struct tollgate_usage *usage;
 
 	for (unsigned i = 0; i < 2; i++)
@@ -244,8 +244,8 @@ uint64_t usage_quota_own(const struct tollgate_slot *slot, uint32_t period)
 
 void usage_set_others(struct tollgate_slot *slot, uint32_t period, uint64_t units)
 {
-	uint64_t word = atomic_read_acquire(&slot->quota_word),
-		 base = atomic_read_acquire(&slot->quota_base), fresh, own;
+	uint64_t word = atomic_read_acquire(&slot->quota_word);
+	uint64_t base = atomic_read_acquire(&slot->quota_base), fresh, own;
 
 	if (PERIOD_OF(word) > period || PERIOD_OF(base) > period)
 		return;
@@ -287,8 +287,8 @@ static int collect_window(const struct slots *slots, const struct tollgate_slot 
 			  size_t max_rows, struct usage_batch *batch)
 {
 	const struct tollgate_usage *usage = &slot->usage[i];
-	uint64_t window = atomic_read_acquire(&usage->window),
-		 requests = atomic_read_acquire(&usage->requests);
+	uint64_t window = atomic_read_acquire(&usage->window);
+	uint64_t requests = atomic_read_acquire(&usage->requests);
 	uint64_t units = atomic_read_acquire(&usage->units);
 	int err;
 
