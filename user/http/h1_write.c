@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * h1_write: writes heads. What would break the grammar is refused before anything is appended.
- */
+/* h1_write: writes heads. What would break the grammar is refused before anything is appended. */
 #include <errno.h>
 #include <string.h>
 

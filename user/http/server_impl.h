@@ -24,7 +24,7 @@
 #define HTTP_LINGER_BYTES   (256 * 1024) /* read and dropped while a connection lingers */
 #define HTTP_LINGER_MS	    2000	 /* how long a connection lingers at most */
 #define HTTP_DRAIN_AGAIN_MS 50		 /* until a busy connection is asked again to drain */
-#define HTTP_JOIN_BYTES	    1024	 /* of a body, copied behind its head into one write */
+#define HTTP_JOIN_BYTES	    1024	 /* of a body, copied after its head, into one write */
 
 LIST_HEAD(connection_list, http_connection);
 

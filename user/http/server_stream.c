@@ -114,7 +114,7 @@ static int send_parts(struct http_connection *c, const uv_buf_t *parts, unsigned
 	return 0;
 }
 
-/* Copy a short body behind the head: the kernel sends one part at less cost than two. */
+/* Copy a short body into the head buffer: the kernel sends one part at less cost than two. */
 static bool joins_head(struct http_connection *c, struct text piece)
 {
 	return piece.len && piece.len <= HTTP_JOIN_BYTES && !c->stream.is_chunked &&

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conn: see conn.h. This file is libuv's side: reading, writing, closing; conn_tls.c puts TLS
- * between it and the owner.
+ * conn: the libuv side of connections: reading, writing, closing. conn_tls.c handles TLS between
+ * this file and the owner.
  *
- * All connections of a thread read into one buffer, so an idle one holds none. Pausing only raises
- * a flag; libuv is told to stop when bytes come nevertheless. So a pause that is over before the
- * peer sends costs no system call, and nothing that was read ever has to be kept.
+ * All connections of a thread read into one buffer, so an idle connection needs none. Pausing only
+ * sets a flag; libuv is stopped when bytes arrive while it is set. So a pause that ends before the
+ * peer sends costs no system call, and bytes that were read never have to be stored.
  */
 #include "net/conn.h"
 
@@ -45,7 +45,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 {
 	struct conn *c = stream->data;
 
-	if (len == UV_ENOBUFS) { /* on_alloc() gave none: paused, now in earnest */
+	if (len == UV_ENOBUFS) { /* on_alloc() gave no buffer: paused */
 		stop_reading(c);
 	} else if (len > 0) {
 		c->received += (uint32_t)len;
@@ -120,7 +120,7 @@ static void on_closed(uv_handle_t *handle)
 		free_conn(c);
 }
 
-/* Constructors share this; on failure nothing is left, and later no event comes. */
+/* The common part of the constructors. */
 static int make(uv_loop_t *loop, uv_handle_type type, const struct conn_events *events, void *owner,
 		struct conn **ret_conn)
 {
@@ -234,7 +234,8 @@ static void on_written(uv_write_t *request, int err)
 		return;
 	}
 	/*
-	 * libuv may complete several requests after the queue is empty: only the first one counts.
+	 * libuv 1.45 and later may complete several requests after the queue is empty: only the
+	 * first one counts.
 	 */
 	if (conn_queued(c) || !c->is_drain_due)
 		return;
@@ -243,7 +244,7 @@ static void on_written(uv_write_t *request, int err)
 		c->events->on_drain(c);
 }
 
-/* Copy what follows the first @skip bytes of @parts, and let libuv send it when it can. */
+/* Copy @parts without their first @skip bytes, and have libuv send the copy. */
 static int queue_rest(struct conn *c, const uv_buf_t *parts, unsigned count, size_t skip,
 		      size_t rest)
 {
@@ -295,7 +296,7 @@ int conn_raw_write(struct conn *c, const uv_buf_t *parts, unsigned count)
 		return 0;
 	err = queue_rest(c, parts, count, sent, total - sent);
 	if (err)
-		c->writing = CONN_WRITE_BROKEN; /* a part is out: the stream cannot be continued */
+		c->writing = CONN_WRITE_BROKEN; /* part of it was sent */
 	return err && err != -ENOMEM ? -EPIPE : err;
 }
 
@@ -334,7 +335,7 @@ void conn_resume(struct conn *c)
 static void on_shut(uv_shutdown_t *request, int err)
 {
 	(void)request;
-	(void)err; /* a broken stream is reported by reading or writing it */
+	(void)err; /* reading or writing reports a broken stream */
 }
 
 void conn_shutdown(struct conn *c)

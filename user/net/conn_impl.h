@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* conn_impl: what conn.c and conn_tls.c share of a conn; for nobody else. */
+/* conn_impl: what conn.c and conn_tls.c share; private to them. */
 #ifndef NET_CONN_IMPL_H
 #define NET_CONN_IMPL_H
 
@@ -40,12 +40,12 @@ struct conn {
 	} io;
 	union {
 		uv_connect_t connect;
-		uv_shutdown_t shutdown; /* begins only after connect has ended */
+		uv_shutdown_t shutdown; /* used only after `connect` has ended */
 	} request;
-	const struct conn_events *events; /* borrowed; NULL: nobody listens */
+	const struct conn_events *events; /* borrowed; NULL: none */
 	void *owner;			  /* borrowed */
 	struct conn_tls *tls;		  /* owned; NULL for plain */
-	uint64_t taken;			  /* bytes given to conn_raw_write(), queued ones too */
+	uint64_t taken; /* bytes given to conn_raw_write(), including queued ones */
 	uint32_t received;
 	enum conn_phase phase : 8;
 	enum conn_reading reading : 8;
@@ -56,15 +56,18 @@ struct conn {
 	struct sockaddr_storage local;
 };
 
-/* Send bytes as they are. 0, -EPIPE, -ENOMEM. */
+/* Send bytes without TLS. The errors are those of conn_write(). */
 int conn_raw_write(struct conn *c, const uv_buf_t *parts, unsigned count);
 
-/* Events; nothing happens once the conn is closing. */
+/* Change the state and call the event, unless the conn is closing. */
 void conn_report_connected(struct conn *c, int err);
 void conn_report_eof(struct conn *c);
 void conn_report_error(struct conn *c, int err);
 
-/* conn_tls.c. @server_name NULL: the accepting side, or a peer whose name does not matter. */
+/*
+ * conn_tls.c. @server_name NULL: an accepted connection, or a peer with any name. 0, -ENOMEM,
+ * -EINVAL.
+ */
 int conn_tls_new(struct conn *c, struct tls_context *context, const char *server_name,
 		 struct conn_tls **ret_tls);
 void conn_tls_free(struct conn_tls *t); /* accepts NULL */
@@ -76,7 +79,7 @@ int conn_tls_write(struct conn_tls *t, const uv_buf_t *parts, unsigned count);
 void conn_tls_shutdown(struct conn_tls *t);
 bool conn_tls_is_settled(const struct conn_tls *t);
 
-/* Close the libuv handle that @t has; @on_closed when that is done. */
+/* Close the libuv handle of @t, then call @on_closed. */
 void conn_tls_close(struct conn_tls *t, void (*on_closed)(struct conn *c));
 
 /* tls.c */

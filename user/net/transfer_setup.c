@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* transfer_setup: libcurl's options for one transfer, and its errors as errnos. */
+/* transfer_setup: libcurl's options for a transfer, and its errors as errnos. */
 #include "net/transfer_private.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 
 #include <openssl/crypto.h>
 
-/* Whether @text can stand in a line of a protocol without ending it. */
+/* Whether @text has no control byte, so that it cannot end a line of a protocol. */
 static bool is_one_line(const char *text)
 {
 	for (; *text; text++) {
@@ -40,7 +40,7 @@ static size_t on_head_line(char *data, size_t size, size_t count, void *arg)
 	struct transfer *t = arg;
 	struct text line = { data, size * count };
 
-	/* An interim answer was before it: its fields are not the answer's. */
+	/* Another status line: the fields before it belong to an interim response. */
 	if (text_starts(line, TEXT("HTTP/")))
 		buf_clear(&t->head);
 	else if (buf_append_text(&t->head, line))
@@ -58,7 +58,7 @@ static int append_line(struct curl_slist **list, const char *line)
 	return 0;
 }
 
-/* What holds for every transfer. */
+/* The options of every transfer. */
 static bool set_common(struct transfer *t, const char *url, unsigned connect_ms, unsigned total_ms,
 		       const char *ca_file)
 {
@@ -67,9 +67,7 @@ static bool set_common(struct transfer *t, const char *url, unsigned connect_ms,
 	return !(curl_easy_setopt(easy, CURLOPT_PRIVATE, t) ||
 		 curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->words) ||
 		 curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) ||
-		 /*
-		 * Else a transfer that ends while its name is being resolved waits for the thread.
-		 */
+		 /* A transfer that ends must not wait for the thread that resolves its name. */
 		 curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) ||
 		 curl_easy_setopt(easy, CURLOPT_PROXY, "") ||
 		 curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) ||
@@ -115,7 +113,7 @@ int transfer_set_request(struct transfer *t, const struct transfer_request *requ
 
 	if (!request->total_ms || !is_one_line(request->url) || !is_one_line(request->method))
 		return -EINVAL;
-	/* Without this curl asks before a large body, and waits a second. */
+	/* Otherwise curl sends Expect before a large body, and waits a second. */
 	if (append_line(&t->fields, "Expect:"))
 		return -ENOMEM;
 	for (const char *const *line = request->fields; line && *line; line++) {
@@ -133,7 +131,7 @@ int transfer_set_request(struct transfer *t, const struct transfer_request *requ
 	return 0;
 }
 
-/* "Name: value", where CRLF and white space may fold the value. */
+/* Whether @text is "Name: value", in which CRLF and white space may fold the value. */
 static bool is_field(const char *text)
 {
 	const char *colon = strchr(text, ':');
@@ -188,7 +186,7 @@ static bool set_smtp(struct transfer *t, const struct transfer_mail *mail)
 		 (mail->user &&
 		  (curl_easy_setopt(easy, CURLOPT_USERNAME, mail->user) ||
 		   curl_easy_setopt(easy, CURLOPT_PASSWORD, mail->password) ||
-		   /* Not Kerberos, whose library asks its servers while the loop waits. */
+		   /* Not Kerberos: its library does blocking lookups. */
 		   curl_easy_setopt(easy, CURLOPT_LOGIN_OPTIONS, "AUTH=PLAIN;AUTH=LOGIN"))) ||
 		 curl_easy_setopt(easy, CURLOPT_MAIL_FROM, mail->from) ||
 		 curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, t->to) ||
@@ -231,7 +229,7 @@ static int connect_errno(const struct transfer *t)
 	return os_errno == ETIMEDOUT ? -ETIMEDOUT : -ECONNREFUSED;
 }
 
-/* A mail server's refusal has no code of its own in libcurl: its number tells. */
+/* libcurl has no code for a refusal by a mail server: SMTP's own code tells. */
 static int refused_errno(const struct transfer *t, int otherwise)
 {
 	long status = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * server_script: runs a list of events against the server, and tells in which states it ends up.
+ * server_script: runs a list of events against the server, and checks the states that it ends in.
  *
  * Events are separated by '|'. There are three kinds:
  *
@@ -9,6 +9,7 @@
  *   others    the client sends these bytes
  *
  * Verbs that are joined by '+' happen in one turn of the loop.
+ *
  * The handler does nothing by itself. Events run on a real connection. The limits are long and far
  * apart, so no deadline passes unless a row says "!late", and the time that is left tells which one
  * runs.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Connections, plain and TLS: both ends are conns on one loop. Every test of behaviour runs over
- * both, since nothing above may be able to tell them apart.
+ * Connections, plain and TLS: both ends are conns on one loop. Tests of behaviour run over both
+ * kinds, because an owner must not be able to tell them apart.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -26,7 +26,7 @@
 struct end {
 	struct conn *conn;
 	size_t received;
-	uint32_t sum; /* of the bytes and where they were */
+	uint32_t sum; /* of the bytes, weighted by their position */
 	unsigned eofs, drains, pauses;
 	int err;
 	bool is_up, is_closed, pauses_often;
@@ -103,8 +103,8 @@ static void on_connection(struct listener *l)
 /* ---- libuv's completions ---- */
 
 /*
- * libuv 1.44 completes one write in a turn of the loop; later versions write on, and complete many
- * when the queue is already empty. While this is set, all versions do the latter.
+ * libuv 1.44 completes one write in each turn of the loop. Later versions may complete many, after
+ * the queue is empty. While this is set, every version behaves like the later ones.
  */
 static bool completes_together;
 static struct {
@@ -129,7 +129,7 @@ static void on_write_complete(uv_write_t *request, int status)
 	}
 }
 
-/* Takes the place of libuv's. */
+/* Replaces libuv's function in this program. */
 int uv_write(uv_write_t *request, uv_stream_t *stream, const uv_buf_t bufs[], unsigned count,
 	     uv_write_cb callback)
 {
@@ -182,12 +182,12 @@ static void stop(struct fixture *f)
 	tls_context_unref(f->client_tls);
 }
 
-#define WAIT_UNTIL(f, condition)                           \
-	for (unsigned turns = 0; !(condition); turns++) {  \
-		uv_run(&(f)->loop, UV_RUN_NOWAIT);         \
-		usleep(100);                               \
-		if (turns > 50000)                         \
-			fail_msg("never: %s", #condition); \
+#define WAIT_UNTIL(f, condition)                                    \
+	for (unsigned turns = 0; !(condition); turns++) {           \
+		uv_run(&(f)->loop, UV_RUN_NOWAIT);                  \
+		usleep(100);                                        \
+		if (turns > 50000)                                  \
+			fail_msg("did not happen: %s", #condition); \
 	}
 
 static void dial(struct fixture *f, const char *name)
@@ -379,7 +379,8 @@ static void a_tls_stream_that_is_cut_is_an_error(void **state)
 	(void)state;
 	start(&f, true);
 	connect_both(&f);
-	send_all(f.server.conn, byte, sizeof(byte)); /* behind the tickets: unread they cause RST */
+	send_all(f.server.conn, byte,
+		 sizeof(byte)); /* after the session tickets, which would cause an RST if unread */
 	WAIT_UNTIL(&f, f.client.received == sizeof(byte));
 	conn_close(f.client.conn, false); /* FIN without close_notify */
 	WAIT_UNTIL(&f, f.server.err);
@@ -419,7 +420,7 @@ static void a_certificate_for_another_name_is_refused(void **state)
 	stop(&f);
 }
 
-static void nobody_there_is_an_error_later(void **state)
+static void a_refused_connection_is_reported_later(void **state)
 {
 	struct fixture f;
 
@@ -528,7 +529,7 @@ int main(void)
 		cmocka_unit_test(a_tls_stream_that_is_cut_is_an_error),
 		cmocka_unit_test(plain_bytes_on_a_tls_port_are_an_error),
 		cmocka_unit_test(a_certificate_for_another_name_is_refused),
-		cmocka_unit_test(nobody_there_is_an_error_later),
+		cmocka_unit_test(a_refused_connection_is_reported_later),
 		cmocka_unit_test(a_connection_knows_its_addresses),
 		cmocka_unit_test(alpn_without_http_1_1_is_refused),
 		cmocka_unit_test(unusable_files_are_named),

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * transfer_fixture: transfers and the peer that they go to, on one loop; and a certificate for the
- * peer.
- */
+/* transfer_fixture: transfers and the peer that they talk to, on one loop. */
 #ifndef UNIT_NET_TRANSFER_FIXTURE_H
 #define UNIT_NET_TRANSFER_FIXTURE_H
 

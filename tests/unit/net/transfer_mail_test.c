@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Mail to servers that take it, refuse it, or never say goodbye. */
+/* Mail to servers that accept it, refuse it, or do not answer QUIT. */
 #include "unit/net/transfer_fixture.h"
 
 static const char *const to_one[] = { "b@example.com", NULL };
@@ -48,7 +48,7 @@ static const struct peer_answer smtp[] = {
 	{ 0 },
 };
 
-static void a_mail_is_handed_over(void **state)
+static void a_mail_is_sent(void **state)
 {
 	struct fixture f;
 	struct transfer_mail mail;
@@ -84,7 +84,7 @@ static void no_line_of_a_mail_is_too_long(void **state)
 	unsigned lines = 0;
 
 	(void)state;
-	memset(text, '.', sizeof(text)); /* dots may not end the mail either */
+	memset(text, '.', sizeof(text)); /* a line with one dot would end the mail */
 	start_smtp(&f, smtp);
 	mail = mail_to(&f);
 	mail.text = (struct text){ text, sizeof(text) };
@@ -117,7 +117,7 @@ static void a_mail_may_be_empty(void **state)
 	stop(&f);
 }
 
-/* Whatever gets into a field, it cannot end it. */
+/* No text can end a field and add another one. */
 static void fields_are_checked(void **state)
 {
 	static const char *const bad[] = { "Subject: a\r\nBcc: c@example.com",
@@ -145,8 +145,8 @@ static void fields_are_checked(void **state)
 	stop(&f);
 }
 
-/* What a mail server says, and what becomes of the mail. */
-static void a_refused_mail_says_how(void **state)
+/* What a mail server answers, and the result of the mail. */
+static void a_refused_mail_has_its_errno_and_status(void **state)
 {
 	static const struct {
 		const char *to, *answer;
@@ -189,7 +189,7 @@ static void a_refused_mail_says_how(void **state)
 	}
 }
 
-static void without_tls_a_login_that_needs_it_is_not_tried(void **state)
+static void a_login_that_needs_tls_is_not_tried_without_it(void **state)
 {
 	struct fixture f;
 	struct transfer_mail mail;
@@ -256,8 +256,8 @@ static void addresses_are_checked(void **state)
 	stop(&f);
 }
 
-/* The server never answers QUIT, and the agent stops. */
-static void a_mail_that_is_under_way_is_left_at_the_end(void **state)
+/* The server does not answer QUIT, and the agent stops. */
+static void a_mail_under_way_does_not_hold_up_the_end(void **state)
 {
 	struct peer_answer script[sizeof(smtp) / sizeof(smtp[0])];
 	struct fixture f;
@@ -285,15 +285,15 @@ static void a_mail_that_is_under_way_is_left_at_the_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_mail_is_handed_over),
+		cmocka_unit_test(a_mail_is_sent),
 		cmocka_unit_test(no_line_of_a_mail_is_too_long),
 		cmocka_unit_test(a_mail_may_be_empty),
 		cmocka_unit_test(fields_are_checked),
-		cmocka_unit_test(a_refused_mail_says_how),
-		cmocka_unit_test(without_tls_a_login_that_needs_it_is_not_tried),
+		cmocka_unit_test(a_refused_mail_has_its_errno_and_status),
+		cmocka_unit_test(a_login_that_needs_tls_is_not_tried_without_it),
 		cmocka_unit_test(mail_goes_over_tls),
 		cmocka_unit_test(addresses_are_checked),
-		cmocka_unit_test(a_mail_that_is_under_way_is_left_at_the_end),
+		cmocka_unit_test(a_mail_under_way_does_not_hold_up_the_end),
 	};
 
 	return cmocka_run_group_tests_name("transfer_mail", tests, make_certificate,
