@@ -25,7 +25,7 @@ struct exchange {
 	struct client *client;	    /* borrowed from the connection */
 	const struct proxy_port *port;
 	const struct route *route;   /* borrowed from the rules */
-	struct upstream_link *link;  /* NULL: none, or gone */
+	struct upstream_link *link;  /* owned; NULL: none */
 	SLIST_ENTRY(exchange) spare; /* while the proxy keeps it for a later request */
 	struct gate_result gate;
 	bool key_in_authorization;
