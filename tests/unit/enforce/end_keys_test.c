@@ -74,7 +74,7 @@ static void a_key_made_afterwards_is_valid(void **state)
 	/* It can be ended too, within the same millisecond. */
 	assert_int_equal(mirror_end_keys(f->mirror, 7, 0, AT_MS), 1);
 	assert_int_equal(end_of(f, 2), AT_MS);
-	put_key_at(f, 3, 7, mirror_key_time(f->mirror, 7, 0, AT_MS), 0);
+	put_key_at(f, 3, 7, mirror_key_time(f->mirror, 7, AT_MS), 0);
 	assert_int_equal(end_of(f, 3), 0);
 	assert_int_equal(mirror_end_keys(f->mirror, 7, 0, AT_MS + 50), 1);
 	assert_int_equal(end_of(f, 1), AT_MS); /* an earlier end stays */
