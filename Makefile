@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Everything is built below $(BUILD); the tree itself stays clean. `make help` lists the targets.
-# SAN=1 adds AddressSanitizer and UndefinedBehaviorSanitizer (that is what `make asan` does).
+#
+#   V=1           show each command
+#   SAN=1         add AddressSanitizer and UndefinedBehaviorSanitizer (that is what `make asan` does)
+#   SYSROOT=DIR   take headers and libraries from DIR, as `make cross` does for another architecture
 
 BUILD   ?= build
 PREFIX  ?= /usr
 CC      ?= gcc
 CLANG   ?= clang
+SYSROOT ?=
 BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
 VERSION := 0.1.0
 
-# V=1 shows each command.
 ifneq ($(V),1)
 Q := @
 say = @echo "  $(1) $(@:$(BUILD)/%=%)"
@@ -21,6 +24,16 @@ ifeq ($(SAN),1)
 # liburcu's iteration macros step back from a null pointer at the end of a table.
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize=pointer-overflow -fno-sanitize-recover=all \
             -fno-omit-frame-pointer -Wno-format-truncation
+endif
+
+# Where the target's headers and libraries are. They are the host's own if SYSROOT is empty.
+MULTIARCH := $(shell $(CC) -print-multiarch)
+ifneq ($(SYSROOT),)
+SYSROOTFLAGS := --sysroot=$(SYSROOT)
+PKG_CONFIG := PKG_CONFIG_SYSROOT_DIR=$(SYSROOT) \
+              PKG_CONFIG_LIBDIR=$(SYSROOT)/usr/lib/$(MULTIARCH)/pkgconfig:$(SYSROOT)/usr/share/pkgconfig pkg-config
+else
+PKG_CONFIG := pkg-config
 endif
 
 PACKAGES := libuv libbpf libelf zlib libssl libcrypto sqlite3 jansson yaml-0.1 liburcu-cds \
@@ -37,11 +50,11 @@ endif
 
 WARN   := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Werror
 CFLAGS ?= -O2 -g
-ALL_CFLAGS := -std=gnu17 $(CFLAGS) $(SANFLAGS) $(WARN) -fstack-protector-strong -pthread \
+ALL_CFLAGS := -std=gnu17 $(SYSROOTFLAGS) $(CFLAGS) $(SANFLAGS) $(WARN) -fstack-protector-strong -pthread \
               -D_GNU_SOURCE -DTOLLGATE_VERSION='"$(VERSION)"' -DLLHTTP_STRICT_MODE=1 \
-              -Iuser -Iinclude -I$(BUILD) $(LLHTTP_CFLAGS) $(shell pkg-config --cflags $(PACKAGES))
-ALL_LDFLAGS := $(LDFLAGS) $(SANFLAGS) -pthread -Wl,-z,relro,-z,now
-LDLIBS := $(shell pkg-config --libs $(PACKAGES)) -lm
+              -Iuser -Iinclude -I$(BUILD) $(LLHTTP_CFLAGS) $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
+ALL_LDFLAGS := $(SYSROOTFLAGS) $(LDFLAGS) $(SANFLAGS) -pthread -Wl,-z,relro,-z,now
+LDLIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES)) -lm
 
 SRC  := $(filter-out user/main.c,$(sort $(wildcard user/*/*.c user/*/*/*.c)))
 OBJ  := $(SRC:%.c=$(BUILD)/%.o)
@@ -67,14 +80,14 @@ BENCH_SRC := $(sort $(wildcard tests/bench/*_bench.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
 BENCH_SKEL := $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bench/*.bpf.c))
 
-.PHONY: all test test-kernels test-model test-unit test-packets test-lab test-stripe test-docs lint format fuzz bench asan install clean help
+.PHONY: all test test-one cross test-kernels test-model test-unit test-packets test-lab test-stripe test-docs lint format fuzz bench asan install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(BIN) ## build the agent and the kernel's programs
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{ printf "  %-14s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z_.-]+):.*## (.*)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-22s %s\n", $$1, $$2 }'
 
 $(BIN): $(BUILD)/user/main.o $(LIB) $(LLHTTP_OBJ)
 	$(call say,LINK)
@@ -106,13 +119,13 @@ $(BUILD)/user/%.o: user/%.c | $(BPF_SKEL)
 $(BUILD)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -std=gnu17 $(CFLAGS) $(SANFLAGS) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
+	$(Q)$(CC) -std=gnu17 $(SYSROOTFLAGS) $(CFLAGS) $(SANFLAGS) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
 
 $(BPF_OBJ) $(TEST_SKEL:.skel.h=.bpf.o) $(BENCH_SKEL:.skel.h=.bpf.o) $(LAB_OBJ): $(BUILD)/%.bpf.o: %.bpf.c
 	@mkdir -p $(@D)
 	$(call say,BPF)
-	$(Q)$(CLANG) -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
-	         -Iinclude -Ibpf -I/usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
+	$(Q)$(CLANG) -std=gnu17 -O2 -g -target bpf -mcpu=v3 $(SYSROOTFLAGS) -Wall -Wextra -Werror \
+	         -Iinclude -Ibpf -I$(SYSROOT)/usr/include/$(MULTIARCH) -MMD -MP -c -o $@ $<
 
 $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$(notdir $*))_bpf > $@
@@ -149,8 +162,11 @@ $(BUILD)/tests/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZ_OBJ)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter-out -O% -W%,$(ALL_CFLAGS)) -Itests -MMD -MP -MF $@.d -MT $@ \
 	         -o $@ $(filter %.c %.o,$^) $(LDLIBS)
 
-test: ## every test: unit, packet tables, lab
-	scripts/test
+test: ## every test, with what is installed; scripts/test installs what is missing first
+	scripts/test --no-setup
+
+test-one: ## one test: T=enforce/gate (unit), T=bpf/answer (packet table), T=lab/test_cli.py (lab)
+	@scripts/test-one "$(T)"
 
 test-unit: $(UNIT_BIN) ## unit tests
 	@set -e; for t in $(UNIT_BIN); do $$t; done
@@ -166,7 +182,10 @@ KERNELS_BIN := $(filter-out %/fastpath_test %/attach_test %/instructions_test,$(
 test-kernels: $(KERNELS_BIN) ## packet tables and a connection on Debian 12's own kernel, in a virtual machine
 	BUILD=$(BUILD) scripts/test-kernels $(KERNELS_BIN)
 
-test-lab: $(BIN) $(LAB_OBJ) ## real clients in network namespaces (root)
+.PHONY: lab-programs
+lab-programs: $(BIN) $(LAB_OBJ)
+
+test-lab: lab-programs ## real clients in network namespaces (root)
 	TOLLGATE=$(abspath $(BIN)) /usr/bin/python3 -m pytest -q -rs tests/lab $(LAB_ARGS)
 
 test-stripe: ## Stripe's own library against the fake Stripe that tests and the demo use
@@ -203,7 +222,16 @@ install: all ## into DESTDIR and PREFIX; the configuration only if there is none
 	test -e $(DESTDIR)/etc/tollgate/tollgate.yaml || \
 	        install -D -m 0640 scripts/tollgate.yaml $(DESTDIR)/etc/tollgate/tollgate.yaml
 
-clean: ## remove everything that was built
-	rm -rf build
+cross: ## build the agent and the BPF programs for aarch64, with Debian's compilers
+	scripts/cross aarch64
+
+# For clangd and other tools. Made from the flags above, so no other program has to watch the build.
+compile_commands.json: Makefile ## the compilation database, for editors
+	@mkdir -p $(BUILD)
+	$(file >$(BUILD)/compile-command,$(CC) $(ALL_CFLAGS))
+	@scripts/compile-commands $(BUILD)/compile-command $(SRC) user/main.c $(UNIT_SRC) $(PACKET_SRC) >$@
+
+clean: ## remove everything that was built below BUILD
+	rm -rf $(BUILD)
 
 -include $(wildcard $(BUILD)/user/*.d $(BUILD)/user/*/*.d $(BUILD)/user/*/*/*.d $(BUILD)/bpf/*.d $(BUILD)/tests/*/*.d $(BUILD)/tests/*/*/*.d $(BUILD)/fuzz/user/*/*.d $(BUILD)/fuzz/user/*/*/*.d $(BUILD)/tests/fuzz/*.d)

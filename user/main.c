@@ -15,8 +15,8 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } agent_commands[] = {
 	{ "run", "run the agent in the foreground", agent_command_run },
-	{ "check", "check a configuration", agent_command_check },
-	{ "store", "move a store to another place", agent_command_store },
+	{ "check", "check a configuration file", agent_command_check },
+	{ "store", "copy a store to another one", agent_command_store },
 	{ NULL, NULL, NULL },
 };
 

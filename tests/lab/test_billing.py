@@ -262,6 +262,34 @@ def test_a_deleted_customer_has_no_keys(billing):
     wait_until(lambda: billing.status(account) == 401, "the end of its keys")
 
 
+def many_accounts(billing, count):
+    """Accounts with keys, all of one customer."""
+    customer = billing.customer()
+    subscriptions = [billing.subscribe(customer=customer).id for _ in range(count)]
+    billing.quiet()
+    return customer, [billing.key_for(s) for s in subscriptions]
+
+
+def test_a_deleted_customer_has_no_keys_however_many_its_accounts(billing):
+    customer, accounts = many_accounts(billing, 70)
+    assert [billing.status(a) for a in accounts] == [200] * 70
+    stripe.Customer.delete(customer.id, **billing.auth())
+    billing.quiet()
+    assert [billing.status(a) for a in accounts] == [401] * 70
+
+
+def test_a_dispute_suspends_all_accounts_of_a_customer(make):
+    billing = Billing(make, stripe={"on_dispute": "suspend"})
+    customer, accounts = many_accounts(billing, 70)
+    billing.fake.fault(method="GET", path="/v1/(disputes|charges)/.*", status=200,
+                       body=json.dumps({"id": "dp_1", "object": "dispute", "charge": {
+                           "id": "ch_1", "object": "charge", "customer": customer.id}}))
+    dispute = {"id": "dp_1", "object": "dispute", "charge": "ch_1", "customer": customer.id}
+    assert post_event(billing, body := event("charge.dispute.created", dispute), sign(body))[0] == 200
+    billing.quiet()
+    assert [billing.status(a) for a in accounts] == [403] * 70
+
+
 @pytest.mark.parametrize("policy,status", [("notify", 200), ("suspend", 403)])
 def test_a_dispute_follows_the_policy(make, policy, status):
     billing = Billing(make, stripe={"on_dispute": policy})

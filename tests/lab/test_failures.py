@@ -217,7 +217,7 @@ def test_a_pepper_too_short_is_an_error(make):
     agent = used_store(make)
     with open(f"{agent.config['state_dir']}/pepper", "wb") as file:
         file.write(b"short")
-    fails(agent, "must have 32 to 4096 bytes")
+    fails(agent, "must contain 32 to 4096 bytes")
 
 
 def test_a_locked_store_means_503_until_it_is_free(make):

@@ -316,4 +316,4 @@ def test_drift_needs_stripe(billing):
     metered(billing)
     billing.fake.fault(method="GET", path="/v1/billing/meters/.*/event_summaries", status=400, count=None)
     drift = billing.agent.cli("usage", "--drift", check=False)
-    assert drift.returncode == 1 and "1 could not be asked for" in drift.stdout
+    assert drift.returncode == 1 and "1 could not be compared" in drift.stdout

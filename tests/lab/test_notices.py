@@ -92,7 +92,10 @@ def fail_payment(billing):
 
 
 def text_of(message):
-    return message.get_payload(decode=True).decode()
+    """The text of a mail, which has this one part."""
+    [part] = message.get_payload()
+    assert part.get_content_type() == "text/plain" and part.get_content_charset() == "utf-8"
+    return part.get_payload(decode=True).decode()
 
 
 def test_the_mail_server_is_one(certificate):

@@ -335,7 +335,7 @@ def test_slots_of_another_store_are_not_adopted(edge):
     edge.kill()
     edge.configure(store=f"sqlite:{edge.folder}/other.db")
     edge.start()
-    assert "belonged to another store: made new" in edge.log()
+    assert "belonged to another store: cleared" in edge.log()
     assert edge.status()["accounts"] == 0
     assert edge.get("/", account).status == 401
     fresh = edge.account("hourly")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* admin: calls about accounts, tiers and usage. */
+/* accounts: calls about accounts, tiers and usage. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -12,7 +12,7 @@
 
 #define LIST_MAX 1000000
 
-/* Workers and XDP write it meanwhile. */
+/* Workers and XDP may be writing it. */
 static uint64_t read_word(const __u64 *word)
 {
 	return atomic_read(word);
@@ -23,7 +23,7 @@ static json_t *json_seconds(uint64_t s)
 	return admin_time(s * 1000);
 }
 
-/* What is known from Stripe. */
+/* Members that Stripe has provided. */
 static void add_subscription(json_t *json, const struct store_account *account,
 			     const struct slot_limits *limits)
 {
@@ -89,25 +89,27 @@ void admin_accounts_list(struct admin_request *r, const char *id)
 	(void)id;
 	if (mirror_accounts(*r->agent->mirror) > LIST_MAX) {
 		json_decref(list.array);
-		admin_fail(r, 507, "more than %d accounts: ask for one by its id", LIST_MAX);
+		admin_fail(r, 507, "there are more than %d accounts; ask for one by its id",
+			   LIST_MAX);
 		return;
 	}
 	mirror_each_account(*r->agent->mirror, add_account, &list);
 	admin_answer_json(r, 200, list.array);
 }
 
-/* The account named in the path, or the answer that says why not. */
+/* Get the account named in the path; or answer with an error and return false. */
 static bool find_account(struct admin_request *r, const char *id, struct store_account *ret_account,
 			 uint32_t *ret_slot)
 {
 	uint64_t number;
 
 	if (account_parse_id(text_of(id), &number)) {
-		admin_fail(r, 400, "'%s' is no account id: acc_ and 16 hex digits", id);
+		admin_fail(r, 400, "'%s' is not a valid account id; it is acc_ and 16 hex digits",
+			   id);
 		return false;
 	}
 	if (!mirror_account(*r->agent->mirror, number, ret_account, ret_slot)) {
-		admin_fail(r, 404, "no account %s", id);
+		admin_fail(r, 404, "account %s does not exist", id);
 		return false;
 	}
 	return true;
@@ -131,7 +133,9 @@ static void on_account(void *arg, const struct registry_result *result)
 	if (result->err)
 		admin_fail_errno(r, result->err, "account");
 	else if (!mirror_account(*r->agent->mirror, result->account->id, &account, &slot))
-		admin_fail(r, 500, "out of memory: the change is in the store, restart to load it");
+		admin_fail(
+			r, 500,
+			"out of memory; the change is in the store, restart the agent to load it");
 	else
 		admin_answer_json(r, 200, json_account(r, &account, slot));
 }
@@ -208,7 +212,7 @@ void admin_account_create(struct admin_request *r, const char *id)
 	if (!read_change(r, &change))
 		return;
 	if (!change.tier) {
-		admin_fail(r, 400, "an account needs a tier");
+		admin_fail(r, 400, "tier is required");
 		return;
 	}
 	if (copy_name(account.tier, sizeof(account.tier), change.tier) ||
@@ -282,7 +286,8 @@ static void on_usage(void *arg, int err, const struct store_usage *rows, size_t 
 		return;
 	}
 	if (count == LIST_MAX) {
-		admin_fail(r, 507, "more than %d rows: ask for one account, or a shorter time",
+		admin_fail(r, 507,
+			   "there are more than %d rows; ask for one account or a shorter time",
 			   LIST_MAX);
 		return;
 	}
@@ -309,12 +314,12 @@ void admin_usage_list(struct admin_request *r, const char *id)
 	(void)id;
 	if (admin_query(r, "account", account, sizeof(account)) &&
 	    account_parse_id(text_of(account), &number)) {
-		admin_fail(r, 400, "'%s' is no account id", account);
+		admin_fail(r, 400, "'%s' is not a valid account id", account);
 		return;
 	}
 	if (admin_query(r, "since", since, sizeof(since)) &&
 	    text_parse_u64(text_of(since), UINT32_MAX, &since_s)) {
-		admin_fail(r, 400, "'%s' is no Unix time", since);
+		admin_fail(r, 400, "'%s' is not a valid Unix time", since);
 		return;
 	}
 	store_usage_list(*r->agent->store, number, since_s, LIST_MAX, on_usage, r);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * admin: listeners, and the way of a request to its call.
+ * admin: the listeners, and the dispatch of requests to calls.
  *
- * One table names every call: method, path and who may use it.
+ * One table lists every call: its method, its path and who may use it.
  */
 #include "admin/admin.h"
 
@@ -75,12 +75,12 @@ static void call_status(struct admin_request *r, const char *id)
 }
 
 struct reload_call {
-	struct admin_request *r; /* waits for it */
+	struct admin_request *r; /* answered when the reload is done */
 	struct buf messages;
 	bool is_done, is_told;
 };
 
-/* When the workers are done, and what there is to say is known: in either order. */
+/* Answer when both the workers are done and the result is known, in either order. */
 static void answer_reload(struct reload_call *call)
 {
 	struct admin_request *r = call->r;
@@ -159,7 +159,7 @@ static const struct {
 	{ "GET", "/api/v1/events", false, false, admin_events },
 };
 
-/* Whether @path has the form of @pattern; the part at "{}" goes to @ret_id. */
+/* Whether @path matches @pattern; the part at "{}" goes to @ret_id. */
 static bool match(const char *pattern, const char *path, char *ret_id, size_t size)
 {
 	const char *hole = strstr(pattern, "{}"), *rest;
@@ -264,23 +264,25 @@ void admin_fail_errno(struct admin_request *r, int err, const char *what)
 
 	switch (err) {
 	case -ENOENT:
-		admin_fail(r, 404, "no such %s", what);
+		admin_fail(r, 404, "the %s does not exist", what);
 		return;
 	case -EEXIST:
-		admin_fail(r, 409, "%s exists already", what);
+		admin_fail(r, 409, "the %s exists already", what);
 		return;
 	case -EKEYREVOKED:
 		admin_fail(r, 409, "the key is revoked");
 		return;
 	case -ENOBUFS:
-		admin_fail(r, 503, "too many changes are waiting");
+		admin_fail(r, 503, "too many changes are waiting; try again");
 		return;
 	case -ENOMEM:
 		admin_fail(r, 500, "out of memory");
 		return;
 	default:
 		if (err == -ENOSPC && mirror_can_add(*agent->mirror))
-			admin_fail(r, 507, "all slots are taken: raise max_accounts and restart");
+			admin_fail(
+				r, 507,
+				"all slots are in use: raise max_accounts and restart the agent");
 		else
 			admin_fail(r, err == -ENOSPC ? 507 : 503, "the store: %s",
 				   store_error(*agent->store));
@@ -362,7 +364,7 @@ static bool parse_body(struct admin_request *r)
 	struct text body = buf_text(&r->body);
 
 	if (!strcmp(r->path, "/api/v1/keys/import"))
-		return true; /* lines, not JSON */
+		return true; /* plain lines, not JSON */
 	r->json = body.len ? json_loadb(body.ptr, body.len, JSON_REJECT_DUPLICATES, NULL)
 			   : json_object();
 	return json_is_object(r->json);
@@ -442,7 +444,7 @@ static void on_abort(struct http_stream *s, int err)
 	(void)err;
 	if (!r)
 		return;
-	/* A change that is under way comes back to the request; only a body that is still read does not. */
+	/* A call under way will come back to the request and free it; one whose body is still read will not. */
 	r->stream = NULL;
 	if (!r->json && !r->work)
 		request_free(r);
@@ -463,7 +465,7 @@ static void on_connection(struct listener *l)
 	int err = http_server_accept(server, listener_stream(l), NULL);
 
 	if (err)
-		log_warn("admin: a connection could not be taken: %s", strerror(-err));
+		log_warn("admin: a connection could not be accepted: %s", strerror(-err));
 }
 
 struct admin *admin_new(uv_loop_t *loop, const struct admin_agent *agent)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * admin: the operator's way in: JSON over HTTP on a Unix socket, and metrics.
+ * admin: the operator's interface: JSON over HTTP on a Unix socket, and metrics.
  *
- * The socket is mode 0600, so whoever can open it may do everything. A TCP address, if configured,
- * serves /metrics, /healthz and /readyz and nothing else. Control loop only.
+ * The socket has mode 0600: a process that can open it may do everything. A TCP address, if configured,
+ * serves only /metrics, /healthz and /readyz. Control loop only.
+ *
+ * Here belongs the translation between HTTP and the modules that do the work. What a call means belongs
+ * to those modules; what connects several of them belongs to agent/.
  */
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
@@ -19,18 +22,18 @@
 #include "enforce/slot.h"
 #include "http/server.h"
 
-/* Questions that only Stripe can answer. */
+/* Questions that need calls to Stripe. */
 enum admin_question {
-	ADMIN_SYNC,  /* repair what differs from Stripe's subscriptions */
-	ADMIN_DRIFT, /* what was counted, against what Stripe has */
+	ADMIN_SYNC,  /* reconcile accounts with Stripe's subscriptions */
+	ADMIN_DRIFT, /* compare counted usage with what Stripe has */
 };
 
-/* @answer is taken over; NULL: there is none, @why says so. */
+/* Takes over @answer. NULL: it failed, and @why says why. */
 typedef void (*admin_answered)(void *arg, json_t *answer, const char *why);
 
-/* What is to become of the operators' lists. */
+/* A change of the operators' lists. */
 struct admin_list_change {
-	struct store_entry entry; /* of a removal only the block and the list count */
+	struct store_entry entry; /* for a removal only the block and the list matter */
 	bool is_removal;
 	bool is_forced;
 };
@@ -49,11 +52,11 @@ struct admin_agent {
 	const char *key_prefix;
 
 	void *arg; /* of the following */
-	/* Whether requests get real verdicts now; if not, a sentence that says why. */
+	/* Whether requests get real verdicts now. *@ret_why: why not, or what is degraded; may be empty. */
 	bool (*is_ready)(void *arg, const char **ret_why);
 	/* A new object for `status`; the caller frees it. */
 	json_t *(*status)(void *arg);
-	/* Prometheus text of everything that is counted. 0 or the error of buf_append(). */
+	/* Write all metrics as Prometheus text. 0 or the error of buf_append(). */
 	int (*write_metrics)(void *arg, struct buf *out);
 	/*
 	 * Read the configuration again. 0, and @done follows when every worker goes by it, perhaps at
@@ -74,10 +77,10 @@ struct admin_agent {
 	 */
 	int (*change_lists)(void *arg, const struct admin_list_change *change, char *ret_why,
 			    size_t why_size, store_done done, void *done_arg);
-	/* A new object each, as for `status`. */
+	/* New objects, as for `status`. */
 	json_t *(*fastpath)(void *arg);
 	json_t *(*events)(void *arg, bool has_since, uint64_t since);
-	/* 0; -ENODEV: there is none, @ret_why says why; -EAGAIN: not ready. */
+	/* 0; -ENODEV: no fast path, @ret_why says why; -EAGAIN: not ready. */
 	int (*set_action)(void *arg, enum tollgate_action action, const char **ret_why);
 };
 
@@ -90,7 +93,7 @@ struct admin *admin_new(uv_loop_t *loop, const struct admin_agent *agent);
 int admin_listen_unix(struct admin *admin, const char *path);
 int admin_listen_tcp(struct admin *admin, const struct sockaddr_storage *address);
 
-/* Close listeners and connections; the loop must run on until they are closed. Accepts NULL. */
+/* Close listeners and connections; the loop must run until they are closed. Accepts NULL. */
 void admin_stop(struct admin *admin);
 
 /* After admin_stop(), when the loop has nothing left to do. Accepts NULL. */

@@ -1,40 +1,40 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files of admin/ know of each other. */
+/* admin_private: one request of the admin API, and the calls. Private to admin/. */
 #ifndef ADMIN_PRIVATE_H
 #define ADMIN_PRIVATE_H
 
 #include "admin/admin.h"
 #include "base/text.h"
 
-/* One request: gathered, dispatched, answered; it lives until it is answered or given up. */
+/* One request: its body is collected, then it is dispatched. It lives until it is answered. */
 struct admin_request {
 	struct admin *admin; /* borrowed */
 	const struct admin_agent *agent;
-	struct http_stream *stream; /* NULL: the client is gone, and the answer goes nowhere */
+	struct http_stream *stream; /* NULL: the client is gone, and the answer is dropped */
 	struct buf body;
 	char method[8];
 	char path[256];
 	char query[512];
-	json_t *json; /* owned: the body, if it is JSON; an empty object without one */
-	void *work;   /* owned: what a call keeps until its callback */
+	json_t *json; /* owned: the body, if it is JSON; an empty object if there is none */
+	void *work;   /* owned: what a call needs until its callback; freed with free() */
 };
 
-/* Answer and free @r. @json is taken over. */
+/* Answer and free @r. Takes over @json. */
 void admin_answer_json(struct admin_request *r, unsigned status, json_t *json);
 void admin_answer_text(struct admin_request *r, unsigned status, const char *type,
 		       struct text body);
 
-/* {"status":...,"detail":...} as problem+json, and free @r. */
+/* Answer with problem+json, {"status":...,"detail":...}, and free @r. */
 void admin_fail(struct admin_request *r, unsigned status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The same for an errno of the registry or the store, about @what. */
+/* The same for an errno of the registry or the store. @what names the thing, for example "account". */
 void admin_fail_errno(struct admin_request *r, int err, const char *what);
 
-/* The decoded value of a query parameter in @ret (NUL-terminated); false when it is not there. */
+/* Get the decoded value of a query parameter, with its NUL. False if it is absent. */
 bool admin_query(const struct admin_request *r, const char *name, char *ret, size_t size);
 
-/* A member of the body: NULL if absent; *ret_bad becomes @name if it is no string or too long. */
+/* A string member of the body; NULL if absent. If it is not a string or too long, *ret_bad = @name. */
 const char *admin_string(const struct admin_request *r, const char *name, size_t size,
 			 const char **ret_bad);
 
@@ -43,7 +43,7 @@ json_t *admin_time(uint64_t ms);
 
 typedef void (*admin_call)(struct admin_request *r, const char *id);
 
-/* accounts.c, keys.c, billing.c and edge.c: one function a call; @id is the path's, or "". */
+/* One function for each call, in accounts.c, keys.c, billing.c and edge.c. @id is from the path, or "". */
 void admin_accounts_list(struct admin_request *r, const char *id);
 void admin_account_create(struct admin_request *r, const char *id);
 void admin_account_show(struct admin_request *r, const char *id);

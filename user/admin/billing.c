@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* admin: calls about billing, which the agent answers when it has asked Stripe. */
+/* billing: calls that the agent answers after asking Stripe. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -12,7 +12,7 @@ static void on_answered(void *arg, json_t *answer, const char *why)
 	if (answer)
 		admin_answer_json(r, 200, answer);
 	else
-		admin_fail(r, 502, "Stripe could not be asked: %s", why);
+		admin_fail(r, 502, "Stripe could not be reached: %s", why);
 }
 
 static void ask(struct admin_request *r, enum admin_question question, uint64_t since_s)
@@ -26,7 +26,7 @@ static void ask(struct admin_request *r, enum admin_question question, uint64_t 
 			   "another host works Stripe's events (`tollgate status` says "
 			   "which): ask it");
 	else if (err == -EAGAIN)
-		admin_fail(r, 503, "not ready yet");
+		admin_fail(r, 503, "not ready yet; try again");
 	else if (err)
 		admin_fail_errno(r, err, "billing");
 }
@@ -45,7 +45,7 @@ void admin_drift(struct admin_request *r, const char *id)
 	(void)id;
 	if (admin_query(r, "since", text, sizeof(text)) &&
 	    text_parse_u64(text_of(text), UINT32_MAX, &since_s)) {
-		admin_fail(r, 400, "since is a time in Unix seconds");
+		admin_fail(r, 400, "since must be a time in Unix seconds");
 		return;
 	}
 	ask(r, ADMIN_DRIFT, since_s);

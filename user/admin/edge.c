@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* admin: calls about what is refused before there is a request: lists of addresses, the fast path. */
+/* edge: calls about what is refused before there is a request: lists of addresses, the fast path. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -43,7 +43,7 @@ void admin_lists_show(struct admin_request *r, const char *id)
 	(void)id;
 	if (admin_query(r, "list", word, sizeof(word)) && !parse_list(word, &list)) {
 		json_decref(array);
-		admin_fail(r, 400, "list is deny or allow");
+		admin_fail(r, 400, "list must be deny or allow");
 		return;
 	}
 	entries = lists_entries(*r->agent->lists, &count);
@@ -65,7 +65,7 @@ static void on_changed(void *arg, int err)
 		admin_answer_json(r, 200, json_entry(&change->entry));
 }
 
-/* What both calls have: the block and the list. False, and the request is answered. */
+/* Get what both calls have: the block and the list. False if the request was answered with an error. */
 static bool parse_change(struct admin_request *r, struct admin_list_change *ret_change)
 {
 	const char *bad = NULL;
@@ -79,7 +79,7 @@ static bool parse_change(struct admin_request *r, struct admin_list_change *ret_
 		return false;
 	}
 	if (!parse_list(list, &ret_change->entry.list)) {
-		admin_fail(r, 400, "list is deny or allow");
+		admin_fail(r, 400, "list must be deny or allow");
 		return false;
 	}
 	return true;
@@ -91,7 +91,7 @@ static void change_lists(struct admin_request *r, const struct admin_list_change
 	char why[256] = "", block[CIDR_TEXT_SIZE];
 	int err = kept ? 0 : -ENOMEM;
 
-	r->work = kept; /* also tells on_abort() that a change is under way */
+	r->work = kept; /* this also tells on_abort() that a change is under way */
 	if (!err) {
 		*kept = *change;
 		err = r->agent->change_lists(r->agent->arg, kept, why, sizeof(why), on_changed, r);
@@ -122,7 +122,7 @@ void admin_list_put(struct admin_request *r, const char *id)
 		return;
 	if (bad ||
 	    (length && (text_parse_duration_ms(text_of(length), &length_ms) || !length_ms))) {
-		admin_fail(r, 400, "for is a duration such as 1h");
+		admin_fail(r, 400, "for must be a duration, for example 1h");
 		return;
 	}
 	change.is_forced = json_is_true(json_object_get(r->json, "force"));
@@ -160,14 +160,14 @@ void admin_fastpath_set(struct admin_request *r, const char *id)
 
 	(void)id;
 	if (!word || action_parse(word, &action)) {
-		admin_fail(r, 400, "action is off, observe, drop or answer");
+		admin_fail(r, 400, "action must be off, observe, drop or answer");
 		return;
 	}
 	err = r->agent->set_action(r->agent->arg, action, &why);
 	if (err == -ENODEV)
-		admin_fail(r, 409, "there is no fast path: %s", why);
+		admin_fail(r, 409, "the fast path is not loaded: %s", why);
 	else if (err)
-		admin_fail(r, 503, "not ready yet");
+		admin_fail(r, 503, "not ready yet; try again");
 	else
 		admin_answer_json(r, 200, r->agent->fastpath(r->agent->arg));
 }
@@ -181,7 +181,7 @@ void admin_events(struct admin_request *r, const char *id)
 	(void)id;
 	has_since = admin_query(r, "since", text, sizeof(text));
 	if (has_since && text_parse_u64(text_of(text), INT64_MAX, &since)) {
-		admin_fail(r, 400, "since is the serial number of an event");
+		admin_fail(r, 400, "since must be the serial number of an event");
 		return;
 	}
 	admin_answer_json(r, 200, r->agent->events(r->agent->arg, has_since, since));

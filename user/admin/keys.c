@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* admin: calls about keys. */
+/* keys: calls about keys. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -33,7 +33,8 @@ static void on_keys(void *arg, int err, const struct store_key *keys, size_t cou
 		return;
 	}
 	if (count == LIST_MAX) {
-		admin_fail(r, 507, "more than %d keys: ask for those of one account", LIST_MAX);
+		admin_fail(r, 507, "there are more than %d keys; ask for those of one account",
+			   LIST_MAX);
 		return;
 	}
 	array = json_array();
@@ -50,7 +51,8 @@ void admin_keys_list(struct admin_request *r, const char *id)
 	(void)id;
 	if (admin_query(r, "account", text, sizeof(text)) &&
 	    account_parse_id(text_of(text), &account)) {
-		admin_fail(r, 400, "'%s' is no account id: acc_ and 16 hex digits", text);
+		admin_fail(r, 400, "'%s' is not a valid account id; it is acc_ and 16 hex digits",
+			   text);
 		return;
 	}
 	store_keys_list(*r->agent->store, account, 0, LIST_MAX, on_keys, r);
@@ -66,7 +68,7 @@ static void on_key(void *arg, const struct registry_result *result)
 		return;
 	}
 	json = json_key(result->key);
-	/* The one time that the key itself is told. */
+	/* The only time that the key itself is shown. */
 	if (result->key_text)
 		json_object_set_new(json, "key", json_string(result->key_text));
 	admin_answer_json(r, 200, json);
@@ -85,7 +87,7 @@ void admin_key_create(struct admin_request *r, const char *id)
 		return;
 	}
 	if (!account || account_parse_id(text_of(account), &number)) {
-		admin_fail(r, 400, "a key needs an account: acc_ and 16 hex digits");
+		admin_fail(r, 400, "account is required: acc_ and 16 hex digits");
 		return;
 	}
 	registry_key_create(*r->agent->registry, number, label, on_key, r);
@@ -95,7 +97,7 @@ static bool parse_key_id(struct admin_request *r, const char *id, uint64_t *ret_
 {
 	if (!account_parse_key_id(text_of(id), ret_number))
 		return true;
-	admin_fail(r, 400, "'%s' is no key id: key_ and 16 hex digits", id);
+	admin_fail(r, 400, "'%s' is not a valid key id; it is key_ and 16 hex digits", id);
 	return false;
 }
 
@@ -127,7 +129,8 @@ void admin_keys_revoke(struct admin_request *r, const char *id)
 	uint64_t number;
 
 	if (account_parse_id(text_of(id), &number))
-		admin_fail(r, 400, "'%s' is no account id: acc_ and 16 hex digits", id);
+		admin_fail(r, 400, "'%s' is not a valid account id; it is acc_ and 16 hex digits",
+			   id);
 	else
 		registry_keys_revoke(*r->agent->registry, number, on_keys_revoked, r);
 }
@@ -141,13 +144,13 @@ void admin_key_rotate(struct admin_request *r, const char *id)
 	if (!parse_key_id(r, id, &number))
 		return;
 	if (bad || (overlap && text_parse_duration_ms(text_of(overlap), &overlap_ms))) {
-		admin_fail(r, 400, "overlap is a duration such as 24h");
+		admin_fail(r, 400, "overlap must be a duration, for example 24h");
 		return;
 	}
 	registry_key_rotate(*r->agent->registry, number, overlap_ms, on_key, r);
 }
 
-/* Import: lines "ACCOUNT KEY [LABEL]"; empty ones and those that begin with '#' do not count. */
+/* ---- import: lines "ACCOUNT KEY [LABEL]"; empty lines and those that begin with '#' are ignored ---- */
 
 static struct text next_line(struct text *rest)
 {
@@ -179,7 +182,7 @@ static bool is_utf8(struct text t)
 	return string;
 }
 
-/* NULL, or what is wrong with the line. */
+/* Parse a line. NULL, or what is wrong with it. */
 static const char *parse_import(const struct admin_request *r, struct text line,
 				struct registry_import *ret_import)
 {
@@ -199,7 +202,7 @@ static const char *parse_import(const struct admin_request *r, struct text line,
 	return NULL;
 }
 
-/* The line of the body that holds the import with that index. */
+/* Number of the line in the body that has the import with that index. */
 static size_t line_of(const struct admin_request *r, size_t index)
 {
 	struct text rest = buf_text(&r->body);
@@ -252,7 +255,7 @@ void admin_keys_import(struct admin_request *r, const char *id)
 		line_number++;
 		if (!line.len || line.ptr[0] == '#')
 			continue;
-		/* The size of the body limits the number of its lines. */
+		/* The limit on the body's size also limits the number of lines. */
 		if (array_reserve(imports, room, count + 1, ARRAY_NO_LIMIT)) {
 			admin_fail(r, 500, "out of memory");
 			return;
@@ -265,7 +268,7 @@ void admin_keys_import(struct admin_request *r, const char *id)
 			return;
 		}
 	}
-	/* `work` stays until the answer: it also tells on_abort() that a change is under way. */
+	/* Keep `work` until the answer: it also tells on_abort() that a change is under way. */
 	if (!r->work)
 		r->work = calloc(1, 1);
 	registry_keys_import(*r->agent->registry, imports, count, on_import, r);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * agent: the whole of a running tollgate, built in order, run, and taken down in the reverse order.
+ * agent: builds a running tollgate in order, runs it, and takes it down in the reverse order.
  *
- * What needs privileges comes before they are dropped: folders, pins, listeners, interfaces. What may
- * have to wait, the store, comes after the workers have started, so that requests get their 503.
+ * Folders, pins, listeners and interfaces need privileges, so they come before privileges are dropped.
+ * The store may keep us waiting, so it comes after the workers have started: until it is loaded, requests
+ * get 503.
  */
 #include "agent/agent.h"
 
@@ -39,7 +40,7 @@ void agent_loaded(struct agent *agent)
 	sd_notifyf(0, "STATUS=%s", agent->not_ready[0] ? agent->not_ready : "Serving requests");
 }
 
-/* Going down. */
+/* ---- stopping ---- */
 
 static void on_worker_stopped(void *arg, int err)
 {
@@ -68,8 +69,8 @@ static void on_drain_end(uv_timer_t *timer)
 	struct agent *agent = timer->data;
 
 	if (agent->phase == AGENT_DRAINING)
-		log_warn("requests are still running after the time given to drain; they are cut "
-			 "off");
+		log_warn("the drain time is over and requests are still running; their connections "
+			 "are closed");
 	stop_workers(agent);
 }
 
@@ -83,7 +84,7 @@ void agent_fail(struct agent *agent, const char *format, ...)
 	va_end(args);
 	log_error("%s", why);
 	agent->exit_code = 1;
-	/* Not from here: whoever calls is in the middle of something. */
+	/* Stop from a timer, not from here: the caller is in the middle of something. */
 	uv_timer_start(&agent->drain_end, on_drain_end, 0, 0);
 }
 
@@ -92,7 +93,7 @@ static void on_worker_drained(void *arg, int err)
 	struct agent *agent = arg;
 
 	(void)err;
-	/* Late ones come after the time to drain is over: the count is of other orders by then. */
+	/* After the drain time is over, acks_awaited counts other orders. */
 	if (agent->phase == AGENT_DRAINING && --agent->acks_awaited == 0)
 		stop_workers(agent);
 }
@@ -102,7 +103,7 @@ static void drain(struct agent *agent)
 	uint64_t drain_ms = agent->rules->config->drain_ms;
 
 	if (agent->phase >= AGENT_DRAINING) {
-		log_info("asked again to stop: not waiting any longer");
+		log_info("second signal to stop: not waiting for running requests");
 		stop_workers(agent);
 		return;
 	}
@@ -117,7 +118,7 @@ static void drain(struct agent *agent)
 		worker_drain(agent->workers[i], on_worker_drained, agent);
 }
 
-/* The last thing on the loop: it ends when all that is closed here is gone. */
+/* Close everything on the loop. The loop ends when the last handle is closed. */
 void agent_close(struct agent *agent)
 {
 	for (unsigned i = 0; i < agent->worker_count; i++)
@@ -139,8 +140,8 @@ void agent_close(struct agent *agent)
 }
 
 /*
- * Connections on which XDP has answered are translated to their end: while the kernel has bytes to send
- * on any of them, the programs stay where they are, and the next agent takes them over.
+ * Connections on which XDP has answered must be translated until they end. While the kernel still has
+ * bytes to send on any of them, leave the programs attached: the next agent takes them over.
  */
 static void close_fastpath(struct agent *agent)
 {
@@ -180,7 +181,7 @@ static void free_all(struct agent *agent)
 	mirror_unregister_thread();
 }
 
-/* Running. */
+/* ---- running ---- */
 
 static void on_reloaded(void *arg)
 {
@@ -200,7 +201,7 @@ static void on_signal(uv_signal_t *signal, int number)
 	buf_init(&messages, 65536);
 	sd_notify(0, "RELOADING=1");
 	if (reload(agent, &messages, on_reloaded, agent)) {
-		log_error("the configuration stays as it was");
+		log_error("the reload failed; the old configuration stays in use");
 		on_reloaded(agent);
 	}
 	for (struct text rest = buf_text(&messages); rest.len;) {
@@ -232,12 +233,12 @@ static void on_tick(uv_timer_t *timer)
 		fleet_pass_time(agent->fleet);
 	}
 	flush_usage(agent);
-	/* It blocks while systemd does not read, so only if systemd asked for it. */
+	/* Blocks while systemd does not read, so notify only if systemd asked for it. */
 	if (sd_watchdog_enabled(0, NULL) > 0)
 		sd_notify(0, "WATCHDOG=1");
 }
 
-/* Coming up: each step says itself what is wrong. */
+/* ---- starting: each step logs its own error ---- */
 
 static int read_config(struct agent *agent)
 {
@@ -265,7 +266,7 @@ static int load_pepper(struct agent *agent)
 	int err = key_pepper_load(path, &agent->pepper, agent->pepper_check);
 
 	if (err == -EINVAL)
-		log_error("pepper_file %s: must have 32 to 4096 bytes", path);
+		log_error("pepper_file %s: must contain 32 to 4096 bytes", path);
 	else if (err)
 		log_error("pepper_file %s: %s", path, strerror(-err));
 	return err;
@@ -300,7 +301,8 @@ static void describe_fastpath(const struct config *config, struct fastpath_liste
 	}
 	*ret_fastpath = (struct fastpath_config){
 		.mode = config->fastpath.mode,
-		.action = TOLLGATE_ACTION_OFF, /* until the slots are known to be this store's */
+		.action =
+			TOLLGATE_ACTION_OFF, /* until the slots are known to belong to this store */
 		.stale_after_ns = config->fastpath.stale_after_ms * NS_PER_MS,
 		.max_accounts = config->max_accounts,
 		.max_flows = config->fastpath.max_flows,
@@ -312,7 +314,7 @@ static void describe_fastpath(const struct config *config, struct fastpath_liste
 	};
 }
 
-/* 0 with or without the fast path; an error only if it is required. */
+/* 0 with or without the fast path; an error only if the configuration requires it. */
 static int open_fastpath(struct agent *agent)
 {
 	const struct config *config = agent->rules->config;
@@ -365,7 +367,7 @@ static int open_slots(struct agent *agent)
 	return err;
 }
 
-/* Our workers share their ports with each other, but nobody else may. */
+/* Workers share their ports by SO_REUSEPORT; make sure that no other program has them. */
 static int check_ports(struct agent *agent)
 {
 	const struct config *config = agent->rules->config;
@@ -511,7 +513,7 @@ static void open_handles(struct agent *agent)
 	uv_timer_start(&agent->tick, on_tick, TICK_MS, TICK_MS);
 }
 
-/* As many descriptors as we may have: each connection is one, and its upstream's another. */
+/* Each connection needs one descriptor, and another one for its upstream: take all we may have. */
 static void raise_limits(void)
 {
 	struct rlimit files;
@@ -533,7 +535,7 @@ int agent_run(const char *config_path, const char *env_file)
 				.started_ns = clock_mono_ns() };
 	snprintf(agent.not_ready, sizeof(agent.not_ready), "the store is being loaded");
 	raise_limits();
-	/* No core dumps, and /proc only for root: there are secrets in our memory. */
+	/* No core dumps, and /proc for root only: our memory contains secrets. */
 	prctl(PR_SET_DUMPABLE, 0);
 	if (read_config(&agent))
 		return 1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* billing: all that talks with Stripe and with customers, put together. */
+/* billing: everything that talks with Stripe and with customers. */
 #include "agent/billing.h"
 
 #include <errno.h>
@@ -30,7 +30,7 @@ struct billing {
 	struct stripe_context context;	     /* what the following borrow */
 	struct stripe_oddities oddities;
 	struct transfers
-		*transfers; /* owned, as all here; NULL without Stripe, or before the start */
+		*transfers; /* owned, like all below; NULL without Stripe or before the start */
 	struct webhook *webhook;
 	struct inbox *inbox;
 	struct reconcile *reconcile;
@@ -94,7 +94,7 @@ static void on_changed(void *arg, const struct store_account *before,
 
 	report_account_changed(billing->report, before, after);
 	notices_account_changed(billing->notices, before, after);
-	/* Entitlements may have come before the account did. */
+	/* Entitlements may have arrived before the account did. */
 	if (!before)
 		inbox_mark_entitlements(billing->inbox, after);
 }
@@ -135,7 +135,7 @@ void billing_hold(struct billing *billing, uint64_t until_ns)
 	context->held_until_ns = until_ns;
 	if (was_held || !stripe_is_holder(context))
 		return;
-	/* What is known from an earlier time may have been done by another host since. */
+	/* Start from the store: another host may have processed what we knew of. */
 	inbox_start(billing->inbox);
 	reconcile_start(billing->reconcile);
 	report_hold(billing->report);
@@ -166,7 +166,7 @@ void billing_configure(struct billing *billing)
 	notices_set(billing->notices, &config->notices);
 	wanted = api_config(&config->stripe);
 	if (stripe_api_set_config(billing->context.api, &wanted))
-		log_error("reload: Stripe's settings stay as they were: out of memory");
+		log_error("reload: out of memory; Stripe's old settings stay in use");
 	/* Prices may belong to other tiers now. */
 	reconcile_soon(billing->reconcile);
 	portal_refresh(billing->portal);

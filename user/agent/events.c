@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * events: what XDP tells of its refusals, one in `event_every`, kept for whoever follows them.
+ * events: XDP reports one of every `event_every` refusals; they are kept here for `tollgate events`.
  *
- * The last ones are in a ring, each with a serial number, so that a reader who comes back knows what it
- * has seen and how much it has missed.
+ * A ring holds the latest ones. Each has a serial number, so that a reader that returns knows which
+ * events are new and how many it has missed.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +27,7 @@ struct kept {
 
 struct events {
 	struct agent *agent; /* borrowed */
-	uint64_t count;	     /* ever; the last one's serial number */
+	uint64_t count;	     /* events ever taken; the serial number of the latest */
 	struct kept ring[EVENTS_KEPT];
 };
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fastpath_feed: what XDP is given so that it can answer in place: a set of templates for each tier, and
- * the routes in the order in which the agent looks at them.
+ * fastpath_feed: gives XDP what it needs to answer in place: a set of templates for each tier, and the
+ * routes in the order in which the agent matches them.
  *
- * Nothing is answered while tiers and routes change: fastpath_feed_stop() comes before, and
- * fastpath_feed_start() once every worker goes by the new rules.
+ * XDP answers nothing while tiers and routes change: fastpath_feed_stop() comes first, and
+ * fastpath_feed_start() once every worker uses the new rules.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "proxy/refusal_templates.h"
 
-/* So many answers sent again, without one that arrived, are no accident. */
+/* After so many repeated answers without a single one that arrived, assume that they are lost. */
 #define LOST_ANSWERS_MOST 16
 
 static bool has_same_answers(const struct tier *a, const struct tier *b)
@@ -52,11 +52,12 @@ static void make_set(struct agent *agent, struct tiers *fresh, unsigned i, uint6
 		return;
 	tier->answers = fastpath_take_set(agent->fastpath, now_ns);
 	if (tier->answers == TOLLGATE_NO_ANSWERS)
-		log_warn("fast path: no room for the answers of tier %s: its refusals are left to "
-			 "the agent",
+		log_warn("fast path: no free set of templates for tier %s; the agent alone refuses "
+			 "its "
+			 "requests",
 			 tier->name);
 	else if (refusal_templates_write_tier(agent->fastpath, tier->answers, tier))
-		log_warn("fast path: no memory for the answers of tier %s", tier->name);
+		log_warn("fast path: out of memory for the templates of tier %s", tier->name);
 }
 
 void fastpath_feed_prepare(struct agent *agent, struct tiers *fresh)
@@ -66,7 +67,7 @@ void fastpath_feed_prepare(struct agent *agent, struct tiers *fresh)
 	if (!agent->fastpath)
 		return;
 	if (refusal_templates_write_common(agent->fastpath))
-		log_warn("fast path: no memory for its answers");
+		log_warn("fast path: out of memory for templates");
 	for (unsigned i = 0; i < fresh->count; i++)
 		make_set(agent, fresh, i, now_ns);
 }
@@ -87,7 +88,7 @@ void fastpath_feed_stop(struct agent *agent)
 		fastpath_set_answering(agent->fastpath, false);
 }
 
-/* Our own paths win over every route; among routes the longest does. */
+/* tollgate's own paths come before every route; among routes the longest wins. */
 static unsigned list_routes(const struct config *config, struct fastpath_route *list)
 {
 	unsigned count = 0;
@@ -115,19 +116,19 @@ void fastpath_feed_start(struct agent *agent)
 		return;
 	list = calloc(config->own_path_count + config->routes.count + 1, sizeof(*list));
 	if (!list) {
-		log_warn("fast path: no memory for its routes: nothing is answered in place");
+		log_warn("fast path: out of memory for routes; nothing is answered in place");
 		return;
 	}
 	fits = fastpath_set_routes(agent->fastpath, list, list_routes(config, list));
 	free(list);
 	if (!fits)
-		log_warn("fast path: more than %d routes: nothing is answered in place",
+		log_warn("fast path: more than %d routes; nothing is answered in place",
 			 TOLLGATE_ROUTES);
 	agent->answers_arrived = UINT64_MAX;
 	fastpath_set_answering(agent->fastpath, fits);
 }
 
-/* Some drivers take frames that XDP sends and lose them without a trace. */
+/* Some drivers accept frames that XDP sends and lose them without any error. */
 void fastpath_feed_watch(struct agent *agent)
 {
 	uint64_t counters[TOLLGATE_COUNTER_COUNT], repeated;

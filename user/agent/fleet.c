@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fleet: this host among those that share the store.
+ * fleet: this host among the hosts that share the store.
  *
- * Every second it says that it is there, learns who else is, and asks for the lease of what only one
- * host does: Stripe's events, reports, notices. A holder that is not heard of loses the lease after
- * LEASE_MS; it stops by its own clock before that, and what it still had under way is fenced off.
+ * Every second it sends a heartbeat, learns about the other hosts, and asks for the lease on the work that
+ * only one host may do: Stripe's events, reports, notices. A holder whose heartbeat is missing loses the
+ * lease after LEASE_MS. It stops earlier by its own clock, and a fence rejects late writes.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,17 +17,18 @@
 #include "base/metrics.h"
 
 #define LEASE_MS 5000 /* by Redis's clock */
-#define HOLD_MS	 4000 /* by ours, from when it was asked for */
-#define ALIVE_MS 5000 /* a host heard of since then counts */
+#define HOLD_MS	 4000 /* by our clock, from when we asked for it */
+#define ALIVE_MS 5000 /* a host seen since then counts as alive */
 
 struct fleet {
 	struct agent *agent; /* borrowed */
 	struct store_host self;
 	bool is_beating;
-	uint64_t asked_ns;	/* when the beat under way was made */
-	uint64_t held_until_ns; /* the lease is ours until then, whatever the last beat said */
+	uint64_t asked_ns; /* when the heartbeat under way was sent */
+	uint64_t
+		held_until_ns; /* the lease is ours until then, whatever the last heartbeat returned */
 	uint64_t now_ms, changes, holder;
-	struct store_host *hosts; /* owned: as of the last beat */
+	struct store_host *hosts; /* owned: as of the last heartbeat */
 	size_t host_count;
 	unsigned alive;
 };
@@ -67,7 +68,7 @@ static void take_fleet(struct fleet *fleet, const struct store_fleet *news)
 	fleet->now_ms = news->now_ms;
 	fleet->changes = news->changes;
 	if (fleet->holder != news->holder && !news->holds_forever)
-		log_info("Stripe's events and reports are the work of host %016" PRIx64 "%s",
+		log_info("Stripe's events and reports are processed by host %016" PRIx64 "%s",
 			 news->holder, news->holder == fleet->self.id ? ", this one" : "");
 	fleet->holder = news->holder;
 	if (!hosts)
@@ -90,7 +91,7 @@ static void on_beaten(void *arg, int err, const struct store_fleet *news)
 
 	fleet->is_beating = false;
 	if (err || agent->phase != AGENT_RUNNING)
-		return; /* the follower says that the store is away */
+		return; /* follow.c reports that the store cannot be reached */
 	take_fleet(fleet, news);
 	if (fleet->holder != fleet->self.id)
 		return;
@@ -119,7 +120,7 @@ void fleet_pass_time(struct fleet *fleet)
 static void on_left(void *arg, int err)
 {
 	(void)arg;
-	(void)err; /* then it is forgotten by itself */
+	(void)err; /* then the store forgets this host after a while */
 }
 
 void fleet_leave(struct fleet *fleet)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* flush: usage from the slots to the store, every second, and to the last unit at the end. */
+/* flush: writes usage from the slots to the store, every second and completely at the end. */
 #include <string.h>
 
 #include "agent/agent_private.h"
@@ -18,10 +18,10 @@ static void on_written(void *arg, int err)
 	if (!err)
 		usage_confirm(&agent->slots, &agent->batch);
 	else if (!agent->was_usage_error)
-		log_error("usage cannot be written, and is kept: %s (%s)",
+		log_error("usage cannot be written to the store and is kept in memory: %s (%s)",
 			  store_error(agent->store), strerror(-err));
 	if (!err && agent->was_usage_error)
-		log_info("usage is written again");
+		log_info("usage is being written to the store again");
 	agent->was_usage_error = err;
 	usage_batch_done(&agent->batch);
 	if (agent->is_final_flush) {
@@ -32,7 +32,7 @@ static void on_written(void *arg, int err)
 	}
 }
 
-/* Whether a batch is under way now. */
+/* Write the next batch. Whether there was one. */
 static bool write_batch(struct agent *agent)
 {
 	if (usage_collect(&agent->slots, MAX_ROWS, &agent->batch)) {
@@ -59,9 +59,10 @@ void flush_finally(struct agent *agent)
 {
 	agent->is_final_flush = true;
 	if (agent->is_writing_usage)
-		return; /* its end comes back here */
+		return; /* on_written() comes back here */
 	if (agent->final_failures >= MAX_FINAL_FAILURES)
-		log_error("the last usage could not be written; it stays in the slots for the next "
+		log_error("the last usage could not be written to the store; it stays in the slots "
+			  "for the next "
 			  "start");
 	else if (agent->registry && write_batch(agent))
 		return;

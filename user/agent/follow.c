@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * follow: the store's feed of changes into the mirror and the lists; and what becomes of requests while
- * the store cannot be reached.
+ * follow: applies the store's feed of changes to the mirror and the lists, and decides what happens to
+ * requests while the store cannot be reached.
  *
- * Once the mirror is loaded, nothing but the feed changes it: what this host changes arrives here too,
- * in its place among the other hosts' changes.
+ * Once the mirror is loaded, only the feed changes it. This host's own changes arrive here too, in their
+ * order among the other hosts' changes.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,11 +16,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* An account or key that does not fit leaves holes in what is known: unknown is not unknown to the store. */
+/* If something does not fit, an unknown key may still be valid: answer unknown keys with 503. */
 static void note_overflow(struct agent *agent, int err)
 {
 	if (!agent->is_overfull)
-		log_error("a change cannot be taken over from the store: %s",
+		log_error("a change in the store cannot be applied: %s",
 			  err == -ENOSPC ? "max_accounts is too small" : strerror(-err));
 	agent->is_overfull = true;
 	atomic_write(&agent->gate.is_current, false);
@@ -77,7 +77,7 @@ static void on_task(void *arg, const char *queue, const struct store_task *task)
 	billing_task_added(agent->billing, queue, task);
 }
 
-/* How long the store has not been heard of. */
+/* For how long the store has not been reached. */
 static uint64_t away_ms(const struct agent *agent)
 {
 	return agent->is_away ? (clock_mono_ns() - agent->heard_ns) / NS_PER_MS : 0;
@@ -87,9 +87,10 @@ void follow_failed(struct agent *agent, const char *why)
 {
 	char degraded[sizeof(agent->degraded)];
 
-	snprintf(degraded, sizeof(degraded), "the store is away: %.200s", why);
+	snprintf(degraded, sizeof(degraded), "the store cannot be reached: %.200s", why);
 	if (!agent->is_away)
-		log_error("%s; known keys go on, unknown ones get 503", degraded);
+		log_error("%s; requests with known keys are served, unknown keys get 503",
+			  degraded);
 	else if (strcmp(degraded, agent->degraded))
 		log_warn("%s", degraded);
 	agent->is_away = true;
@@ -100,8 +101,8 @@ void follow_failed(struct agent *agent, const char *why)
 static void come_back(struct agent *agent)
 {
 	if (agent->is_away)
-		log_info("the store is back after %" PRIu64 " ms", away_ms(agent));
-	/* A call is all that what waits in the journal needs. */
+		log_info("the store is reachable again after %" PRIu64 " ms", away_ms(agent));
+	/* Any call makes the store replay what waits in the journal. */
 	if (agent->is_away)
 		fleet_pass_time(agent->fleet);
 	agent->heard_ns = clock_mono_ns();
@@ -128,7 +129,7 @@ static void on_state(void *arg, int err, const char *why)
 	}
 	follow_failed(agent, why);
 	if (err == -ESTALE) {
-		log_warn("loading the store anew");
+		log_warn("changes may have been missed; loading the store again");
 		agent->reloads++;
 		load_again(agent);
 	}
@@ -141,12 +142,13 @@ void follow_pass_time(struct agent *agent)
 	if (!agent->is_away || away_ms(agent) < config->max_stale_ms || agent->is_too_stale)
 		return;
 	agent->is_too_stale = true;
-	log_error("the store has been away for longer than max_stale%s",
-		  config->refuse_when_stale ? ": known keys get 503 too" : "; known keys go on");
+	log_error("the store has been unreachable for longer than max_stale%s",
+		  config->refuse_when_stale ? "; known keys get 503 too"
+					    : "; known keys are still served");
 	if (!config->refuse_when_stale)
 		return;
 	snprintf(agent->not_ready, sizeof(agent->not_ready),
-		 "the store has been away for longer than max_stale");
+		 "the store has been unreachable for longer than max_stale");
 	atomic_write(&agent->gate.is_refusing, true);
 	fastpath_feed_stop(agent);
 }
@@ -169,5 +171,5 @@ void follow_start(struct agent *agent)
 	come_back(agent);
 	err = store_follow(agent->store, &follower, agent);
 	if (err)
-		agent_fail(agent, "the store's changes cannot be followed: %s", strerror(-err));
+		agent_fail(agent, "cannot follow the store's changes: %s", strerror(-err));
 }

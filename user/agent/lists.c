@@ -13,14 +13,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* A block wider than these is denied only if it is meant. */
+/* Denying a block wider than these needs --force. */
 #define WIDEST_IPV4 (96 + 8)
 #define WIDEST_IPV6 16
 
 struct change {
 	struct agent *agent;
 	struct admin_list_change what;
-	unsigned awaited; /* workers */
+	unsigned awaited; /* acknowledgements by workers */
 	store_done done;
 	void *arg;
 };
@@ -36,7 +36,7 @@ static void on_swept(void *arg, int err)
 {
 	struct change *change = arg;
 
-	(void)err; /* only for want of memory: then what is open stays open, but nothing new comes */
+	(void)err; /* out of memory: open connections stay open, but new ones are refused */
 	if (--change->awaited == 0)
 		end(change, 0);
 }
@@ -45,7 +45,7 @@ static void sweep(struct change *change)
 {
 	struct agent *agent = change->agent;
 
-	/* Workers that are told to stop take no more orders. */
+	/* Workers that are stopping accept no more orders. */
 	if (!agent->workers_started || agent->phase == AGENT_STOPPING) {
 		end(change, 0);
 		return;
@@ -66,7 +66,7 @@ static void sweep_all(struct agent *agent)
 	sweep(change);
 }
 
-/* 0, or why there is no room for it. */
+/* 0, or a negative errno if there is no room for it. */
 static int enter(struct agent *agent, const struct store_entry *entry)
 {
 	int err = lists_put(agent->lists, entry, clock_wall_ms(), clock_mono_ns());
@@ -74,7 +74,8 @@ static int enter(struct agent *agent, const struct store_entry *entry)
 	if (err && !lists_find(agent->lists, &entry->block))
 		return err;
 	if (err)
-		log_warn("XDP does not take an entry of the lists, the agent does: %s",
+		log_warn("an entry of the lists does not fit into XDP's map; the agent alone "
+			 "applies it: %s",
 			 strerror(-err));
 	return 0;
 }
@@ -96,7 +97,7 @@ void agent_lists_enter(struct agent *agent, const struct store_entry *entry)
 	int err = enter(agent, entry);
 
 	if (err)
-		log_error("an entry of the lists cannot be taken over from the store: %s",
+		log_error("an entry of the lists in the store cannot be applied: %s",
 			  strerror(-err));
 	sweep_all(agent);
 }
@@ -118,7 +119,7 @@ static const struct cidr *denied_proxy(const struct agent *agent, const struct c
 	return NULL;
 }
 
-/* Whether the entry would shut out more than its author may have thought of. */
+/* Refuse an entry that shuts out more clients than its author may have meant. */
 static int check_deny(const struct agent *agent, const struct cidr *block, char *ret_why,
 		      size_t why_size)
 {
@@ -128,7 +129,7 @@ static int check_deny(const struct agent *agent, const struct cidr *block, char 
 
 	cidr_format(block, text);
 	if (block->prefix_bits < (is_ipv4 ? WIDEST_IPV4 : WIDEST_IPV6)) {
-		snprintf(ret_why, why_size, "%s is wider than /%d: --force denies it all the same",
+		snprintf(ret_why, why_size, "%s is wider than /%d; use --force to deny it anyway",
 			 text, is_ipv4 ? WIDEST_IPV4 - 96 : WIDEST_IPV6);
 		return -EPERM;
 	}
@@ -136,8 +137,8 @@ static int check_deny(const struct agent *agent, const struct cidr *block, char 
 		return 0;
 	cidr_format(proxy, proxy_text);
 	snprintf(ret_why, why_size,
-		 "%s has addresses of the trusted proxy %s, and denying them shuts out everyone "
-		 "behind it: --force does so all the same",
+		 "%s contains addresses of the trusted proxy %s; denying them shuts out everyone "
+		 "behind it. Use --force to deny it anyway",
 		 text, proxy_text);
 	return -EPERM;
 }
@@ -153,7 +154,8 @@ static int check(const struct agent *agent, const struct admin_list_change *chan
 	if (change->is_removal)
 		return present && present->list == change->entry.list ? 0 : -ENOENT;
 	if (!present && count + agent->list_puts >= LISTS_MAX) {
-		snprintf(ret_why, why_size, "the lists have %u entries already, and that is all",
+		snprintf(ret_why, why_size,
+			 "the lists are full: %u entries is the limit; remove some first",
 			 LISTS_MAX);
 		return -EPERM;
 	}
@@ -186,7 +188,7 @@ int agent_lists_change(void *arg, const struct admin_list_change *change, char *
 	return 0;
 }
 
-/* Requests were answered with 503 until now, but connections may be open. */
+/* Requests got 503 until now, but connections may be open. */
 void agent_lists_loaded(struct agent *agent)
 {
 	size_t count;
@@ -194,7 +196,7 @@ void agent_lists_loaded(struct agent *agent)
 	lists_entries(agent->lists, &count);
 	if (!count)
 		return;
-	log_info("%zu entries on the lists of addresses", count);
+	log_info("%zu entries in the lists of addresses", count);
 	sweep_all(agent);
 }
 
@@ -202,11 +204,11 @@ static void on_pruned(void *arg, int err)
 {
 	(void)arg;
 	if (err)
-		log_warn("entries of the lists that have ended stay in the store: %s",
+		log_warn("expired entries of the lists cannot be removed from the store: %s",
 			 strerror(-err));
 }
 
-/* An allowed block that has ended may lie in a denied one: hence the sweep. */
+/* Sweep, because an expired allowed block may lie within a denied one. */
 void agent_lists_pass_time(struct agent *agent)
 {
 	uint64_t wall_ms = clock_wall_ms();

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * load: from a store that may not be there to a mirror that is complete.
+ * load: opens the store and loads it into the mirror.
  *
- * A store that is locked is tried again every second, and requests get 503 meanwhile. One that is
- * corrupt, newer than us, or made with another pepper ends the agent: nothing has been written to it.
+ * A store that is locked or unreachable is retried every second, and requests get 503 meanwhile. A store
+ * that is corrupt, newer than this program or made with another pepper ends the agent; nothing has been
+ * written to it then.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,15 +19,15 @@
 
 #define RETRY_MS 1000
 
-#define LONGEST_MONTH_DAYS 31 /* so long ago may a monthly quota's period have begun (period.h) */
+#define LONGEST_MONTH_DAYS 31 /* a monthly quota's period began at most so long ago (period.h) */
 
 static void wait_for_store(struct agent *agent, int err)
 {
 	snprintf(agent->not_ready, sizeof(agent->not_ready), "the store cannot be used: %s (%s)",
 		 store_error(agent->store), strerror(-err));
-	log_warn("%s; trying again", agent->not_ready);
+	log_warn("%s; retrying", agent->not_ready);
 	uv_timer_start(&agent->retry, load_retry, RETRY_MS, 0);
-	agent_loaded(agent); /* up, though not ready: systemd need not wait for the store */
+	agent_loaded(agent); /* started, though not ready: systemd need not wait for the store */
 }
 
 static bool is_hopeless(int err)
@@ -81,7 +82,8 @@ static int on_entries(void *arg, const struct store_entry *entries, size_t count
 		if (err == -ENOMEM || err == -ENOSPC)
 			return -ENOMEM;
 		if (err)
-			log_warn("XDP does not take an entry of the lists, the agent does: %s",
+			log_warn("an entry of the lists does not fit into XDP's map; the agent "
+				 "alone applies it: %s",
 				 strerror(-err));
 		if (agent->load.came && lists_put(agent->load.came, &entries[i],
 						  agent->load.wall_ms, agent->load.mono_ns))
@@ -110,7 +112,7 @@ static void submit_load(struct agent *agent, store_done done)
 	store_load(agent->store, &visitor, agent, day, day - LONGEST_MONTH_DAYS, done, agent);
 }
 
-/* Entries that did not come are gone. */
+/* Drop the entries that are no longer in the store. */
 static void drop_entries(struct agent *agent)
 {
 	size_t count;
@@ -192,7 +194,7 @@ static void on_loaded(void *arg, int err)
 		return;
 	}
 	if (err) {
-		/* What was entered is entered again: harmless. */
+		/* The next attempt enters the same records again, which is harmless. */
 		wait_for_store(agent, err);
 		return;
 	}
@@ -207,7 +209,7 @@ static void on_loaded(void *arg, int err)
 		agent_fail(agent, "out of memory");
 		return;
 	}
-	/* What the last agent left in the slots, before new windows need the room. */
+	/* First write what the last agent left in the slots: new windows need the room. */
 	flush_usage(agent);
 	agent->not_ready[0] = '\0';
 	agent->phase = AGENT_RUNNING;
@@ -215,7 +217,7 @@ static void on_loaded(void *arg, int err)
 	mirror_set_xdp(agent->mirror, fastpath_plane(agent->fastpath));
 	atomic_write(&agent->gate.is_current, true);
 	atomic_write_release(&agent->gate.is_loaded, true);
-	/* XDP's lists are filled, as everything is: now it may act. */
+	/* XDP may act now that its lists are complete. */
 	if (agent->fastpath)
 		fastpath_set_action(agent->fastpath, agent->rules->config->fastpath.action);
 	fastpath_feed_start(agent);
@@ -228,12 +230,12 @@ static void on_loaded(void *arg, int err)
 
 static const char *const origins[] = {
 	[SLOTS_NEW] = "new",
-	[SLOTS_SAME_BOOT] = "taken over",
-	[SLOTS_OTHER_BOOT] = "taken over from another boot: usage only",
-	[SLOTS_OTHER_STORE] = "belonged to another store: made new",
+	[SLOTS_SAME_BOOT] = "adopted",
+	[SLOTS_OTHER_BOOT] = "adopted from before a reboot: usage only",
+	[SLOTS_OTHER_STORE] = "belonged to another store: cleared",
 };
 
-/* Slots belong to this store's accounts from here on. */
+/* From here on the slots belong to this store's accounts. */
 static int adopt_slots(struct agent *agent)
 {
 	const struct stripe_settings *stripe = &agent->rules->config->stripe;
@@ -243,7 +245,7 @@ static int adopt_slots(struct agent *agent)
 
 	if (err)
 		return err;
-	/* Many metered accounts make it longer, once they are loaded: see report.h. */
+	/* Once they are loaded, many metered accounts make it longer: see report.h. */
 	if (stripe->is_configured)
 		window_seconds = (uint32_t)(stripe->report_every_ms / 1000);
 	origin = slots_adopt(&agent->slots, boot_id, store_id(agent->store), window_seconds);

@@ -85,7 +85,7 @@ int agent_command_store(int argc, char **argv)
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
 	if (strcmp(operands[0], "migrate")) {
-		output_error("store knows no such action, did you mean 'migrate'?");
+		output_error("store has no such action, did you mean 'migrate'?");
 		return EXIT_USAGE;
 	}
 	return migrate(config, operands[1], operands[2]);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * reload: another configuration for a running agent, whole or not at all.
+ * reload: applies a new configuration to the running agent, completely or not at all.
  *
- * Everything that can fail comes first. Then the workers get the rules, and the accounts their tiers.
- * What needs a restart is named and stays as it was.
+ * Everything that can fail comes first. Then the workers get the new rules, and the accounts their tiers.
+ * Options that need a restart are reported and stay as they were.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,10 +13,10 @@
 #include "base/env.h"
 #include "base/log.h"
 
-/* Who waits for the workers to go by the new rules. */
+/* A caller that waits until all workers use the new rules. */
 struct waiter {
 	struct agent *agent;
-	unsigned workers; /* that have not answered, and one for reload() itself */
+	unsigned workers; /* that have not acknowledged, and one for reload() itself */
 	void (*done)(void *arg);
 	void *arg;
 };
@@ -26,7 +26,7 @@ static void on_rules_set(void *arg, int err)
 	struct waiter *waiter = arg;
 
 	if (err)
-		log_error("reload: a worker is short of memory and keeps the old rules");
+		log_error("reload: a worker is out of memory and keeps the old rules");
 	if (--waiter->workers)
 		return;
 	fastpath_feed_start(waiter->agent);
@@ -34,7 +34,7 @@ static void on_rules_set(void *arg, int err)
 	free(waiter);
 }
 
-/* Give @fresh to all workers; @waiter learns of it when the last one has it. */
+/* Give @fresh to all workers; @waiter is called when the last one uses it. */
 static void give_rules(struct agent *agent, struct ruleset *fresh, struct waiter *waiter)
 {
 	waiter->workers = agent->workers_started + 1;
@@ -52,7 +52,7 @@ static struct waiter *waiter_new(struct agent *agent, void (*done)(void *arg), v
 	return waiter;
 }
 
-/* Slots and routes change one after the other: a feature's bit must mean the same in both. */
+/* Slots and routes change one after the other, so a bit must stand for the same feature in both. */
 static int keep_features(struct config *config, const struct config *old, struct buf *messages)
 {
 	int bits[TIER_MAX_FEATURES], err = tiers_keep_features(&config->tiers, &old->tiers, bits);
@@ -69,7 +69,7 @@ static int keep_features(struct config *config, const struct config *old, struct
 	return err;
 }
 
-/* Everything that can fail, short of what changes the agent. */
+/* Everything that can fail; nothing of the agent has changed yet. */
 static int prepare(struct agent *agent, struct buf *messages, struct ruleset **ret_fresh)
 {
 	const struct ruleset *old = agent->rules;
@@ -85,7 +85,7 @@ static int prepare(struct agent *agent, struct buf *messages, struct ruleset **r
 		err = config_read(agent->config_path, &config, messages);
 	if (err)
 		return err;
-	/* Workers find a listener's certificate by its place in the list. */
+	/* Workers find a listener's certificate by the listener's index. */
 	if (!config_same_listeners(old->config, config)) {
 		buf_append_str(messages, "listeners cannot change without a restart\n");
 		config_free(config);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* ruleset: a configuration with what is made of it. */
+/* ruleset: a configuration and what is derived from it. */
 #include "agent/ruleset.h"
 
 #include <errno.h>
@@ -34,7 +34,7 @@ static int load_tls(struct ruleset *ruleset, const struct ruleset *old, struct b
 		buf_printf(messages, "listener %s: %s\n", listener->name, why);
 		if (err != -EACCES || !old)
 			return err;
-		buf_printf(messages, "listener %s: its certificate is kept as it was\n",
+		buf_printf(messages, "listener %s: the old certificate stays in use\n",
 			   listener->name);
 		ruleset->tls[i] = tls_context_ref(old->tls[i]);
 	}
@@ -44,7 +44,7 @@ static int load_tls(struct ruleset *ruleset, const struct ruleset *old, struct b
 int ruleset_new(struct config *config, const struct ruleset *old, struct ruleset **ret_ruleset,
 		struct buf *messages)
 {
-	static uint64_t serial; /* the control loop's alone */
+	static uint64_t serial; /* control loop only */
 	struct ruleset *ruleset = calloc(1, sizeof(*ruleset));
 	int err;
 

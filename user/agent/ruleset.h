@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ruleset: a configuration with what is made of it: rules for the proxy and the listeners' TLS.
+ * ruleset: a configuration and what is derived from it: the proxy's rules and the listeners' TLS.
  *
- * Immutable and reference counted. Whoever uses a part of it holds a reference.
+ * Immutable and reference counted: hold a reference while using any part of it.
  */
 #ifndef AGENT_RULESET_H
 #define AGENT_RULESET_H
@@ -14,14 +14,14 @@
 struct ruleset {
 	struct rules rules;	  /* first: the proxy's references are the ruleset's */
 	struct config *config;	  /* owned */
-	struct tls_context **tls; /* owned: one a listener, NULL for a plain one */
+	struct tls_context **tls; /* owned: one per listener; NULL for a cleartext one */
 };
 
 /*
- * Make a ruleset of @config, which is taken over in any case. On failure a negative errno, and
- * @messages says which certificate or key is wrong. @old is what it replaces, or NULL: where a key's
- * file may not be read any more, after privileges were dropped, the certificate before is kept, and a
- * message says so.
+ * Create a ruleset from @config, which is taken over even on failure. 0, or a negative errno and
+ * @messages with the certificate or key that is wrong. @old is the ruleset it replaces, or NULL: if a key
+ * file cannot be read because privileges were dropped, the old certificate stays in use, and a message
+ * says so.
  */
 int ruleset_new(struct config *config, const struct ruleset *old, struct ruleset **ret_ruleset,
 		struct buf *messages);

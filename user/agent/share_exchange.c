@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * share_exchange: exchanges of shared limits with the store, a few a second whatever the number of requests.
+ * share_exchange: exchanges units of shared limits with the store, a few times a second whatever the number
+ * of requests.
  *
- * They have a store handle of their own, for they must not wait behind a large batch of usage. One
- * exchange is under way at a time; workers can ask for one that comes sooner, but not sooner than
- * SPACING_NS after the last one.
+ * Exchanges have a store handle of their own, because they must not wait behind a large batch of usage. One
+ * exchange is under way at a time. Workers can ask for one before the timer does, at least SPACING_NS
+ * after the last one.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -119,7 +120,7 @@ static void on_timer(uv_timer_t *timer)
 		exchange(s);
 }
 
-/* From workers: uv_async_send() may be called by any thread, and many calls may become one. */
+/* Called by workers. uv_async_send() may be called by any thread; several calls may be merged. */
 static void wake(void *arg)
 {
 	uv_async_send(&((struct share_exchange *)arg)->wake);
@@ -175,7 +176,7 @@ void share_exchange_stop(struct share_exchange *s)
 {
 	if (!s || !s->has_handles)
 		return;
-	/* What is lent is given back before the store is freed, which carries out what was asked. */
+	/* Give borrowed units back. store_free() carries out calls that were made before. */
 	s->is_last = true;
 	if (!s->is_busy && !s->agent->is_away)
 		exchange(s);

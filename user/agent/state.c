@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* state: the folder that one agent has to itself, and the user that it runs as. */
+/* state: the state folder, which one agent locks for itself, and the user that the agent runs as. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -72,7 +72,7 @@ static int give_entry(const char *path, const struct stat *st, int type, struct 
 	return lchown(path, new_uid, new_gid) ? -errno : 0;
 }
 
-/* What the agent must go on writing belongs to the user from now on. */
+/* Give the files that the agent goes on writing to the user. */
 static int give_away(const char *path)
 {
 	int err = nftw(path, give_entry, 16, FTW_PHYS);
@@ -86,7 +86,7 @@ int state_drop_privileges(const struct config *config, const char *pins, char *r
 	const struct passwd *user;
 	int err;
 
-	/* No core dump and no ptrace: memory holds keys on their way, and the pepper. */
+	/* No core dump and no ptrace: memory contains keys of requests, and the pepper. */
 	prctl(PR_SET_DUMPABLE, 0);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (!config->user)
@@ -109,7 +109,7 @@ int state_drop_privileges(const struct config *config, const char *pins, char *r
 		snprintf(ret_why, why_size, "user %s: %s", config->user, strerror(-err));
 		return err;
 	}
-	prctl(PR_SET_DUMPABLE, 0); /* setuid made it so too; said once more, for it matters */
+	prctl(PR_SET_DUMPABLE, 0); /* setuid() has cleared it already; make sure */
 	log_info("running as %s", config->user);
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* status: what the agent says of itself, as JSON and as Prometheus metrics. */
+/* status: the agent's state and counters, as JSON and as Prometheus metrics. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -109,7 +109,7 @@ json_t *status_json(void *arg)
 			 fleet_json(agent->fleet), "stripe", billing_status(agent->billing));
 }
 
-/* What XDP counts that is a verdict. */
+/* XDP's counters that are verdicts. */
 static const struct {
 	enum tollgate_verdict verdict;
 	enum tollgate_counter counter;

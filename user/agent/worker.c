@@ -21,7 +21,7 @@
 #include "net/mailbox.h"
 
 #define OWN_BODY_MAX \
-	(1 << 20) /* of a request that tollgate answers itself; Stripe's events are smaller */
+	(1 << 20) /* for requests on tollgate's own paths; Stripe's events are smaller */
 
 enum order_kind {
 	ORDER_RULES,
@@ -40,7 +40,7 @@ struct order {
 };
 
 struct worker_port {
-	struct proxy_port port; /* first: it is the HTTP server's owner */
+	struct proxy_port port; /* first: the HTTP server's owner */
 	struct worker *worker;	/* borrowed */
 	struct http_server *server;
 	struct listener *listener; /* NULL once it is closed */
@@ -59,8 +59,8 @@ struct worker {
 	struct ruleset *rules;		  /* one reference: current */
 	struct worker_port *ports;	  /* owned */
 	unsigned port_count;
-	unsigned draining;   /* servers that are not drained yet */
-	struct order *drain; /* waits for them */
+	unsigned draining;   /* servers not drained yet */
+	struct order *drain; /* acknowledged when all are */
 	struct order *stop;
 };
 
@@ -85,7 +85,7 @@ static void on_acknowledgement(void *arg, struct mailbox_message *message)
 	free(order);
 }
 
-/* On the worker's loop. */
+/* ---- on the worker's loop ---- */
 
 static bool is_welcome(void *arg, const struct sockaddr_storage *peer)
 {
@@ -104,7 +104,7 @@ static void on_connection(struct listener *l)
 	if (err == -EACCES)
 		proxy_count_denied(worker->proxy);
 	else if (err && err != -EAGAIN)
-		log_debug("a connection could not be taken: %s", strerror(-err));
+		log_debug("a connection could not be accepted: %s", strerror(-err));
 }
 
 static void set_rules(struct worker *worker, struct order *order)
@@ -165,7 +165,7 @@ static void close_mailboxes(struct worker *worker)
 	worker->orders = NULL;
 }
 
-/* Everything on the loop is closed or told to close; it ends when the last handle has. */
+/* Close everything on the loop. The loop ends when the last handle is closed. */
 static void stop(struct worker *worker, struct order *order)
 {
 	worker->stop = order;
@@ -200,7 +200,7 @@ static void on_order(void *arg, struct mailbox_message *message)
 static void run_loop(struct worker *worker)
 {
 	uv_run(&worker->loop, UV_RUN_DEFAULT);
-	/* Connections are closed: what they held on to may go. */
+	/* All connections are closed: free what they used. */
 	for (unsigned i = 0; i < worker->port_count; i++)
 		http_server_free(worker->ports[i].server);
 	proxy_free(worker->proxy);
@@ -232,7 +232,7 @@ static void divert(void *arg, struct http_stream *s)
 	handoff_take(worker->sender, s, OWN_BODY_MAX);
 }
 
-/* On the control loop again. */
+/* ---- on the control loop ---- */
 
 static int open_port(struct worker *worker, const struct config *config, unsigned i, char *ret_why,
 		     size_t why_size)

@@ -11,6 +11,7 @@
 int array_grow(void *items_at, size_t *room, size_t need, size_t item_bytes, size_t most)
 {
 	size_t larger = *room <= SIZE_MAX / 2 ? *room * 2 : SIZE_MAX;
+	size_t bytes;
 	void *items;
 
 	if (need > most)
@@ -23,9 +24,11 @@ int array_grow(void *items_at, size_t *room, size_t need, size_t item_bytes, siz
 		larger = most;
 	if (larger < need)
 		larger = need;
-	/* The pointer's type is the caller's, so it is copied and not accessed as a void pointer. */
+	if (__builtin_mul_overflow(larger, item_bytes, &bytes))
+		return -ENOMEM;
+	/* The caller's pointer has a type of its own, so it is copied, not accessed as a void pointer. */
 	memcpy(&items, items_at, sizeof(items));
-	items = reallocarray(items, larger, item_bytes);
+	items = realloc(items, bytes);
 	if (!items)
 		return -ENOMEM;
 	memcpy(items_at, &items, sizeof(items));

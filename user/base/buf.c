@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* buf: a byte buffer that grows up to a maximum given at birth. */
+/* buf: a byte buffer that grows up to a maximum. */
 #include "base/buf.h"
 
 #include <errno.h>
@@ -120,7 +120,7 @@ int buf_vprintf(struct buf *b, const char *format, va_list args)
 	va_end(again);
 	if (len < 0)
 		return -EINVAL;
-	/* vsnprintf writes a NUL that is not part of the content. */
+	/* vsnprintf() also writes a NUL, which is not part of the content. */
 	b->max += 1;
 	at = buf_reserve(b, (size_t)len + 1);
 	b->max -= 1;

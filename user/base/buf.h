@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * buf: a byte buffer that grows up to a maximum given at birth.
+ * buf: a byte buffer that grows up to a maximum.
  *
- * Appending past the maximum fails and changes nothing, so a peer can never make a buffer larger than
- * its owner meant it to be. Not for use by several threads at once.
+ * The maximum is set at initialization. Appending beyond it fails and changes nothing, so a peer cannot
+ * make a buffer larger than its owner allows. One thread at a time.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
@@ -16,20 +16,20 @@
 #include "base/text.h"
 
 struct buf {
-	char *data;   /* owned; NULL while nothing was ever appended */
-	size_t start; /* first byte that was not consumed */
-	size_t end;   /* one past the last byte */
-	size_t size;  /* allocated */
-	size_t max;   /* most bytes that may be held at once */
+	char *data;   /* owned; NULL until something is appended */
+	size_t start; /* offset of the first byte of the content */
+	size_t end;   /* offset just past the content */
+	size_t size;  /* bytes allocated */
+	size_t max;   /* most bytes of content */
 };
 
-/* Make @b an empty buffer of at most @max_bytes. Allocates nothing. */
+/* Initialize an empty buffer of at most @max_bytes. Allocates nothing. */
 void buf_init(struct buf *b, size_t max_bytes);
 
-/* Free what @b holds; it is as after buf_init(). */
+/* Free the content. The buffer is empty and can be used again. */
 void buf_done(struct buf *b);
 
-/* Forget the content, keep the memory. */
+/* Drop the content but keep the memory. */
 void buf_clear(struct buf *b);
 
 static inline size_t buf_len(const struct buf *b)
@@ -48,16 +48,17 @@ static inline struct text buf_text(const struct buf *b)
 }
 
 /*
- * Make room for @len more bytes and return where they go; commit them with buf_commit(). NULL when
- * they would pass the maximum (errno EMSGSIZE) or memory is short (ENOMEM).
+ * Make room for @len more bytes and return where to write them; buf_commit() then adds the first @len
+ * of these to the content. NULL with errno EMSGSIZE beyond the maximum, or ENOMEM. Pointers into the
+ * buffer become invalid.
  */
 char *buf_reserve(struct buf *b, size_t len);
 void buf_commit(struct buf *b, size_t len);
 
-/* Drop the first @len bytes (at most what is there). Pointers into the buffer stay as they were. */
+/* Remove the first @len bytes, or all if there are fewer. Pointers into the buffer stay valid. */
 void buf_consume(struct buf *b, size_t len);
 
-/* Append. 0, -EMSGSIZE past the maximum, -ENOMEM; on failure the buffer is as it was. */
+/* Append. 0, -EMSGSIZE beyond the maximum, or -ENOMEM; after an error the buffer is unchanged. */
 int buf_append(struct buf *b, const void *data, size_t len);
 int buf_append_text(struct buf *b, struct text t);
 int buf_append_str(struct buf *b, const char *s);

@@ -17,7 +17,7 @@ static void map_ipv4(const void *address, uint8_t ret_mapped[16])
 	memcpy(ret_mapped + sizeof(mapped_prefix), address, 4);
 }
 
-/* 0 or -EINVAL; @ret_bits is how long a prefix may be as it is written. */
+/* Parse an address. @ret_bits is its longest prefix as people write it: 32 or 128. 0 or -EINVAL. */
 static int parse_address(struct text t, uint8_t ret_address[16], unsigned *ret_bits)
 {
 	char name[INET6_ADDRSTRLEN];
@@ -36,7 +36,7 @@ static int parse_address(struct text t, uint8_t ret_address[16], unsigned *ret_b
 	return inet_pton(AF_INET6, name, ret_address) == 1 ? 0 : -EINVAL;
 }
 
-/* Whether the first @bits bits of both are the same. */
+/* Whether @a and @b agree in their first @bits bits. */
 static bool same_prefix(const uint8_t *a, const uint8_t *b, unsigned bits)
 {
 	unsigned bytes = bits / 8, rest = bits % 8;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* clock: the only place that asks the kernel for the time. */
+/* clock: the only module that asks the kernel for the time. */
 #include "base/clock.h"
 
 #include <errno.h>
@@ -62,8 +62,8 @@ uint32_t clock_day(uint64_t wall_ms)
 }
 
 /*
- * The calendar by Euclidean affine functions over a year that begins in March, where months' lengths
- * follow one line: day of year = (153 * month + 2) / 5.
+ * The civil calendar by Euclidean affine functions. The year starts in March, so the leap day is its
+ * last day and the first day of month m (0: March) is day (153 * m + 2) / 5 of the year.
  */
 uint32_t clock_month(uint64_t wall_ms)
 {

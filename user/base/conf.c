@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * conf: YAML by tables. This file parses the document, reads its scalars and lists, and reports errors;
- * conf_record.c reads mappings into records, and conf_set.c has the setters of single values.
+ * conf_record.c reads mappings into records, and conf_set.c has the setters.
  *
- * libyaml's events are read once before its document is loaded, because only they show the position of
- * what is refused: aliases (with which a document could contain itself), tags, too great a depth.
+ * The file is parsed twice. The first pass reads libyaml's events, because only they show what is
+ * refused and where: aliases (with which a document could contain itself), tags and depth. The second
+ * pass loads the document.
  */
 #include "base/conf_private.h"
 
@@ -18,7 +19,7 @@
 #include "base/array.h"
 #include "base/env.h"
 
-/* What people wrote is shown back to them; it must not forge lines or move the cursor. */
+/* Messages quote the file. What they quote must not forge lines or move the cursor. */
 static void clean(char *at, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
@@ -36,7 +37,7 @@ static void add_message(struct conf *conf, yaml_mark_t at, const char *format, v
 	if (conf->message_count > CONF_MAX_MESSAGES)
 		return;
 	if (conf->message_count == CONF_MAX_MESSAGES) {
-		buf_printf(m, "%s: more is wrong than is shown here\n", conf->path);
+		buf_printf(m, "%s: there are more errors than shown here\n", conf->path);
 		return;
 	}
 	buf_printf(m, "%s:%zu:%zu: ", conf->path, at.line + 1, at.column + 1);
@@ -105,7 +106,7 @@ int conf_read_file(const char *path, struct buf *content, struct buf *messages)
 		got = read(fd, block, sizeof(block));
 		err = got < 0 ? -errno : buf_append(content, block, (size_t)got);
 	}
-	explicit_bzero(block, sizeof(block)); /* it may be a secret's file */
+	explicit_bzero(block, sizeof(block)); /* the file may hold a secret */
 	if (fd >= 0)
 		close(fd);
 	if (err == -EMSGSIZE)
@@ -115,7 +116,7 @@ int conf_read_file(const char *path, struct buf *content, struct buf *messages)
 	return err;
 }
 
-/* What is wrong with an event, or NULL. */
+/* Why the event is refused; NULL if it is not. */
 static const char *refuse_event(const yaml_event_t *event, unsigned depth, unsigned documents)
 {
 	const yaml_char_t *anchor = NULL, *tag = NULL;
@@ -154,11 +155,11 @@ static void parser_error(struct conf *conf, const yaml_parser_t *parser)
 	if (parser->error == YAML_MEMORY_ERROR)
 		conf_no_memory(conf);
 	if (parser->error == YAML_READER_ERROR)
-		at = parser->mark; /* bytes that are no UTF-8: where the scanner has come to */
+		at = parser->mark; /* invalid UTF-8: the scanner stopped here */
 	error_at(conf, at, "%s", parser->problem ? parser->problem : "out of memory");
 }
 
-/* Read all events. False after saying what is wrong. */
+/* Check all events. False after reporting an error. */
 static bool check_events(struct conf *conf, yaml_parser_t *parser)
 {
 	unsigned depth = 0, documents = 0;
@@ -191,7 +192,7 @@ static bool check_events(struct conf *conf, yaml_parser_t *parser)
 	return true;
 }
 
-/* One pass over @yaml: of the events, or to load the document. */
+/* One pass over @yaml: load the document (@load), or only check the events. */
 static bool pass(struct conf *conf, struct text yaml, bool load)
 {
 	yaml_parser_t parser;
@@ -246,8 +247,7 @@ void conf_free(struct conf *conf)
 	for (size_t i = 0; i < conf->expanded_count; i++)
 		free(conf->expanded[i]);
 	free(conf->expanded);
-	yaml_document_delete(
-		&conf->document); /* knows a document that was never loaded: all zeros */
+	yaml_document_delete(&conf->document); /* accepts a zeroed one, which was never loaded */
 	free(conf);
 }
 
@@ -282,8 +282,8 @@ static size_t too_long(struct conf *conf, const struct conf_node *node)
 }
 
 /*
- * Append the value of the reference that @rest begins with ("${...}") and return its length; 0 after
- * saying what is wrong.
+ * Expand the reference "${...}" at the start of @rest into @out. Returns the length of the reference, or
+ * 0 after reporting an error.
  */
 static size_t expand_one(struct conf *conf, const struct conf_node *node, struct text rest,
 			 struct buf *out)
@@ -300,14 +300,14 @@ static size_t expand_one(struct conf *conf, const struct conf_node *node, struct
 	    inner.ptr[name_len + 1] == '-')
 		fallback = (struct text){ inner.ptr + name_len + 2, inner.len - name_len - 2 };
 	if (!name_len || name_len >= sizeof(name) || (!fallback.ptr && name_len < inner.len)) {
-		conf_error(conf, node, "'${' is not followed by NAME} or NAME:-text}");
+		conf_error(conf, node, "'${' must be followed by NAME} or NAME:-text}");
 		return 0;
 	}
 	snprintf(name, sizeof(name), "%.*s", (int)name_len, inner.ptr);
 	env_hide(name); /* it may be a secret */
 	value = getenv(name);
 	if (!value && !fallback.ptr) {
-		conf_error(conf, node, "the environment has no '%s'", name);
+		conf_error(conf, node, "the environment variable '%s' is not set", name);
 		return 0;
 	}
 	if (buf_append_text(out, fallback.ptr && (!value || !*value) ? fallback : text_of(value)))
@@ -315,7 +315,7 @@ static size_t expand_one(struct conf *conf, const struct conf_node *node, struct
 	return inner.len + 3;
 }
 
-/* Let @conf own @text. NULL when memory is short. */
+/* A copy of @text that @conf owns; NULL if memory is short. */
 static char *keep(struct conf *conf, struct text text)
 {
 	char *copy = NULL;

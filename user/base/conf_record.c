@@ -5,7 +5,7 @@
 
 #include "base/conf_private.h"
 
-/* The key of @pair if it is a scalar. */
+/* Get the key of @pair. False if it is not a scalar. */
 static bool key_of(struct conf *conf, const yaml_node_pair_t *pair, struct text *ret_key)
 {
 	const struct conf_node *key = conf_node_at(conf, pair->key);
@@ -53,7 +53,7 @@ static void unknown_option(struct conf *conf, const struct conf_schema *schema,
 	conf_error_unknown(conf, key, "option", conf_scalar(key), names, count);
 }
 
-/* Say which names of @mapping are not in the table, or there twice. */
+/* Report names in @mapping that are not in the table or occur twice. */
 static void check_names(struct conf *conf, const struct conf_schema *schema,
 			const struct conf_node *mapping)
 {
@@ -132,7 +132,7 @@ static void read_mapping(struct conf *conf, const struct conf_node *mapping,
 		else if (option->set == conf_set_mapping)
 			read_standards(conf, option->schema, (char *)record + option->offset);
 	}
-	/* What is held against each other must itself be right. */
+	/* `finish` compares options, so each of them must be valid. */
 	if (schema->finish && conf->message_count == messages)
 		schema->finish(conf, mapping, record);
 }
@@ -143,7 +143,7 @@ void conf_set_mapping(struct conf *conf, const struct conf_node *node,
 	read_mapping(conf, node, option->schema, (char *)record + option->offset);
 }
 
-/* Of the options that must differ, say which are the same as in an earlier record. */
+/* Report options of record @last that must be unique but occur in an earlier record too. */
 static void check_unique(struct conf *conf, const struct conf_node *list,
 			 const struct conf_schema *schema, const char *records, int last)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* conf_set: how each kind of value is read from a scalar or a list, and what is said when it is not one. */
+/* conf_set: the setters that read each kind of value, with the messages for wrong ones. */
 #include "base/conf.h"
 
 #include <arpa/inet.h>
@@ -17,7 +17,7 @@ static void *place(const struct conf_option *option, void *record)
 	return (char *)record + option->offset;
 }
 
-/* Put a copy of @t where the option has a char pointer. */
+/* Store a copy of @t in the char pointer at @at. */
 static void store_text(struct conf *conf, struct text t, char **at)
 {
 	char *copy = text_dup(t);
@@ -53,7 +53,8 @@ bool conf_name(struct conf *conf, const struct conf_node *node, struct text *ret
 		i++;
 	if (i == ret_name->len && i <= MAX_NAME)
 		return true;
-	conf_error(conf, node, "'%.*s' is no name: up to %d letters, digits, '_', '.' and '-'",
+	conf_error(conf, node,
+		   "'%.*s' is not a valid name; use up to %d letters, digits, '_', '.' and '-'",
 		   (int)(ret_name->len < MAX_NAME ? ret_name->len : MAX_NAME), ret_name->ptr,
 		   MAX_NAME);
 	return false;
@@ -124,7 +125,7 @@ static bool read_u64(struct conf *conf, const struct conf_node *node,
 		return false;
 	if (!text_parse_u64(t, option->max, ret_value) && *ret_value >= option->min)
 		return true;
-	conf_error(conf, node, "'%.*s' is no number from %llu to %llu", CONF_SHOWN(t),
+	conf_error(conf, node, "'%.*s' is not a number from %llu to %llu", CONF_SHOWN(t),
 		   (unsigned long long)option->min, (unsigned long long)option->max);
 	return false;
 }
@@ -156,8 +157,10 @@ void conf_set_duration(struct conf *conf, const struct conf_node *node,
 	if (!conf_text(conf, node, &t))
 		return;
 	if (text_parse_duration_ms(t, &ms))
-		conf_error(conf, node, "'%.*s' is no duration, such as 500ms, 30s, 5m, 24h or 7d",
-			   CONF_SHOWN(t));
+		conf_error(
+			conf, node,
+			"'%.*s' is not a valid duration; use for example 500ms, 30s, 5m, 24h or 7d",
+			CONF_SHOWN(t));
 	else if (ms < option->min || ms > option->max)
 		conf_error(conf, node, "must be from %llums to %llus",
 			   (unsigned long long)option->min, (unsigned long long)option->max / 1000);
@@ -174,7 +177,8 @@ void conf_set_size(struct conf *conf, const struct conf_node *node,
 	if (!conf_text(conf, node, &t))
 		return;
 	if (text_parse_size(t, &bytes))
-		conf_error(conf, node, "'%.*s' is no size, such as 512, 64k, 10m or 1g",
+		conf_error(conf, node,
+			   "'%.*s' is not a valid size; use for example 512, 64k, 10m or 1g",
 			   CONF_SHOWN(t));
 	else if (bytes < option->min || bytes > option->max)
 		conf_error(conf, node, "must be from %llu to %llu bytes",
@@ -183,7 +187,7 @@ void conf_set_size(struct conf *conf, const struct conf_node *node,
 		*(uint64_t *)place(option, record) = bytes;
 }
 
-/* "is not a, b or c", and the one that is near. */
+/* Report that @t is not one of @words, and suggest the nearest. */
 static void unknown_word(struct conf *conf, const struct conf_node *node, struct text t,
 			 const struct conf_word *words)
 {
@@ -276,6 +280,7 @@ void conf_set_address(struct conf *conf, const struct conf_node *node,
 
 	if (conf_text(conf, node, &t) && conf_parse_address(t, place(option, record)))
 		conf_error(conf, node,
-			   "'%.*s' is no address with a port, such as 0.0.0.0:8080 or [::1]:80",
+			   "'%.*s' is not an address with a port; use for example 0.0.0.0:8080 or "
+			   "[::1]:80",
 			   CONF_SHOWN(t));
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * crypto: random bytes, HMAC-SHA-256 and comparison in constant time.
+ * crypto: random bytes, HMAC-SHA-256, and comparison in constant time.
  *
- * HMAC is RFC 2104 over OpenSSL's SHA256_* functions: their context is a plain struct that can be
- * copied, so the two padded key blocks are compressed once. OpenSSL 3 marks them deprecated in favour
- * of EVP_MAC, whose copy of a prepared context costs more than the two hashes that are wanted.
+ * HMAC (RFC 2104) is built on OpenSSL's SHA256_* functions. Their context is a plain struct, so the two
+ * padded key blocks are compressed once and the contexts are then copied. OpenSSL 3 deprecates these
+ * functions in favour of EVP_MAC, but copying a prepared EVP_MAC context takes longer than the hash.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "base/crypto.h"

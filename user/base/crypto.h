@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * crypto: random bytes, HMAC-SHA-256 and comparison in constant time, on OpenSSL and the kernel.
+ * crypto: random bytes, HMAC-SHA-256, and comparison in constant time. Any thread.
  */
 #ifndef BASE_CRYPTO_H
 #define BASE_CRYPTO_H
@@ -11,20 +11,22 @@
 
 #define CRYPTO_HASH_BYTES 32
 
-/* Fill @ret_bytes from the kernel's random source (getrandom). 0 or a negative errno. Any thread. */
+/* Fill @ret_bytes with @len random bytes from getrandom(2). 0 or a negative errno. */
 int crypto_random(void *ret_bytes, size_t len);
 
-/* Whether both are the same @len bytes, in a time that does not tell where they differ. */
+/* Whether @len bytes are equal. The time taken does not depend on where they differ. */
 bool crypto_equal(const void *a, const void *b, size_t len);
 
 /*
- * A key for HMAC-SHA-256, prepared once so that hashing a short message costs two compressions.
- * Immutable after crypto_hmac_new(); any number of threads may hash with it at once.
+ * A prepared key for HMAC-SHA-256: hashing a short message then takes two compressions instead of four.
+ * It never changes, so several threads may use it at once.
  */
 struct crypto_hmac;
 
-/* NULL when memory is short. @key may be forgotten afterwards. */
+/* Prepare @key, which is copied. NULL if memory is short. */
 struct crypto_hmac *crypto_hmac_new(const void *key, size_t key_len);
+
+/* Wipe and free it. Accepts NULL. */
 void crypto_hmac_free(struct crypto_hmac *hmac);
 
 void crypto_hmac_sha256(const struct crypto_hmac *hmac, const void *data, size_t len,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* env: the environment, as far as it holds secrets. */
+/* env: environment files, and hiding secrets in the environment. */
 #include "base/env.h"
 
 #include <errno.h>
@@ -11,7 +11,10 @@
 
 #define LINE_MAX_BYTES 8192
 
-/* Where the kernel put the environment at the start: the only strings that it shows to others. */
+/*
+ * The block of memory where the kernel put the environment when the process started. Only these bytes
+ * are visible in /proc/PID/environ.
+ */
 static char *block_start, *block_end;
 
 __attribute__((constructor)) static void note_block(int argc, char **argv, char **envp)
@@ -35,14 +38,14 @@ void env_hide(const char *name)
 	copy = strdup(value);
 	if (!copy)
 		return;
-	/* The environment gets a copy on the heap; what was in the block is nobody's then. */
+	/* setenv() copies the value to the heap. The original in the block is then unused. */
 	if (!setenv(name, copy, 1) && getenv(name) != value)
 		OPENSSL_cleanse(value, strlen(value));
 	OPENSSL_cleanse(copy, strlen(copy));
 	free(copy);
 }
 
-/* One line "NAME=value". -EINVAL for anything else. */
+/* Set the variable of one line NAME=value. -EINVAL if the line has another form. */
 static int set_variable(char *line)
 {
 	char *value = strchr(line, '='), quote;

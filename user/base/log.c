@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* log: one line an event, on standard error. */
+/* log: the program's log, one line per event, on standard error. */
 #include "base/log.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 #define LINE_MAX_BYTES 1024
 
-/* The journal's priorities are syslog's: sd-daemon(3). */
+/* The journal uses syslog's priorities: see sd-daemon(3). */
 static const struct {
 	const char *name;
 	int priority;
@@ -51,7 +51,7 @@ static size_t write_prefix(char *line, enum log_level level)
 
 	if (getenv("JOURNAL_STREAM"))
 		return (size_t)snprintf(line, 8, "<%d>", levels[level].priority);
-	clock_gettime(CLOCK_REALTIME, &now); /* for people; nothing is decided by it */
+	clock_gettime(CLOCK_REALTIME, &now); /* shown only; nothing depends on it */
 	gmtime_r(&now.tv_sec, &utc);
 	len = strftime(line, 32, "%Y-%m-%dT%H:%M:%S", &utc);
 	len += (size_t)snprintf(line + len, 32, ".%03dZ %s ", (int)(now.tv_nsec / 1000000),
@@ -83,5 +83,5 @@ void log_write(enum log_level level, const char *format, ...)
 	}
 	line[len++] = '\n';
 	if (write(STDERR_FILENO, line, len) < 0)
-		return; /* nowhere left to say so */
+		return; /* there is nowhere to report it */
 }

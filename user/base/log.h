@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * log: one line an event, on standard error.
+ * log: the program's log, one line per event, on standard error.
  *
- * Under systemd each line opens with the priority that the journal understands; elsewhere with the
- * time. Secrets and whole keys are never logged: callers pass names, ids and reasons only. Control
- * bytes are written as '?', so that a peer cannot forge lines. Any thread; a line is one write.
+ * Under systemd, each line starts with a priority that the journal understands; otherwise with the time
+ * (UTC) and the level. Callers pass names, ids and reasons, never secrets or whole keys. Control
+ * characters are replaced by '?', so a peer cannot forge lines. A line that is too long is cut. Any
+ * thread may log; each line is one write(2).
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -16,10 +17,10 @@ enum log_level {
 	LOG_LEVEL_DEBUG,
 };
 
-/* Lines above this level are not written. Default: info. */
+/* Set the least important level that is still written. The default is info. Any thread. */
 void log_set_level(enum log_level level);
 
-/* "error", "warn", "info" or "debug". 0 or -EINVAL. */
+/* Parse "error", "warn", "info" or "debug". 0 or -EINVAL. */
 int log_level_parse(const char *name, enum log_level *ret_level);
 
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* metrics: Prometheus' text format, version 0.0.4. */
+/* metrics: writes the Prometheus text format, version 0.0.4. */
 #include "base/metrics.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* text: slices of bytes, and the parsing of what people write. */
+/* text: slices of bytes, and parsers for what people write. */
 #include "base/text.h"
 
 #include <errno.h>
@@ -108,12 +108,12 @@ int text_parse_hex(struct text t, void *ret_bytes, size_t len)
 	return 0;
 }
 
-/* Split "30s" into 30 and the factor that @units has for "s". */
 struct unit {
-	const char *suffix;
+	const char *suffix; /* NULL ends a table */
 	uint64_t factor;
 };
 
+/* Parse a number with a suffix: "30s" is 30 times the factor of "s" in @units. */
 static int parse_with_unit(struct text t, const struct unit *units, uint64_t *ret_value)
 {
 	size_t digits = 0;

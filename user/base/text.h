@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * text: slices of bytes, and the parsing of what people write: numbers, durations, sizes, rates.
+ * text: slices of bytes, and parsers for what people write: numbers, durations, sizes, rates.
  *
- * A slice borrows its bytes and is never NUL-terminated by itself. All functions are pure.
+ * A slice borrows its bytes, which need not end with a NUL. All functions are pure. Parsers leave their
+ * result unchanged after an error.
  */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
@@ -35,14 +36,14 @@ static inline bool text_is(struct text a, const char *s)
 	return text_equal(a, text_of(s));
 }
 
-/* ASCII case is ignored. */
+/* Whether two slices are equal, ignoring ASCII case; whether @t starts with @prefix. */
 bool text_equal_nocase(struct text a, struct text b);
 bool text_starts(struct text t, struct text prefix);
 
-/* Without the blanks and tabs at either end. */
+/* @t without spaces and tabs at its ends. */
 struct text text_trim(struct text t);
 
-/* A malloc'd, NUL-terminated copy that the caller frees; NULL when memory is short. */
+/* A copy of @t with a NUL, which the caller frees. NULL if memory is short. */
 char *text_dup(struct text t);
 
 /*
@@ -51,30 +52,31 @@ char *text_dup(struct text t);
  */
 int text_copy(char *ret, size_t size, const char *s);
 
-/* Decimal digits only. 0, -EINVAL when it is no number, -ERANGE above @max. */
+/* Parse decimal digits. 0, -EINVAL if @t is anything else, -ERANGE if it is more than @max. */
 int text_parse_u64(struct text t, uint64_t max, uint64_t *ret_value);
 
-/* Exactly 2 * @len hex digits, either case. 0 or -EINVAL. */
+/* Parse exactly 2 * @len hex digits of either case. 0 or -EINVAL. */
 int text_parse_hex(struct text t, void *ret_bytes, size_t len);
 
-/* "500ms", "30s", "5m", "24h", "7d". 0, -EINVAL, or -ERANGE (more than ten years). */
+/* Parse "500ms", "30s", "5m", "24h" or "7d". 0, -EINVAL, or -ERANGE for more than ten years. */
 int text_parse_duration_ms(struct text t, uint64_t *ret_ms);
 
-/* "512", "64k", "10m", "1g" (powers of 1024). 0, -EINVAL, -ERANGE. */
+/* Parse "512", "64k", "10m" or "1g" (powers of 1024). 0, -EINVAL, or -ERANGE on overflow. */
 int text_parse_size(struct text t, uint64_t *ret_bytes);
 
 /*
- * "10/s", "600/m", "3600/h" as the nanoseconds that one unit costs, rounded down so that never less
- * passes than was bought. 0, -EINVAL; -ERANGE for no units at all or more than one a nanosecond.
+ * Parse "10/s", "600/m" or "3600/h" to the nanoseconds that one unit costs, rounded down so that the
+ * buyer never gets less than was bought. 0, -EINVAL, or -ERANGE for 0 units or more than one per
+ * nanosecond.
  */
 int text_parse_rate(struct text t, uint64_t *ret_interval_ns);
 
-/* Write 2 * @len lower-case hex digits and a NUL. */
+/* Write @len bytes as 2 * @len lower-case hex digits and a NUL. */
 void text_hex(const void *bytes, size_t len, char *ret_hex);
 
 /*
- * Of the @count words the one nearest to @t by edit distance, if near enough to be what was meant;
- * else NULL.
+ * The word among @count @words with the smallest edit distance to @t, if it is close enough to be a
+ * misspelling; otherwise NULL. For "did you mean".
  */
 const char *text_nearest(struct text t, const char *const *words, size_t count);
 

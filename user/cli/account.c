@@ -13,8 +13,7 @@ static const char help[] =
 	"       tollgate account suspend ID\n"
 	"       tollgate account resume ID\n"
 	"\n"
-	"With --json each prints what the agent answers. `create` prints the new account's id\n"
-	"alone on a line.\n";
+	"With --json each prints the agent's answer. `create` prints only the new account's id.\n";
 
 static const struct table_column list_columns[] = {
 	{ "ID", "id", TABLE_TEXT },
@@ -58,7 +57,7 @@ static const struct table_column show_columns[] = {
 	{ 0 },
 };
 
-/* Make the call, which takes @body over, and print the account that comes back. */
+/* Make the call, which takes over @body, and print the account in the answer. */
 static int call_and_show(const struct cli_options *options, const char *method, const char *id,
 			 json_t *body, bool json)
 {
@@ -81,7 +80,7 @@ struct members {
 	const char *tier, *status, *label, *customer, *subscription;
 };
 
-/* The body that says so; NULL, after a message, if a value cannot be said in JSON. */
+/* The body of the request; NULL, after an error message, if a value is not valid UTF-8. */
 static json_t *body_of(const struct members *m)
 {
 	json_t *body = json_object();
@@ -101,12 +100,12 @@ static int create(int argc, char **argv, const struct cli_options *options)
 	const struct args args = {
 		.usage = "account create --tier T [--label L] [--customer ID] [--subscription ID] "
 			 "[--json]",
-		.help = "Make an account and print its id alone on a line.\n\n"
-			"  --tier T           a tier of the configuration\n"
+		.help = "Create an account and print its id on a line of its own.\n\n"
+			"  --tier T           a tier from the configuration\n"
 			"  --label L          a name for people\n"
-			"  --customer ID      the customer of Stripe (cus_...)\n"
-			"  --subscription ID  the subscription of Stripe (sub_...)\n"
-			"  --json             the account as an object\n",
+			"  --customer ID      Stripe's customer (cus_...)\n"
+			"  --subscription ID  Stripe's subscription (sub_...)\n"
+			"  --json             print the account as a JSON object\n",
 		.options =
 			(const struct args_option[]){ { "tier", &m.tier, NULL, 0 },
 						      { "label", &m.label, NULL, 0 },
@@ -121,7 +120,7 @@ static int create(int argc, char **argv, const struct cli_options *options)
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
 	if (!m.tier) {
-		output_error("--tier is missing");
+		output_error("--tier is required");
 		return 2;
 	}
 	body = body_of(&m);
@@ -143,7 +142,7 @@ static int list(int argc, char **argv, const struct cli_options *options)
 	bool json = false;
 	const struct args args = {
 		.usage = "account list [--json]",
-		.help = "Print all accounts. USED counts against QUOTA in the period that runs.\n",
+		.help = "Print all accounts. USED is what the current period has used of QUOTA.\n",
 		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 	};
 	json_t *answer;
@@ -162,7 +161,7 @@ static int list(int argc, char **argv, const struct cli_options *options)
 	return output_finish(0);
 }
 
-/* Those that take an id and nothing else. @body is taken over. */
+/* The actions that take only an id. Takes over @body. */
 static int run_on_id(int argc, char **argv, const struct cli_options *options, json_t *body,
 		     const char *usage)
 {
@@ -170,9 +169,8 @@ static int run_on_id(int argc, char **argv, const struct cli_options *options, j
 	bool json = false;
 	const struct args args = {
 		.usage = usage,
-		.help = "Print the account. `suspend` is the operator's own hold, which nothing "
-			"but\n"
-			"`resume` lifts.\n",
+		.help = "Print the account. `suspend` is the operator's own hold; only `resume` "
+			"lifts it.\n",
 		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 		.ret_operands = &id,
 		.operand_min = 1,
@@ -216,11 +214,11 @@ static int set(int argc, char **argv, const struct cli_options *options)
 	const struct args args = {
 		.usage = "account set ID [--tier T] [--status S] [--label L] [--customer ID] "
 			 "[--subscription ID] [--json]",
-		.help = "Change what is given and print the account. An empty value clears a "
-			"label,\n"
-			"a customer or a subscription. Statuses are Stripe's words: active, "
-			"trialing,\n"
-			"past_due, canceled, unpaid, incomplete, incomplete_expired, paused.\n",
+		.help = "Change the given fields and print the account. An empty value clears a "
+			"label, a\n"
+			"customer or a subscription. Statuses are Stripe's: active, trialing, "
+			"past_due,\n"
+			"canceled, unpaid, incomplete, incomplete_expired, paused.\n",
 		.options =
 			(const struct args_option[]){ { "tier", &m.tier, NULL, 0 },
 						      { "status", &m.status, NULL, 0 },
@@ -244,7 +242,7 @@ static int set(int argc, char **argv, const struct cli_options *options)
 	if (!body)
 		return 2;
 	if (!json_object_size(body)) {
-		output_error("nothing to change was given");
+		output_error("nothing to change: give at least one of the options");
 		json_decref(body);
 		return 2;
 	}

@@ -2,7 +2,7 @@
 /*
  * cli: the subcommands that talk to a running agent through its admin socket.
  *
- * Exit codes of all of them: 0 done, 1 failed, 2 wrong usage.
+ * Their exit codes: 0 success, 1 failure, 2 wrong usage.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -14,7 +14,7 @@ struct cli_options {
 struct cli_command {
 	const char *name;
 	const char *summary;
-	/* argv[0] is the subcommand's name; returns the exit code */
+	/* argv[0] is the name of the subcommand. Returns the exit code. */
 	int (*run)(int argc, char **argv, const struct cli_options *options);
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files of cli/ know of each other: the subcommands, and what they share. */
+/* cli_private: the subcommands, and what their files share. */
 #ifndef CLI_PRIVATE_H
 #define CLI_PRIVATE_H
 
@@ -9,7 +9,7 @@
 #include "cli/client.h"
 #include "cli/table.h"
 
-#define CLI_PATH_MAX 192 /* bytes of the longest path of the admin API with an id, with the NUL */
+#define CLI_PATH_MAX 192 /* bytes of the longest path of the admin API, with its id and the NUL */
 
 int cli_account(int argc, char **argv, const struct cli_options *options);
 int cli_key(int argc, char **argv, const struct cli_options *options);
@@ -23,24 +23,24 @@ int cli_fastpath(int argc, char **argv, const struct cli_options *options);
 int cli_events(int argc, char **argv, const struct cli_options *options);
 int cli_version(int argc, char **argv, const struct cli_options *options);
 
-/* `key import`, which is long enough for a file of its own. */
+/* `key import`, in import.c. */
 int cli_key_import(int argc, char **argv, const struct cli_options *options);
 
 /*
- * One call of the admin API for a subcommand that makes only one. @body is taken over and may be
- * NULL. The answer, owned by the caller; or NULL, and standard error says why.
+ * Make the only call of a subcommand to the admin API. Takes over @body, which may be NULL. Returns the
+ * answer, owned by the caller; or NULL, after an error message.
  */
 json_t *cli_call(const struct cli_options *options, const char *method, const char *path,
 		 json_t *body);
 
-/* Add a member to a body if @value is not NULL. False, after a message, if it is not UTF-8. */
+/* Add a member to a body, unless @value is NULL. False, after an error message, if it is not UTF-8. */
 bool cli_body_add(json_t *body, const char *name, const char *value);
 
-/* Run the action of a subcommand such as `account`, named by argv[1]; @help lists them all. */
+/* Run the action named by argv[1] of a subcommand such as `account`. @help lists the actions. */
 int cli_dispatch(int argc, char **argv, const struct cli_command *actions, const char *help,
 		 const struct cli_options *options);
 
-/* Whether @id is @prefix ("acc_", "key_") and 16 hex digits; if not, an error is printed. */
+/* Whether @id is @prefix ("acc_", "key_") and 16 hex digits; prints an error message if not. */
 bool cli_check_id(const char *id, const char *prefix);
 
 /*

@@ -17,7 +17,7 @@
 #define IMPORT_LIMIT_S	 120L
 #define SOCKET_PATH_SIZE sizeof(((struct sockaddr_un *)NULL)->sun_path)
 
-/* What is sent, and what comes back. */
+/* A request and its response. */
 struct call {
 	const char *method, *path, *type;
 	struct text body; /* ptr NULL: none */
@@ -67,14 +67,14 @@ static int set_up(struct client *client, struct call *call)
 	curl = client->curl;
 	snprintf(type, sizeof(type), "Content-Type: %s", call->type);
 	call->fields = curl_slist_append(NULL, type);
-	/* Without this curl asks before a large body, and waits a second. */
+	/* Otherwise curl sends "Expect: 100-continue" with a large body and waits for a second. */
 	if (!curl || !call->fields || !curl_slist_append(call->fields, "Expect:"))
 		return -ENOMEM;
 	snprintf(url, sizeof(url), "http://localhost%s", call->path);
 	curl_easy_reset(curl);
 	if (curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket) ||
 	    curl_easy_setopt(curl, CURLOPT_URL, url) ||
-	    /* The environment's http_proxy is not for us. */
+	    /* Ignore http_proxy in the environment: this is a local socket. */
 	    curl_easy_setopt(curl, CURLOPT_PROXY, "") ||
 	    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) ||
 	    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L) ||
@@ -114,7 +114,7 @@ static int explain_curl(struct client *client, const struct call *call, CURLcode
 	case CURLE_OPERATION_TIMEDOUT:
 		if (connected_s <= 0)
 			return fail(client, -ETIMEDOUT,
-				    "tollgate at %s took no connection within %ld s",
+				    "tollgate at %s did not accept a connection within %ld s",
 				    client->socket, CONNECT_LIMIT_S);
 		return fail(client, -ETIMEDOUT, "tollgate at %s did not answer within %ld s%s",
 			    client->socket, call->limit_s,
@@ -122,7 +122,7 @@ static int explain_curl(struct client *client, const struct call *call, CURLcode
 	case CURLE_OUT_OF_MEMORY:
 		return fail(client, -ENOMEM, "out of memory");
 	case CURLE_WRITE_ERROR:
-		return fail(client, -EIO, "the answer is too large");
+		return fail(client, -EIO, "the response is too large");
 	default:
 		return fail(client, -EIO, "the connection to tollgate at %s failed: %s%s",
 			    client->socket, curl_easy_strerror(code),
@@ -139,11 +139,13 @@ static int read_answer(struct client *client, const struct call *call, json_t **
 	if (client->status >= 400 && detail)
 		err = fail(client, -EREMOTEIO, "%s", detail);
 	else if (client->status < 200 || client->status > 299)
-		err = fail(client, -EREMOTEIO, "tollgate at %s answers with HTTP status %u",
+		err = fail(client, -EREMOTEIO, "tollgate at %s responded with HTTP status %u",
 			   client->socket, client->status);
 	else if (!json)
-		err = fail(client, -EPROTO, "what answers at %s is not tollgate: it is no JSON",
-			   client->socket);
+		err = fail(
+			client, -EPROTO,
+			"the program that listens at %s is not tollgate: its response is not JSON",
+			client->socket);
 	if (err)
 		json_decref(json);
 	else
@@ -159,7 +161,8 @@ static int perform(struct client *client, struct call *call, json_t **ret_answer
 
 	client->status = 0;
 	if (strlen(client->socket) >= SOCKET_PATH_SIZE)
-		return fail(client, -ENOTCONN, "the socket's path is too long: %s", client->socket);
+		return fail(client, -ENOTCONN, "the path of the socket is too long: %s",
+			    client->socket);
 	buf_init(&call->answer, ANSWER_MAX);
 	err = set_up(client, call);
 	if (err) {

@@ -2,8 +2,8 @@
 /*
  * client: calls of the admin API, JSON over HTTP on the agent's Unix socket.
  *
- * Every wait is bounded: 5 s to connect, 30 s for a call, 120 s for an import. Failures are told as
- * sentences in `error`. This is the one file that knows libcurl.
+ * Every wait is bounded: 5 s to connect, 30 s for a call, 120 s for an import. `error` has a sentence
+ * for each failure. No other file of cli/ uses libcurl.
  */
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
@@ -13,26 +13,26 @@
 #include "base/text.h"
 
 struct client {
-	void *curl;	    /* owned; kept, with its connection, from call to call */
+	void *curl;	    /* owned; reused, with its connection, for every call */
 	const char *socket; /* borrowed */
-	unsigned status;    /* of the last answer; 0: none came */
-	char error[4096];   /* what went wrong with the last call that failed */
+	unsigned status;    /* HTTP status of the last response; 0: there was none */
+	char error[4096];   /* why the last failed call failed */
 };
 
-/* @socket may be NULL for the default. Connects nothing yet. */
+/* @socket is borrowed and may be NULL for the default. Does not connect yet. */
 void client_init(struct client *client, const char *socket);
 void client_done(struct client *client);
 
 /*
- * One call; @body may be NULL. 0 and the answer, which the caller owns; else nothing is returned and
- * `error` is set: -ENOTCONN if no agent is there, -ETIMEDOUT if it does not answer, -EREMOTEIO if it
- * refuses (`status` and the problem document's detail say why), -EPROTO if it speaks no JSON,
- * -ENOMEM, -EIO.
+ * Make one call; @body is borrowed and may be NULL. Returns 0 and the answer, which the caller owns. On
+ * failure nothing is returned and `error` is set: -ENOTCONN if no agent listens there, -ETIMEDOUT if it
+ * does not respond, -EREMOTEIO if it refuses (`error` is the problem document's detail), -EPROTO if the
+ * response is not JSON, -ENOMEM, -EIO.
  */
 int client_call(struct client *client, const char *method, const char *path, const json_t *body,
 		json_t **ret_answer);
 
-/* The same for POST of plain lines, with the longer limit of time. */
+/* POST plain lines of text; otherwise the same, with the longer timeout. */
 int client_import(struct client *client, const char *path, struct text lines, json_t **ret_answer);
 
 #endif

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* commands: the table of the subcommands, their actions, and the one call that most of them make. */
+/* commands: the table of the subcommands, and what several of them need. */
 #include <string.h>
 
 #include "cli/cli_private.h"
 
-#define ACTIONS_MAX 16 /* of one subcommand; only for the nearest name in a message */
+#define ACTIONS_MAX 16 /* of one subcommand; used only to suggest the nearest name */
 
 const struct cli_command cli_commands[] = {
-	{ "status", "what the running agent says of itself", cli_status },
+	{ "status", "show the state and counters of the running agent", cli_status },
 	{ "account", "create, list, show, set, suspend and resume accounts", cli_account },
 	{ "key", "create, list, revoke, rotate and import API keys", cli_key },
-	{ "usage", "requests counted for each account", cli_usage },
-	{ "deny", "addresses whose connections are refused", cli_deny },
-	{ "allow", "addresses that never get a penalty", cli_allow },
-	{ "fastpath", "the kernel's half: what it does, and what it is to do", cli_fastpath },
-	{ "events", "follow what the kernel's half refuses", cli_events },
-	{ "reload", "let the running agent read its configuration again", cli_reload },
-	{ "sync", "hold all subscriptions against Stripe's", cli_sync },
-	{ "version", "the version of this program", cli_version },
+	{ "usage", "show the usage of each account", cli_usage },
+	{ "deny", "refuse connections from addresses", cli_deny },
+	{ "allow", "never penalize connections from addresses", cli_allow },
+	{ "fastpath", "show or change what the XDP program does", cli_fastpath },
+	{ "events", "follow what the XDP program refuses", cli_events },
+	{ "reload", "make the running agent reload its configuration", cli_reload },
+	{ "sync", "reconcile accounts with the subscriptions at Stripe", cli_sync },
+	{ "version", "print the version", cli_version },
 	{ NULL, NULL, NULL },
 };
 
@@ -60,9 +60,9 @@ int cli_dispatch(int argc, char **argv, const struct cli_command *actions, const
 	}
 	meant = argc > 1 ? text_nearest(text_of(argv[1]), names, count) : NULL;
 	if (meant)
-		output_error("%s knows no such action, did you mean '%s'?", argv[0], meant);
+		output_error("%s has no such action, did you mean '%s'?", argv[0], meant);
 	else
-		output_error(argc > 1 ? "%s knows no such action" : "%s needs an action", argv[0]);
+		output_error(argc > 1 ? "%s has no such action" : "%s needs an action", argv[0]);
 	fputs(help, stderr);
 	return EXIT_USAGE;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * events: follow what the kernel's half refuses, as the agent keeps it.
+ * events: follow what the XDP program refuses.
  *
- * The agent is asked four times a second for what came after the last event that was seen.
+ * The agent keeps the latest events. Four times a second, ask it for those after the last one seen.
  */
 #include <inttypes.h>
 #include <time.h>
@@ -12,18 +12,18 @@
 #define PAUSE_NS 250000000
 
 static const char help[] =
-	"Print refusals of the kernel's half as they come, one in `event_every` of the\n"
-	"configuration, until interrupted. What was lost on the way is said on standard error.\n\n"
-	"  --all      begin with those that the agent still has, up to 1024\n"
-	"  --count N  end after N of them\n"
-	"  --json     an object a line\n";
+	"Print the XDP program's refusals as they happen, until interrupted: one of every\n"
+	"`event_every` (see the configuration). Lost events are reported on standard error.\n\n"
+	"  --all      begin with the events that the agent still has, at most 1024\n"
+	"  --count N  stop after N events\n"
+	"  --json     print a JSON object per line\n";
 
 struct follower {
 	struct client client;
 	bool json, all;
-	bool is_begun; /* an answer came */
-	uint64_t last; /* serial number of the last event that was seen */
-	uint64_t left; /* events to be printed, or UINT64_MAX */
+	bool is_begun; /* the agent has answered once */
+	uint64_t last; /* serial number of the last event seen */
+	uint64_t left; /* events still to print; UINT64_MAX: no limit */
 	json_int_t lost_in_kernel;
 };
 
@@ -49,7 +49,7 @@ static void print_event(const struct follower *f, const json_t *event)
 		word(event, "verdict"), word(event, "account"), word(event, "action"));
 }
 
-/* Before the first answer nothing was promised, so nothing can have been lost. */
+/* Events before the first answer do not count as lost: nobody asked for them. */
 static void tell_losses(struct follower *f, const json_t *answer)
 {
 	json_int_t lost = json_integer_value(json_object_get(answer, "lost"));
@@ -120,7 +120,7 @@ int cli_events(int argc, char **argv, const struct cli_options *options)
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
 	if (count && (text_parse_u64(text_of(count), UINT32_MAX, &f.left) || !f.left)) {
-		output_error("--count is a number of events");
+		output_error("--count must be a number of events, 1 or more");
 		return 2;
 	}
 	client_init(&f.client, options->socket);

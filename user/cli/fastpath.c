@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fastpath: what the kernel's half does, and what it is to do. */
+/* fastpath: show or change what the XDP program does. */
 #include <string.h>
 
 #include "base/action.h"
@@ -19,12 +19,12 @@ static const struct table_column counters[] = {
 };
 
 static const char help[] =
-	"Print what the kernel's half does: its action, the mode of each interface and why it is\n"
-	"so, the connections that it knows of, and what it did with packets to our ports.\n\n"
+	"Show what the XDP program does: its action, the mode of each interface and the reason\n"
+	"for it, the enrolled connections, and the packets counted on tollgate's ports.\n\n"
 	"With an action, change it at once: `off` and `observe` refuse nothing (`observe` counts\n"
 	"what would be refused), `drop` drops segments and SYNs, `answer` also answers requests.\n"
-	"It holds until the next start or reload, which go by the configuration.\n\n"
-	"  --json  an object\n";
+	"The change lasts until the next start or reload, which apply the configuration again.\n\n"
+	"  --json  print a JSON object\n";
 
 static void print(const json_t *fastpath)
 {
@@ -39,7 +39,7 @@ static void print(const json_t *fastpath)
 			json_string_value(json_object_get(fastpath, "action")),
 			(long long)json_integer_value(json_object_get(fastpath, "flows")));
 	else
-		fputs("there is no fast path: the agent alone refuses\n", out);
+		fputs("the fast path is not loaded: the agent alone refuses requests\n", out);
 	if (why && *why)
 		fprintf(out, "%s\n", why);
 	if (json_array_size(attached)) {
@@ -73,7 +73,7 @@ int cli_fastpath(int argc, char **argv, const struct cli_options *options)
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
 	if (action && action_parse(action, &parsed)) {
-		output_error("the action is off, observe, drop or answer");
+		output_error("the action must be off, observe, drop or answer");
 		return 2;
 	}
 	if (action)
@@ -85,8 +85,8 @@ int cli_fastpath(int argc, char **argv, const struct cli_options *options)
 		output_json(answer);
 	else if (action)
 		fprintf(output_stdout(),
-			"action %s, until the next start or reload, which go by the "
-			"configuration\n",
+			"action %s, until the next start or reload applies the configuration "
+			"again\n",
 			action);
 	else
 		print(answer);

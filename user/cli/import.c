@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * import: `key import`, which sends a file of foreign keys to the agent in pieces.
+ * import: `key import`, which sends a file of keys issued elsewhere to the agent, in pieces.
  *
- * The agent takes a piece whole or not at all. So after a failure all lines before the piece are
- * imported and none of it is, and the message says so. No message holds a key.
+ * The agent imports a piece completely or not at all. So after a failure every line before the piece has
+ * been imported and no line of it, and the error message says so. No message contains a key.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,43 +12,43 @@
 #include "cli/cli_private.h"
 
 #define PIECE_LINES 50000
-#define LINE_SIZE   1024 /* an account, a key of 256 bytes and a label of 127, with room */
+#define LINE_SIZE   1024 /* enough for an account, a key of 256 bytes and a label of 127 */
 #define ACCOUNT_MAX 32
 
 struct import {
-	FILE *in;	  /* owned, unless it is standard input */
+	FILE *in;	  /* owned unless it is standard input */
 	const char *name; /* borrowed */
 	struct client client;
-	struct buf piece;    /* lines that are not yet imported */
-	size_t first_line;   /* of the piece, counted from 1 */
+	struct buf piece;    /* lines not imported yet */
+	size_t first_line;   /* number of the piece's first line in the file, from 1 */
 	size_t lines;	     /* in the piece */
-	size_t keys;	     /* of them those that hold a key */
-	json_int_t imported; /* by the pieces before */
+	size_t keys;	     /* lines of the piece that hold a key */
+	json_int_t imported; /* keys imported by earlier pieces */
 	json_int_t present;
 };
 
 static const char help[] =
-	"Import keys that were made elsewhere, from FILE or, for '-', from standard input.\n"
+	"Import keys issued elsewhere from FILE, or from standard input if FILE is '-'.\n"
 	"Each line is\n\n"
 	"    ACCOUNT_ID KEY [LABEL]\n\n"
-	"Empty lines and those that begin with '#' do not count. Pieces of 50,000 lines are\n"
-	"imported whole or not at all. To repeat an import does no harm: keys that are present\n"
-	"are counted as such.\n\n"
-	"  --json  an object with \"imported\" and \"present\"\n";
+	"Empty lines and lines that begin with '#' are ignored. Each piece of 50,000 lines is\n"
+	"imported completely or not at all. Repeating an import is harmless: keys that are there\n"
+	"already are counted as present.\n\n"
+	"  --json  print a JSON object with \"imported\" and \"present\"\n";
 
 static void tell_progress(const struct import *import)
 {
 	if (import->first_line == 1)
-		output_error("no key is imported");
+		output_error("no key was imported");
 	else
 		output_error(
-			"the keys before line %zu are imported (%lld new, %lld present already), "
-			"and none from there on; the import can be repeated",
+			"the keys before line %zu were imported (%lld new, %lld already present), "
+			"none after it; fix the file and repeat the import",
 			import->first_line, (long long)import->imported,
 			(long long)import->present);
 }
 
-/* Say what is wrong with @line (0: with one that is not known) and what is imported already. */
+/* Report what is wrong with @line (0: with one of the piece) and how much was imported before it. */
 static int fail_line(const struct import *import, size_t line, struct text reason)
 {
 	if (line)
@@ -88,7 +88,7 @@ static int add_line(struct import *import, struct text line)
 	return err;
 }
 
-/* Without the end of the line; false if it is longer than any line that could be right. */
+/* Read a line without its end. False if it is longer than any valid line. */
 static bool trim_line(struct text *line)
 {
 	while (line->len && strchr("\r\n", line->ptr[line->len - 1]))
@@ -96,7 +96,7 @@ static bool trim_line(struct text *line)
 	return line->len < LINE_SIZE;
 }
 
-/* Fill the piece. 0, also at the end of the file, or an error that is told already. */
+/* Fill the piece. 0, also at the end of the file; or an error that was reported. */
 static int read_piece(struct import *import)
 {
 	size_t size = 0;
@@ -139,7 +139,7 @@ static struct text take_line(struct text *rest)
 	return text_trim(line);
 }
 
-/* The first line of the piece whose account the agent does not know; 0 if there is none. */
+/* Number of the first line of the piece whose account does not exist; 0: all exist. */
 static size_t find_unknown_account(struct import *import)
 {
 	struct text rest = buf_text(&import->piece);
@@ -166,7 +166,7 @@ static size_t find_unknown_account(struct import *import)
 	return 0;
 }
 
-/* What the agent says of "line N" of the piece is said of the line of the file. */
+/* The agent numbers the lines of the piece: translate "line N" to the line of the file. */
 static int explain_refusal(struct import *import)
 {
 	static const char suffix[] = "; nothing was imported";
@@ -205,10 +205,10 @@ static int send_piece(struct import *import)
 		return explain_refusal(import);
 	if (err) {
 		output_error("%s", import->client.error);
-		output_error("the keys before line %zu of %s are imported, and perhaps those up to "
-			     "line %zu; the import can be repeated",
-			     import->first_line, import->name,
-			     import->first_line + import->lines - 1);
+		output_error(
+			"the keys before line %zu of %s were imported, and perhaps those up to "
+			"line %zu; repeat the import to be sure",
+			import->first_line, import->name, import->first_line + import->lines - 1);
 		return err;
 	}
 	import->imported += json_integer_value(json_object_get(answer, "imported"));
@@ -217,7 +217,7 @@ static int send_piece(struct import *import)
 	return 0;
 }
 
-/* All pieces. 0 or an error that is told already. */
+/* Import all pieces. 0 or an error that was reported. */
 static int import_all(struct import *import)
 {
 	int err;
@@ -269,7 +269,7 @@ int cli_key_import(int argc, char **argv, const struct cli_options *options)
 	if (strcmp(file, "-") != 0)
 		import.in = fopen(file, "re");
 	if (!import.in) {
-		/* The name is not repeated: it may be a key that was put here by mistake. */
+		/* Do not repeat the name: it may be a key typed here by mistake. */
 		output_error("the file could not be opened: %s", strerror(errno));
 		return 1;
 	}

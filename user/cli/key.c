@@ -2,8 +2,8 @@
 /*
  * key: create, list, revoke and rotate API keys.
  *
- * A new key is alone on standard output, so that KEY=$(tollgate key create ...) holds it; what is
- * said about it goes to standard error. Keys are in no error message.
+ * A new key is the only thing on standard output, so that KEY=$(tollgate key create ...) captures it;
+ * the remarks about it go to standard error. No error message contains a key.
  */
 #include "cli/cli_private.h"
 
@@ -14,8 +14,8 @@ static const char help[] =
 	"       tollgate key rotate ID [--overlap 24h]\n"
 	"       tollgate key import FILE\n"
 	"\n"
-	"With --json each prints what the agent answers. `create` and `rotate` print the new key\n"
-	"alone on a line of standard output; it is shown only this once.\n";
+	"With --json each prints the agent's answer. `create` and `rotate` print only the new key\n"
+	"on standard output. It is shown this once.\n";
 
 static const struct table_column list_columns[] = {
 	{ "ID", "id", TABLE_TEXT },	      { "ACCOUNT", "account", TABLE_TEXT },
@@ -44,7 +44,7 @@ static const char *string_of(const json_t *object, const char *member)
 	return value ? value : "";
 }
 
-/* Print a new key and free the answer that holds it. */
+/* Print a new key and free the answer that contains it. */
 static int print_new_key(json_t *answer, bool json)
 {
 	int code;
@@ -55,8 +55,9 @@ static int print_new_key(json_t *answer, bool json)
 		fprintf(output_stdout(), "%s\n", string_of(answer, "key"));
 	code = output_finish(0);
 	if (code)
-		output_error("%s was made, but its key is lost: revoke it",
-			     string_of(answer, "id"));
+		output_error(
+			"%s was created, but its key could not be printed and is lost: revoke it",
+			string_of(answer, "id"));
 	else if (!json)
 		fprintf(stderr, "This is %s of %s. Keep the key: it is shown only this once.\n",
 			string_of(answer, "id"), string_of(answer, "account"));
@@ -70,12 +71,13 @@ static int create(int argc, char **argv, const struct cli_options *options)
 	bool json = false;
 	const struct args args = {
 		.usage = "key create --account ID [--label L] [--json]",
-		.help = "Make a key and print it alone on a line of standard output. It is shown "
-			"only\n"
-			"this once: tollgate keeps no more than its hash.\n\n"
-			"  --account ID  whose key it is (acc_...)\n"
+		.help = "Create a key and print it on a line of its own on standard output. It is "
+			"shown\n"
+			"this once: tollgate keeps only its hash.\n\n"
+			"  --account ID  account that the key belongs to (acc_...)\n"
 			"  --label L     a name for people\n"
-			"  --json        an object with \"key\", \"id\" and \"account\"\n",
+			"  --json        print a JSON object with \"key\", \"id\" and "
+			"\"account\"\n",
 		.options = (const struct args_option[]){ { "account", &account, NULL, 0 },
 							 { "label", &label, NULL, 0 },
 							 { "json", NULL, &json, 0 },
@@ -87,7 +89,7 @@ static int create(int argc, char **argv, const struct cli_options *options)
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
 	if (!account) {
-		output_error("--account is missing");
+		output_error("--account is required");
 		return 2;
 	}
 	if (!cli_check_id(account, "acc_"))
@@ -107,9 +109,9 @@ static int list(int argc, char **argv, const struct cli_options *options)
 	bool json = false;
 	const struct args args = {
 		.usage = "key list [--account ID] [--json]",
-		.help = "Print the keys of all accounts or of one, by the few characters of them "
-			"that\n"
-			"are kept.\n",
+		.help = "Print the keys of all accounts, or of one. Of each key only a hint is "
+			"kept: the\n"
+			"end of its prefix and its last four characters.\n",
 		.options = (const struct args_option[]){ { "account", &account, NULL, 0 },
 							 { "json", NULL, &json, 0 },
 							 { 0 } },
@@ -135,11 +137,11 @@ static int list(int argc, char **argv, const struct cli_options *options)
 	return output_finish(0);
 }
 
-/* End one key, or with @account all that it has; the call to make goes to @ret_path. */
+/* The path of the call that revokes one key, or with @account all its keys. */
 static bool revoke_path(const char *id, const char *account, char *ret_path)
 {
 	if (!id == !account) {
-		output_error("name either a key or --account");
+		output_error("give either the id of a key or --account");
 		return false;
 	}
 	if (!cli_check_id(id ? id : account, id ? "key_" : "acc_"))
@@ -157,13 +159,12 @@ static int revoke(int argc, char **argv, const struct cli_options *options)
 	bool json = false;
 	const struct args args = {
 		.usage = "key revoke ID | --account ID [--json]",
-		.help = "End a key now, and print what is known of it. ID is that of `key list`, "
-			"not\n"
-			"the key itself.\n\n"
-			"  --account ID  end all keys that this account has, at once, and print "
-			"how "
+		.help = "Revoke a key now and print it. ID is the id that `key list` shows, not "
+			"the key\n"
+			"itself.\n\n"
+			"  --account ID  revoke all keys of this account at once, and print how "
 			"many\n"
-			"                were good until then\n",
+			"                were valid\n",
 		.options = (const struct args_option[]){ { "account", &account, NULL, 0 },
 							 { "json", NULL, &json, 0 },
 							 { 0 } },
@@ -195,12 +196,10 @@ static int rotate(int argc, char **argv, const struct cli_options *options)
 	bool json = false;
 	const struct args args = {
 		.usage = "key rotate ID [--overlap DURATION] [--json]",
-		.help = "Make a new key for the account of an old one, and print it as `key "
-			"create`\n"
-			"does.\n\n"
-			"  --overlap DURATION  how long the old key is good still, such as 24h; "
-			"without\n"
-			"                      it the old key ends now\n",
+		.help = "Create a new key for the account of an old one, and print it as `key "
+			"create` does.\n\n"
+			"  --overlap DURATION  how long the old key stays valid, for example 24h;\n"
+			"                      without it the old key ends now\n",
 		.options = (const struct args_option[]){ { "overlap", &overlap, NULL, 0 },
 							 { "json", NULL, &json, 0 },
 							 { 0 } },
@@ -218,7 +217,7 @@ static int rotate(int argc, char **argv, const struct cli_options *options)
 	if (!cli_check_id(id, "key_"))
 		return 2;
 	if (overlap && text_parse_duration_ms(text_of(overlap), &overlap_ms)) {
-		output_error("--overlap is a duration such as 24h");
+		output_error("--overlap must be a duration, for example 24h");
 		return 2;
 	}
 	body = overlap ? json_pack("{s:s}", "overlap", overlap) : NULL;

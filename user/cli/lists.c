@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* lists: addresses whose connections are refused (deny), or never penalized (allow). */
+/* lists: addresses whose connections are refused (deny) or never penalized (allow). */
 #include "cli/cli_private.h"
 
 static const struct table_column columns[] = {
@@ -11,45 +11,45 @@ static const struct table_column columns[] = {
 };
 
 static const char deny_help[] =
-	"Refuse connections from an address or a block of addresses, and reset those that are\n"
-	"open. Without CIDR, print the list. The most specific entry of both lists decides;\n"
-	"the same CIDR on the other list is replaced.\n\n"
-	"  --for DURATION  until then only, such as 1h or 7d; without it, until it is removed\n"
-	"  --force         even a block wider than /8 (IPv6: /16), or with a trusted proxy in it\n"
-	"  --remove CIDR   take an entry away\n"
+	"Refuse connections from an address or a block of addresses, and reset open ones.\n"
+	"Without CIDR, print the list. The most specific entry of both lists decides; an entry\n"
+	"for the same CIDR on the other list is replaced.\n\n"
+	"  --for DURATION  how long, for example 1h or 7d; without it, until it is removed\n"
+	"  --force         allow a block wider than /8 (IPv6: /16), or with a trusted proxy in it\n"
+	"  --remove CIDR   remove an entry\n"
 	"  --list          print the list\n"
-	"  --json          the entry as an object, or the list as an array\n";
+	"  --json          print the entry as a JSON object, or the list as an array\n";
 
 static const char allow_help[] =
 	"Never penalize an address or a block of addresses for the connections it opens, and\n"
-	"take them even out of a wider block that is denied. Limits of accounts hold as ever.\n"
-	"Without CIDR, print the list. The most specific entry of both lists decides; the same\n"
-	"CIDR on the other list is replaced.\n\n"
-	"  --for DURATION  until then only, such as 1h or 7d; without it, until it is removed\n"
-	"  --remove CIDR   take an entry away\n"
+	"accept them even if a wider block is denied. Limits of accounts still apply.\n"
+	"Without CIDR, print the list. The most specific entry of both lists decides; an entry\n"
+	"for the same CIDR on the other list is replaced.\n\n"
+	"  --for DURATION  how long, for example 1h or 7d; without it, until it is removed\n"
+	"  --remove CIDR   remove an entry\n"
 	"  --list          print the list\n"
-	"  --json          the entry as an object, or the list as an array\n";
+	"  --json          print the entry as a JSON object, or the list as an array\n";
 
 struct words {
 	const char *block, *length, *removed;
 	bool is_list, is_forced, json;
 };
 
-/* Whether the words ask for one thing only; if not, a message says so. */
+/* Whether the options ask for one thing only; prints an error message if not. */
 static bool check(const struct words *w)
 {
 	uint64_t length_ms;
 
 	if (!!w->block + !!w->removed + w->is_list > 1) {
-		output_error("name addresses, or --remove, or --list");
+		output_error("give either addresses, --remove or --list");
 		return false;
 	}
 	if (!w->block && (w->length || w->is_forced)) {
-		output_error("--for and --force go with addresses");
+		output_error("--for and --force can only be used with addresses");
 		return false;
 	}
 	if (w->length && (text_parse_duration_ms(text_of(w->length), &length_ms) || !length_ms)) {
-		output_error("--for is a duration such as 1h");
+		output_error("--for must be a duration, for example 1h");
 		return false;
 	}
 	return true;

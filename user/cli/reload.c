@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* reload: let the running agent read its configuration again. */
+/* reload: make the running agent read its configuration again. */
 #include "cli/cli_private.h"
 
 int cli_reload(int argc, char **argv, const struct cli_options *options)
@@ -7,9 +7,9 @@ int cli_reload(int argc, char **argv, const struct cli_options *options)
 	bool json = false;
 	const struct args args = {
 		.usage = "reload [--json]",
-		.help = "Let the running agent read its configuration again. If it is wrong, what "
-			"is\n"
-			"wrong is printed, the exit code is 1, and the agent goes on as before.\n",
+		.help = "Make the running agent read its configuration again. If it contains an "
+			"error, the\n"
+			"error is printed, the exit code is 1, and the agent keeps the old one.\n",
 		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 	};
 	const char *messages;

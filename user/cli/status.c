@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* status: what the running agent says of itself. The exit code says whether it is ready. */
+/* status: the state and counters of the running agent. The exit code tells whether it is ready. */
 #include "cli/cli_private.h"
 
 static const struct table_column overview[] = {
@@ -53,7 +53,7 @@ static void add_fastpath(json_t *status, const json_t *fastpath)
 					 *why ? ": " : "", why));
 }
 
-/* A table of the members of @counts, which is an object of numbers. */
+/* Print @counts, an object of numbers, as a table. */
 static void print_counts(const char *name, const char *unit, json_t *counts)
 {
 	const struct table_column columns[] = {
@@ -152,11 +152,11 @@ int cli_status(int argc, char **argv, const struct cli_options *options)
 	bool json = false, ready;
 	const struct args args = {
 		.usage = "status [--json]",
-		.help = "Print what the running agent says of itself: how it is, the fast path of "
-			"each\n"
-			"interface and why it is so, and what was counted. The exit code is 0 only "
-			"if\n"
-			"the agent is ready to give requests real verdicts.\n",
+		.help = "Show the state of the running agent, the fast path on each interface with "
+			"the reason\n"
+			"for its mode, and counters. The exit code is 0 only if the agent is "
+			"ready: requests\n"
+			"get real verdicts.\n",
 		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 	};
 	json_t *answer;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sync: hold all subscriptions against Stripe's, and say what was repaired. */
+/* sync: reconcile accounts with the subscriptions at Stripe, and print what was repaired. */
 #include "cli/cli_private.h"
 
 static const struct table_column columns[] = {
@@ -33,9 +33,9 @@ int cli_sync(int argc, char **argv, const struct cli_options *options)
 	bool json = false;
 	const struct args args = {
 		.usage = "sync [--json]",
-		.help = "Ask Stripe for all subscriptions and repair what differs here; print "
-			"each\n"
-			"repair. Exit code 1 when Stripe cannot be asked or a repair failed.\n",
+		.help = "List all subscriptions at Stripe, repair accounts that differ, and print "
+			"each repair.\n"
+			"The exit code is 1 if Stripe cannot be reached or a repair failed.\n",
 		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 	};
 	json_t *answer;

@@ -9,7 +9,7 @@
 #define NUMBER_SIZE 24
 #define GAP	    2
 
-/* The cell as text, which may be in @number or belong to @object. */
+/* The text of a cell, which is in @number or belongs to @object. */
 static const char *cell(const struct table_column *column, const json_t *object,
 			char number[NUMBER_SIZE])
 {
@@ -32,7 +32,7 @@ static const char *cell(const struct table_column *column, const json_t *object,
 	}
 }
 
-/* Bytes of the character at @s: more than one in UTF-8, which jansson has checked. */
+/* Bytes of the character at @s in UTF-8, which jansson has validated. */
 static size_t character(const char *s)
 {
 	size_t len = 1;
@@ -46,7 +46,7 @@ static bool is_control(const char *s)
 {
 	unsigned char first = (unsigned char)s[0];
 
-	/* The second range are the C1 controls, U+0080 to U+009F. */
+	/* The second range is the C1 controls, U+0080 to U+009F. */
 	return first < 0x20 || first == 0x7f || (first == 0xc2 && (unsigned char)s[1] < 0xa0);
 }
 

@@ -2,8 +2,9 @@
 /*
  * table: JSON objects as aligned columns for people.
  *
- * Cells are written without control characters, so that a label cannot speak to the terminal. An
- * absent, null or empty value is "-". Widths count characters of UTF-8, not cells of wide scripts.
+ * Control characters are left out of cells, so that a label cannot send escape sequences to the
+ * terminal. An absent, null or empty value is printed as "-". Widths count UTF-8 characters, so columns
+ * of double-width scripts are not aligned.
  */
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H
@@ -13,8 +14,8 @@
 
 enum table_kind {
 	TABLE_TEXT,
-	TABLE_NUMBER, /* to the right */
-	TABLE_LIMIT,  /* a number of which 0 means that there is none */
+	TABLE_NUMBER, /* aligned to the right */
+	TABLE_LIMIT,  /* a number; 0 means no limit */
 };
 
 struct table_column {
@@ -23,10 +24,10 @@ struct table_column {
 	enum table_kind kind;
 };
 
-/* A heading and a line for each object of @array. */
+/* Print the headings, and a line for each object of @array. */
 void table_print(FILE *out, const struct table_column *columns, const json_t *array);
 
-/* A line for each column: its heading and what @object has for it. */
+/* Print a line for each column: its heading and the value in @object. */
 void table_print_object(FILE *out, const struct table_column *columns, const json_t *object);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* usage: requests counted for each account. */
+/* usage: the usage of each account. */
 #include <inttypes.h>
 
 #include "base/clock.h"
@@ -21,13 +21,13 @@ static const struct table_column drift_columns[] = {
 };
 
 static const char help[] =
-	"Print the requests that were counted, by account and window of time, for all\n"
-	"accounts or one. Units are requests times the cost of their route.\n\n"
-	"  --since WHEN  only windows that begin later: 24h or 7d ago, or since a UTC date\n"
-	"                such as 2026-01-31 or 2026-01-31T12:00:00Z\n"
-	"  --drift       units of accounts with a meter, against what Stripe has, since the\n"
-	"                billing period began or WHEN; exit code 0 only if nothing differs\n"
-	"  --json        an array of objects; an object with --drift\n";
+	"Show the counted requests by account and window of time, for all accounts or one.\n"
+	"UNITS are requests weighted by the cost of their route.\n\n"
+	"  --since WHEN  only windows that begin after WHEN: a duration ago such as 24h or 7d, or\n"
+	"                a UTC date such as 2026-01-31 or 2026-01-31T12:00:00Z\n"
+	"  --drift       compare the units of accounts that have a meter with Stripe's, since\n"
+	"                WHEN or since the billing period began; exit code 0 only if none differs\n"
+	"  --json        print a JSON array of objects; with --drift, an object\n";
 
 static int print_drift(const struct cli_options *options, uint64_t since_s, bool json)
 {
@@ -46,7 +46,7 @@ static int print_drift(const struct cli_options *options, uint64_t since_s, bool
 		output_json(answer);
 	} else {
 		table_print(output_stdout(), drift_columns, accounts);
-		fprintf(output_stdout(), "%zu accounts: %lld differ, %lld could not be asked for\n",
+		fprintf(output_stdout(), "%zu accounts: %lld differ, %lld could not be compared\n",
 			json_array_size(accounts), (long long)drifting, (long long)errors);
 	}
 	json_decref(answer);
@@ -75,14 +75,15 @@ int cli_usage(int argc, char **argv, const struct cli_options *options)
 	if (!args_parse(argc, argv, &args, &code))
 		return code;
 	if (since && cli_parse_since(text_of(since), clock_wall_ms(), &since_s)) {
-		output_error("--since is a duration such as 24h, or a UTC date such as 2026-01-31 "
-			     "or 2026-01-31T12:00:00Z");
+		output_error("--since must be a duration such as 24h, or a UTC date such as "
+			     "2026-01-31 or "
+			     "2026-01-31T12:00:00Z");
 		return 2;
 	}
 	if (id && !cli_check_id(id, "acc_"))
 		return 2;
 	if (id && drift) {
-		output_error("--drift is of all accounts");
+		output_error("--drift covers all accounts; it cannot be combined with an id");
 		return 2;
 	}
 	if (drift)

@@ -16,11 +16,11 @@ bool cli_check_id(const char *id, const char *prefix)
 	if (text_starts(text, text_of(prefix)) &&
 	    !text_parse_hex((struct text){ id + len, text.len - len }, bytes, sizeof(bytes)))
 		return true;
-	output_error("an id is wrong: expected %s and 16 hex digits", prefix);
+	output_error("not a valid id: expected %s followed by 16 hex digits", prefix);
 	return false;
 }
 
-/* Two or more digits at @from of a text whose shape was compared already. */
+/* The number in @count digits at @from, of a text whose shape was checked. */
 static int digits(const char *from, unsigned count)
 {
 	int value = 0;
@@ -66,7 +66,7 @@ int cli_parse_since(struct text text, uint64_t now_ms, uint64_t *ret_s)
 	}
 	back = tm;
 	seconds = timegm(&back);
-	/* timegm() makes 3 March of 31 February: what it changed was no date. */
+	/* timegm() turns 31 February into 3 March: if it changed anything, the date was not valid. */
 	if (seconds < 0 || seconds > UINT32_MAX || back.tm_mday != tm.tm_mday ||
 	    back.tm_mon != tm.tm_mon || back.tm_hour != tm.tm_hour || back.tm_min != tm.tm_min ||
 	    back.tm_sec != tm.tm_sec)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* version: the version of this program; no agent is asked. */
+/* version: print the version of this program, without an agent. */
 #include "cli/cli_private.h"
 
 int cli_version(int argc, char **argv, const struct cli_options *options)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* account: one account as the mirror holds it, and whether it is entitled. */
+/* account: rules about a single account: entitlement, status, ids. */
 #include "enforce/account.h"
 
 #include <errno.h>
@@ -95,7 +95,7 @@ int account_new_id(uint64_t *ret_id)
 
 	while (!id && !err) {
 		err = crypto_random(&id, sizeof(id));
-		id >>= 1; /* stores keep signed numbers */
+		id >>= 1; /* stores have signed numbers */
 	}
 	if (!err)
 		*ret_id = id;

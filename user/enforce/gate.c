@@ -28,8 +28,8 @@ uint64_t gate_bucket_charge(struct tollgate_slot *slot, uint64_t limit_ns, uint6
 
 uint32_t gate_note_refusal(struct tollgate_slot *slot, uint64_t now_ns)
 {
-	uint64_t second = now_ns / NS_PER_SECOND, word = atomic_read_acquire(&slot->refused_window),
-		 fresh;
+	uint64_t second = now_ns / NS_PER_SECOND, fresh;
+	uint64_t word = atomic_read_acquire(&slot->refused_window);
 
 	do {
 		fresh = (word >> 32) == (second & 0xffffffff) ? word + 1 : second << 32 | 1;
@@ -48,7 +48,10 @@ static bool concurrency_take(struct tollgate_slot *slot, uint32_t limit)
 	return true;
 }
 
-/* Never below nothing: counts begin anew when slots are adopted, and an older agent may still give back. */
+/*
+ * The count stops at 0. It is reset when slots are adopted, and requests of an older agent may still end
+ * after that.
+ */
 static void concurrency_give_back(struct tollgate_slot *slot)
 {
 	uint64_t held = atomic_read_acquire(&slot->concurrency);
@@ -57,7 +60,7 @@ static void concurrency_give_back(struct tollgate_slot *slot)
 		;
 }
 
-/* Who sends this? ALLOW with slot and generation, or why not. */
+/* Find the account that sent the request: ALLOW with its slot and generation, or why there is none. */
 static enum tollgate_verdict find_account(const struct gate *gate,
 					  const struct gate_request *request,
 					  struct gate_result *result)
@@ -89,7 +92,7 @@ static struct tollgate_slot *slot_of(const struct gate *gate, const struct gate_
 	return &gate->slots->list[result->slot];
 }
 
-/* What is left of the quota, and whether @cost fits in it. */
+/* Note what is left of the quota. Returns whether the request's cost fits in it. */
 static bool quota_fits(const struct tollgate_slot *slot, const struct gate_request *request,
 		       struct gate_result *result, uint32_t period, uint64_t end_ms)
 {
@@ -105,9 +108,9 @@ static bool quota_fits(const struct tollgate_slot *slot, const struct gate_reque
 }
 
 /*
- * The bucket's word. A debt beyond the limit was charged by a worker that still went by limits of
- * before a change; it is forgiven, or it could lock the account out for as long as those were. Workers
- * ask the clock one after the other, so a little more than the limit is nothing to wonder at.
+ * Read the bucket's word. A debt beyond the limit was charged by a worker that still used the limits
+ * from before a change. The excess is forgiven, or it could lock the account out for as long as the old
+ * limits allow. A small excess is normal, since workers read the clock at different moments.
  */
 static uint64_t read_bucket(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t now_ns)
 {
@@ -120,7 +123,7 @@ static uint64_t read_bucket(struct tollgate_slot *slot, uint64_t limit_ns, uint6
 	return tat_ns;
 }
 
-/* What is left in the bucket, for the answer's headers. */
+/* Describe what is left in the bucket, for the response's headers. */
 static void describe_rate(struct gate_result *result, uint64_t tat_ns, uint64_t now_ns)
 {
 	const struct slot_limits *limits = &result->limits;
@@ -137,7 +140,7 @@ static void describe_rate(struct gate_result *result, uint64_t tat_ns, uint64_t 
 		result->rate_more_ns += debt_ns - limits->limit_ns;
 }
 
-/* The same of a bucket that all hosts hold together. */
+/* The same for a bucket that all hosts share. */
 static void describe_share(const struct gate *gate, struct gate_result *result, uint64_t now_ns)
 {
 	const struct slot_limits *limits = &result->limits;
@@ -152,7 +155,7 @@ static void describe_share(const struct gate *gate, struct gate_result *result, 
 	result->rate_more_ns = result->rate_left < burst ? limits->interval_ns : 0;
 }
 
-/* What is left of the rate, and how long until @request fits in it: 0 if it does. */
+/* Describe what is left of the rate, and return how long until @request fits in it; 0 if it does. */
 static uint64_t rate_wait(const struct gate *gate, struct tollgate_slot *slot,
 			  const struct gate_request *request, struct gate_result *result)
 {
@@ -165,7 +168,7 @@ static uint64_t rate_wait(const struct gate *gate, struct tollgate_slot *slot,
 	}
 	tat_ns = read_bucket(slot, limits->limit_ns, request->now_ns);
 	describe_rate(result, tat_ns, request->now_ns);
-	/* What costs nothing asks nothing of the bucket; so does all without a rate limit. */
+	/* A request without cost, or without a rate limit, passes whatever the bucket holds. */
 	return charge_ns
 		       ? tollgate_bucket_wait(tat_ns, limits->limit_ns, charge_ns, request->now_ns)
 		       : 0;
@@ -192,7 +195,7 @@ static void refund_rate(struct tollgate_slot *slot, const struct gate_request *r
 		atomic_sub_return(&slot->tat_ns, request->cost * result->limits.interval_ns);
 }
 
-/* What may be charged of the quota here, as a total of all hosts. */
+/* Up to which total of all hosts this host may charge the quota now. */
 static uint64_t quota_ceiling(const struct gate *gate, const struct tollgate_slot *slot,
 			      const struct gate_result *result, uint32_t period, uint64_t now_ns)
 {
@@ -209,8 +212,8 @@ static uint64_t quota_ceiling(const struct gate *gate, const struct tollgate_slo
 }
 
 /*
- * Charge bucket and quota. Another worker may have taken the last credit since we looked; a bucket
- * that was charged for a quota that then refused gets its credit back.
+ * Charge the bucket and the quota. Another worker may have taken the last credit since the checks, so
+ * both can still refuse. If the quota refuses, the bucket gets its credit back.
  */
 static enum tollgate_verdict charge(const struct gate *gate, struct tollgate_slot *slot,
 				    const struct gate_request *request, struct gate_result *result,
@@ -230,7 +233,7 @@ static enum tollgate_verdict charge(const struct gate *gate, struct tollgate_slo
 	}
 	refund_rate(slot, request, result);
 	if (result->share && result->quota_left >= request->cost) {
-		/* There is some left, but not lent to this host yet. */
+		/* Some of the quota is left, but not leased to this host yet. */
 		share_activate(gate->shares, result->share, true, request->now_ns);
 		result->wait_ns = NS_PER_MS;
 		return TOLLGATE_OVER_RATE;
@@ -273,7 +276,7 @@ static enum tollgate_verdict check_limits(const struct gate *gate, struct tollga
 		return TOLLGATE_OVER_QUOTA;
 	}
 	if (result->wait_ns) {
-		/* All ask for more by being refused, and the next try may find it. */
+		/* The next exchange asks for enough for this request, so a retry may pass. */
 		if (result->share)
 			share_want_more(gate->shares, result->share, request->cost,
 					request->now_ns);
@@ -286,7 +289,7 @@ static enum tollgate_verdict check_limits(const struct gate *gate, struct tollga
 	verdict = charge(gate, slot, request, result, period);
 	if (verdict != TOLLGATE_ALLOW)
 		concurrency_give_back(slot);
-	/* Others may have charged meanwhile: what is told is never more than what there is. */
+	/* Others may have charged meanwhile; never report more than what is left. */
 	if (result->share)
 		describe_share(gate, result, request->now_ns);
 	else
@@ -295,9 +298,9 @@ static enum tollgate_verdict check_limits(const struct gate *gate, struct tollga
 }
 
 /*
- * The quota is used up, or the lease of a shared rate and the store too: XDP may say so. For a second
- * at a time, since XDP knows nothing of wall time, of the end of periods and of leases; then the agent
- * is asked again. A change of limits meanwhile (@seq), or a new lease, makes it void.
+ * Let XDP refuse in the agent's place: the quota is used up, or both the lease of a shared rate and the
+ * store are empty. For at most a second, because XDP does not know wall time, periods or leases; then
+ * the agent decides again. If the limits changed meanwhile (@seq), or a new lease came, undo it.
  */
 static void close_slot(struct tollgate_slot *slot, const struct gate_request *request,
 		       const struct gate_result *result, uint32_t seq)

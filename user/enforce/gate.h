@@ -2,12 +2,12 @@
 /*
  * gate: the verdict on one request, from memory alone.
  *
- * The order is that of the agreement, first that applies: key (401), key state not knowable (503),
- * account not entitled (403), quota (429), rate (429), feature (403), concurrency (429); then, and
- * only then, the request is charged. Malformed requests, missing routes and public ones have been
- * dealt with before.
+ * The first verdict that applies wins: missing, malformed, unknown or revoked key (401), key state
+ * unknown (503), account not entitled (403), over quota (429), over rate (429), feature missing (403),
+ * over concurrency (429). Only a request that passes all of these is charged. The proxy has already
+ * dealt with malformed requests, missing routes and public routes.
  *
- * Everything here may be called by any registered worker at once.
+ * Several workers may call all functions at once; each has called mirror_register_thread().
  */
 #ifndef ENFORCE_GATE_H
 #define ENFORCE_GATE_H
@@ -27,60 +27,60 @@ struct gate {
 	const struct crypto_hmac *pepper; /* borrowed */
 	const char *key_prefix;		  /* borrowed */
 	struct shares *shares;		  /* borrowed; NULL: no limits are shared */
-	bool is_loaded;	  /* atomic: the mirror has been filled; until then nothing is knowable */
-	bool is_current;  /* atomic: unknown to the mirror means unknown to the store */
-	bool is_refusing; /* atomic: too stale, and the operator chose to refuse */
+	bool is_loaded;	 /* atomic: the mirror is filled; until then every key's state is unknown */
+	bool is_current; /* atomic: a key that is not in the mirror is not in the store either */
+	bool is_refusing; /* atomic: the mirror is too old, and the operator chose to refuse then */
 };
 
 struct gate_request {
-	struct text key; /* NULL pointer: none was sent */
-	uint32_t cost;
-	int feature; /* bit that the tier must have, or -1 */
-	uint64_t now_ns, wall_ms;
+	struct text key;  /* borrowed; a NULL pointer: none was sent */
+	uint32_t cost;	  /* units */
+	int feature;	  /* number of the bit that the tier must have, or -1 */
+	uint64_t now_ns;  /* CLOCK_MONOTONIC */
+	uint64_t wall_ms; /* Unix time */
 };
 
 struct gate_result {
 	enum tollgate_verdict verdict;
-	uint64_t wait_ns; /* OVER_RATE, OVER_QUOTA: until the same request could pass */
-	/* What follows is set once the key is known, whatever the verdict. */
+	uint64_t wait_ns; /* OVER_RATE and OVER_QUOTA: until the same request could pass */
+	/* The members below are valid if has_account is set, whatever the verdict. */
 	bool has_account;
 	uint32_t slot, generation;
 	uint64_t account_id;
 	struct slot_limits limits;
-	uint64_t rate_left;	/* units that may be used at once now */
-	uint64_t rate_more_ns;	/* until there is one more of them; 0: the bucket is full */
+	uint64_t rate_left;	/* units that may be used at once */
+	uint64_t rate_more_ns;	/* until there is one more; 0: the bucket is full */
 	uint64_t quota_left;	/* units left in the period */
 	uint64_t quota_more_ms; /* until the period ends */
 	uint32_t cost;
-	struct share *share; /* of an account whose limits all hosts hold together; or NULL */
-	uint8_t key_hash[CRYPTO_HASH_BYTES]; /* of a plausible key, as the mirror knows it */
+	struct share *share; /* borrowed; NULL: the account's limits are not shared */
+	uint8_t key_hash[CRYPTO_HASH_BYTES]; /* of any plausible key */
 };
 
 /*
- * Decide. With TOLLGATE_ALLOW the request is charged and holds one place of its account's
- * concurrency, to be given back with gate_release() exactly once; every other verdict charges and
- * holds nothing.
+ * Decide about a request. After TOLLGATE_ALLOW the request is charged and holds one concurrency slot,
+ * which the caller gives back with gate_release(), exactly once. Any other verdict charges and holds
+ * nothing.
  */
 void gate_check(const struct gate *gate, const struct gate_request *request,
 		struct gate_result *ret_result);
 
-/* The allowed request is over, however it ended. */
+/* Give back the concurrency slot of an allowed request. */
 void gate_release(const struct gate *gate, const struct gate_result *result);
 
-/* Count an answered request of that account (usage.h). */
+/* Count an allowed request as usage (usage.h). */
 void gate_count(const struct gate *gate, const struct gate_result *result, uint64_t wall_ms);
 
 /*
- * Charge @charge_ns to the bucket of @slot at @now_ns (CLOCK_MONOTONIC). 0 when charged; otherwise
- * nothing is charged, and the nanoseconds until the same charge could succeed are returned. Safe from
- * any worker, and against XDP's reads.
+ * Charge @charge_ns to the bucket of @slot at @now_ns (CLOCK_MONOTONIC). Returns 0 if it was charged,
+ * otherwise the nanoseconds until the same charge could succeed.
  */
 uint64_t gate_bucket_charge(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t charge_ns,
 			    uint64_t now_ns);
 
 /*
- * Note a refusal for rate or quota at @now_ns. Returns how many there were in this second, this one
- * included: what a penalty is decided by.
+ * Count a refusal for rate or quota at @now_ns. Returns the number of refusals in this second, with this
+ * one; penalties depend on it.
  */
 uint32_t gate_note_refusal(struct tollgate_slot *slot, uint64_t now_ns);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* key: what an API key looks like, and the hash under which it is known. */
+/* key: the format of API keys, and the keyed hash under which they are stored. */
 #include "enforce/key.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/* @bytes as a number in base 62, @digits long; @bytes is used up. */
+/* Write @bytes, a big-endian number, as @digits digits in base 62. Destroys @bytes. */
 static void write_base62(uint8_t *bytes, size_t len, char *ret_digits, size_t digits)
 {
 	for (size_t d = digits; d-- > 0;) {
@@ -70,7 +70,7 @@ int key_generate(const char *prefix, char ret_key[KEY_TEXT_SIZE])
 	return 0;
 }
 
-/* The value of each digit plus one; 0: no digit. */
+/* The value of each base62 digit plus one; 0 for all other characters. */
 static const uint8_t digit_values[256] = {
 	['0'] = 1,  ['1'] = 2,	['2'] = 3,  ['3'] = 4,	['4'] = 5,  ['5'] = 6,	['6'] = 7,
 	['7'] = 8,  ['8'] = 9,	['9'] = 10, ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14,
@@ -83,7 +83,7 @@ static const uint8_t digit_values[256] = {
 	['u'] = 57, ['v'] = 58, ['w'] = 59, ['x'] = 60, ['y'] = 61, ['z'] = 62,
 };
 
-/* @key begins with our prefix and '_': digits, length and checksum must be right. */
+/* Whether a key with our prefix is well formed. Its digits start at @secret_at. */
 static bool is_own(struct text key, size_t secret_at)
 {
 	const unsigned char *digits = (const unsigned char *)key.ptr + secret_at;
@@ -95,13 +95,13 @@ static bool is_own(struct text key, size_t secret_at)
 		if (!digit_values[digits[i]])
 			return false;
 	}
-	/* Six digits hold more than 32 bits: what no checksum writes is no checksum. */
+	/* Six digits can hold more than 32 bits, so compare the full number. */
 	for (size_t i = SECRET_DIGITS; i < SECRET_DIGITS + CHECK_DIGITS; i++)
 		check = check * 62 + digit_values[digits[i]] - 1;
 	return check == crc32(0, (const Bytef *)key.ptr, (uInt)(secret_at + SECRET_DIGITS));
 }
 
-/* No early end, so that the compiler can take many bytes at once. */
+/* Without an early exit, so that the compiler can vectorize the loop. */
 static bool is_printable(struct text key)
 {
 	unsigned others = 0;
@@ -125,7 +125,7 @@ bool key_is_plausible(const char *prefix, struct text key)
 
 void key_hint(struct text key, char ret_hint[16])
 {
-	/* A quarter of the key at most, so that the hint of a short foreign one gives nothing away. */
+	/* At most a quarter of the key, so that the hint of a short imported key reveals little. */
 	size_t room = key.len / 4 > HINT_END ? key.len / 4 - HINT_END : 0;
 	const char *prefix_end;
 
@@ -151,7 +151,7 @@ static int write_all(int fd, const uint8_t *bytes, size_t len)
 	return fsync(fd) ? -errno : 0;
 }
 
-/* The name must be as durable as the content: a lost pepper makes every key unknown. */
+/* Make the file name durable too: without the pepper, every key would be unknown. */
 static int sync_folder(const char *path)
 {
 	char folder[4096];
@@ -177,10 +177,10 @@ static int pepper_make(const char *path)
 
 	if (err)
 		return err;
-	/* Written aside and linked, so that no reader ever sees a part of it. */
+	/* Write another file and link it, so that no reader sees an incomplete pepper. */
 	if (snprintf(fresh, sizeof(fresh), "%s.%d", path, getpid()) >= (int)sizeof(fresh))
 		return -ENAMETOOLONG;
-	unlink(fresh); /* of a process that died here and had our id */
+	unlink(fresh); /* left by a process that died here and had the same id */
 	fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * lists: blocks of addresses from which operators take no connection, or which are never penalized.
+ * lists: blocks of addresses that are denied, or that never get a penalty.
  *
- * One array, ordered by the length of the prefix, the longest first, and then by address: a look-up
- * searches the blocks of each length that occurs, and the first hit is the most specific one. Lists are
- * short and asked once a connection, so a lock for readers and writers is enough.
+ * The entries are in one array, sorted by the length of the prefix, longest first, and then by address.
+ * A lookup searches the blocks of each length that occurs; the first match is the most specific one.
+ * Lists are short and looked up once per connection, so a read-write lock is fast enough.
  */
 #include "enforce/lists.h"
 
@@ -19,10 +19,11 @@
 
 struct lists {
 	struct xdp_plane *xdp; /* borrowed; NULL: the agent alone */
-	pthread_rwlock_t lock; /* of what follows */
+	pthread_rwlock_t lock; /* protects the members below */
 	struct store_entry *entries;
-	size_t count;	   /* also read without the lock, atomically: usually it is 0 */
-	size_t first[130]; /* by length: where the blocks with 128 - length or fewer bits begin */
+	size_t count; /* atomic: also read without the lock, since it is usually 0 */
+	size_t first
+		[130]; /* [i]: index of the first entry with a prefix of 128 - i bits or fewer */
 	size_t room;
 };
 
@@ -31,7 +32,7 @@ static unsigned place_of_length(const struct cidr *block)
 	return 128u - block->prefix_bits;
 }
 
-/* Where @block is in the array, or would be. */
+/* The index of @block in the array, or where to insert it. */
 static size_t find(const struct lists *lists, const struct cidr *block, bool *ret_found)
 {
 	size_t low = lists->first[place_of_length(block)];
@@ -66,7 +67,7 @@ struct lists *lists_new(struct xdp_plane *xdp)
 	if (!lists)
 		return NULL;
 	lists->xdp = xdp;
-	set_count(lists, 0); /* a predecessor's number may stand there */
+	set_count(lists, 0); /* XDP may still have the count of an earlier agent */
 	pthread_rwlock_init(&lists->lock, NULL);
 	return lists;
 }
@@ -80,7 +81,7 @@ void lists_free(struct lists *lists)
 	free(lists);
 }
 
-/* The lengths after @place begin @by entries further on. */
+/* Move the start of all lengths after @place by @by entries. */
 static void shift_lengths(struct lists *lists, unsigned place, int by)
 {
 	for (unsigned i = place + 1; i < sizeof(lists->first) / sizeof(lists->first[0]); i++)
@@ -107,7 +108,7 @@ static int insert(struct lists *lists, const struct store_entry *entry)
 	return 0;
 }
 
-/* The entry at @at goes, here and in XDP's copy. The lock is held. */
+/* Remove the entry at index @at, also from XDP's copy. The caller holds the lock. */
 static void take_out(struct lists *lists, size_t at)
 {
 	struct cidr block = lists->entries[at].block;
@@ -179,7 +180,7 @@ size_t lists_expire(struct lists *lists, uint64_t wall_ms)
 	return ended;
 }
 
-/* The first @bits bits of @address, zeros behind them. */
+/* The block of the first @bits bits of @address. */
 static struct cidr cut(const struct cidr *address, unsigned bits)
 {
 	struct cidr block = { .prefix_bits = (uint8_t)bits };

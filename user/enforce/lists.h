@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * lists: blocks of addresses from which operators take no connection, or which are never penalized.
+ * lists: blocks of addresses that are denied, or that never get a penalty.
  *
- * The most specific block that holds an address decides. The agent's copy is what workers ask; XDP has
- * its own (fastpath_list_*), which is kept like this one. Changes are made by one thread at a time.
+ * The most specific block that holds an address decides. Workers use this copy; XDP has its own, which
+ * is kept up to date through xdp_plane.h. One thread makes the changes; any thread may look up.
  */
 #ifndef ENFORCE_LISTS_H
 #define ENFORCE_LISTS_H
@@ -18,34 +18,37 @@ struct lists;
 
 enum lists_verdict { LISTS_NONE, LISTS_DENIED, LISTS_ALLOWED };
 
-/* @fastpath, borrowed, may be NULL. NULL when memory is short. */
+/* @xdp is borrowed; NULL: the agent alone. Returns NULL if memory is short. */
 struct lists *lists_new(struct xdp_plane *xdp);
 void lists_free(struct lists *lists); /* accepts NULL */
 
-/* Forget everything. */
+/* Remove all entries. */
 void lists_clear(struct lists *lists);
 
 /*
- * Enter @entry, in place of the one with its block; one that has ended is left out. 0, -ENOSPC
- * (LISTS_MAX are there), -ENOMEM, or XDP's error, and then the agent alone goes by it.
+ * Add @entry or replace the entry of the same block. An entry that has ended is removed instead. 0,
+ * -ENOSPC if there are LISTS_MAX entries, -ENOMEM, or XDP's error; then only the agent has the entry.
  */
 int lists_put(struct lists *lists, const struct store_entry *entry, uint64_t wall_ms,
 	      uint64_t mono_ns);
 
-/* Take the entry of @block away, if there is one. */
+/* Remove the entry of @block, if there is one. */
 void lists_remove(struct lists *lists, const struct cidr *block);
 
-/* Take away what has ended; how many entries that were. */
+/* Remove the entries that have ended. Returns how many. */
 size_t lists_expire(struct lists *lists, uint64_t wall_ms);
 
-/* Any thread. */
+/* What the most specific block that holds @address says. Any thread. */
 enum lists_verdict lists_look_up(struct lists *lists, const struct sockaddr_storage *address,
 				 uint64_t wall_ms);
 
-/* The entries, the narrowest blocks first; for the thread that makes the changes, until the next one. */
+/*
+ * The entries, the most specific first. Only for the thread that makes changes; valid until its next
+ * change.
+ */
 const struct store_entry *lists_entries(const struct lists *lists, size_t *ret_count);
 
-/* The entry of exactly that block, or NULL; likewise. */
+/* The entry of exactly @block, or NULL. Valid like lists_entries(). */
 const struct store_entry *lists_find(const struct lists *lists, const struct cidr *block);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * mirror: keys, tiers, and the tables. Accounts are in mirror_accounts.c.
  *
- * A key's entry is immutable but for `revoked_ms`, one atomic word, and its place in the chain of its
- * account's keys, which only the control loop looks at.
+ * After a key's entry is in the tables, only two members change: `revoked_ms`, which is atomic, and
+ * `of_account`, which only the control loop uses.
  */
 #include "enforce/mirror.h"
 
@@ -15,7 +15,7 @@
 #include "base/crypto.h"
 #include "enforce/mirror_private.h"
 
-/* A keyed hash is as good as random everywhere. */
+/* The key's hash is keyed with the pepper, so any part of it is as good as random. */
 static unsigned long hash_key(const uint8_t hash[STORE_HASH_BYTES])
 {
 	unsigned long word;
@@ -34,7 +34,7 @@ void mirror_unregister_thread(void)
 	urcu_memb_unregister_thread();
 }
 
-/* Remember which slot each account had, so that it gets the same one again. */
+/* Index the accounts in adopted slots, so that each account gets its slot again. */
 static int index_adopted(struct mirror *mirror)
 {
 	const struct slots *slots = mirror->slots;
@@ -106,7 +106,7 @@ static void free_entries(struct mirror *mirror)
 	struct account_entry *account;
 	struct key_entry *key;
 
-	/* Nobody looks any more, so entries are freed at once; the iterator has the next node already. */
+	/* No thread looks any more, so free entries at once. The iterator already has the next node. */
 	urcu_memb_read_lock();
 	cds_lfht_for_each_entry (mirror->keys_by_id.lfht, &iter, key, by_id) {
 		table_remove(&mirror->keys_by_id, &key->by_id);
@@ -154,7 +154,7 @@ int mirror_tier_id(struct mirror *mirror, const char *name)
 		return -ENOMEM;
 	mirror->tier_by_id[mirror->tier_count] =
 		mirror->tiers ? tiers_find(mirror->tiers, name) : NULL;
-	/* Workers read names of ids that they found in slots. */
+	/* Publish the name: workers read names of ids that they find in slots. */
 	atomic_write_release(&mirror->tier_count, mirror->tier_count + 1);
 	return (int)mirror->tier_count - 1;
 }
@@ -238,7 +238,7 @@ int mirror_end_key(struct mirror *mirror, uint64_t id, uint64_t at_ms)
 	return mirror->refresh ? mirror_refresh_key(mirror, id) : 0;
 }
 
-/* Those of @account's keys that were created before @before_ms are over since @at_ms. How many were not. */
+/* End the keys of @account created before @before_ms, as of @at_ms. Returns how many were still valid. */
 static int64_t end_keys(struct mirror *mirror, struct account_entry *account, uint64_t before_ms,
 			uint64_t at_ms)
 {
@@ -249,7 +249,7 @@ static int64_t end_keys(struct mirror *mirror, struct account_entry *account, ui
 		before_ms = account->keys_over_before_ms;
 	atomic_write(&account->keys_over_since_ms, at_ms);
 	atomic_write_release(&account->keys_over_before_ms, before_ms);
-	/* Nobody waits for what follows; it keeps each key's own end when all are ended again. */
+	/* The keys have ended now. Each also notes its own end, for when all are ended again. */
 	SLIST_FOREACH (key, &account->keys, of_account) {
 		if (key->created_ms >= before_ms || (key->revoked_ms && key->revoked_ms <= at_ms))
 			continue;
@@ -271,7 +271,7 @@ int64_t mirror_end_keys(struct mirror *mirror, uint64_t account_id, uint64_t bef
 		return -ENOENT;
 	if (before_ms)
 		return end_keys(mirror, account, before_ms, at_ms);
-	/* By the keys' own times, whatever the clock did since, so that none is left out. */
+	/* Compare with the keys' own times: whatever the clock did since, no key may be left out. */
 	SLIST_FOREACH (key, &account->keys, of_account) {
 		if (latest_ms <= key->created_ms)
 			latest_ms = key->created_ms + 1;
@@ -316,7 +316,7 @@ static int match_hash(struct cds_lfht_node *node, const void *hash)
 			    STORE_HASH_BYTES);
 }
 
-/* When the key ends or ended: by itself, or with all of its account's. */
+/* When the key ends or ended, by itself or with all keys of its account; 0: never. */
 static uint64_t end_of(const struct key_entry *key)
 {
 	const struct account_entry *account = key->account;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mirror: accounts and keys of the store, in memory, as requests need them.
+ * mirror: the accounts and keys of the store, in memory, as requests need them.
  *
- * One writer: the control loop. Workers only look keys up, without locks (liburcu); each thread that does so registers itself first. A
- * change is visible to every worker, and through the slots to XDP, when the writing call returns.
+ * The control loop is the only writer. Workers look keys up without locks (liburcu), after they have
+ * called mirror_register_thread(). When a writing call returns, its change is visible to all workers
+ * and, through the slots, to XDP. Functions are for the control loop unless they say otherwise.
  */
 #ifndef ENFORCE_MIRROR_H
 #define ENFORCE_MIRROR_H
@@ -19,86 +20,89 @@
 struct mirror;
 
 /*
- * An empty mirror over @slots (borrowed, adopted already). Tiers that are not known are remembered by
- * name, so their ids stay the same over reloads. NULL when memory is short.
+ * Make an empty mirror over @slots, which are borrowed and adopted already. Returns NULL if memory is
+ * short or there are no random bytes.
  */
 struct mirror *mirror_new(struct slots *slots);
 
 /*
- * Workers tell XDP about keys. When a key's meaning changes here, XDP has forgotten it by the time the
- * writing call returns. @xdp is borrowed and may be NULL. Call this before the first change to a key
- * that XDP might know.
+ * Set the XDP plane (borrowed; NULL: none). XDP learns keys from workers; when a key changes here, XDP
+ * has forgotten it when the call returns. Call this before the first change to a key that XDP may know.
  */
 void mirror_set_xdp(struct mirror *mirror, struct xdp_plane *xdp);
 
 /*
- * Limits of tiers that say so are held by all hosts together, in @shares (borrowed; NULL: each host has its
- * own, as without this call). Before the first account.
+ * Set where the shared limits of tiers with `is_shared` are (borrowed; NULL: each host has limits of its
+ * own). Call this before the first account is entered.
  */
 struct shares;
 void mirror_set_shares(struct mirror *mirror, struct shares *shares);
 
-/* Free it; no thread may look anything up any more. Slots keep their content. Accepts NULL. */
+/* Free it. No thread may use it any more. Slots keep their content. Accepts NULL. */
 void mirror_free(struct mirror *mirror);
 
-/* Before the first and after the last look-up of a thread. */
+/* Call these before the first and after the last lookup of a thread. */
 void mirror_register_thread(void);
 void mirror_unregister_thread(void);
 
 /*
- * Ids of tiers: small numbers that never change their meaning while the agent runs, and that slots
- * carry. mirror_tier_id() makes one on first use (control loop); -ENOMEM.
+ * Ids of tiers are small numbers, stored in slots. An id keeps its name as long as the agent runs, also
+ * over reloads. mirror_tier_id() returns the id of @name, a new one on first use; -ENOSPC or -ENOMEM.
+ * The other two may be called by any thread; the name of an unknown id is "".
  */
 int mirror_tier_id(struct mirror *mirror, const char *name);
 unsigned mirror_tier_count(const struct mirror *mirror);
 const char *mirror_tier_name(const struct mirror *mirror, unsigned tier_id);
 
-/* Let @tiers (borrowed until the next call) hold from now on, for every account. */
+/* Apply @tiers, borrowed until the next call, to all accounts. 0, or an error of mirror_tier_id(). */
 int mirror_set_tiers(struct mirror *mirror, const struct tiers *tiers, uint64_t wall_ms,
 		     uint64_t mono_ns);
 
 /*
- * What time alone changes: accounts whose grace has ended at @wall_ms are closed, and monthly quotas
- * that follow a billing period get their next stretch. Every second; cheap when there is nothing to do.
+ * Apply what changes with time: close accounts whose grace has ended, and start the next span of monthly
+ * quotas. Call it every second; it is cheap if there is nothing to do.
  */
 void mirror_pass_time(struct mirror *mirror, uint64_t wall_ms, uint64_t mono_ns);
 
-/* Enter or change an account. -ENOSPC when all slots are taken, -ENOMEM; then nothing changed. */
+/* Add or change an account. 0; -ENOSPC if all slots are in use or -ENOMEM, without a change. */
 int mirror_put_account(struct mirror *mirror, const struct store_account *account, uint64_t wall_ms,
 		       uint64_t mono_ns);
 
-/* Whether another account would find a slot: 0 or -ENOSPC. */
+/* Whether there is a slot for another account: 0 or -ENOSPC. */
 int mirror_can_add(const struct mirror *mirror);
 
-/* Enter or change a key. -ENOENT for an unknown account, -ENOMEM. */
+/* Add or change a key. 0, -ENOENT if its account is unknown, or -ENOMEM. */
 int mirror_put_key(struct mirror *mirror, const struct store_key *key);
 
-/* Let a key end at @at_ms, unless it was to end sooner. -ENOENT, -ENOMEM. */
+/* End a key as of @at_ms, unless it was to end sooner. 0, -ENOENT or -ENOMEM. */
 int mirror_end_key(struct mirror *mirror, uint64_t id, uint64_t at_ms);
 
 /*
- * The same for the keys of @account that were created before @before_ms (0: all that it has now), at an
- * @at_ms that has come: one change, which a worker sees for all of them or for none. Returns how many
- * were still valid, or -ENOENT.
+ * End the keys of @account that were created before @before_ms (0: all its present keys) as of @at_ms,
+ * which must not be in the future. It is one change: a worker sees it for all keys or for none. Returns
+ * how many keys were still valid, or -ENOENT.
  */
 int64_t mirror_end_keys(struct mirror *mirror, uint64_t account, uint64_t before_ms,
 			uint64_t at_ms);
 
-/* How many keys of @account are not over at @now_ms. */
+/* How many keys of @account are valid at @now_ms. */
 size_t mirror_valid_keys(const struct mirror *mirror, uint64_t account, uint64_t now_ms);
 
-/* When a key that is to be made for @account at @now_ms was created: never a time at which all ended. */
+/*
+ * The creation time to give a key that is made for @account at @now_ms: @now_ms, or later if all keys
+ * created at @now_ms were ended together.
+ */
 uint64_t mirror_key_time(const struct mirror *mirror, uint64_t account, uint64_t now_ms);
 
 /*
- * After everything was entered: slots found at the start that belong to no account are given back. A
- * load that failed before this is simply done again, accounts first.
+ * A load is complete: free adopted slots that belong to no account. If a load failed before this call,
+ * load again, accounts first.
  */
 void mirror_drop_strays(struct mirror *mirror);
 
 /*
- * A load into a mirror that is in use: what is entered between the two is in the store, and at the end
- * all else is dropped. Begun again without an end, it begins anew. 0 or -ENOMEM.
+ * Load again into a mirror that is in use. Put everything that the store has between the two calls; the
+ * second drops all else. Calling begin again without an end restarts the refresh. 0 or -ENOMEM.
  */
 int mirror_refresh_begin(struct mirror *mirror);
 void mirror_refresh_end(struct mirror *mirror);
@@ -108,31 +112,42 @@ struct mirror_key {
 	uint64_t id;
 	uint32_t slot;
 	uint32_t generation;
-	uint64_t revoked_ms; /* 0, or when it ends or ended */
+	uint64_t revoked_ms; /* when it ends or ended (Unix time); 0: never */
 };
 
-/* Look a key's hash up; false when it is unknown. Registered threads. */
+/* Look up a key by its hash. False if it is unknown. Any registered thread. */
 bool mirror_find(const struct mirror *mirror, const uint8_t hash[STORE_HASH_BYTES],
 		 struct mirror_key *ret_key);
 
-/* For the control loop: accounts by id, in no order, and how many there are of each. */
+/* Look up an account or key. False if there is none. */
 bool mirror_account(const struct mirror *mirror, uint64_t id, struct store_account *ret_account,
 		    uint32_t *ret_slot);
 bool mirror_key_by_id(const struct mirror *mirror, uint64_t id, struct store_key *ret_key);
 bool mirror_account_by_subscription(const struct mirror *mirror, const char *subscription,
 				    struct store_account *ret_account, uint32_t *ret_slot);
 
-/* How many accounts @customer has, in no order; the ids of the first @max of them. */
+/* Returns how many accounts @customer has, and writes up to @max of their ids, in no order. */
 unsigned mirror_accounts_of_customer(const struct mirror *mirror, const char *customer,
 				     uint64_t *ret_ids, unsigned max);
+
+/*
+ * List the ids of all accounts of @customer, in no order. The caller frees the array, which is NULL if
+ * there are none. 0 or -ENOMEM.
+ */
+int mirror_list_of_customer(const struct mirror *mirror, const char *customer, uint64_t **ret_ids,
+			    unsigned *ret_count);
+
+/* Call @visit for each account, in no order. It must not change the mirror. */
 void mirror_each_account(const struct mirror *mirror,
 			 void (*visit)(void *arg, const struct store_account *account,
 				       uint32_t slot),
 			 void *arg);
+
+/* The number of accounts and of keys. */
 uint64_t mirror_accounts(const struct mirror *mirror);
 uint64_t mirror_keys(const struct mirror *mirror);
 
-/* Take over what the store knows of a quota: see usage.h for the words. */
+/* Add a quota row of the store to the slot of its account (usage_restore_quota()). */
 void mirror_put_quota(struct mirror *mirror, const struct store_quota *quota);
 
 #endif

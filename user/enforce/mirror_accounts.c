@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mirror_accounts: the accounts of the mirror: their entries, how they are found, and what of them is
- * written to the slots.
+ * mirror_accounts: the accounts of the mirror: their entries and indexes, and how they are written to
+ * the slots.
  *
- * There may be a hundred thousand and more, so an entry is compact: seconds in 32 bits, texts packed.
+ * There may be several hundred thousand, so entries are compact: 32-bit seconds and packed texts.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -62,7 +62,7 @@ static void unpack(const struct mirror *mirror, const struct account_entry *entr
 		.cancel_at_s = entry->cancel_at_s,
 		.as_of_s = entry->as_of_s,
 	};
-	/* They were packed from members of these sizes, so they fit. */
+	/* The texts fit, because they were packed from members of the same sizes. */
 #define UNPACK(member, word) text_copy(ret_account->member, sizeof(ret_account->member), (word))
 	UNPACK(tier, mirror->tier_names[entry->tier_id]);
 	UNPACK(customer, word_of(entry, WORD_CUSTOMER));
@@ -114,7 +114,7 @@ static void unindex_account(struct mirror *mirror, struct account_entry *entry)
 
 /* Slots. */
 
-/* The bits of those of the account's entitlements that are features here. */
+/* The feature bits for those of the account's entitlements that the configuration knows. */
 static uint64_t entitled_features(const struct tiers *tiers, const struct account_entry *entry)
 {
 	const char *word = word_of(entry, WORD_FEATURES);
@@ -166,8 +166,9 @@ void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t w
 		return;
 	}
 	/*
-	 * The slot's own bucket has no say: XDP must not refuse by it what a lease allows. The share
-	 * holds before the slot lets go, and above the other way round, so the account is never without.
+	 * The slot's own bucket must not limit the account: XDP would refuse what a lease allows. Set the
+	 * share before the slot loses its rate, and above the other way round, so that one of them always
+	 * limits the account.
 	 */
 	share_set_tier(mirror->shares, entry->slot, tier, false);
 	lent = *tier;
@@ -257,7 +258,7 @@ static struct account_entry *add_account(struct mirror *mirror, uint64_t id)
 	return entry;
 }
 
-/* Let the entry say what @account says; @words, which are its texts, are its own from now on. */
+/* Copy @account to the entry, which takes over @words, the packed texts. */
 static void fill_in(struct mirror *mirror, struct account_entry *entry,
 		    const struct store_account *account, char *words, int tier_id)
 {
@@ -305,7 +306,7 @@ int mirror_put_account(struct mirror *mirror, const struct store_account *accoun
 	}
 	fill_in(mirror, entry, account, words, tier_id);
 	mirror_apply(mirror, entry, wall_ms, mono_ns);
-	/* A load brings quotas after accounts, and may be the second one, over slots that have them. */
+	/* A load brings quotas after accounts. It may be the second load into the same slots. */
 	if (!mirror->is_complete)
 		usage_forget_others(&mirror->slots->list[entry->slot]);
 	return mirror->refresh ? mirror_refresh_account(mirror, entry) : 0;
@@ -358,6 +359,20 @@ unsigned mirror_accounts_of_customer(const struct mirror *mirror, const char *cu
 	}
 	urcu_memb_read_unlock();
 	return count;
+}
+
+int mirror_list_of_customer(const struct mirror *mirror, const char *customer, uint64_t **ret_ids,
+			    unsigned *ret_count)
+{
+	*ret_ids = NULL;
+	*ret_count = mirror_accounts_of_customer(mirror, customer, NULL, 0);
+	if (!*ret_count)
+		return 0;
+	*ret_ids = calloc(*ret_count, sizeof(**ret_ids));
+	if (!*ret_ids)
+		return -ENOMEM;
+	mirror_accounts_of_customer(mirror, customer, *ret_ids, *ret_count);
+	return 0;
 }
 
 void mirror_each_account(const struct mirror *mirror,

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mirror_refresh: a load into a mirror that is in use: afterwards it holds what the store has and
- * nothing else.
+ * mirror_refresh: loads the store into a mirror that is in use, and then drops what is not in the store.
  *
- * Which ids have come is noted in a set of their own, which lives as long as the load does: an entry
- * has no room for a mark that is needed so seldom.
+ * The ids that were loaded are kept in sets for the time of the load, because a mark in each entry would
+ * cost memory all the time.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +18,7 @@ struct mirror_refresh {
 
 static int note(struct id_set *set, uint64_t id)
 {
-	/* The store limits how many there are. */
+	/* There are as many as the store has. */
 	int added = id_set_add(set, id, SIZE_MAX);
 
 	return added < 0 ? added : 0;
@@ -42,13 +41,13 @@ int mirror_refresh_begin(struct mirror *mirror)
 		return -ENOMEM;
 	mirror_refresh_free(mirror->refresh);
 	mirror->refresh = refresh;
-	mirror->is_complete = false; /* quotas of other epochs come anew with their accounts */
+	mirror->is_complete = false; /* so that mirror_put_account() forgets other epochs' quotas */
 	return 0;
 }
 
 int mirror_refresh_account(struct mirror *mirror, struct account_entry *account)
 {
-	/* Each key has its own end too, which comes anew. */
+	/* The ends of single keys are in the store too and come with the load. */
 	atomic_write_release(&account->keys_over_before_ms, 0);
 	return note(&mirror->refresh->accounts, account->id);
 }
@@ -58,7 +57,7 @@ int mirror_refresh_key(struct mirror *mirror, uint64_t id)
 	return note(&mirror->refresh->keys, id);
 }
 
-/* Take @key out of every table and list. */
+/* Remove @key from all tables and lists. */
 static void unlink_key(struct mirror *mirror, struct key_entry *key)
 {
 	SLIST_REMOVE(&key->account->keys, key, key_entry, of_account);
@@ -67,7 +66,7 @@ static void unlink_key(struct mirror *mirror, struct key_entry *key)
 	xdp_forget_key(mirror->xdp, key->hash);
 }
 
-/* Collect in @dropped the keys that did not come, to be freed when no worker can see them. */
+/* Move keys that were not loaded to @dropped; workers may still see them for a moment. */
 static void drop_keys(struct mirror *mirror, struct key_list *dropped)
 {
 	struct cds_lfht_iter iter;
@@ -83,7 +82,7 @@ static void drop_keys(struct mirror *mirror, struct key_list *dropped)
 	urcu_memb_read_unlock();
 }
 
-/* The same for accounts; they have no keys any more. */
+/* The same for accounts, which have no keys any more. */
 static void drop_accounts(struct mirror *mirror, struct account_list *dropped)
 {
 	struct account_entry *account;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * penalty: who goes on although refused, and is therefore dropped by XDP for a while.
+ * penalty: clients that keep sending refused requests, so that XDP drops their packets for a while.
  *
- * What is known of sources is a table of fixed size, a few places a bucket; the place that was used
- * longest ago makes room. Forgetting an offender only means that it is counted anew.
+ * Sources are in a table of fixed size with a few places in each bucket. The place that was used longest
+ * ago makes room for a new source. A forgotten offender is simply counted from the start again.
  */
 #include "enforce/penalty.h"
 
@@ -28,23 +28,23 @@
 #define LOCKS		64
 
 struct source {
-	uint64_t address[2]; /* IPv6 cut to its /64, IPv4 mapped */
+	uint64_t address[2]; /* the /64 of IPv6, or mapped IPv4 */
 	uint64_t used_ns;    /* 0: free */
 	struct {
 		uint64_t until_ns;
 		uint32_t slot;
-	} entitled[2];	 /* two, so that one of them is always another account than the offender */
-	uint64_t second; /* of the offences counted */
+	} entitled[2];	 /* two: at least one of them is not the offending account */
+	uint64_t second; /* in which the offences were counted */
 	uint32_t offences;
-	uint32_t penalties;    /* in a row: the next one is 2^penalties seconds */
-	uint32_t penalty_slot; /* whose offences brought the penalty about */
+	uint32_t penalties;    /* in a row: the next one lasts 2^penalties seconds */
+	uint32_t penalty_slot; /* of the account whose offences caused the penalty */
 	uint64_t penalty_until_ns;
 };
 
 struct penalty {
-	struct xdp_plane *xdp; /* borrowed; NULL: sources are not followed */
-	struct lists *lists;   /* borrowed */
-	__u64 secret[2];       /* so that nobody can aim at a bucket */
+	struct xdp_plane *xdp; /* borrowed; NULL: sources are not tracked */
+	struct lists *lists;   /* borrowed; may be NULL */
+	__u64 secret[2];       /* of the hash, so that nobody can aim at a bucket */
 	pthread_mutex_t locks[LOCKS];
 	struct source buckets[BUCKETS][PLACES];
 };
@@ -110,7 +110,7 @@ static bool address_of(const struct sockaddr_storage *source, uint64_t ret_addre
 	return true;
 }
 
-/* The place of @address, made if need be; the bucket's lock is held by the caller. */
+/* The place of @address, which is created if needed. The caller holds the bucket's lock. */
 static struct source *place_of(struct source *bucket, const uint64_t address[2], uint64_t now_ns)
 {
 	struct source *oldest = bucket;
@@ -182,7 +182,7 @@ void penalty_source_entitled(struct penalty *penalty, const struct sockaddr_stor
 	pthread_mutex_unlock(lock);
 }
 
-/* Twice as long each time; a minute without an offence after a penalty starts over. */
+/* Each penalty is twice as long as the last. A minute after a penalty ended, it starts over. */
 static uint64_t next_penalty_ns(struct source *s, uint64_t now_ns)
 {
 	uint64_t length_ns;

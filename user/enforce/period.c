@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* period: when quotas begin anew. */
+/* period: when quotas start again. */
 #include "enforce/period.h"
 
 #include <time.h>
 
 #define LONGEST_MONTH_S (31 * 86400ULL)
-#define MAX_MONTHS	120 /* of a billing period; Stripe's longest is three years */
+#define MAX_MONTHS	120 /* in a billing period; Stripe's longest is three years */
 
 uint64_t period_span(uint64_t start_s, uint64_t end_s)
 {
@@ -38,7 +38,7 @@ uint64_t period_add_months(uint64_t s, unsigned months)
 	return (uint64_t)timegm(&tm);
 }
 
-/* The stretch of [start, end) that holds @now_s, cut at each month's turn. */
+/* The month that holds @now_s, when [start, end) is cut into months. */
 static uint64_t month_within(uint64_t start_s, uint64_t end_s, uint64_t now_s)
 {
 	uint64_t from_s = start_s;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* share: limits that all hosts of a fleet hold together. */
+/* share: limits that all hosts of a fleet share. */
 #include "enforce/share.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include "tollgate/bucket.h"
 
 #define SPACING_MIN_NS (20 * NS_PER_MS)
-#define QUOTA_AHEAD    100 /* units of a quota that are asked for beyond what was used lately */
+#define QUOTA_AHEAD    100 /* units of a quota to ask for in addition to recent use */
 
 int shares_init(struct shares *shares, uint32_t count)
 {
@@ -45,7 +45,7 @@ void share_set_tier(struct shares *shares, uint32_t index, const struct tier *ti
 	if (is_new || !tier || !tier->is_shared)
 		atomic_write_release(&share->is_shared, false);
 	if (is_new) {
-		/* What the last account of this slot was lent is not this one's. */
+		/* The leases of the last account in this slot are void. */
 		share->used = share->paid = share->low = share->until_ns = share->dry_until_ns = 0;
 		share->tat_ns = share->left = share->wanted = 0;
 		share->quota_cap = share->quota_left = 0;
@@ -68,8 +68,8 @@ struct share *share_of(const struct shares *shares, uint32_t index)
 }
 
 /*
- * How far apart exchanges of one account are, however much it asks: a third of the time in which its
- * bucket fills, or what the bucket cannot hold meanwhile would be lost to it.
+ * The shortest time between two exchanges of an account: a third of the time that its bucket takes to
+ * fill. With longer pauses, a full bucket in the store would waste credit.
  */
 static uint64_t spacing(const struct share *share)
 {
@@ -98,7 +98,10 @@ void share_activate(struct shares *shares, struct share *share, bool is_urgent, 
 
 /* ---- rate ---- */
 
-/* This host's share: dearer units, and as much debt as makes ceil(B/H) of them, or one request. */
+/*
+ * This host's own share: a unit costs H times as much, and the bucket holds ceil(B/H) units, or one
+ * request if that is more.
+ */
 struct bucket {
 	uint64_t charge_ns, limit_ns;
 };
@@ -106,8 +109,8 @@ struct bucket {
 static struct bucket own_bucket(const struct shares *shares, const struct share *share,
 				uint64_t cost)
 {
-	uint64_t hosts = atomic_read_acquire(&shares->hosts),
-		 interval_ns = atomic_read_acquire(&share->interval_ns);
+	uint64_t hosts = atomic_read_acquire(&shares->hosts);
+	uint64_t interval_ns = atomic_read_acquire(&share->interval_ns);
 	uint64_t burst = interval_ns ? atomic_read_acquire(&share->limit_ns) / interval_ns : 0;
 	uint64_t units = (burst + hosts - 1) / hosts;
 
@@ -117,7 +120,7 @@ static struct bucket own_bucket(const struct shares *shares, const struct share 
 				.limit_ns = units * interval_ns * hosts };
 }
 
-/* 0, or until when the store has nothing. */
+/* How much longer the store is empty; 0 if it may not be. */
 static uint64_t dry_wait(const struct share *share, uint64_t now_ns)
 {
 	uint64_t dry_ns = atomic_read_acquire(&share->dry_until_ns);
@@ -154,7 +157,7 @@ static void raise_need(struct share *share, uint64_t cost)
 		;
 }
 
-/* From the lease, or false. */
+/* Take @cost units from the lease, if it has them. */
 static bool take_lease(struct share *share, uint64_t cost, uint64_t now_ns)
 {
 	uint64_t used = atomic_read_acquire(&share->used);
@@ -192,8 +195,8 @@ uint64_t share_take(struct shares *shares, struct share *share, uint64_t cost, u
 		return 0;
 	}
 	if (take_lease(share, cost, now_ns)) {
-		uint64_t used = atomic_read_acquire(&share->used),
-			 low = atomic_read_acquire(&share->low);
+		uint64_t used = atomic_read_acquire(&share->used);
+		uint64_t low = atomic_read_acquire(&share->low);
 
 		share_activate(shares, share, used >= low, now_ns);
 		return 0;
@@ -203,7 +206,7 @@ uint64_t share_take(struct shares *shares, struct share *share, uint64_t cost, u
 		wait_ns = take_own(shares, share, cost, now_ns);
 	if (wait_ns)
 		share_want_more(shares, share, (uint32_t)cost, now_ns);
-	else /* whoever has no lease had better get one */
+	else /* without a lease: ask for one */
 		share_activate(shares, share, true, now_ns);
 	return wait_ns;
 }
@@ -212,7 +215,7 @@ void share_want_more(struct shares *shares, struct share *share, uint32_t cost, 
 {
 	raise_need(share, cost);
 	atomic_add(&share->wanted, cost);
-	/* Whoever was told that there is nothing need not hurry. */
+	/* If the store is known to be empty, there is no hurry. */
 	share_activate(shares, share, !dry_wait(share, now_ns), now_ns);
 }
 
@@ -229,10 +232,10 @@ void share_give_back(struct share *share, uint64_t cost)
 
 uint64_t share_left(const struct shares *shares, const struct share *share, uint64_t now_ns)
 {
-	uint64_t used = atomic_read_acquire(&share->used), paid = atomic_read_acquire(&share->paid),
-		 tat_ns;
+	uint64_t used = atomic_read_acquire(&share->used);
+	uint64_t paid = atomic_read_acquire(&share->paid);
 	struct bucket own = own_bucket(shares, share, 1);
-	uint64_t debt_ns;
+	uint64_t tat_ns, debt_ns;
 
 	if (atomic_read_acquire(&share->until_ns) > now_ns)
 		return (paid > used ? paid - used : 0) + atomic_read_acquire(&share->left);
@@ -247,7 +250,7 @@ uint64_t share_left(const struct shares *shares, const struct share *share, uint
 
 #define WORD(period, units) ((uint64_t)(period) << TOLLGATE_QUOTA_SHIFT | (units))
 
-/* The store was asked, and has not answered for longer than a lease. */
+/* Whether the store was asked but has not answered for longer than a lease. */
 static bool is_away(const struct share *share, uint64_t now_ns)
 {
 	uint64_t asking_ns = atomic_read_acquire(&share->asking_ns);
@@ -259,11 +262,10 @@ static bool is_away(const struct share *share, uint64_t now_ns)
 uint64_t share_quota_cap(const struct shares *shares, struct share *share, uint32_t period,
 			 uint64_t own, uint64_t left, uint64_t now_ns)
 {
-	uint64_t hosts = atomic_read_acquire(&shares->hosts), part = (left + hosts - 1) / hosts,
-		 cold;
-	uint64_t cap = atomic_read_acquire(&share->quota_cap), known, fresh;
+	uint64_t hosts = atomic_read_acquire(&shares->hosts), part = (left + hosts - 1) / hosts;
+	uint64_t cap = atomic_read_acquire(&share->quota_cap), cold, known, fresh;
 
-	/* In a period that the store has said nothing of yet: what it takes until it does. */
+	/* Before the first grant of a period: enough to last until it comes. */
 	cold = atomic_read_acquire(&share->need) + SHARE_QUOTA_COLD;
 	while (cap >> TOLLGATE_QUOTA_SHIFT != period) {
 		fresh = WORD(period, own + (cold < part ? cold : part));
@@ -279,7 +281,7 @@ uint64_t share_quota_cap(const struct shares *shares, struct share *share, uint3
 		part = (known + hosts - 1) / hosts;
 	if (is_away(share, now_ns) && !atomic_exchange(&share->is_extended, true))
 		cap = atomic_add_return(&share->quota_cap, part);
-	/* What the store keeps for this host, it keeps for so long; then it is anyone's. */
+	/* The store reserves the ceiling only for this long; then other hosts may use it. */
 	fresh = WORD(period, own + (cold < part ? cold : part));
 	if (atomic_read_acquire(&share->until_ns) + SHARE_QUOTA_KEPT_NS <= now_ns &&
 	    !atomic_read_acquire(&share->is_extended) && fresh < cap &&
@@ -291,8 +293,8 @@ uint64_t share_quota_cap(const struct shares *shares, struct share *share, uint3
 uint32_t share_places(const struct shares *shares, const struct share *share, uint32_t limit,
 		      uint64_t now_ns)
 {
-	uint32_t hosts = atomic_read_acquire(&shares->hosts),
-		 own = limit / hosts ? limit / hosts : 1;
+	uint32_t hosts = atomic_read_acquire(&shares->hosts);
+	uint32_t own = limit / hosts ? limit / hosts : 1;
 
 	if (!limit)
 		return 0;
@@ -302,7 +304,7 @@ uint32_t share_places(const struct shares *shares, const struct share *share, ui
 
 /* ---- exchanges ---- */
 
-/* Units that the next stretch of time will ask for, by those of the last one. */
+/* Estimate the units needed until the next exchange from those used since the last. */
 static uint64_t forecast(uint64_t recent, uint64_t elapsed_ns)
 {
 	if (elapsed_ns < SHARE_EVERY_NS / 20)
@@ -430,7 +432,7 @@ static void apply_one(struct shares *shares, const struct slots *slots,
 		atomic_write_release(&share->quota_cap, WORD(want->quota_period, grant->quota_cap));
 		usage_set_others(slot, want->quota_period, grant->quota_others);
 	}
-	/* As long as something is lent or held, the store hears of it. */
+	/* Keep reporting while this host has a lease or holds concurrency places. */
 	if (lent || want->held || atomic_read_acquire(&share->used) != want->used)
 		share_activate(shares, share, false, asked_ns);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* slot: the shared array in which every account has its record. */
+/* slot: the shared array that has one record for each account. */
 #include "enforce/slot.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "base/crypto.h"
 #include "tollgate/bucket.h"
 
-#define FILE_HEAD_BYTES 4096 /* the head, then slots from a page's start */
+#define FILE_HEAD_BYTES 4096 /* the head has a page of its own before the slots */
 
 int slots_use_map(struct slots *slots, struct tollgate_slot *list, struct tollgate_slots_head *head,
 		  uint32_t count)
@@ -43,7 +43,7 @@ int slots_use_file(struct slots *slots, const char *path, uint32_t count)
 
 	if (fd < 0)
 		return -errno;
-	/* Allocated whole: a full disk must be an error here, not a SIGBUS in a request. */
+	/* Allocate the whole file now: a full disk must be an error here, not a SIGBUS later. */
 	if (!file_is_ours(fd, bytes, count) && ftruncate(fd, 0))
 		goto fail;
 	err = posix_fallocate(fd, 0, (off_t)bytes);
@@ -83,14 +83,14 @@ static int format(struct slots *slots)
 	struct tollgate_slots_head *head = slots->head;
 	int err;
 
-	memset(head, 0,
-	       sizeof(*head)); /* first: half of the slots are nobody's, should we die below */
+	/* The head first: if the agent dies below, its magic is gone and the slots are not used. */
+	memset(head, 0, sizeof(*head));
 	memset(slots->list, 0, (size_t)slots->count * sizeof(*slots->list));
 	err = crypto_random(&head->epoch, sizeof(head->epoch));
 	if (err)
 		return err;
-	head->epoch =
-		(head->epoch >> 1) | 1; /* positive in every store's signed 64 bits, never 0 */
+	/* Never 0, and positive in the signed 64 bits of every store. */
+	head->epoch = (head->epoch >> 1) | 1;
 	head->abi = TOLLGATE_ABI;
 	head->max_accounts = slots->count;
 	head->next_generation = 1;
@@ -111,7 +111,7 @@ static enum slots_origin origin(const struct slots *slots, const uint8_t boot_id
 								     : SLOTS_SAME_BOOT;
 }
 
-/* Whoever was writing this slot is gone, and so are the requests that it was serving. */
+/* The agent that wrote this slot is gone, and so are the requests that it served. */
 static void settle(struct tollgate_slot *slot, bool is_other_boot)
 {
 	slot->concurrency = 0;
@@ -121,10 +121,10 @@ static void settle(struct tollgate_slot *slot, bool is_other_boot)
 	for (unsigned i = 0; i < 2; i++) {
 		struct tollgate_usage *usage = &slot->usage[i];
 
-		/* A crash while the window was being opened: what was in it before is in the store. */
+		/* The agent died while it opened the window. The old content is in the store. */
 		if (usage->window == TOLLGATE_USAGE_BUSY)
 			*usage = (struct tollgate_usage){ 0 };
-		usage->collected = 0; /* write it again: harmless, and it may not have arrived */
+		usage->collected = 0; /* write it again, since it may not have reached the store */
 	}
 	slot->quota_collected = 0;
 	if (is_other_boot) {
@@ -167,7 +167,7 @@ int slots_adopt(struct slots *slots, const uint8_t boot_id[16], const uint8_t st
 	memcpy(head->boot_id, boot_id, sizeof(head->boot_id));
 	memcpy(head->store_id, store_id, sizeof(head->store_id));
 	slots_set_window(slots, window_seconds);
-	/* Last: a head without its magic is no head, should we die above. */
+	/* The magic last: if the agent dies above, the slots are not used. */
 	memcpy(head->magic, TOLLGATE_SLOTS_MAGIC, sizeof(head->magic));
 	return (int)from;
 }
@@ -201,7 +201,7 @@ void slots_give_back(struct slots *slots, uint32_t index)
 	slots->free_list[slots->free_count++] = index;
 }
 
-/* The same debt in units, at the new price; a bucket without a rate before owes nothing. */
+/* Convert the debt to the new price of a unit. A bucket that had no rate has no debt. */
 static void reprice_debt(struct tollgate_slot *slot, uint64_t interval_ns, uint64_t limit_ns,
 			 uint64_t now_ns)
 {
@@ -218,7 +218,7 @@ static void reprice_debt(struct tollgate_slot *slot, uint64_t interval_ns, uint6
 	} while (!atomic_compare_exchange(&slot->tat_ns, &tat_ns, fresh_ns));
 }
 
-/* Readers take words one by one, so each store must be whole; the sequence orders them. */
+/* Readers load the words one by one, so each store must be atomic; limits_seq orders them. */
 #define PUT(field, value) atomic_write(&slot->field, (value))
 
 void slot_set_limits(struct tollgate_slot *slot, const struct tier *tier, uint32_t tier_id,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * usage: what each account used, counted in its slot and carried to the store.
+ * usage: what each account used, counted in its slot and written to the store.
  *
- * A window's `collected` and a quota's `quota_collected` hold what the store has, tagged like the
- * quota word: low bits of the window's number << 40 | count. So a confirmation that comes when the
- * window has moved on never passes for one of the new window.
+ * A window's `collected` and a quota's `quota_collected` record what the store has. Like the quota's
+ * word they hold a tag, the low bits of the window's start or the period, above the count. So a late
+ * confirmation is never mistaken for one of the next window.
  */
 #include "enforce/usage.h"
 
@@ -24,12 +24,12 @@
 #define WORD(p, u)   ((uint64_t)(p) << TOLLGATE_QUOTA_SHIFT | (u))
 #define ASIDE_MAX    1000000
 
-/* Windows that had to make room before they were collected: only when the store was away for long. */
+/* Windows that were reused before they were collected: only if the store was unreachable for long. */
 static struct {
 	pthread_mutex_t lock;
-	struct store_usage *rows; /* owned; in the order they came */
+	struct store_usage *rows; /* owned; the oldest first */
 	size_t count, room;
-	uint64_t gone; /* rows before these, that were confirmed */
+	uint64_t gone; /* rows confirmed and removed so far */
 } aside = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static uint64_t tagged(uint64_t window, uint64_t count)
@@ -65,7 +65,7 @@ static void set_aside(const struct store_usage *row)
 			  (unsigned long long)row->units, strerror(-err));
 }
 
-/* The entry is ours (busy): keep what the store does not have, and open @window. */
+/* Open @window in an entry that this worker made busy; set aside what the store does not have. */
 static void open_window(const struct slots *slots, struct tollgate_slot *slot,
 			struct tollgate_usage *usage, uint64_t old, uint64_t window)
 {
@@ -77,12 +77,12 @@ static void open_window(const struct slots *slots, struct tollgate_slot *slot,
 	}
 	atomic_write_release(&usage->requests, 0);
 	atomic_write_release(&usage->units, 0);
-	atomic_write_release(&usage->collected,
-			     0); /* a window of another length may begin in the same second */
+	/* A window of another length may start in the same second, so the tag alone would not do. */
+	atomic_write_release(&usage->collected, 0);
 	atomic_write_release(&usage->window, window);
 }
 
-/* The window that holds @now_s: a multiple of the length, cut where the billing period begins or ends. */
+/* The window that holds @now_s: it starts at a multiple of its length; a billing period cuts it. */
 static uint64_t window_at(uint32_t length_s, uint64_t billing, uint64_t now_s)
 {
 	uint64_t start_s = now_s - now_s % length_s, end_s = start_s + length_s;
@@ -98,8 +98,8 @@ static uint64_t window_at(uint32_t length_s, uint64_t billing, uint64_t now_s)
 }
 
 /*
- * @window without what belongs to @seen, a window that is over: when windows become longer, or a billing
- * period moves, the new one begins where that one ended.
+ * Cut from @window what belongs to @seen, a window that is over. If windows become longer or a billing
+ * period moves, the new window starts where the old one ended.
  */
 static uint64_t begin_after(uint64_t window, uint64_t seen, uint64_t now_s)
 {
@@ -112,9 +112,9 @@ static uint64_t begin_after(uint64_t window, uint64_t seen, uint64_t now_s)
 }
 
 /*
- * The entry in which a request of @window is counted. The older of the two makes room for a newer
- * window, so both only ever grow, and a window that was left is older than both: it is never opened
- * again, for its totals would begin anew. Its late requests count in the older one.
+ * Find the entry that counts requests of @window. A new window replaces the older of the two, so both
+ * only move forward. A window that was replaced is never opened again, because its totals would start
+ * at 0: its late requests are counted in the older of the two.
  */
 static struct tollgate_usage *find_window(const struct slots *slots, struct tollgate_slot *slot,
 					  uint64_t window)
@@ -142,22 +142,22 @@ void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t
 		 uint64_t wall_ms)
 {
 	uint32_t length_s = atomic_read(&slots->head->window_seconds);
-	uint64_t now_s = wall_ms / 1000,
-		 window = window_at(length_s, atomic_read_acquire(&slot->billing), now_s);
+	uint64_t now_s = wall_ms / 1000;
+	uint64_t window = window_at(length_s, atomic_read_acquire(&slot->billing), now_s);
 	struct tollgate_usage *usage;
 
 	for (unsigned i = 0; i < 2; i++)
 		window = begin_after(window, atomic_read_acquire(&slot->usage[i].window), now_s);
 	usage = find_window(slots, slot, window);
 
-	/* Units first: whoever sees the request sees its units. */
+	/* Units first: a reader that sees the request must also see its units. */
 	atomic_add(&usage->units, units);
 	atomic_add_release(&usage->requests, 1);
 }
 
 /*
- * Periods of both kinds are numbered by the day on which they begin, so that the numbers only grow,
- * also for an account whose tier changes from one kind to the other.
+ * Periods of both kinds are numbered by the day on which they start. So numbers only grow, even if the
+ * tier of an account changes from one kind to the other.
  */
 uint32_t usage_period(uint32_t period_kind, uint64_t wall_ms)
 {
@@ -191,7 +191,7 @@ uint32_t usage_quota_period(uint32_t period_kind, uint64_t span, uint64_t wall_m
 		*ret_end_ms = usage_period_end_ms(period_kind, period);
 		return period;
 	}
-	/* The control loop moves the span on within a second. */
+	/* The span is over; the control loop replaces it within a second. */
 	if (wall_ms / 1000 >= end_s) {
 		uint64_t length_s = end_s - start_s;
 
@@ -220,7 +220,7 @@ bool usage_quota_charge(struct tollgate_slot *slot, uint32_t period, uint64_t un
 	return true;
 }
 
-/* @word with so many units more, in @period: what it holds of an earlier one is over. */
+/* @word plus @units in @period; units of an earlier period are dropped. */
 static uint64_t word_plus(uint64_t word, uint32_t period, uint64_t units)
 {
 	uint64_t sum = (PERIOD_OF(word) == period ? UNITS_OF(word) : 0) + units;
@@ -228,7 +228,7 @@ static uint64_t word_plus(uint64_t word, uint32_t period, uint64_t units)
 	return WORD(period, sum < COUNT_MASK ? sum : COUNT_MASK);
 }
 
-/* Units of the word's period that this epoch charged itself. */
+/* The units of the word's period that this epoch charged. */
 static uint64_t own_units(uint64_t word, uint64_t base)
 {
 	return UNITS_OF(word) - (PERIOD_OF(base) == PERIOD_OF(word) ? UNITS_OF(base) : 0);
@@ -244,12 +244,12 @@ uint64_t usage_quota_own(const struct tollgate_slot *slot, uint32_t period)
 
 void usage_set_others(struct tollgate_slot *slot, uint32_t period, uint64_t units)
 {
-	uint64_t word = atomic_read_acquire(&slot->quota_word),
-		 base = atomic_read_acquire(&slot->quota_base), fresh, own;
+	uint64_t word = atomic_read_acquire(&slot->quota_word);
+	uint64_t base = atomic_read_acquire(&slot->quota_base), fresh, own;
 
 	if (PERIOD_OF(word) > period || PERIOD_OF(base) > period)
 		return;
-	/* The base first: for a moment there seems to be less of our own, never more than the limit. */
+	/* The base first: for a moment the own units seem fewer, but the quota is never exceeded. */
 	atomic_write_release(&slot->quota_base, WORD(period, units));
 	do {
 		own = PERIOD_OF(word) == period ? own_units(word, base) : 0;
@@ -282,13 +282,13 @@ void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *q
 	}
 }
 
-/* A slot's two windows; one that finds no more room comes with a later batch. */
+/* Collect one window of a slot. If the batch is full, a later one will have it. */
 static int collect_window(const struct slots *slots, const struct tollgate_slot *slot, unsigned i,
 			  size_t max_rows, struct usage_batch *batch)
 {
 	const struct tollgate_usage *usage = &slot->usage[i];
-	uint64_t window = atomic_read_acquire(&usage->window),
-		 requests = atomic_read_acquire(&usage->requests);
+	uint64_t window = atomic_read_acquire(&usage->window);
+	uint64_t requests = atomic_read_acquire(&usage->requests);
 	uint64_t units = atomic_read_acquire(&usage->units);
 	int err;
 
@@ -368,7 +368,7 @@ int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batc
 	return err;
 }
 
-/* Drop the rows up to @end, counted from the first one ever: those that a batch began with. */
+/* Drop the rows that a batch contained: those before number @end, counted since the start. */
 static void confirm_aside(uint64_t end)
 {
 	pthread_mutex_lock(&aside.lock);
@@ -382,7 +382,7 @@ static void confirm_aside(uint64_t end)
 	pthread_mutex_unlock(&aside.lock);
 }
 
-/* Rows come in the order of slots, so each search goes on where the last one ended. */
+/* Rows are in the order of slots, so each search continues where the last one ended. */
 static struct tollgate_slot *next_slot(const struct slots *slots, uint64_t account, uint32_t *at)
 {
 	for (uint32_t done = 0; done < slots->used; done++, *at = (*at + 1) % slots->used) {

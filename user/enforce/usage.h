@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * usage: what each account used, counted in its slot and carried to the store.
+ * usage: what each account used, counted in its slot and written to the store.
  *
- * Two kinds of count live in a slot. Windows hold what was answered; two of them, so that the last one
- * can still be read while the next one fills. A window ends at a multiple of its length, or where the
- * account's billing period ends. A quota's word holds what was charged
- * in the period, over all epochs; its base is the part that other epochs charged, and the store gets
- * the difference. Workers count; the control loop collects.
+ * A slot has two kinds of counts. Two windows count answered requests, so that the last one can be
+ * collected while the next one fills. A window ends at a multiple of its length or where the account's
+ * billing period ends. The quota's word counts the units charged in the period by all epochs (an epoch
+ * is one lifetime of the slots' memory, on any host); its base is the part that other epochs charged,
+ * and the store gets the difference. Workers count, the control loop collects.
  */
 #ifndef ENFORCE_USAGE_H
 #define ENFORCE_USAGE_H
@@ -18,77 +18,77 @@
 #include "enforce/slot.h"
 #include "store/store.h"
 
-#define USAGE_WINDOW_SECONDS 3600 /* without Stripe */
+#define USAGE_WINDOW_SECONDS 3600 /* length of windows without Stripe */
 
 /*
- * Count one answered request of @units in the window that holds @wall_ms. Any worker. A window that
- * must make room before the control loop has collected it is set aside, never lost.
+ * Count one answered request of @units in the window that holds @wall_ms. Any worker. If a window must
+ * be reused before it was collected, its counts are set aside for the next batch.
  */
 void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t units,
 		 uint64_t wall_ms);
 
-/* The quota's period at @wall_ms: the number of the day on which it began; 0 without a quota. */
+/* The quota period at @wall_ms: the day on which it started (clock_day()); 0 without a quota. Pure. */
 uint32_t usage_period(uint32_t period_kind, uint64_t wall_ms);
 
-/* The same for an account whose monthly quota may have a span (period.h), and when that period ends. */
+/* The same if the quota may have a span (period.h), with the period's end in Unix milliseconds. Pure. */
 uint32_t usage_quota_period(uint32_t period_kind, uint64_t span, uint64_t wall_ms,
 			    uint64_t *ret_end_ms);
 
-/* Unix milliseconds at which that period ends. */
+/* When that period ends, in Unix milliseconds. Pure. */
 uint64_t usage_period_end_ms(uint32_t period_kind, uint32_t period);
 
-/* Units charged in period @period, as a quota's word has them; 0 in a newer period. */
+/* The units that a quota's word holds for @period; 0 if its period is older. Pure. */
 uint64_t usage_quota_used(uint64_t word, uint32_t period);
 
 /*
- * Charge @units if the quota @limit allows: true, or false and nothing is charged. A period that is
- * over never comes back: an older @period counts in the word's own.
+ * Charge @units if the quota @limit allows it; otherwise return false and charge nothing. Periods only
+ * move forward: if @period is older than the word's, the units count in the word's period. Any worker.
  */
 bool usage_quota_charge(struct tollgate_slot *slot, uint32_t period, uint64_t units,
 			uint64_t limit);
 
 /*
- * Enter a row of the store: another epoch's is added to the base, this epoch's fills an empty slot. A
- * row of a period that is over is ignored.
+ * Add a row of the store to the slot. A row of another epoch is added to the base; a row of this epoch
+ * (@epoch) only raises this epoch's count. A row of a past period is ignored. Control loop only.
  */
 void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *quota,
 			 uint64_t epoch);
 
-/* Keep only what this epoch charged: before a load, which brings the rows of the others anew. */
+/* Drop what other epochs charged, before a load brings their rows again. Control loop only. */
 void usage_forget_others(struct tollgate_slot *slot);
 
-/* Units that this epoch charged in @period itself. Any thread. */
+/* The units that this epoch charged in @period. Any thread. */
 uint64_t usage_quota_own(const struct tollgate_slot *slot, uint32_t period);
 
 /*
- * Others have charged @units in @period, all together: what this epoch charged comes on top. A @period
- * that is over is ignored. The control loop.
+ * Set what all other epochs charged in @period to @units; this epoch's units are added to it. A past
+ * @period is ignored. Control loop only.
  */
 void usage_set_others(struct tollgate_slot *slot, uint32_t period, uint64_t units);
 
-/* What is to be written to the store now. */
+/* Rows to write to the store. */
 struct usage_batch {
 	struct store_usage *usage; /* owned */
 	size_t usage_count, usage_room;
-	size_t aside_count;	    /* the first of these rows, which had been set aside... */
-	uint64_t aside_end;	    /* ...up to the one with this number */
+	size_t aside_count;	    /* the first rows of these had been set aside */
+	uint64_t aside_end;	    /* number of the first row set aside that is not among them */
 	struct store_quota *quotas; /* owned */
 	size_t quota_count, quota_room;
 };
 
 /*
- * Collect what changed since the last usage_confirm(), at most @max_rows of each kind, beginning where
- * the last batch ended. Control loop only. 0 or -ENOMEM; @batch is the caller's to free.
+ * Collect what changed since usage_confirm(), at most @max_rows of each kind, starting where the last
+ * batch ended. Control loop only. 0 or -ENOMEM. The caller frees @batch with usage_batch_done().
  */
 int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batch);
 
 /*
- * The store may have lost what it had: what slots still hold is collected again. Totals, so it does no
- * harm if it has it. Control loop only.
+ * The store may have lost rows: collect everything that the slots still hold again. Rows are totals, so
+ * writing them twice does no harm. Control loop only.
  */
 void usage_doubt(const struct slots *slots);
 
-/* The store has @batch: its rows need not be written again. */
+/* The store has the rows of @batch. Control loop only. */
 void usage_confirm(const struct slots *slots, const struct usage_batch *batch);
 void usage_batch_done(struct usage_batch *batch);
 

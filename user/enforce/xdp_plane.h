@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * xdp_plane: what the verdicts' state tells the XDP plane.
+ * xdp_plane: how enforce/ keeps XDP's copies of its data up to date.
  *
- * The mirror, the lists and the penalties keep XDP's copies of their data up to date through this
- * table of calls, so that enforce/ needs nothing from fastpath/, which implements it. Every call
- * takes effect before it returns, may come from any thread, and accepts a NULL plane (the agent
- * enforces alone): then it does nothing.
+ * The mirror, the lists and the penalties call these functions; fastpath/ implements them, so enforce/
+ * does not depend on it. Each call takes effect before it returns. Any thread may call. If the plane is
+ * NULL (the agent enforces alone), calls do nothing.
  */
 #ifndef ENFORCE_XDP_PLANE_H
 #define ENFORCE_XDP_PLANE_H
@@ -31,12 +30,12 @@ struct xdp_plane_ops {
 	void (*forgive_source)(struct xdp_plane *plane, const struct sockaddr_storage *client);
 };
 
-/* Embedded in whatever implements it. */
+/* The base of an implementation, which embeds it. */
 struct xdp_plane {
 	const struct xdp_plane_ops *ops; /* borrowed: static */
 };
 
-/* The meaning of one key, or of all keys of the account in @slot, has changed: XDP must ask again. */
+/* The state of one key, or of all keys of the account in @slot, has changed: XDP must ask again. */
 static inline void xdp_forget_key(struct xdp_plane *plane, const uint8_t hash[32])
 {
 	if (plane)
@@ -50,8 +49,8 @@ static inline void xdp_forget_keys_of(struct xdp_plane *plane, uint32_t slot)
 }
 
 /*
- * Put @block into XDP's copy of the operators' lists until @until_ns (monotonic; 0: for good). 0, or a
- * negative errno when XDP has no room for it.
+ * Add @block to XDP's copy of the operator's lists until @until_ns (CLOCK_MONOTONIC; 0: without end). 0,
+ * or a negative errno if XDP has no room.
  */
 static inline int xdp_list_put(struct xdp_plane *plane, const struct cidr *block, bool is_allowed,
 			       uint64_t until_ns)
@@ -65,7 +64,7 @@ static inline void xdp_list_remove(struct xdp_plane *plane, const struct cidr *b
 		plane->ops->list_remove(plane, block);
 }
 
-/* XDP looks at the lists only while @count is not 0. */
+/* Set the number of entries in the lists. XDP ignores the lists while it is 0. */
 static inline void xdp_set_list_count(struct xdp_plane *plane, uint32_t count)
 {
 	if (plane)
@@ -73,8 +72,8 @@ static inline void xdp_set_list_count(struct xdp_plane *plane, uint32_t count)
 }
 
 /*
- * Drop SYNs from @client (an IPv6 address stands for its /64) until @until_ns (monotonic). 0, -ENOSPC
- * when XDP has no room, -ENOTSUP without XDP.
+ * Drop SYNs from @client (for IPv6, from its /64) until @until_ns (CLOCK_MONOTONIC). 0, -ENOSPC if XDP
+ * has no room, or -ENOTSUP without XDP.
  */
 static inline int xdp_penalize_source(struct xdp_plane *plane,
 				      const struct sockaddr_storage *client, uint64_t until_ns)

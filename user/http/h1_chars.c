@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * h1_chars: see h1_chars.h. A test derives every entry from the grammars' words and compares.
- */
+/* h1_chars: the table. A unit test derives every entry from the RFCs' grammars and compares. */
 #include "http/h1_chars.h"
 
 /* clang-format off */

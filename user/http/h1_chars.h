@@ -16,11 +16,12 @@ enum {
 	H1_REG_NAME = 1 << 4, /* unreserved and sub-delims */
 	H1_HEX = 1 << 5,
 	H1_DIGIT = 1 << 6,
-	H1_QDTEXT = 1 << 7, /* within a quoted string, without "\" */
+	H1_QDTEXT = 1 << 7, /* qdtext: inside a quoted string, without "\" */
 };
 
 extern const uint8_t h1_chars[256];
 
+/* Whether @c is in one of the classes in @mask. */
 static inline bool h1_is(char c, unsigned mask)
 {
 	return h1_chars[(uint8_t)c] & mask;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * h1_check: the strict pass over a head.
+ * h1_check: the strict check of a head.
  *
- * It accepts what the grammars of RFC 9110 and 9112 produce and nothing else, also not what they let
- * a recipient tolerate (bare LF, folded lines, blanks before the colon, ...), because where two
- * parsers in a row tolerate differently requests are smuggled.
+ * It accepts exactly what the grammars of RFC 9110 and RFC 9112 produce. It does not accept what
+ * the RFCs allow a recipient to tolerate, such as a bare LF, folded lines or white space before a
+ * colon: requests can be smuggled where two parsers in a row tolerate different things.
  */
 #include "http/h1_check.h"
 
@@ -16,7 +16,7 @@ struct cursor {
 	const char *at;
 	const char *end;
 	struct h1_facts *facts;
-	const char *rule; /* that was broken */
+	const char *rule; /* the rule that the head breaks; for the log */
 	struct text host;
 	bool is_close;
 	bool is_persistent; /* Connection: keep-alive */
@@ -28,7 +28,7 @@ static int broken(struct cursor *c, const char *rule)
 	return -EBADMSG;
 }
 
-/* The bytes up to CRLF; the cursor goes behind it. */
+/* Take the bytes up to the next CRLF, and the CRLF. */
 static int take_line(struct cursor *c, struct text *ret_line)
 {
 	const char *lf = memchr(c->at, '\n', c->end - c->at);
@@ -42,7 +42,7 @@ static int take_line(struct cursor *c, struct text *ret_line)
 	return 0;
 }
 
-/* The part of @line up to the next SP, which goes too. False where there is none. */
+/* Take the bytes of @line up to its next space, and the space. False if it has none. */
 static bool take_word(struct text *line, struct text *ret_word)
 {
 	const char *space = line->len ? memchr(line->ptr, ' ', line->len) : NULL;
@@ -81,7 +81,7 @@ static int take_request_line(struct cursor *c)
 	if (!take_word(&line, &f->method) || !take_word(&line, &f->target))
 		return broken(c, "request line is not three words");
 	if (!h1_is_token(f->method))
-		return broken(c, "method is no token");
+		return broken(c, "method is not a token");
 	if (!f->target.len)
 		return broken(c, "request line has an empty target");
 	err = take_version(c, line);
@@ -104,7 +104,7 @@ static int take_status_line(struct cursor *c)
 	err = take_version(c, word);
 	if (err)
 		return err;
-	/* The blank after the code belongs to the line even where the reason is empty. */
+	/* The space after the code is required even if the reason phrase is empty. */
 	if (!take_word(&line, &word) || word.len != 3 || !h1_is_all(word, H1_DIGIT))
 		return broken(c, "malformed status code");
 	s = word.ptr;
@@ -121,9 +121,9 @@ static int note_length(struct cursor *c, struct text value)
 	if (c->facts->has_length)
 		return broken(c, "Content-Length twice");
 	c->facts->has_length = true;
-	/* INT64_MAX: llhttp and others count in signed numbers. */
+	/* Not above INT64_MAX: llhttp and other parsers count in signed numbers. */
 	if (text_parse_u64(value, INT64_MAX, &c->facts->content_length))
-		return broken(c, "Content-Length is no number");
+		return broken(c, "Content-Length is not a number");
 	return 0;
 }
 
@@ -152,10 +152,10 @@ static int note_connection(struct cursor *c, struct text list)
 	struct text option;
 
 	if (list.len && list.ptr[list.len - 1] == ',')
-		return broken(c, "Connection is no list of tokens");
+		return broken(c, "Connection is not a list of tokens");
 	while (http_list_next(&list, &option)) {
 		if (!h1_is_token(option))
-			return broken(c, "Connection is no list of tokens");
+			return broken(c, "Connection is not a list of tokens");
 		if (text_equal_nocase(option, TEXT("close")))
 			c->is_close = true;
 		else if (text_equal_nocase(option, TEXT("keep-alive")))
@@ -188,8 +188,9 @@ static int note_field(struct cursor *c, enum http_name id, struct text value)
 }
 
 /*
- * Behind the bytes of a value. Eight at a time while none of them is a control byte; those above 0x7f
- * are none, and TAB, which is one but allowed, is left to the slow way.
+ * Return the first byte at or after @p that cannot be part of a value. Compares eight bytes at a
+ * time as long as there is no control byte among them; bytes above 0x7f are not control bytes. A
+ * tab is one, but it is allowed, so the loop for single bytes decides about it.
  */
 static const char *skip_value(const char *p, const char *end)
 {
@@ -211,7 +212,7 @@ static const char *skip_value(const char *p, const char *end)
 	return p;
 }
 
-/* One field line; the cursor stands at its first byte. */
+/* Take one field line. */
 static int take_field(struct cursor *c)
 {
 	struct h1_facts *f = c->facts;
@@ -225,7 +226,7 @@ static int take_field(struct cursor *c)
 	if (!name.len)
 		return broken(c, *p == ' ' || *p == '\t' ? "folded line" : "field without a name");
 	if (p == c->end || *p != ':')
-		return broken(c, "field name is no token");
+		return broken(c, "field name is not a token");
 	value.ptr = ++p;
 	p = skip_value(p, c->end);
 	value.len = p - value.ptr;
@@ -257,7 +258,7 @@ static int take_fields(struct cursor *c)
 	return 0;
 }
 
-/* What no field alone can tell. */
+/* Check what depends on several fields. */
 static int conclude(struct cursor *c, enum h1_side side)
 {
 	struct h1_facts *f = c->facts;
@@ -269,14 +270,14 @@ static int conclude(struct cursor *c, enum h1_side side)
 	f->keep_alive = !c->is_close && (f->minor == 1 || c->is_persistent);
 	if (side == H1_RESPONSES)
 		return 0;
-	if (f->minor == 0) /* RFC 9110, 10.1.1: ignored there */
+	if (f->minor == 0) /* RFC 9110, 10.1.1: HTTP/1.0 has no Expect */
 		f->expects_continue = f->expects_unknown = false;
 	if (f->expects_unknown)
 		f->expects_continue = false;
 	if (!c->host.ptr && f->minor == 1)
 		return broken(c, "Host is missing");
 	if (f->authority.ptr && c->host.ptr && !text_equal_nocase(f->authority, c->host))
-		return broken(c, "Host is not the target's authority");
+		return broken(c, "Host differs from the authority of the target");
 	if (!f->authority.ptr)
 		f->authority = c->host;
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * h1_chunk: see h1_chunk.h. A machine of one step a byte for what frames the data; the data itself is
- * taken in one piece.
+ * h1_chunk: the strict check of chunked bodies. A state machine takes the framing byte by byte;
+ * data is taken in pieces as large as they arrive.
  */
 #include "http/h1_chunk.h"
 
@@ -46,16 +46,16 @@ static const char *step_size(struct h1_chunk *c, char byte)
 		return NULL;
 	}
 	if (c->state == SIZE_START)
-		return "chunk size is no hex number";
+		return "chunk size is not a hexadecimal number";
 	if (c->left > INT64_MAX)
 		return "chunk size is too large";
 	if (byte != ';' && byte != '\r')
-		return "byte behind the chunk size";
+		return "unexpected byte after the chunk size";
 	c->state = byte == ';' ? EXT_NAME_START : SIZE_LF;
 	return NULL;
 }
 
-/* Where an extension, or its value, may end: another one, or the line's end. */
+/* An extension has ended: another extension or the end of the line must follow. */
 static const char *end_extension(struct h1_chunk *c, char byte)
 {
 	if (byte != ';' && byte != '\r')
@@ -119,7 +119,7 @@ static const char *step_trailer(struct h1_chunk *c, char byte)
 		if (byte == ':')
 			c->state = TRAILER_VALUE;
 		else if (!h1_is(byte, H1_TOKEN))
-			return "trailer field's name is no token";
+			return "name of a trailer field is not a token";
 		return NULL;
 	default: /* TRAILER_VALUE */
 		if (byte == '\r')

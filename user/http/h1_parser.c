@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * h1_parser: one connection's messages, see h1.h.
+ * h1_parser: the messages of one direction of a connection.
  *
- * Two parsers read every byte: our strict pass, which refuses what is not exactly the grammar, and
- * llhttp, which must come to the same end. Where they differ the message is refused: such differences
- * are what request smuggling is made of.
+ * Two parsers read every byte: the strict check, which refuses everything outside the grammar, and
+ * llhttp. A message is refused if they do not agree about it, because request smuggling needs two
+ * parsers that read the same bytes differently.
  *
- * Head and message live in a struct h1_work, which an idle connection gives back to a short list of
- * its thread; so ten thousand idle connections need only the small struct h1_parser each.
+ * A head and its message live in a struct h1_work. An idle connection gives it back to a short list
+ * of its thread, so each of ten thousand idle connections needs only a struct h1_parser.
  */
 #include <errno.h>
 #include <llhttp.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 
 #include "http/h1_check.h"
 #include "http/h1_chars.h"
@@ -21,7 +22,7 @@
 #define SPARE_WORKS 32
 
 struct h1_work {
-	struct h1_work *next; /* while spare */
+	SLIST_ENTRY(h1_work) spare; /* in `spares` */
 	struct buf head;
 	struct http_message message;
 };
@@ -38,27 +39,27 @@ enum state {
 struct h1_parser {
 	enum h1_side side;
 	enum state state;
-	int err;	  /* after STATE_FAILED */
-	const char *rule; /* that was broken */
+	int err;	  /* STATE_FAILED: what h1_parser_feed() returns */
+	const char *rule; /* STATE_FAILED: the rule that was broken */
 	size_t max_head_bytes;
-	size_t line_bytes; /* of the head's current line, so far */
-	char last_byte;	   /* of the head, so far */
-	bool has_begun;	   /* a byte of the head has come */
-	bool answers_head; /* responses: to a HEAD request */
-	uint64_t left;	   /* STATE_LENGTH: bytes to come */
+	size_t line_bytes; /* bytes of the current line of the head so far */
+	char last_byte;	   /* the last byte of the head so far */
+	bool has_begun;	   /* at least one byte of the head has arrived */
+	bool answers_head; /* responses: the request was HEAD */
+	uint64_t left;	   /* STATE_LENGTH: bytes of the body that are still to come */
 	struct h1_chunk chunk;
 	struct h1_work *work;	      /* owned; NULL while resting */
 	const struct h1_facts *facts; /* borrowed, while llhttp reads the head */
-	llhttp_t second;	      /* the second opinion */
-	size_t second_body_bytes;     /* what it called body in this turn */
-	bool is_second_done;	      /* it says that the message is complete */
-	bool has_second_head;	      /* and that the head is */
-	bool is_value_open;	      /* the last field has its value, or a part */
+	llhttp_t second;	      /* the second parser */
+	size_t second_body_bytes;     /* how many of these bytes it takes for body */
+	bool is_second_done;	      /* it has seen the end of the message */
+	bool has_second_head;	      /* it has seen the end of the head */
+	bool is_value_open;	      /* it has reported part of the last field's value */
 };
 
 /* ---- memory ---- */
 
-static _Thread_local struct h1_work *spares;
+static _Thread_local SLIST_HEAD(, h1_work) spares;
 static _Thread_local unsigned spare_count;
 static pthread_key_t spares_key;
 static pthread_once_t spares_once = PTHREAD_ONCE_INIT;
@@ -72,10 +73,10 @@ static void free_work(struct h1_work *w)
 static void free_spares(void *unused)
 {
 	(void)unused;
-	while (spares) {
-		struct h1_work *w = spares;
+	while (!SLIST_EMPTY(&spares)) {
+		struct h1_work *w = SLIST_FIRST(&spares);
 
-		spares = w->next;
+		SLIST_REMOVE_HEAD(&spares, spare);
 		free_work(w);
 	}
 	spare_count = 0;
@@ -88,10 +89,10 @@ static void make_spares_key(void)
 
 static struct h1_work *take_work(size_t max_head_bytes)
 {
-	struct h1_work *w = spares;
+	struct h1_work *w = SLIST_FIRST(&spares);
 
 	if (w) {
-		spares = w->next;
+		SLIST_REMOVE_HEAD(&spares, spare);
 		spare_count--;
 	} else {
 		w = malloc(sizeof(*w));
@@ -114,14 +115,14 @@ static void give_work(struct h1_work *w)
 	}
 	if (!spare_count) {
 		pthread_once(&spares_once, make_spares_key);
-		pthread_setspecific(spares_key, &spares); /* any value: so that the end frees */
+		pthread_setspecific(spares_key,
+				    &spares); /* any value: the thread's end calls free_spares() */
 	}
-	w->next = spares;
-	spares = w;
+	SLIST_INSERT_HEAD(&spares, w, spare);
 	spare_count++;
 }
 
-/* ---- the second opinion ---- */
+/* ---- llhttp ---- */
 
 static int on_target(llhttp_t *second, const char *at, size_t len)
 {
@@ -220,14 +221,17 @@ static const llhttp_settings_t second_settings = {
 	.on_message_complete = on_complete,
 };
 
-/* Whether llhttp takes these bytes, finds as much body in them, and the message's end or not. */
+/*
+ * Whether llhttp accepts these bytes, finds @body_bytes of body in them, and agrees whether they
+ * are the end of the message.
+ */
 static bool is_second_agreed(struct h1_parser *p, struct text bytes, size_t body_bytes, bool is_end)
 {
 	llhttp_errno_t err;
 
 	p->second_body_bytes = 0;
 	err = llhttp_execute(&p->second, bytes.ptr, bytes.len);
-	if (err == HPE_PAUSED_UPGRADE) /* the bytes behind an upgrade are no business of llhttp */
+	if (err == HPE_PAUSED_UPGRADE) /* llhttp stops at the end of a head with Upgrade */
 		err = p->is_second_done ? HPE_OK : err;
 	return err == HPE_OK && p->has_second_head && p->is_second_done == is_end &&
 	       p->second_body_bytes == body_bytes;
@@ -244,12 +248,12 @@ static int fail(struct h1_parser *p, int err, const char *rule)
 }
 
 /*
- * How many bytes, up to @len, belong to the head. @ret_is_end when the empty line is among them.
- * -EBADMSG for a bare LF, without waiting for the rest.
+ * The number of bytes, at most @len, that belong to the head; @ret_is_end tells whether they
+ * include its empty line. A bare LF is -EBADMSG at once.
  */
 static ssize_t find_end(struct h1_parser *p, const char *data, size_t len, bool *ret_is_end)
 {
-	size_t start = 0; /* of the line */
+	size_t start = 0; /* where the line starts */
 	const char *lf;
 
 	*ret_is_end = false;
@@ -363,9 +367,9 @@ static int feed_head(struct h1_parser *p, const char *data, size_t len, size_t *
 	head = &p->work->head;
 	if (!p->has_begun) {
 		p->has_begun = true;
-		buf_clear(head); /* the last message's */
+		buf_clear(head); /* of the last message */
 		if (p->side == H1_REQUESTS ? !h1_is(*data, H1_TOKEN) : *data != 'H')
-			return fail(p, -EBADMSG, "message does not begin like one");
+			return fail(p, -EBADMSG, "a message cannot start with this byte");
 	}
 	room = p->max_head_bytes - buf_len(head);
 	count = find_end(p, data, len < room ? len : room, &is_end);
@@ -392,7 +396,7 @@ static int end_message(struct h1_parser *p)
 	return H1_END;
 }
 
-/* Bytes that are body as they come; @is_end: the last ones. */
+/* Bytes that are all body; @is_end: the last ones. */
 static int take_raw(struct h1_parser *p, struct text piece, bool is_end, size_t *ret_used,
 		    struct text *ret_piece)
 {
@@ -410,7 +414,7 @@ static int feed_length(struct h1_parser *p, struct text bytes, size_t *ret_used,
 		bytes.len = p->left;
 	p->left -= bytes.len;
 	if (!p->left)
-		p->state = STATE_NO_BODY; /* the end comes with the next feed */
+		p->state = STATE_NO_BODY; /* the next call returns H1_END */
 	return take_raw(p, bytes, !p->left, ret_used, ret_piece);
 }
 
@@ -458,7 +462,7 @@ int h1_parser_eof(struct h1_parser *p)
 		return end_message(p);
 	if (p->state == STATE_FAILED)
 		return p->err;
-	return h1_parser_is_idle(p) ? 0 : fail(p, -EBADMSG, "the stream ends inside a message");
+	return h1_parser_is_idle(p) ? 0 : fail(p, -EBADMSG, "the stream ended inside a message");
 }
 
 /* ---- life ---- */

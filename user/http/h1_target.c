@@ -10,7 +10,7 @@ static struct text after(struct text t, size_t len)
 	return (struct text){ t.ptr + len, t.len - len };
 }
 
-/* How many bytes at the start of @t are of @mask or well-formed "%XX". */
+/* The number of bytes at the start of @t that are in @mask or part of a valid "%XX". */
 static size_t span(struct text t, unsigned mask)
 {
 	size_t i = 0;
@@ -27,7 +27,7 @@ static size_t span(struct text t, unsigned mask)
 	return i;
 }
 
-/* "[" IPv6address "]". Of IPvFuture no version exists, and none is accepted. */
+/* "[" IPv6address "]". IPvFuture is not accepted: no version of it exists. */
 static bool is_ip_literal(struct text t)
 {
 	char address[INET6_ADDRSTRLEN];
@@ -66,7 +66,7 @@ bool h1_is_authority(struct text t)
 	return !port.len || text_parse_u64(port, UINT16_MAX, &number) == 0;
 }
 
-/* path-abempty [ "?" query ], all of @t. */
+/* Whether all of @t is path-abempty [ "?" query ]. */
 static bool is_path_and_query(struct text t, struct text *ret_path)
 {
 	size_t len = t.len && t.ptr[0] == '/' ? span(t, H1_PATH) : 0;
@@ -88,17 +88,17 @@ static const char *examine_absolute(struct h1_facts *f)
 	else if (rest.len >= 8 && text_equal_nocase((struct text){ rest.ptr, 8 }, TEXT("https://")))
 		rest = after(rest, 8);
 	else
-		return "target is in no form that is served";
+		return "target is neither a path nor an http or https URL";
 	while (len < rest.len && rest.ptr[len] != '/' && rest.ptr[len] != '?')
 		len++;
 	f->authority = (struct text){ rest.ptr, len };
 	if (!h1_is_authority(f->authority))
-		return "target's authority is malformed";
+		return "malformed authority in the target";
 	if (!is_path_and_query(after(rest, len), &f->path))
-		return "byte in the target that its grammar does not allow";
+		return "byte in the target that the grammar does not allow";
 	if (f->path.len)
 		return NULL;
-	/* The grammar has it, but then there is no origin-form within it that could be passed on. */
+	/* The grammar allows it, but there is no origin-form in it that could be forwarded. */
 	if (rest.len > len)
 		return "target has a query without a path";
 	f->path = TEXT("/");
@@ -118,6 +118,6 @@ const char *h1_examine_target(struct h1_facts *f)
 	if (t.ptr[0] != '/')
 		return examine_absolute(f);
 	if (!is_path_and_query(t, &f->path))
-		return "byte in the target that its grammar does not allow";
+		return "byte in the target that the grammar does not allow";
 	return NULL;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* h1_write: building heads. What would break the grammar is refused before anything is appended. */
+/* h1_write: writes heads. What would break the grammar is refused before anything is appended. */
 #include <errno.h>
 #include <string.h>
 
 #include "http/h1.h"
 #include "http/h1_chars.h"
 
-/* All of @parts or nothing. */
+/* Append all of @parts or nothing. */
 static int append_all(struct buf *b, const struct text *parts, size_t count)
 {
 	size_t len = 0;
@@ -31,7 +31,9 @@ int h1_write_request_line(struct buf *b, struct text method, struct text target)
 {
 	const struct text parts[] = { method, TEXT(" "), target, TEXT(" HTTP/1.1\r\n") };
 
-	/* What came in was checked as a target; here only what could end the line matters. */
+	/*
+	 * Targets were checked when they were received; here only the end of the line is at stake.
+	 */
 	if (!h1_is_token(method) || !target.len)
 		return -EINVAL;
 	for (size_t i = 0; i < target.len; i++)

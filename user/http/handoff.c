@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * handoff: a whole request, copied to another loop, and its answer copied back.
+ * handoff: copies requests to another loop, and answers back.
  *
- * A transit holds the copy of the request and later the answer. One side owns it at a time: the sender
- * while the body arrives, then the responder's mailbox and user, then the sender's mailbox. Only the
- * sender uses `stream`: it tells whether the client still waits. A sender outlives its loop until the
- * responder has given back every transit.
+ * A transit holds the copy of a request, and later its answer. One side owns it at a time: the
+ * sender while the body arrives, then the responder's mailbox and user, then the sender's mailbox.
+ * Only the sender uses `stream`, which is NULL once the client is gone. A sender is freed when it
+ * is closed and all of its transits are back, which may be after its loop has ended.
  */
 #include "http/handoff.h"
 
@@ -22,12 +22,12 @@
 #define MAX_ANSWER_BYTES (4 << 20)
 
 struct transit {
-	struct handoff handoff; /* first: what the responder's user holds */
+	struct handoff handoff; /* first: what the responder's user gets */
 	struct mailbox_message message;
-	struct handoff_sender *sender; /* one reference */
-	struct http_stream *stream;    /* borrowed; NULL: the client no longer waits */
+	struct handoff_sender *sender; /* counted in its `users` */
+	struct http_stream *stream;    /* borrowed; NULL: the client is gone */
 	struct buf head, body;	       /* owned: what `handoff` points into */
-	bool is_handed_over;	       /* the responder has it, or had it */
+	bool is_handed_over;	       /* the responder has or had it */
 	struct buf fields, page;       /* owned: the answer */
 	unsigned status;
 };
@@ -38,13 +38,13 @@ struct handoff_responder {
 	void *arg;
 	unsigned max_handoffs;
 	unsigned under_way; /* atomic */
-	unsigned users;	    /* atomic: the senders, and the opener until it closes */
+	unsigned users;	    /* atomic; the senders, and the creator until it closes */
 };
 
 struct handoff_sender {
 	struct mailbox *mailbox;	     /* owned; answers */
-	struct handoff_responder *responder; /* one use */
-	unsigned users;			     /* atomic: transits, and the opener until it closes */
+	struct handoff_responder *responder; /* counted in its `users` */
+	unsigned users;			     /* atomic; transits, and the creator until it closes */
 };
 
 static struct transit *transit_of(struct mailbox_message *message)
@@ -134,10 +134,10 @@ void handoff_answer(struct handoff *handoff, unsigned status, struct text fields
 		transit->status = 0;
 	atomic_sub(&sender->responder->under_way, 1u);
 	if (!mailbox_post(sender->mailbox, &transit->message))
-		transit_free(transit); /* the sender's loop is gone */
+		transit_free(transit); /* the sender is closed */
 }
 
-/* The next line of @fields that is of that name, from *@at on. */
+/* Find the next field @name in @fields, from *@at on. */
 static bool next_field(struct text fields, size_t *at, struct text name, struct text *ret_value)
 {
 	while (*at < fields.len) {
@@ -178,7 +178,7 @@ bool handoff_field(const struct handoff *handoff, const char *name, struct text 
 
 /* ---- the sender's side ---- */
 
-/* Nobody will ask for this stream's transit any more. */
+/* Separate the stream from its transit: it is about to be answered. */
 static void leave_stream(struct transit *transit)
 {
 	http_stream_set_context(transit->stream, NULL);
@@ -202,7 +202,7 @@ static void answer_stream(struct http_stream *s, unsigned status, struct text fi
 		http_stream_break(s);
 }
 
-/* A refusal of our own; the transit is gone after it. */
+/* Refuse the request here, and free the transit. */
 static void refuse(struct transit *transit, unsigned status, const char *detail)
 {
 	struct http_stream *s = transit->stream;
@@ -222,7 +222,7 @@ static void point(struct transit *transit, struct text *part, size_t *at)
 	*at += part->len;
 }
 
-/* The request is complete: `handoff` gets its pointers, and the responder the transit. */
+/* The request is complete: set the pointers in `handoff`, and post the transit. */
 static void hand_over(struct transit *transit)
 {
 	struct handoff_responder *responder = transit->sender->responder;
@@ -257,7 +257,7 @@ static void on_body_end(struct http_stream *s)
 		hand_over(transit);
 }
 
-/* If the transit is with the responder the answer will find that nobody waits. */
+/* If the responder has the transit, on_answer() will find that the client is gone. */
 static void on_abort(struct http_stream *s, int err)
 {
 	struct transit *transit = http_stream_context(s);
@@ -313,7 +313,10 @@ struct handoff_sender *handoff_sender_new(uv_loop_t *loop, struct handoff_respon
 	return sender;
 }
 
-/* Copy the head; lengths are noted, pointers follow when nothing moves any more. */
+/*
+ * Copy the head and note the lengths. hand_over() sets the pointers, when the buffer no longer
+ * moves.
+ */
 static int copy_head(struct transit *transit, const struct http_message *m)
 {
 	struct handoff *e = &transit->handoff;

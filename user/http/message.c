@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* message: names, lookups and reason phrases, see message.h. */
+/* message: field names, lookups and reason phrases. */
 #include "http/message.h"
 
 #include <stddef.h>
@@ -10,11 +10,11 @@ static const struct text spellings[HTTP_NAME_COUNT] = { [HTTP_OTHER] = { "", 0 }
 #undef X
 };
 
-_Static_assert(HTTP_NAME_COUNT <= 32, "http_message.known has one bit a name");
+_Static_assert(HTTP_NAME_COUNT <= 32, "http_message.known has one bit for each name");
 
 /*
- * Length and first letter leave few names, mostly one; each candidate is then compared. The lengths
- * are written out, because switch wants constants, and checked by a test against the table.
+ * The names by their length. With the first letter, mostly one candidate is left to be compared. A
+ * unit test compares these lengths with HTTP_NAMES.
  */
 static const uint8_t by_length[][5] = {
 	[2] = { HTTP_TE },
@@ -42,7 +42,7 @@ enum http_name http_name_find(struct text name)
 	for (const uint8_t *id = by_length[name.len]; *id != HTTP_OTHER; id++) {
 		if ((name.ptr[0] ^ spellings[*id].ptr[0]) & ~0x20)
 			continue;
-		/* Mostly it is spelt as in the RFCs. */
+		/* Most clients spell names as the RFCs do. */
 		if (text_equal(name, spellings[*id]) || text_equal_nocase(name, spellings[*id]))
 			return *id;
 	}
@@ -109,7 +109,7 @@ bool http_connection_lists(const struct http_message *m, struct text name)
 	return false;
 }
 
-/* The frequent ones first. */
+/* The most frequent ones first. */
 static const struct {
 	unsigned status;
 	const char *reason;

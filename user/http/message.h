@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * message: the head of an HTTP request or response, as slices of the bytes it came in.
+ * message: the head of an HTTP request or response, independent of the HTTP version.
  *
- * Independent of the version on the wire. A message borrows its bytes from whoever parsed it and is
- * valid as long as they are.
+ * The texts in a message point into the parser's memory, and are valid as long as the message is;
+ * the function that returns a message says how long.
  */
 #ifndef HTTP_MESSAGE_H
 #define HTTP_MESSAGE_H
@@ -15,7 +15,7 @@
 
 #define HTTP_MAX_HEADERS 100
 
-/* X(enum name, spelling): the fields that tollgate itself reads, removes or sets. */
+/* X(enum name, spelling): the fields that tollgate reads, removes or sets. */
 #define HTTP_NAMES(X)                                                     \
 	X(HOST, "Host")                                                   \
 	X(CONTENT_LENGTH, "Content-Length")                               \
@@ -48,7 +48,7 @@
 	X(ACCESS_CONTROL_REQUEST_HEADERS, "Access-Control-Request-Headers")
 
 enum http_name {
-	HTTP_OTHER, /* none of the table */
+	HTTP_OTHER, /* a name that is not in HTTP_NAMES */
 #define X(name, spelling) HTTP_##name,
 	HTTP_NAMES(X)
 #undef X
@@ -56,8 +56,8 @@ enum http_name {
 };
 
 struct http_header {
-	struct text name;  /* as it was spelt */
-	struct text value; /* without blanks at either end */
+	struct text name;  /* as received */
+	struct text value; /* without white space at either end */
 	enum http_name id;
 };
 
@@ -76,14 +76,14 @@ struct http_message {
 	unsigned status;     /* responses */
 	unsigned minor;	     /* HTTP/1.<minor> */
 	bool is_head;	     /* the method is HEAD, or the response answers one */
-	bool keep_alive;     /* what version and Connection say of the connection */
+	bool keep_alive;     /* version and Connection allow the connection to be reused */
 	bool lists_no_names; /* Connection lists at most "close" and "keep-alive" */
 	bool expects_continue; /* requests: Expect: 100-continue */
-	bool expects_unknown;  /* requests: Expect holds something else (417) */
+	bool expects_unknown;  /* requests: Expect has another value (417) */
 	enum http_body body;
-	uint64_t
-		content_length; /* for HTTP_BODY_LENGTH; for HEAD's responses what the field said */
-	uint32_t known;		/* one bit an http_name that occurs at least once */
+	/* The value of Content-Length: the body's length, except in a response to HEAD. 0: none. */
+	uint64_t content_length;
+	uint32_t known; /* bit 1 << id is set if a field with that enum http_name occurs */
 	unsigned header_count;
 	struct http_header headers[HTTP_MAX_HEADERS];
 };
@@ -96,19 +96,22 @@ static inline bool http_has(const struct http_message *m, enum http_name id)
 	return m->known & (1u << id);
 }
 
-/* Which of the table's names @name is, whatever its case. */
+/* The enum http_name of @name, in any case; HTTP_OTHER if it is not in HTTP_NAMES. */
 enum http_name http_name_find(struct text name);
+
+/* How the RFCs spell the name; "" for HTTP_OTHER. */
 const char *http_name_spelling(enum http_name id);
 
-/* The first field of that name, or NULL. */
+/* The first field with that name, or NULL. */
 const struct http_header *http_find(const struct http_message *m, enum http_name id);
 
-/* How many fields of that name there are. */
+/* The number of fields with that name. */
 unsigned http_count(const struct http_message *m, enum http_name id);
 
 /*
- * Whether @name is listed in the Connection field(s) of @m and so is hop-by-hop in this message
- * (RFC 9110, 7.6.1). Together with http_is_hop_by_hop() that is all that a proxy must not pass on.
+ * Whether a Connection field of @m lists @name, which makes @name hop-by-hop in this message (RFC
+ * 9110,
+ * 7.6.1). A proxy must not forward such fields, nor those of http_is_hop_by_hop().
  */
 bool http_connection_lists(const struct http_message *m, struct text name);
 
@@ -123,12 +126,12 @@ static inline bool http_is_hop_by_hop(enum http_name id)
 }
 
 /*
- * Take the next element, without blanks around it, from a comma-separated @list, which shrinks. False
- * when none is left. Empty elements are returned as such; a comma at the very end makes none.
+ * Take the next element of a comma-separated @list, without the white space around it. False if
+ * none is left. An empty element is returned as such, except one after a comma at the very end.
  */
 bool http_list_next(struct text *list, struct text *ret_element);
 
-/* The standard reason phrase, or "Unknown". */
+/* The standard reason phrase of @status, or "Unknown". */
 const char *http_reason(unsigned status);
 
 #endif

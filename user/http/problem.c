@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* problem: see problem.h. */
+/* problem: writes problem details. */
 #include "http/problem.h"
 
-/* A JSON string. Bytes above 0x7f are taken to be UTF-8 and pass as they are. */
+/* Append @s as a JSON string. Bytes above 0x7f are copied: they are taken to be UTF-8. */
 static int append_string(struct buf *b, const char *s)
 {
 	int err = buf_append(b, "\"", 1);

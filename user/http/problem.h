@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* problem: refusals as application/problem+json (RFC 9457), as short as they can be. */
+/* problem: refusals as application/problem+json (RFC 9457), as short as possible. Pure. */
 #ifndef HTTP_PROBLEM_H
 #define HTTP_PROBLEM_H
 
@@ -8,8 +8,8 @@
 #define PROBLEM_FIELD "Content-Type: application/problem+json\r\n"
 
 /*
- * Append {"status":429,"detail":"...","violated-policies":["rate"]}; without the last member if
- * @violated_policy is NULL. 0 or the error of buf_append(), and then nothing was appended.
+ * Append {"status":429,"detail":"...","violated-policies":["rate"]} to @b; @violated_policy NULL
+ * leaves out the last member. 0, or the error of buf_append(), and then nothing was appended.
  */
 int problem_write_body(struct buf *b, unsigned status, const char *detail,
 		       const char *violated_policy);

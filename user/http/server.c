@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * server: its life and its connections as a whole. What happens on one connection is told in
- * server_connection.c, what a handler does with a stream in server_stream.c.
+ * server: creates and frees a server, and handles its connections as a set. server_impl.h tells
+ * what the other files do.
  */
 #include "http/server.h"
 
@@ -55,22 +55,25 @@ static bool is_unwelcome(const struct http_server *server, const struct http_con
 static void reset(struct http_connection *c)
 {
 	connection_close(c, true);
-	if (c->stream.is_active)
+	if (stream_is_active(&c->stream))
 		connection_abort(c, -ECANCELED, 0);
 }
 
 int http_server_accept(struct http_server *server, uv_stream_t *stream, struct tls_context *tls)
 {
 	unsigned most = server->limits.max_connections;
+	struct http_connection *newest;
 	struct conn *unwanted;
 	int err;
 
 	if (!server->is_draining && (!most || server->connection_count < most)) {
 		err = connection_accept(server, stream, tls);
-		/* The newest is the first. */
-		if (err || !is_unwelcome(server, server->connections))
+		if (err)
 			return err;
-		reset(server->connections);
+		newest = LIST_FIRST(&server->connections);
+		if (!is_unwelcome(server, newest))
+			return 0;
+		reset(newest);
 		return -EACCES;
 	}
 	err = conn_accept(stream, NULL, NULL, NULL, &unwanted);
@@ -81,12 +84,14 @@ int http_server_accept(struct http_server *server, uv_stream_t *stream, struct t
 
 void http_server_drain(struct http_server *server, void (*on_drained)(void *arg), void *arg)
 {
+	struct http_connection *c;
+
 	server->is_draining = true;
 	server->on_drained = on_drained;
 	server->drained_arg = arg;
-	for (struct http_connection *c = server->connections; c; c = c->next)
+	LIST_FOREACH (c, &server->connections, entry)
 		connection_drain(c);
-	if (!server->connections && on_drained) {
+	if (LIST_EMPTY(&server->connections) && on_drained) {
 		server->on_drained = NULL;
 		on_drained(arg);
 	}
@@ -94,17 +99,23 @@ void http_server_drain(struct http_server *server, void (*on_drained)(void *arg)
 
 void http_server_close(struct http_server *server)
 {
-	/* Connections leave the list later, from the loop, so it holds still here. */
-	for (struct http_connection *c = server->connections; c; c = c->next) {
+	struct http_connection *c;
+
+	/*
+	 * A closed connection leaves the list later, from the loop: the list does not change here.
+	 */
+	LIST_FOREACH (c, &server->connections, entry) {
 		connection_close(c, false);
-		if (c->stream.is_active)
+		if (stream_is_active(&c->stream))
 			connection_abort(c, -ECANCELED, 0);
 	}
 }
 
 void http_server_close_unwelcome(struct http_server *server)
 {
-	for (struct http_connection *c = server->connections; c; c = c->next) {
+	struct http_connection *c;
+
+	LIST_FOREACH (c, &server->connections, entry) {
 		if (is_unwelcome(server, c))
 			reset(c);
 	}

@@ -1,5 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* server_stream: what a handler does with a stream: the answer's head, its body, its end. */
+/*
+ * server_stream: the write side of a stream: what the handler answers.
+ *
+ *   state       event                                  next  action
+ *   ----------  -------------------------------------  ----  --------------------------------------
+ *   NONE, DONE  head of a request                      HEAD  on_request
+ *   HEAD        http_stream_inform()                   HEAD  interim answer
+ *   HEAD        http_stream_answer()                   BODY  head and first piece
+ *   HEAD        http_stream_tunnel()                   BODY  101; the read side enters TUNNEL
+ *   HEAD        http_stream_write()                    HEAD  -EINVAL
+ *   HEAD        refusal by the server, or abort        DONE  the refusal, if any; on_abort
+ *   BODY        http_stream_write()                    BODY  a piece
+ *   BODY        http_stream_inform(), _answer()        BODY  -EINVAL
+ *   BODY        http_stream_end()                      DONE  last chunk; the read side goes on
+ *   BODY        abort                                  DONE  RST, on_abort
+ *   HEAD, BODY  http_stream_break(), or _end() of an   DONE  RST
+ *               answer that is not complete
+ *   DONE        the kernel has taken the last byte     NONE  on_settled
+ *
+ * The stream belongs to the handler in HEAD and BODY, see stream_is_active(). The deadline for
+ * writing belongs to the connection's queue, not to these states: it runs while bytes are queued.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
@@ -8,7 +29,7 @@
 #include "http/problem.h"
 #include "http/server_impl.h"
 
-/* What of an answer depends on the request and the connection. */
+/* The part of a head that depends on the request and the connection. */
 struct framing {
 	unsigned minor;
 	uint64_t length;
@@ -39,7 +60,7 @@ static struct text date_of(struct http_server *server)
 	return (struct text){ server->date, HTTP_DATE_BYTES };
 }
 
-/* Whether one of these field lines is Date. */
+/* Whether @fields contain Date. */
 static bool has_date(struct text fields)
 {
 	while (fields.len) {
@@ -85,7 +106,7 @@ static int send_parts(struct http_connection *c, const uv_buf_t *parts, unsigned
 
 	if (err) {
 		c->is_broken = true;
-		connection_kick(c); /* to tell the handler by on_abort, but not from within */
+		connection_kick(c); /* on_abort follows, but not from within this call */
 		return err;
 	}
 	connection_watch_writing(c);
@@ -93,14 +114,14 @@ static int send_parts(struct http_connection *c, const uv_buf_t *parts, unsigned
 	return 0;
 }
 
-/* A short body goes into the head's buffer: one part costs the kernel less than two. */
+/* Copy a short body into the head buffer: the kernel sends one part at less cost than two. */
 static bool joins_head(struct http_connection *c, struct text piece)
 {
 	return piece.len && piece.len <= HTTP_JOIN_BYTES && !c->stream.is_chunked &&
 	       !c->stream.is_bodiless && !buf_append_text(&c->server->head, piece);
 }
 
-/* The server's head buffer, if @has_head, then @piece framed as the stream says. */
+/* Send the head in server->head, if @has_head, then @piece in the framing of the answer. */
 static int send_piece(struct http_connection *c, bool has_head, struct text piece, bool is_last)
 {
 	struct http_stream *s = &c->stream;
@@ -128,19 +149,9 @@ static int send_piece(struct http_connection *c, bool has_head, struct text piec
 	return count ? send_parts(c, parts, count) : 0;
 }
 
-uint64_t stream_body_left(const struct http_connection *c)
-{
-	const struct http_message *m = h1_parser_message(c->parser);
-
-	if (!c->is_receiving || m->body != HTTP_BODY_LENGTH)
-		return 0;
-	return m->content_length - c->stream.body_seen;
-}
-
 static bool must_close(const struct http_connection *c, const struct http_message *m,
 		       const struct http_answer *a)
 {
-	const struct http_stream *s = &c->stream;
 	unsigned most = c->server->limits.max_requests;
 
 	if (a->close || !m->keep_alive || c->server->is_draining ||
@@ -148,12 +159,10 @@ static bool must_close(const struct http_connection *c, const struct http_messag
 		return true;
 	if (c->is_ended && !buf_len(&c->pending))
 		return true;
-	if (!c->is_receiving)
-		return false;
-	/* There is no 100 after a final answer: whether the body comes nobody will know. */
-	if (m->expects_continue && !s->has_continued && !s->body_seen)
+	/* No 100 follows a final answer, so it is unknown whether the client sends the body. */
+	if (c->stream.read == READ_EXPECT)
 		return true;
-	return a->is_last && stream_body_left(c) > HTTP_DRAIN_BYTES;
+	return a->is_last && read_body_left(c) > HTTP_DRAIN_BYTES;
 }
 
 int http_stream_answer(struct http_stream *s, const struct http_answer *a)
@@ -164,7 +173,7 @@ int http_stream_answer(struct http_stream *s, const struct http_answer *a)
 	bool has_no_body = a->status == 204 || a->status == 304;
 	int err;
 
-	if (!s->is_active || s->is_begun || a->status < 200)
+	if (s->write != WRITE_HEAD || a->status < 200)
 		return -EINVAL;
 	if (a->is_last && a->length == HTTP_UNKNOWN_LENGTH && !m->is_head)
 		f.length = a->first_piece.len;
@@ -177,7 +186,7 @@ int http_stream_answer(struct http_stream *s, const struct http_answer *a)
 	err = build_head(c->server, a, &f);
 	if (err)
 		return err;
-	s->is_begun = true;
+	s->write = WRITE_BODY;
 	s->is_bodiless = has_no_body || m->is_head;
 	s->is_chunked = f.is_chunked;
 	s->must_close = f.close;
@@ -186,7 +195,7 @@ int http_stream_answer(struct http_stream *s, const struct http_answer *a)
 		s->left -= a->first_piece.len;
 	err = send_piece(c, true, a->first_piece, a->is_last);
 	if (!err && a->is_last) {
-		s->is_chunked = false; /* its end is out */
+		s->is_chunked = false; /* the last chunk was sent with the piece */
 		http_stream_end(s);
 	}
 	return err;
@@ -199,9 +208,9 @@ int http_stream_inform(struct http_stream *s, unsigned status, struct text field
 	uv_buf_t part;
 	int err;
 
-	if (!s->is_active || s->is_begun || status < 100 || status > 199 || status == 101)
+	if (s->write != WRITE_HEAD || status < 100 || status > 199 || status == 101)
 		return -EINVAL;
-	if (h1_parser_message(c->parser)->minor == 0) /* RFC 9110, 15.2: not to be sent there */
+	if (h1_parser_message(c->parser)->minor == 0) /* RFC 9110, 15.2: HTTP/1.0 has no 1xx */
 		return 0;
 	buf_clear(b);
 	err = h1_write_status_line(b, status);
@@ -211,10 +220,8 @@ int http_stream_inform(struct http_stream *s, unsigned status, struct text field
 		err = h1_write_end_of_head(b);
 	if (err)
 		return err;
-	if (status == 100)
-		s->has_continued = true;
-	if (status == 100 && c->is_receiving && !s->is_paused)
-		connection_expect(c, c->server->limits.body_ms);
+	if (status == 100 && read_has_body(s))
+		read_enter(c, READ_BODY);
 	part = uv_buf_init(buf_head(b), buf_len(b));
 	return send_parts(c, &part, 1);
 }
@@ -226,7 +233,7 @@ int http_stream_tunnel(struct http_stream *s, struct text fields)
 	uv_buf_t part;
 	int err;
 
-	if (!s->is_active || s->is_begun || c->is_receiving)
+	if (s->write != WRITE_HEAD || s->read != READ_DONE)
 		return -EINVAL;
 	buf_clear(b);
 	err = h1_write_status_line(b, 101);
@@ -236,16 +243,18 @@ int http_stream_tunnel(struct http_stream *s, struct text fields)
 		err = h1_write_end_of_head(b);
 	if (err)
 		return err;
-	s->is_begun = s->is_tunnel = s->must_close = true;
+	s->write = WRITE_BODY;
+	s->must_close = true;
+	read_enter(c, READ_TUNNEL);
 	s->left = HTTP_UNKNOWN_LENGTH;
-	connection_kick(c); /* what has come already */
+	connection_kick(c); /* for bytes that have arrived already */
 	part = uv_buf_init(buf_head(b), buf_len(b));
 	return send_parts(c, &part, 1);
 }
 
 int http_stream_write(struct http_stream *s, const char *data, size_t len)
 {
-	if (!s->is_active || !s->is_begun)
+	if (s->write != WRITE_BODY)
 		return -EINVAL;
 	if (s->is_bodiless || !len)
 		return 0;
@@ -262,9 +271,9 @@ void http_stream_end(struct http_stream *s)
 	struct http_connection *c = connection_of(s);
 	bool is_short = !s->is_bodiless && s->left != HTTP_UNKNOWN_LENGTH && s->left;
 
-	if (!s->is_active)
+	if (!stream_is_active(s))
 		return;
-	if (!s->is_begun || is_short) {
+	if (s->write == WRITE_HEAD || is_short) {
 		http_stream_break(s);
 		return;
 	}
@@ -274,7 +283,7 @@ void http_stream_end(struct http_stream *s)
 
 void http_stream_break(struct http_stream *s)
 {
-	s->is_active = false;
+	s->write = WRITE_DONE;
 	connection_close(connection_of(s), true);
 }
 
@@ -283,8 +292,9 @@ void http_stream_pause(struct http_stream *s)
 	struct http_connection *c = connection_of(s);
 
 	s->is_paused = true;
-	if (c->is_receiving)
-		c->read_deadline_ms = 0; /* it is not the client that is slow */
+	/* It is not the client that is slow: read_enter() takes the deadline away. */
+	if (read_has_body(s))
+		read_enter(c, s->read);
 	conn_pause(c->conn);
 }
 
@@ -293,7 +303,7 @@ void http_stream_resume(struct http_stream *s)
 	if (!s->is_paused)
 		return;
 	s->is_paused = false;
-	connection_kick(connection_of(s)); /* which also reads again */
+	connection_kick(connection_of(s)); /* read_run() also starts reading again */
 }
 
 size_t http_stream_queued(const struct http_stream *s)
@@ -301,7 +311,7 @@ size_t http_stream_queued(const struct http_stream *s)
 	return conn_queued(connection_of(s)->conn);
 }
 
-/* ---- the server's own answers ---- */
+/* ---- refusals by the server ---- */
 
 static const char *detail_of(unsigned status)
 {
@@ -336,14 +346,13 @@ int stream_refuse(struct http_connection *c, unsigned status)
 	if (!err)
 		err = build_head(c->server, &a, &f);
 	c->stream.is_chunked = false;
-	c->stream.is_begun = true;
 	if (!err)
 		err = send_piece(c, true, buf_text(&body), true);
 	buf_done(&body);
 	return err;
 }
 
-/* ---- the rest ---- */
+/* ---- accessors ---- */
 
 const struct http_message *http_stream_request(const struct http_stream *s)
 {

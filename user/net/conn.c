@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conn: see conn.h. This file is libuv's side: reading, writing, closing; conn_tls.c puts TLS between
- * it and the owner.
+ * conn: the libuv side of connections: reading, writing, closing. conn_tls.c handles TLS between
+ * this file and the owner.
  *
- * All connections of a thread read into one buffer, so an idle one holds none. Pausing only raises a
- * flag; libuv is told to stop when bytes come nevertheless. So a pause that is over before the peer
- * sends costs no system call, and nothing that was read ever has to be kept.
+ * All connections of a thread read into one buffer, so an idle connection needs none. Pausing only
+ * sets a flag; libuv is stopped when bytes arrive while it is set. So a pause that ends before the
+ * peer sends costs no system call, and bytes that were read never have to be stored.
  */
 #include "net/conn.h"
 
@@ -36,16 +36,16 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 
 static void stop_reading(struct conn *c)
 {
-	if (c->is_reading)
-		uv_read_stop(&c->io.stream);
-	c->is_reading = false;
+	uv_read_stop(&c->io.stream);
+	if (c->reading == CONN_READ_STARTED)
+		c->reading = CONN_READ_STOPPED;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 {
 	struct conn *c = stream->data;
 
-	if (len == UV_ENOBUFS) { /* on_alloc() gave none: paused, now in earnest */
+	if (len == UV_ENOBUFS) { /* on_alloc() gave no buffer: paused */
 		stop_reading(c);
 	} else if (len > 0) {
 		c->received += (uint32_t)len;
@@ -66,35 +66,39 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 
 static void update_reading(struct conn *c)
 {
-	if (c->is_reading || c->is_ended || c->is_closing || c->is_paused)
+	if (c->reading != CONN_READ_STOPPED || c->phase == CONN_CLOSING || c->is_paused)
 		return;
 	if (!uv_is_readable(&c->io.stream)) /* not connected yet */
 		return;
-	c->is_reading = uv_read_start(&c->io.stream, on_alloc, on_read) == 0;
+	if (!uv_read_start(&c->io.stream, on_alloc, on_read))
+		c->reading = CONN_READ_STARTED;
 }
 
 void conn_report_connected(struct conn *c, int err)
 {
-	c->is_up = err == 0;
-	if (!c->is_closing && c->events && c->events->on_connected)
+	if (c->phase == CONN_CLOSING)
+		return;
+	if (!err)
+		c->phase = CONN_UP;
+	if (c->events && c->events->on_connected)
 		c->events->on_connected(c, err);
 }
 
 void conn_report_eof(struct conn *c)
 {
-	bool is_first = !c->is_ended;
+	bool is_first = c->reading != CONN_READ_ENDED;
 
-	c->is_ended = true;
-	if (is_first && !c->is_closing && c->events)
+	c->reading = CONN_READ_ENDED;
+	if (is_first && c->phase != CONN_CLOSING && c->events)
 		c->events->on_eof(c);
 }
 
 void conn_report_error(struct conn *c, int err)
 {
 	stop_reading(c);
-	c->is_ended = true;
-	c->is_broken = true;
-	if (!c->is_closing && c->events)
+	c->reading = CONN_READ_ENDED;
+	c->writing = CONN_WRITE_BROKEN;
+	if (c->phase != CONN_CLOSING && c->events)
 		c->events->on_error(c, err);
 }
 
@@ -116,7 +120,7 @@ static void on_closed(uv_handle_t *handle)
 		free_conn(c);
 }
 
-/* Constructors share this; on failure nothing is left, and later no event comes. */
+/* The common part of the constructors. */
 static int make(uv_loop_t *loop, uv_handle_type type, const struct conn_events *events, void *owner,
 		struct conn **ret_conn)
 {
@@ -172,7 +176,7 @@ int conn_accept(uv_stream_t *server, struct tls_context *tls, const struct conn_
 		return err;
 	}
 	learn_addresses(c);
-	c->is_up = !tls;
+	c->phase = tls ? CONN_OPENING : CONN_UP;
 	update_reading(c);
 	*ret_conn = c;
 	return 0;
@@ -182,7 +186,7 @@ static void on_connected(uv_connect_t *request, int err)
 {
 	struct conn *c = request->data;
 
-	if (c->is_closing)
+	if (c->phase == CONN_CLOSING)
 		return;
 	if (err) {
 		conn_report_connected(c, err);
@@ -223,17 +227,24 @@ static void on_written(uv_write_t *request, int err)
 	struct conn *c = request->data;
 
 	free(request);
-	if (c->is_closing || c->is_broken)
+	if (c->phase == CONN_CLOSING || c->writing == CONN_WRITE_BROKEN)
 		return;
 	if (err) {
 		conn_report_error(c, err);
 		return;
 	}
-	if (!conn_queued(c) && c->events && c->events->on_drain)
+	/*
+	 * libuv 1.45 and later may complete several requests after the queue is empty: only the
+	 * first one counts.
+	 */
+	if (conn_queued(c) || !c->is_drain_due)
+		return;
+	c->is_drain_due = false;
+	if (c->events && c->events->on_drain)
 		c->events->on_drain(c);
 }
 
-/* Copy what follows the first @skip bytes of @parts, and let libuv send it when it can. */
+/* Copy @parts without their first @skip bytes, and have libuv send the copy. */
 static int queue_rest(struct conn *c, const uv_buf_t *parts, unsigned count, size_t skip,
 		      size_t rest)
 {
@@ -257,6 +268,8 @@ static int queue_rest(struct conn *c, const uv_buf_t *parts, unsigned count, siz
 	err = uv_write(&w->request, &c->io.stream, &whole, 1, on_written);
 	if (err)
 		free(w);
+	else
+		c->is_drain_due = true;
 	return err;
 }
 
@@ -266,7 +279,7 @@ int conn_raw_write(struct conn *c, const uv_buf_t *parts, unsigned count)
 	int sent;
 	int err;
 
-	if (c->is_broken || c->is_closing)
+	if (c->writing == CONN_WRITE_BROKEN || c->phase == CONN_CLOSING)
 		return -EPIPE;
 	for (unsigned i = 0; i < count; i++)
 		total += parts[i].len;
@@ -274,7 +287,7 @@ int conn_raw_write(struct conn *c, const uv_buf_t *parts, unsigned count)
 		return 0;
 	sent = uv_try_write(&c->io.stream, parts, count);
 	if (sent < 0 && sent != UV_EAGAIN) {
-		c->is_broken = true;
+		c->writing = CONN_WRITE_BROKEN;
 		return -EPIPE;
 	}
 	sent = sent < 0 ? 0 : sent;
@@ -283,13 +296,13 @@ int conn_raw_write(struct conn *c, const uv_buf_t *parts, unsigned count)
 		return 0;
 	err = queue_rest(c, parts, count, sent, total - sent);
 	if (err)
-		c->is_broken = true; /* a part is out: the stream cannot be continued */
+		c->writing = CONN_WRITE_BROKEN; /* part of it was sent */
 	return err && err != -ENOMEM ? -EPIPE : err;
 }
 
 int conn_write(struct conn *c, const uv_buf_t *parts, unsigned count)
 {
-	if (c->is_shut || !c->is_up)
+	if (c->writing != CONN_WRITE_OPEN || c->phase != CONN_UP)
 		return -EPIPE;
 	return c->tls ? conn_tls_write(c->tls, parts, count) : conn_raw_write(c, parts, count);
 }
@@ -315,25 +328,26 @@ void conn_resume(struct conn *c)
 		return;
 	c->is_paused = false;
 	update_reading(c);
-	if (c->tls && !c->is_closing)
+	if (c->tls && c->phase != CONN_CLOSING)
 		conn_tls_resume(c->tls);
 }
 
 static void on_shut(uv_shutdown_t *request, int err)
 {
 	(void)request;
-	(void)err; /* a broken stream is reported by reading or writing it */
+	(void)err; /* reading or writing reports a broken stream */
 }
 
 void conn_shutdown(struct conn *c)
 {
-	if (c->is_shut || c->is_closing || !c->is_up)
+	if (c->writing != CONN_WRITE_OPEN || c->phase != CONN_UP)
 		return;
 	if (c->tls)
 		conn_tls_shutdown(c->tls);
-	c->is_shut = true;
-	if (!c->is_broken)
-		uv_shutdown(&c->request.shutdown, &c->io.stream, on_shut);
+	if (c->writing == CONN_WRITE_BROKEN) /* sending close_notify failed */
+		return;
+	c->writing = CONN_WRITE_SHUT;
+	uv_shutdown(&c->request.shutdown, &c->io.stream, on_shut);
 }
 
 void conn_close(struct conn *c, bool reset)
@@ -341,9 +355,9 @@ void conn_close(struct conn *c, bool reset)
 	static const struct linger now = { .l_onoff = 1, .l_linger = 0 };
 	uv_os_fd_t fd;
 
-	if (c->is_closing)
+	if (c->phase == CONN_CLOSING)
 		return;
-	c->is_closing = true;
+	c->phase = CONN_CLOSING;
 	if (reset && c->io.handle.type == UV_TCP && !uv_fileno(&c->io.handle, &fd))
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	uv_close(&c->io.handle, on_closed);
@@ -377,7 +391,7 @@ bool conn_is_tls(const struct conn *c)
 
 bool conn_is_up(const struct conn *c)
 {
-	return c->is_up;
+	return c->phase == CONN_UP;
 }
 
 uint32_t conn_received(const struct conn *c)

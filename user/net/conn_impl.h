@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* conn_impl: what conn.c and conn_tls.c share of a conn; for nobody else. */
+/* conn_impl: what conn.c and conn_tls.c share; private to them. */
 #ifndef NET_CONN_IMPL_H
 #define NET_CONN_IMPL_H
 
@@ -8,6 +8,28 @@
 #include "net/conn.h"
 
 struct conn_tls;
+
+enum conn_phase {
+	CONN_OPENING, /* connecting, or in the TLS handshake */
+	CONN_UP,
+	CONN_CLOSING, /* conn_close() was called: no event but on_closed follows */
+};
+
+enum conn_reading {
+	CONN_READ_STOPPED, /* libuv does not read: not connected, or paused */
+	CONN_READ_STARTED, /* libuv reads; while paused, it is stopped when bytes arrive */
+	/*
+	 * The peer ended the stream, or it broke: the owner gets nothing more. After close_notify
+	 * libuv goes on reading, to notice a reset.
+	 */
+	CONN_READ_ENDED,
+};
+
+enum conn_writing {
+	CONN_WRITE_OPEN,
+	CONN_WRITE_SHUT,   /* conn_shutdown() was called */
+	CONN_WRITE_BROKEN, /* a write failed, or reading found the stream broken */
+};
 
 struct conn {
 	union {
@@ -18,33 +40,34 @@ struct conn {
 	} io;
 	union {
 		uv_connect_t connect;
-		uv_shutdown_t shutdown; /* begins only after connect has ended */
+		uv_shutdown_t shutdown; /* used only after `connect` has ended */
 	} request;
-	const struct conn_events *events; /* borrowed; NULL: nobody listens */
+	const struct conn_events *events; /* borrowed; NULL: none */
 	void *owner;			  /* borrowed */
 	struct conn_tls *tls;		  /* owned; NULL for plain */
-	uint64_t taken;			  /* bytes given to conn_raw_write(), queued ones too */
+	uint64_t taken; /* bytes given to conn_raw_write(), including queued ones */
 	uint32_t received;
-	bool is_up;	 /* connected, and the handshake is over */
-	bool is_paused;	 /* the owner wants no data */
-	bool is_reading; /* libuv reads */
-	bool is_ended;	 /* the peer has ended the stream, or it broke: nothing more to read */
-	bool is_shut;	 /* conn_shutdown() was called */
-	bool is_broken;	 /* a write failed */
-	bool is_closing;
+	enum conn_phase phase : 8;
+	enum conn_reading reading : 8;
+	enum conn_writing writing : 8;
+	bool is_paused;	   /* the owner wants no data */
+	bool is_drain_due; /* bytes were queued since the last on_drain */
 	struct sockaddr_storage peer;
 	struct sockaddr_storage local;
 };
 
-/* Send bytes as they are. 0, -EPIPE, -ENOMEM. */
+/* Send bytes without TLS. The errors are those of conn_write(). */
 int conn_raw_write(struct conn *c, const uv_buf_t *parts, unsigned count);
 
-/* Events; nothing happens once the conn is closing. */
+/* Change the state and call the event, unless the conn is closing. */
 void conn_report_connected(struct conn *c, int err);
 void conn_report_eof(struct conn *c);
 void conn_report_error(struct conn *c, int err);
 
-/* conn_tls.c. @server_name NULL: the accepting side, or a peer whose name does not matter. */
+/*
+ * conn_tls.c. @server_name NULL: an accepted connection, or a peer with any name. 0, -ENOMEM,
+ * -EINVAL.
+ */
 int conn_tls_new(struct conn *c, struct tls_context *context, const char *server_name,
 		 struct conn_tls **ret_tls);
 void conn_tls_free(struct conn_tls *t); /* accepts NULL */
@@ -56,7 +79,7 @@ int conn_tls_write(struct conn_tls *t, const uv_buf_t *parts, unsigned count);
 void conn_tls_shutdown(struct conn_tls *t);
 bool conn_tls_is_settled(const struct conn_tls *t);
 
-/* Close the libuv handle that @t has; @on_closed when that is done. */
+/* Close the libuv handle of @t, then call @on_closed. */
 void conn_tls_close(struct conn_tls *t, void (*on_closed)(struct conn *c));
 
 /* tls.c */

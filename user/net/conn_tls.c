@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conn_tls: TLS records between conn.c and the owner of a connection.
+ * conn_tls: TLS between conn.c and the owner of a connection.
  *
- * OpenSSL never sees the socket. It reads from the ciphertext in hand, and what it writes is gathered
- * in a buffer of the thread, sent when the call is over. A connection keeps ciphertext of its own only
- * while its owner has paused it.
+ * OpenSSL does not see the socket. It reads the ciphertext that conn.c has just received; what it
+ * writes is collected in a buffer of the thread and sent at the end of the call. A connection
+ * stores ciphertext of its own only while its owner has paused it.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,16 +19,16 @@
 #include "net/tls.h"
 
 #define RECORD_BYTES (16 * 1024)
-#define REPLY_BYTES  (64 * 1024) /* most that a peer may make us queue by key updates and the like */
+#define REPLY_BYTES  (64 * 1024) /* limit for queued replies to key updates and the like */
 
 struct conn_tls {
-	struct conn *conn;	     /* borrowed: it owns us */
-	struct tls_context *context; /* a reference */
+	struct conn *conn;	     /* borrowed: it owns this */
+	struct tls_context *context; /* owned reference */
 	SSL *ssl;		     /* owned */
-	uv_idle_t wake;		     /* carries on, after a pause, with what is kept */
-	struct text in;		     /* borrowed: ciphertext that OpenSSL has not taken yet */
-	struct buf kept;	     /* ciphertext that came before a pause */
-	size_t reply_bytes;	     /* queued because of what we read, not of what we write */
+	uv_idle_t wake;		     /* resumes with `kept` after a pause */
+	struct text in;	    /* borrowed: received ciphertext that OpenSSL has not read yet */
+	struct buf kept;    /* ciphertext that arrived before a pause */
+	size_t reply_bytes; /* queued replies, which reading caused */
 	bool is_client;
 	bool is_handshaken;
 	bool has_failed;
@@ -39,7 +39,7 @@ static _Thread_local char outgoing[4 * (RECORD_BYTES + 512)];
 static _Thread_local size_t outgoing_len;
 static _Thread_local char plain[RECORD_BYTES];
 
-static BIO_METHOD *bio_method; /* made once, never freed */
+static BIO_METHOD *bio_method; /* created once, never freed */
 static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
 
 static int flush(struct conn_tls *t)
@@ -75,7 +75,7 @@ static int bio_write(BIO *bio, const char *data, int len)
 
 	BIO_clear_retry_flags(bio);
 	if (room < (size_t)len) {
-		flush(t); /* a failure shows in conn.is_broken */
+		flush(t); /* a failure shows in conn->writing */
 		room = sizeof(outgoing);
 	}
 	if (room < (size_t)len)
@@ -172,7 +172,7 @@ static void fail(struct conn_tls *t)
 		conn_report_error(t->conn, -EPROTO);
 }
 
-/* False when there is no more to do for now. */
+/* Go on with the handshake. False unless it is complete. */
 static bool shake_hands(struct conn_tls *t)
 {
 	int result = SSL_do_handshake(t->ssl);
@@ -189,11 +189,14 @@ static bool shake_hands(struct conn_tls *t)
 	if (t->is_client)
 		conn_report_connected(t->conn, 0);
 	else
-		t->conn->is_up = true;
+		t->conn->phase = CONN_UP;
 	return true;
 }
 
-/* Send what reading made OpenSSL write. False when a peer that does not read asks for ever more. */
+/*
+ * Send what OpenSSL wrote while it was reading. False if too many replies are queued because the
+ * peer requests them without reading.
+ */
 static bool flush_replies(struct conn_tls *t)
 {
 	t->reply_bytes = conn_queued(t->conn) ? t->reply_bytes + outgoing_len : 0;
@@ -205,10 +208,11 @@ static bool may_deliver(const struct conn_tls *t)
 {
 	const struct conn *c = t->conn;
 
-	return !c->is_closing && !c->is_paused && !c->is_ended && !t->has_failed;
+	return c->phase != CONN_CLOSING && !c->is_paused && c->reading != CONN_READ_ENDED &&
+	       !t->has_failed;
 }
 
-/* Decrypt and hand over until there is no whole record left or the owner has had enough. */
+/* Decrypt and deliver until no whole record is left or the owner pauses. */
 static void deliver(struct conn_tls *t)
 {
 	ERR_clear_error();
@@ -250,7 +254,7 @@ void conn_tls_receive(struct conn_tls *t, const char *data, size_t len)
 {
 	bool was_kept = buf_len(&t->kept) > 0;
 
-	if (t->conn->is_closing || t->has_failed)
+	if (t->conn->phase == CONN_CLOSING || t->has_failed)
 		return;
 	if (was_kept && len && buf_append(&t->kept, data, len)) {
 		conn_report_error(t->conn, -ENOBUFS);
@@ -260,7 +264,7 @@ void conn_tls_receive(struct conn_tls *t, const char *data, size_t len)
 	deliver(t);
 	if (was_kept)
 		buf_consume(&t->kept, buf_len(&t->kept) - t->in.len);
-	else if (t->in.len && t->conn->is_paused && !t->conn->is_ended)
+	else if (t->in.len && t->conn->is_paused && t->conn->reading != CONN_READ_ENDED)
 		buf_append(&t->kept, t->in.ptr, t->in.len);
 	t->in = (struct text){ NULL, 0 };
 	if (!buf_len(&t->kept))
@@ -269,9 +273,9 @@ void conn_tls_receive(struct conn_tls *t, const char *data, size_t len)
 
 void conn_tls_receive_eof(struct conn_tls *t)
 {
-	if (t->conn->is_ended || t->has_failed)
+	if (t->conn->reading == CONN_READ_ENDED || t->has_failed)
 		return;
-	fail(t); /* no close_notify: the stream may have been cut by someone else */
+	fail(t); /* without close_notify, the stream may have been truncated by an attacker */
 }
 
 void conn_tls_resume(struct conn_tls *t)
@@ -280,13 +284,14 @@ void conn_tls_resume(struct conn_tls *t)
 		uv_idle_start(&t->wake, on_wake);
 }
 
-/* Small parts go into one record: gathered, up to a record's size, before they are encrypted. */
+/* Small parts are collected into records of up to RECORD_BYTES before they are encrypted. */
 int conn_tls_write(struct conn_tls *t, const uv_buf_t *parts, unsigned count)
 {
 	static _Thread_local char gathered[RECORD_BYTES];
 	size_t len = 0;
 
-	if (t->has_failed || t->conn->is_broken || t->conn->is_closing)
+	if (t->has_failed || t->conn->writing == CONN_WRITE_BROKEN ||
+	    t->conn->phase == CONN_CLOSING)
 		return -EPIPE;
 	ERR_clear_error();
 	for (unsigned i = 0; i < count; i++) {
@@ -305,7 +310,7 @@ int conn_tls_write(struct conn_tls *t, const uv_buf_t *parts, unsigned count)
 	if (len && SSL_write(t->ssl, gathered, (int)len) <= 0)
 		return -EPIPE;
 	flush(t);
-	return t->conn->is_broken ? -EPIPE : 0;
+	return t->conn->writing == CONN_WRITE_BROKEN ? -EPIPE : 0;
 }
 
 void conn_tls_shutdown(struct conn_tls *t)
@@ -320,7 +325,7 @@ void conn_tls_shutdown(struct conn_tls *t)
 
 bool conn_tls_is_settled(const struct conn_tls *t)
 {
-	/* "RH": waits for a record's header, so no part of a record is held. */
+	/* "RH": OpenSSL waits for a record's header, so it holds no part of a record. */
 	return t->is_handshaken && !buf_len(&t->kept) && !SSL_has_pending(t->ssl) &&
 	       strcmp(SSL_rstate_string(t->ssl), "RH") == 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* listener: see listener.h. */
+/* listener: listening sockets, and addresses as text. */
 #include "net/listener.h"
 
 #include <arpa/inet.h>
@@ -18,7 +18,7 @@
 #include "net/conn.h"
 
 #define BACKLOG	     4096
-#define RESERVED_FDS 16 /* for the store, files and logs, when connections have eaten the rest */
+#define RESERVED_FDS 16 /* kept free for the store, files and logs */
 
 struct listener {
 	union {
@@ -30,10 +30,10 @@ struct listener {
 	void (*on_connection)(struct listener *l);
 	void *owner;		/* borrowed */
 	char *path;		/* owned; of a Unix socket, NULL for TCP */
-	struct stat path_stat;	/* which file we made there */
-	int fd_limit;		/* connections with descriptors from here on are dropped */
-	uint64_t complained_ms; /* loop time */
-	uint64_t dropped_count; /* since then */
+	struct stat path_stat;	/* identifies the file that was created there */
+	int fd_limit;		/* connections with this descriptor or a higher one are dropped */
+	uint64_t complained_ms; /* loop time of the last log line; 0: none */
+	uint64_t dropped_count; /* connections dropped since then */
 };
 
 /* ---- addresses ---- */
@@ -130,7 +130,7 @@ static void on_connection(uv_stream_t *stream, int err)
 	if (err) {
 		complain(l, uv_strerror(err));
 	} else if (stream->accepted_fd >= l->fd_limit) {
-		/* The kernel gives the lowest free number: so few are left that others need them. */
+		/* The kernel assigns the lowest free number: the few that are left are reserved. */
 		complain(l, "out of file descriptors");
 		drop_waiting(l);
 	} else {
@@ -189,7 +189,7 @@ int listener_check_free(const struct sockaddr_storage *address)
 
 	if (fd < 0)
 		return -errno;
-	/* Connections that linger from before are no obstacle; only a listener is. */
+	/* Only a listener is in the way, not old connections in TIME_WAIT. */
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (is_ip6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
@@ -228,7 +228,7 @@ int listener_open_tcp(uv_loop_t *loop, const struct sockaddr_storage *address,
 
 /* ---- Unix sockets ---- */
 
-/* Remove a socket file that nobody listens on any more. -EADDRINUSE if it is something else. */
+/* Remove a socket file without a listener. -EADDRINUSE if it has one, or is not a socket. */
 static int clear_stale(const struct sockaddr_un *address)
 {
 	struct stat st;
@@ -256,7 +256,7 @@ static int bind_unix(const struct sockaddr_un *address, int *ret_fd)
 
 	if (fd < 0)
 		return -errno;
-	/* bind(2) gives the file the socket's own mode, so it is never open to others. */
+	/* bind(2) gives the file the mode of the socket, so others can never open it. */
 	if (fchmod(fd, 0600) || bind(fd, (const struct sockaddr *)address, sizeof(*address)))
 		err = -errno;
 	if (err)
@@ -293,7 +293,7 @@ int listener_open_unix(uv_loop_t *loop, const char *path, void (*callback)(struc
 
 	if (!l)
 		return -ENOMEM;
-	/* Operators want in when clients have eaten the rest. */
+	/* Operators must get in when clients have used up the rest. */
 	if (l->fd_limit < INT32_MAX)
 		l->fd_limit += RESERVED_FDS / 2;
 	err = uv_pipe_init(loop, &l->io.pipe, 0);
@@ -339,7 +339,7 @@ void listener_close(struct listener *l)
 {
 	struct stat st;
 
-	/* Only our own file goes: a successor may have put its socket there meanwhile. */
+	/* Remove only our own file: a new process may have put its socket there by now. */
 	if (l->path && !lstat(l->path, &st) && st.st_ino == l->path_stat.st_ino &&
 	    st.st_dev == l->path_stat.st_dev)
 		unlink(l->path);

@@ -45,7 +45,7 @@ static void deliver(struct mailbox *mailbox, mailbox_handler handler)
 	}
 }
 
-/* A handler may close the mailbox: then `delivering` is empty when it returns. */
+/* A handler may close the mailbox; `delivering` is then empty when it returns. */
 static void on_wake(uv_async_t *wake)
 {
 	struct mailbox *mailbox = mailbox_ref(wake->data);
@@ -97,7 +97,7 @@ bool mailbox_post(struct mailbox *mailbox, struct mailbox_message *message)
 	is_open = !mailbox->is_closed;
 	if (is_open) {
 		STAILQ_INSERT_TAIL(&mailbox->waiting, message, entry);
-		/* Under the lock: once it is closed, the handle must not be touched. */
+		/* Under the lock, because a closed mailbox must not use its handle. */
 		uv_async_send(&mailbox->wake);
 	}
 	pthread_mutex_unlock(&mailbox->lock);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tls: contexts on OpenSSL, see tls.h. The records of a connection are conn_tls.c's work. */
+/* tls: OpenSSL contexts. conn_tls.c uses them for connections. */
 #include "net/tls.h"
 
 #include <errno.h>
@@ -48,12 +48,14 @@ static struct tls_context *make(const SSL_METHOD *method)
 	SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
 	SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	SSL_CTX_set_mode(t->ctx, SSL_MODE_RELEASE_BUFFERS);
-	/* Sessions are resumed by tickets; a cache would only make the threads wait for its lock. */
+	/*
+	 * Sessions are resumed by tickets; a cache would only make the threads wait for its lock.
+	 */
 	SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
 	return t;
 }
 
-/* -errno of why @file cannot be used, with the sentence in @ret_why. */
+/* Write to @ret_why why @file is unusable, and return a negative errno for it. */
 static int explain(const char *file, const char *what, char *ret_why, size_t why_size)
 {
 	unsigned long code = ERR_peek_last_error();
@@ -84,9 +86,11 @@ int tls_context_new_server(const char *certificate_file, const char *private_key
 	SSL_CTX_set_session_id_context(t->ctx, id, sizeof(id) - 1);
 	SSL_CTX_set_alpn_select_cb(t->ctx, on_select_protocol, NULL);
 	if (SSL_CTX_use_certificate_chain_file(t->ctx, certificate_file) != 1)
-		err = explain(certificate_file, "no usable certificate", ret_why, why_size);
+		err = explain(certificate_file, "does not contain a usable certificate", ret_why,
+			      why_size);
 	else if (SSL_CTX_use_PrivateKey_file(t->ctx, private_key_file, SSL_FILETYPE_PEM) != 1)
-		err = explain(private_key_file, "no usable private key", ret_why, why_size);
+		err = explain(private_key_file, "does not contain a usable private key", ret_why,
+			      why_size);
 	else if (SSL_CTX_check_private_key(t->ctx) != 1)
 		err = explain(private_key_file, "does not match the certificate", ret_why,
 			      why_size);
@@ -116,7 +120,7 @@ int tls_context_new_client(const char *ca_file, struct tls_context **ret_context
 	if (!ca_file)
 		SSL_CTX_set_default_verify_paths(t->ctx);
 	else if (SSL_CTX_load_verify_locations(t->ctx, ca_file, NULL) != 1)
-		err = explain(ca_file, "no usable certificates", ret_why, why_size);
+		err = explain(ca_file, "does not contain usable certificates", ret_why, why_size);
 	if (err) {
 		tls_context_unref(t);
 		return err;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tls: what OpenSSL needs to know before a connection: certificate, key, versions, ALPN. */
+/* tls: OpenSSL contexts for connections: certificate, key, versions and ALPN. */
 #ifndef NET_TLS_H
 #define NET_TLS_H
 
@@ -8,17 +8,19 @@
 struct tls_context;
 
 /*
- * A context for a listener: TLS 1.2 and 1.3, ALPN http/1.1. The files are PEM, the certificate's with
- * its chain. On failure a negative errno, and @ret_why (of @why_size bytes) says which file and what
- * is wrong. Reference counted: connections hold it, so it may be released while they live. Any thread
- * may take and release references.
+ * A context for a listener: TLS 1.2 and 1.3, ALPN http/1.1. The files are PEM; the certificate's
+ * contains its chain. 0; on failure a negative errno, with a sentence about which file is unusable
+ * and why in @ret_why (of @why_size bytes).
+ *
+ * A context is reference counted. Each connection holds a reference, so the caller may release its
+ * own one at any time. Any thread.
  */
 int tls_context_new_server(const char *certificate_file, const char *private_key_file,
 			   struct tls_context **ret_context, char *ret_why, size_t why_size);
 
 /*
- * A context for outgoing connections, which checks the peer's certificate against @ca_file (PEM), or
- * against the system's authorities if that is NULL. Otherwise as above.
+ * A context for outgoing connections, whose peers need a certificate from the authorities in
+ * @ca_file (PEM); NULL: the system's. Otherwise as above.
  */
 int tls_context_new_client(const char *ca_file, struct tls_context **ret_context, char *ret_why,
 			   size_t why_size);

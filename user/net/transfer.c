@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * transfer: HTTP requests to other servers, and mail, by libcurl on a libuv loop.
+ * transfer: libcurl on a libuv loop.
  *
- * libcurl says which sockets it waits for and when it wants to be called; each socket has a poll handle,
- * and there is one timer. Ends are told only after libcurl has returned, so that whoever hears of one
- * may call anything here.
+ * libcurl tells which sockets it waits for and when it wants to be called: each socket has a poll
+ * handle, and there is one timer. Results are reported after libcurl has returned, so that
+ * callbacks may call any function here.
  */
 #include "net/transfer.h"
 
@@ -14,7 +14,7 @@
 
 #include "net/transfer_private.h"
 
-/* A socket of libcurl's that is waited for. */
+/* A socket that libcurl waits for. */
 struct watch {
 	uv_poll_t poll;
 	struct transfers *transfers; /* borrowed */
@@ -50,26 +50,14 @@ static void on_poll_closed(uv_handle_t *handle)
 
 void transfer_link(struct transfer *t)
 {
-	struct transfers *transfers = t->transfers;
-
-	t->next = transfers->list;
-	if (t->next)
-		t->next->prev = t;
-	transfers->list = t;
-	transfers->count++;
+	LIST_INSERT_HEAD(&t->transfers->list, t, entry);
+	t->transfers->count++;
 }
 
 void transfer_unlink(struct transfer *t)
 {
-	struct transfers *transfers = t->transfers;
-
-	if (t->prev)
-		t->prev->next = t->next;
-	else
-		transfers->list = t->next;
-	if (t->next)
-		t->next->prev = t->prev;
-	transfers->count--;
+	LIST_REMOVE(t, entry);
+	t->transfers->count--;
 }
 
 void transfer_end(struct transfer *t, CURLcode code)
@@ -88,8 +76,11 @@ void transfer_end(struct transfer *t, CURLcode code)
 	transfer_free(t);
 }
 
-/* @transfers is there until the loop's next turn, even if one of those told frees it. */
-static void tell_ends(struct transfers *transfers)
+/*
+ * Report all results. @transfers stays valid, even if a callback frees it: the timer holds a
+ * reference.
+ */
+static void report_results(struct transfers *transfers)
 {
 	CURLMsg *message;
 	int left;
@@ -114,7 +105,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	flags |= events & UV_READABLE ? CURL_CSELECT_IN : 0;
 	flags |= events & UV_WRITABLE ? CURL_CSELECT_OUT : 0;
 	curl_multi_socket_action(transfers->multi, watch->fd, flags, &running);
-	tell_ends(transfers);
+	report_results(transfers);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -123,10 +114,13 @@ static void on_timer(uv_timer_t *timer)
 	int running;
 
 	curl_multi_socket_action(transfers->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	tell_ends(transfers);
+	report_results(transfers);
 }
 
-/* libcurl wants to be called in @timeout_ms; never from within here, so 0 goes by way of the loop. */
+/*
+ * libcurl wants to be called in @timeout_ms. It must not be called from within this function, so 0
+ * also goes through the timer.
+ */
 static int on_timer_wanted(CURLM *multi, long timeout_ms, void *arg)
 {
 	struct transfers *transfers = arg;
@@ -163,7 +157,7 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *arg, v
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
-		/* Closing stops it at once; libcurl may close the descriptor when this returns. */
+		/* uv_close() stops polling at once; libcurl may close the descriptor after this. */
 		if (watch)
 			uv_close((uv_handle_t *)&watch->poll, on_poll_closed);
 		curl_multi_assign(transfers->multi, fd, NULL);
@@ -172,7 +166,7 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *arg, v
 	if (!watch)
 		watch = watch_new(transfers, fd);
 	if (!watch)
-		return 0; /* no memory: the transfer ends when its time is over */
+		return 0; /* out of memory: the transfer will time out */
 	events |= what & CURL_POLL_IN ? UV_READABLE : 0;
 	events |= what & CURL_POLL_OUT ? UV_WRITABLE : 0;
 	uv_poll_start(&watch->poll, events, on_poll);
@@ -212,8 +206,8 @@ void transfers_free(struct transfers *transfers)
 {
 	if (!transfers)
 		return;
-	while (transfers->list)
-		transfer_cancel(transfers->list);
+	while (!LIST_EMPTY(&transfers->list))
+		transfer_cancel(LIST_FIRST(&transfers->list));
 	curl_multi_cleanup(transfers->multi);
 	transfers->multi = NULL;
 	uv_close((uv_handle_t *)&transfers->timer, on_timer_closed);

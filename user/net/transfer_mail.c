@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * transfer_mail: a mail, sent on a thread of libuv's pool.
+ * transfer_mail: sends mails on threads of libuv's pool.
  *
- * libcurl says QUIT to a mail server when it closes the connection, and waits for the answer wherever
- * that is: not on the loop. So the connection ends with the mail, where the progress function can cut
- * the wait short.
+ * libcurl sends QUIT when it closes the connection to a mail server, and waits for the answer in
+ * the thread that closes it. That must not be the loop's, so the connection is closed with the
+ * mail, and the progress function ends the wait if it takes too long.
  */
 #include <errno.h>
 
 #include "base/clock.h"
 #include "net/transfer_private.h"
 
-#define LAST_WORD_MS 1000 /* for the server's, when total_ms are over */
+#define QUIT_MS 1000 /* for the answer to QUIT, after total_ms */
 
-/* Called about once a second. Not 0: give up. */
+/* libcurl calls this about once a second; a value other than 0 ends the transfer. */
 static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
 		       curl_off_t up)
 {
@@ -30,7 +30,7 @@ static void send_mail(uv_work_t *work)
 {
 	struct transfer *t = work->data;
 
-	t->give_up_ns = clock_mono_ns() + (t->total_ms + LAST_WORD_MS) * NS_PER_MS;
+	t->give_up_ns = clock_mono_ns() + (t->total_ms + QUIT_MS) * NS_PER_MS;
 	t->code = curl_easy_perform(t->easy);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* transfer_setup: libcurl's options for one transfer, and its errors as errnos. */
+/* transfer_setup: libcurl's options for a transfer, and its errors as errnos. */
 #include "net/transfer_private.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 
 #include <openssl/crypto.h>
 
-/* Whether @text can stand in a line of a protocol without ending it. */
+/* Whether @text has no control byte, so that it cannot end a line of a protocol. */
 static bool is_one_line(const char *text)
 {
 	for (; *text; text++) {
@@ -40,23 +40,12 @@ static size_t on_head_line(char *data, size_t size, size_t count, void *arg)
 	struct transfer *t = arg;
 	struct text line = { data, size * count };
 
-	/* An interim answer was before it: its fields are not the answer's. */
+	/* Another status line: the fields before it belong to an interim response. */
 	if (text_starts(line, TEXT("HTTP/")))
 		buf_clear(&t->head);
 	else if (buf_append_text(&t->head, line))
 		t->is_too_large = true;
 	return t->is_too_large ? 0 : line.len;
-}
-
-static size_t on_message_wanted(char *data, size_t size, size_t count, void *arg)
-{
-	struct transfer *t = arg;
-	size_t len = buf_len(&t->out) < size * count ? buf_len(&t->out) : size * count;
-
-	if (len)
-		memcpy(data, buf_head(&t->out), len);
-	buf_consume(&t->out, len);
-	return len;
 }
 
 static int append_line(struct curl_slist **list, const char *line)
@@ -69,29 +58,28 @@ static int append_line(struct curl_slist **list, const char *line)
 	return 0;
 }
 
-/* What holds for every transfer. */
+/* The options of every transfer. */
 static bool set_common(struct transfer *t, const char *url, unsigned connect_ms, unsigned total_ms,
 		       const char *ca_file)
 {
 	CURL *easy = t->easy;
 
-	return !(
-		curl_easy_setopt(easy, CURLOPT_PRIVATE, t) ||
-		curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->words) ||
-		curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) ||
-		/* Else a transfer that ends while its name is being resolved waits for the thread. */
-		curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) ||
-		curl_easy_setopt(easy, CURLOPT_PROXY, "") ||
-		curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) ||
-		curl_easy_setopt(easy, CURLOPT_URL, url) ||
-		curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-				 (long)(connect_ms ? connect_ms : total_ms)) ||
-		curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)total_ms) ||
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) ||
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) ||
-		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) ||
-		(ca_file && (curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) ||
-			     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL))));
+	return !(curl_easy_setopt(easy, CURLOPT_PRIVATE, t) ||
+		 curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->words) ||
+		 curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) ||
+		 /* A transfer that ends must not wait for the thread that resolves its name. */
+		 curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) ||
+		 curl_easy_setopt(easy, CURLOPT_PROXY, "") ||
+		 curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) ||
+		 curl_easy_setopt(easy, CURLOPT_URL, url) ||
+		 curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+				  (long)(connect_ms ? connect_ms : total_ms)) ||
+		 curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)total_ms) ||
+		 curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) ||
+		 curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) ||
+		 curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) ||
+		 (ca_file && (curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) ||
+			      curl_easy_setopt(easy, CURLOPT_CAPATH, NULL))));
 }
 
 static bool set_http(struct transfer *t, const char *method)
@@ -125,7 +113,7 @@ int transfer_set_request(struct transfer *t, const struct transfer_request *requ
 
 	if (!request->total_ms || !is_one_line(request->url) || !is_one_line(request->method))
 		return -EINVAL;
-	/* Without this curl asks before a large body, and waits a second. */
+	/* Otherwise curl sends Expect before a large body, and waits a second. */
 	if (append_line(&t->fields, "Expect:"))
 		return -ENOMEM;
 	for (const char *const *line = request->fields; line && *line; line++) {
@@ -143,19 +131,45 @@ int transfer_set_request(struct transfer *t, const struct transfer_request *requ
 	return 0;
 }
 
-static int fold_line_ends(struct text message, struct buf *out)
+/* Whether @text is "Name: value", in which CRLF and white space may fold the value. */
+static bool is_field(const char *text)
 {
-	int err = 0;
+	const char *colon = strchr(text, ':');
 
-	buf_init(out, 2 * message.len + 2);
-	for (size_t i = 0; i < message.len && !err; i++) {
-		char c = message.ptr[i];
+	if (!colon || colon == text)
+		return false;
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
 
-		if (c == '\r' && i + 1 < message.len && message.ptr[i + 1] == '\n')
-			continue;
-		err = c == '\r' || c == '\n' ? buf_append(out, "\r\n", 2) : buf_append(out, &c, 1);
+		if (text > colon && c == '\r' && text[1] == '\n' &&
+		    (text[2] == ' ' || text[2] == '\t'))
+			text += 2;
+		else if ((c < ' ' && c != '\t') || c == 0x7f)
+			return false;
 	}
-	return err;
+	return true;
+}
+
+static int set_mail_fields(struct transfer *t, const char *const *fields)
+{
+	for (; fields && *fields; fields++) {
+		if (!is_field(*fields))
+			return -EINVAL;
+		if (append_line(&t->fields, *fields))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static bool set_text(struct transfer *t, struct text text)
+{
+	curl_mimepart *part;
+
+	t->mime = curl_mime_init(t->easy);
+	part = t->mime ? curl_mime_addpart(t->mime) : NULL;
+	return part && !curl_mime_data(part, text.len ? text.ptr : "", text.len) &&
+	       !curl_mime_type(part, "text/plain; charset=utf-8") &&
+	       !curl_mime_encoder(part, "base64");
 }
 
 static bool set_smtp(struct transfer *t, const struct transfer_mail *mail)
@@ -172,20 +186,20 @@ static bool set_smtp(struct transfer *t, const struct transfer_mail *mail)
 		 (mail->user &&
 		  (curl_easy_setopt(easy, CURLOPT_USERNAME, mail->user) ||
 		   curl_easy_setopt(easy, CURLOPT_PASSWORD, mail->password) ||
-		   /* Not Kerberos, whose library asks its servers while the loop waits. */
+		   /* Not Kerberos: its library does blocking lookups. */
 		   curl_easy_setopt(easy, CURLOPT_LOGIN_OPTIONS, "AUTH=PLAIN;AUTH=LOGIN"))) ||
 		 curl_easy_setopt(easy, CURLOPT_MAIL_FROM, mail->from) ||
 		 curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, t->to) ||
-		 curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L) ||
-		 curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_message_wanted) ||
-		 curl_easy_setopt(easy, CURLOPT_READDATA, t) ||
-		 curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)buf_len(&t->out)) ||
+		 curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->fields) ||
+		 curl_easy_setopt(easy, CURLOPT_MIMEPOST, t->mime) ||
 		 curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer) ||
 		 curl_easy_setopt(easy, CURLOPT_WRITEDATA, t));
 }
 
 int transfer_set_mail(struct transfer *t, const struct transfer_mail *mail)
 {
+	int err;
+
 	if (!mail->total_ms || !is_one_line(mail->url) || !is_address(mail->from) || !mail->to ||
 	    !*mail->to || !mail->user != !mail->password)
 		return -EINVAL;
@@ -195,8 +209,11 @@ int transfer_set_mail(struct transfer *t, const struct transfer_mail *mail)
 		if (append_line(&t->to, *to))
 			return -ENOMEM;
 	}
+	err = set_mail_fields(t, mail->fields);
+	if (err)
+		return err;
 	buf_init(&t->body, TRANSFER_MAX_HEAD);
-	if (fold_line_ends(mail->message, &t->out) || !set_smtp(t, mail) ||
+	if (!set_text(t, mail->text) || !set_smtp(t, mail) ||
 	    !set_common(t, mail->url, mail->connect_ms, mail->total_ms, mail->ca_file))
 		return -ENOMEM;
 	return 0;
@@ -212,7 +229,7 @@ static int connect_errno(const struct transfer *t)
 	return os_errno == ETIMEDOUT ? -ETIMEDOUT : -ECONNREFUSED;
 }
 
-/* A mail server's refusal has no code of its own in libcurl: its number tells. */
+/* libcurl has no code for a refusal by a mail server: SMTP's own code tells. */
 static int refused_errno(const struct transfer *t, int otherwise)
 {
 	long status = 0;
@@ -280,6 +297,7 @@ void transfer_free(struct transfer *t)
 	if (!t)
 		return;
 	curl_easy_cleanup(t->easy);
+	curl_mime_free(t->mime);
 	wipe_list(t->fields);
 	curl_slist_free_all(t->to);
 	buf_done(&t->out);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mail: formats a notice as an RFC 5322 message.
+ * mail: the header of a notice that is sent by mail.
  *
- * The body is sent as base64 in lines of 76 characters (RFC 2045, 6.8), so no line is too long and
- * every byte survives. A subject that is not plain ASCII is sent as encoded words (RFC 2047).
+ * curl's MIME functions encode bodies, but not header fields; so the encoded words of a subject
+ * that is not plain ASCII (RFC 2047) are made here.
  */
 #include "portal/mail.h"
 
@@ -14,9 +14,10 @@
 
 #include <openssl/evp.h>
 
-#define LINE_BYTES  57 /* 76 characters of base64 */
-#define WORD_BYTES  39 /* of one encoded word, whose line may have 76 characters (RFC 2047, 2) */
-#define MAX_ADDRESS 254
+#define WORD_BYTES     39 /* in one encoded word; its line is then at most 76 bytes long */
+#define PLAIN_BYTES    60 /* a subject of this length is encoded, so that it can be folded */
+#define MAX_ADDRESS    254
+#define AUTO_SUBMITTED "Auto-Submitted: auto-generated" /* RFC 3834: do not answer this */
 
 bool mail_is_address(const char *address)
 {
@@ -32,21 +33,13 @@ bool mail_is_address(const char *address)
 	return true;
 }
 
-static int write_base64(struct buf *out, const char *data, size_t len)
-{
-	unsigned char letters[LINE_BYTES / 3 * 4 + 1];
-	int count = EVP_EncodeBlock(letters, (const unsigned char *)data, (int)len);
-
-	return buf_append(out, letters, (size_t)count);
-}
-
 static bool is_plain(struct text t)
 {
 	for (size_t i = 0; i < t.len; i++) {
 		if ((unsigned char)t.ptr[i] < ' ' || (unsigned char)t.ptr[i] > '~')
 			return false;
 	}
-	return t.len < 60 && !(t.len && memmem(t.ptr, t.len, "=?", 2));
+	return t.len < PLAIN_BYTES && !(t.len && memmem(t.ptr, t.len, "=?", 2));
 }
 
 /* How many bytes of @t go into one encoded word. Does not split UTF-8 characters. */
@@ -57,6 +50,14 @@ static size_t word_bytes(struct text t)
 	while (len && len < t.len && ((unsigned char)t.ptr[len] & 0xc0) == 0x80)
 		len--;
 	return len ? len : t.len < WORD_BYTES ? t.len : WORD_BYTES;
+}
+
+static int write_word(struct buf *out, const char *data, size_t len)
+{
+	unsigned char letters[WORD_BYTES / 3 * 4 + 1];
+
+	EVP_EncodeBlock(letters, (const unsigned char *)data, (int)len);
+	return buf_printf(out, "=?UTF-8?B?%s?=", (char *)letters);
 }
 
 static int write_subject(struct buf *out, struct text subject)
@@ -70,34 +71,20 @@ static int write_subject(struct buf *out, struct text subject)
 			size_t len =
 				word_bytes((struct text){ subject.ptr + at, subject.len - at });
 
-			err = buf_append_str(out, at ? "\r\n =?UTF-8?B?" : "=?UTF-8?B?");
+			if (at)
+				err = buf_append_str(out, "\r\n ");
 			if (!err)
-				err = write_base64(out, subject.ptr + at, len);
-			if (!err)
-				err = buf_append_str(out, "?=");
+				err = write_word(out, subject.ptr + at, len);
 			at += len;
 		}
 	}
-	return err ? err : buf_append_str(out, "\r\n");
+	return err ? err : buf_append(out, "", 1);
 }
 
-static int write_body(struct buf *out, struct text body)
-{
-	int err = 0;
-
-	for (size_t at = 0; at < body.len && !err; at += LINE_BYTES) {
-		size_t len = body.len - at < LINE_BYTES ? body.len - at : LINE_BYTES;
-
-		err = write_base64(out, body.ptr + at, len);
-		if (!err)
-			err = buf_append_str(out, "\r\n");
-	}
-	return err;
-}
-
-int mail_write(const struct mail *mail, struct buf *out)
+int mail_write(const struct mail *mail, struct buf *out, const char *ret_fields[MAIL_FIELDS + 1])
 {
 	time_t at = (time_t)mail->date_s;
+	const char *field;
 	char date[64];
 	struct tm tm;
 	int err;
@@ -106,14 +93,19 @@ int mail_write(const struct mail *mail, struct buf *out)
 		return -EINVAL;
 	gmtime_r(&at, &tm);
 	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S +0000", &tm);
-	err = buf_printf(out, "Date: %s\r\nFrom: <%s>\r\nTo: <%s>\r\nMessage-ID: <%s@%s>\r\n", date,
-			 mail->from, mail->to, mail->id, strchr(mail->from, '@') + 1);
+	err = buf_printf(out, "Date: %s%cFrom: <%s>%cTo: <%s>%cMessage-ID: <%s@%s>%c", date, 0,
+			 mail->from, 0, mail->to, 0, mail->id, strchr(mail->from, '@') + 1, 0);
 	if (!err)
 		err = write_subject(out, mail->subject);
 	if (!err)
-		err = buf_append_str(out, "MIME-Version: 1.0\r\n"
-					  "Content-Type: text/plain; charset=utf-8\r\n"
-					  "Content-Transfer-Encoding: base64\r\n"
-					  "Auto-Submitted: auto-generated\r\n\r\n");
-	return err ? err : write_body(out, mail->body);
+		err = buf_append(out, AUTO_SUBMITTED, sizeof(AUTO_SUBMITTED));
+	if (err)
+		return err;
+	field = buf_head(out);
+	for (unsigned i = 0; i < MAIL_FIELDS; i++) {
+		ret_fields[i] = field;
+		field += strlen(field) + 1;
+	}
+	ret_fields[MAIL_FIELDS] = NULL;
+	return 0;
 }

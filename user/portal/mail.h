@@ -1,27 +1,36 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mail: formats a notice as an RFC 5322 message whose body is plain text in UTF-8. Pure. */
+/*
+ * mail: the header of a notice that is sent by mail (RFC 5322). net/transfer adds the body and what
+ * MIME needs. Pure.
+ */
 #ifndef PORTAL_MAIL_H
 #define PORTAL_MAIL_H
 
 #include "base/buf.h"
 
+#define MAIL_FIELDS 6
+
 struct mail {
 	const char *from, *to; /* addresses; see mail_is_address() */
-	struct text subject;   /* UTF-8 in one line */
-	struct text body;      /* UTF-8, lines ended by '\n' */
-	const char *id;	       /* letters, digits, '_', ':', '-'; the same on every retry */
-	uint64_t date_s;       /* Unix time */
+	struct text subject;   /* UTF-8 */
+	const char
+		*id; /* letters, digits, '_', ':' and '-'; the same for each attempt to send it */
+	uint64_t date_s; /* Unix time */
 };
 
 /*
- * Append the whole message, with CRLF. 0, -EINVAL if an address is not valid, or errors of
- * buf_append().
+ * Write the fields Date, From, To, Message-ID, Subject and Auto-Submitted to the empty buffer @out,
+ * each ended by NUL, and point @ret_fields at them; the last entry is NULL. No line is longer than
+ * 78 bytes. A long or non-ASCII subject is encoded (RFC 2047) and may be folded over several lines;
+ * no byte of it can end the field.
+ *
+ * 0; -EINVAL if @from or @to is not an address; else the error of buf_append().
  */
-int mail_write(const struct mail *mail, struct buf *out);
+int mail_write(const struct mail *mail, struct buf *out, const char *ret_fields[MAIL_FIELDS + 1]);
 
 /*
- * Whether @address is a single "name@host" of at most 254 bytes, all of which are safe without
- * quoting in a header and in an SMTP command.
+ * Whether @address is one address, "name@host", of printable ASCII without quotes, brackets, commas
+ * and spaces, so that it can stand in a header and in an SMTP command as it is.
  */
 bool mail_is_address(const char *address);
 

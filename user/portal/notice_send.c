@@ -124,13 +124,19 @@ static void on_mailed(void *arg, const struct transfer_result *result)
 		try_later(s, why);
 }
 
-static int write_message(struct notice_sending *s, const json_t *body, struct buf *message,
+/* A mail that is being composed. `fields` point into `head`. */
+struct message {
+	struct buf head, text; /* owned */
+	const char *fields[MAIL_FIELDS + 1];
+};
+
+static int write_message(struct notice_sending *s, const json_t *body, struct message *message,
 			 char *why, size_t why_size)
 {
 	const struct notices *n = s->sender->notices;
 	const char *word = json_string_value(json_object_get(body, "type"));
 	const json_t *values = json_object_get(body, "values");
-	struct buf subject, text;
+	struct buf subject;
 	unsigned kind = 0;
 	int err;
 
@@ -139,13 +145,13 @@ static int write_message(struct notice_sending *s, const json_t *body, struct bu
 	if (kind == TEMPLATE_KIND_COUNT)
 		return -EINVAL;
 	buf_init(&subject, TEMPLATE_MAX_BYTES);
-	buf_init(&text, TEMPLATE_MAX_BYTES);
-	err = template_render(n->settings->templates, kind, values, &subject, &text, why, why_size);
+	err = template_render(n->settings->templates, kind, values, &subject, &message->text, why,
+			      why_size);
 	if (err) {
 		log_error("notices: %s; using the built-in text instead", why);
 		buf_clear(&subject);
-		buf_clear(&text);
-		err = template_render(NULL, kind, values, &subject, &text, why, why_size);
+		buf_clear(&message->text);
+		err = template_render(NULL, kind, values, &subject, &message->text, why, why_size);
 	}
 	if (!err)
 		err = mail_write(
@@ -153,17 +159,15 @@ static int write_message(struct notice_sending *s, const json_t *body, struct bu
 				.from = n->settings->mail_from,
 				.to = json_string_value(json_object_get(values, "email")),
 				.subject = buf_text(&subject),
-				.body = buf_text(&text),
 				.id = s->task.id,
 				.date_s = s->task.created_ms / 1000,
 			},
-			message);
+			&message->head, message->fields);
 	buf_done(&subject);
-	buf_done(&text);
 	return err;
 }
 
-static int start_mail(struct notice_sending *s, const json_t *body, struct text message)
+static int start_mail(struct notice_sending *s, const json_t *body, const struct message *message)
 {
 	const struct notices *n = s->sender->notices;
 	const char *to[] = {
@@ -178,7 +182,8 @@ static int start_mail(struct notice_sending *s, const json_t *body, struct text 
 		.password = n->settings->smtp_password,
 		.from = n->settings->mail_from,
 		.to = to,
-		.message = message,
+		.fields = message->fields,
+		.text = buf_text(&message->text),
 		.connect_ms = CONNECT_MS,
 		.total_ms = TOTAL_MS,
 		.ca_file = n->settings->smtp_ca_file,
@@ -193,17 +198,19 @@ static void send_mail(struct notice_sending *s)
 {
 	json_t *body = json_loads(s->task.body, 0, NULL);
 	char why[256] = "the task in the store is not valid";
-	struct buf message;
+	struct message message;
 	int err = body ? 0 : -EINVAL;
 
-	buf_init(&message, MAX_MESSAGE);
+	buf_init(&message.head, MAX_MESSAGE);
+	buf_init(&message.text, TEMPLATE_MAX_BYTES);
 	if (!err)
 		err = write_message(s, body, &message, why, sizeof(why));
 	if (err)
 		give_up(s, why);
-	else if ((err = start_mail(s, body, buf_text(&message))))
+	else if ((err = start_mail(s, body, &message)))
 		try_later(s, strerror(-err));
-	buf_done(&message);
+	buf_done(&message.head);
+	buf_done(&message.text);
 	json_decref(body);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* client: what is known of a client's connection, and what the fast path is told of it. */
+/* client: what the proxy knows about a client's connection, and reports to the fast path. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -73,7 +73,7 @@ void client_settled(void *context, uint32_t received)
 {
 	struct client *client = context;
 
-	/* Never before the kernel took the last byte of the answer: XDP believes this word. */
+	/* Only after the kernel has the last byte of the response, because XDP relies on this word. */
 	if (client && client->conn_index != CLIENT_NOT_ENROLLED)
 		atomic_write_release(
 			&fastpath_conn(fastpath_of(client), client->conn_index)->answered,
@@ -81,9 +81,10 @@ void client_settled(void *context, uint32_t received)
 }
 
 /*
- * An answer in place is activity that the server has not seen. And while the client has acknowledged
- * neither such an answer nor all of ours, a FIN must wait: TCP might repeat it together with bytes from
- * before that answer, and no number suits both.
+ * Whether the connection may be closed. A response that XDP sent is activity that the server has not
+ * seen. And as long as the client has not acknowledged that response or all of ours, a FIN must wait:
+ * TCP might retransmit it in one segment with bytes from before XDP's response, and no single offset is
+ * right for both parts of such a segment.
  */
 bool client_is_idle(void *context, uint64_t idle_ms)
 {
@@ -113,8 +114,8 @@ void client_unbind(struct client *client)
 }
 
 /*
- * The flow stays bound as long as every key on it was one account's. A request that costs nothing is
- * allowed even without credit, so a connection that makes such requests is none to drop.
+ * The connection stays bound as long as all its keys belong to one account. Requests that cost nothing
+ * are allowed even without credit, so a connection with such requests must not be dropped.
  */
 static void bind_account(struct client *client, const struct gate_result *result)
 {
@@ -136,7 +137,7 @@ static void enrol(struct client *client, struct http_stream *s)
 	struct proxy_counters *counters = &client->port->proxy->counters;
 	struct fastpath *fastpath = fastpath_of(client);
 	struct conn *conn = http_stream_conn(s);
-	/* Bytes are still owed while this request is unanswered: `answered` is set by client_settled. */
+	/* This request is not answered yet, so `answered` is less; client_settled() will raise it. */
 	struct fastpath_enrolment enrolment = {
 		.client = &client->peer,
 		.local = conn_local(conn),
@@ -175,7 +176,7 @@ static void entitled(struct client *client, uint64_t now_ns)
 				now_ns);
 }
 
-/* From now on XDP may refuse what bears this key on this connection. */
+/* Let XDP refuse requests with this key on this connection. */
 static void tell_xdp(struct client *client, struct http_stream *s,
 		     const struct gate_request *request, const struct gate_result *result)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* credential: where a request carries its key. */
+/* credential: finds the key of a request. */
 #include "proxy/credential.h"
 
 bool credential_is_ambiguous(const struct http_message *m)
@@ -8,7 +8,7 @@ bool credential_is_ambiguous(const struct http_message *m)
 	       (http_has(m, HTTP_AUTHORIZATION) && http_count(m, HTTP_AUTHORIZATION) > 1);
 }
 
-/* RFC 6750: the scheme's name has no case, and one or more blanks follow it. */
+/* RFC 6750: the scheme is not case-sensitive, and one or more spaces follow it. */
 static struct text bearer_token(struct text value)
 {
 	const struct text none = { NULL, 0 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * credential: where a request carries its key.
+ * credential: finds the key of a request.
  *
- * In X-API-Key, or, only where that is absent, in Authorization: Bearer. Beside an X-API-Key an
- * Authorization is the upstream's. The kernel's key scan (tollgate/keyscan.h) chooses alike.
+ * The key is in X-API-Key or, if there is none, in Authorization: Bearer. If both are present, the
+ * Authorization field is meant for the upstream. XDP's key scan (tollgate/keyscan.h) decides the same.
  */
 #ifndef PROXY_CREDENTIAL_H
 #define PROXY_CREDENTIAL_H
@@ -12,10 +12,10 @@
 
 #include "http/message.h"
 
-/* Either field occurs twice: nobody can say which one counts (400). */
+/* Whether one of the fields occurs twice, so that the key is ambiguous (400). */
 bool credential_is_ambiguous(const struct http_message *request);
 
-/* The key as it was sent; a NULL pointer when there is none. It is borrowed from the request. */
+/* The key as it was sent, borrowed from the request; a NULL pointer if there is none. */
 struct text credential_find(const struct http_message *request, bool *ret_in_authorization);
 
 #endif

@@ -2,10 +2,12 @@
 /*
  * exchange: one request, as a list of steps in the order in which they happen.
  *
- * route -> gate -> connect -> send -> (the upstream's head) answer -> relay -> done, with retry and
- * fail beside. A completion notes what happened and calls exchange_run() with the step that follows;
- * that function alone stores the step. Bodies flow past the steps, from one side's event to the other
- * side's write. An exchange ends exactly once, in step_done, which gives back what the gate lent.
+ *     route -> gate -> connect -> send -> (response.c relays the response) -> done
+ *                         ^---- retry       any failure: fail -> done
+ *
+ * A completion notes its result and calls exchange_run() with the next step; only that function stores
+ * the step. Bodies do not pass through the steps: an event on one side writes to the other. An exchange
+ * ends exactly once, in step_done(), which gives back the concurrency slot.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -56,7 +58,7 @@ void exchange_free_spares(struct proxy *proxy)
 	}
 }
 
-/* Keep the buffers that this worker's requests need anyway, not those of a giant. */
+/* Keep the buffers for the next request, unless a large request made them large. */
 static void exchange_free(struct exchange *x)
 {
 	struct proxy *proxy = x->proxy;
@@ -74,7 +76,7 @@ static void exchange_free(struct exchange *x)
 	proxy->spare_count++;
 }
 
-/* xoroshiro128+ (Blackman, Vigna): ids need to be distinct, not secret. */
+/* xoroshiro128+ (Blackman, Vigna). Ids must be distinct; they need not be secret. */
 static uint64_t next_random(uint64_t state[2])
 {
 	uint64_t a = state[0], b = state[1], sum = a + b;
@@ -109,7 +111,7 @@ struct http_stream *exchange_leave_stream(struct exchange *x)
 	return stream;
 }
 
-/* Give the client a whole answer of ours, and end. */
+/* Send a complete response of our own and end the exchange. */
 static enum step answer_whole(struct exchange *x, unsigned status, bool close)
 {
 	struct http_answer answer = {
@@ -173,11 +175,11 @@ static bool is_preflight(const struct http_message *m)
 
 static bool is_malformed(const struct http_message *m)
 {
-	/* "*" asks about the server itself, which has no routes to offer. */
+	/* The target "*" has no path, so it never matches a route. */
 	return credential_is_ambiguous(m) || !route_path_is_plain(m->path);
 }
 
-/* Whether tollgate answers @path itself: one of its own paths, or a segment or more below one. */
+/* Whether tollgate answers @path itself: it is one of the rules' own paths or below one. */
 static bool is_own_path(const struct exchange *x, struct text path)
 {
 	const struct rules *rules = x->rules->rules;
@@ -275,7 +277,7 @@ static enum step step_connect(struct exchange *x)
 	err = upstream_open(x->rules->upstreams, x->route->upstream, &x->tried,
 			    &exchange_upstream_events, x, &x->link);
 	if (err) {
-		/* That no server is left says less than what became of the last one. */
+		/* If no server is left, the error of the last one says more. */
 		if (err != -EHOSTUNREACH || !x->attempts)
 			x->err = err;
 		return STEP_FAIL;
@@ -283,7 +285,7 @@ static enum step step_connect(struct exchange *x)
 	x->attempts++;
 	if (upstream_is_ready(x->link))
 		return STEP_SEND;
-	/* Bytes of the body have nowhere to go yet. */
+	/* There is no connection yet for the bytes of the body. */
 	if (!x->is_body_complete)
 		http_stream_pause(x->stream);
 	return STEP_WAIT;
@@ -304,9 +306,9 @@ static enum step step_send(struct exchange *x)
 }
 
 /*
- * Another server may have the request if this one surely did not act on it: it was never reached, or
- * an idle connection turned out to be closed, and the request is safe to repeat (RFC 9110, 9.2.2) or
- * was not sent at all. A body that has begun to flow is gone.
+ * Whether another server may get the request: if it was not sent to this one, or if its method is
+ * idempotent (RFC 9110, section 9.2.2) and the connection was closed before any response. Bytes of a
+ * body that were sent are gone.
  */
 static bool may_retry(const struct exchange *x, bool was_sent)
 {
@@ -333,7 +335,7 @@ static enum step step_retry(struct exchange *x)
 	count(&x->proxy->counters.upstream_failures);
 	if (x->is_answered || x->is_head_pending || !may_retry(x, was_sent))
 		return STEP_FAIL;
-	/* A connection that had only been idle too long says nothing against its server. */
+	/* If the connection had only been idle too long, the same server may be tried again. */
 	if (was_reused || (was_sent && x->err == -ECONNRESET))
 		x->tried = (struct upstream_tried){ 0 };
 	x->is_flowing = false;
@@ -401,7 +403,7 @@ void exchange_run(struct exchange *x, enum step step)
 	}
 }
 
-/* The client's side. */
+/* ---- events of the client's stream ---- */
 
 void exchange_start(struct http_stream *s)
 {
@@ -434,8 +436,8 @@ static void send_body(struct exchange *x, const uv_buf_t *parts, unsigned count_
 
 	x->is_body_begun = true;
 	if (err) {
-		/* The upstream may have answered before it closed: its event tells. */
-		log_debug("upstream does not take the body: %s", uv_strerror(err));
+		/* The upstream may have responded before it closed; its own event will tell. */
+		log_debug("the request body cannot be sent to the upstream: %s", uv_strerror(err));
 		return;
 	}
 	if (upstream_queued(x->link) > CONN_HIGH_BYTES)

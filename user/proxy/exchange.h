@@ -14,7 +14,7 @@ void exchange_body_end(struct http_stream *s);
 void exchange_drain(struct http_stream *s);
 void exchange_abort(struct http_stream *s, int err);
 
-/* Free the memory kept for further requests. */
+/* Free the exchanges that are kept for later requests. */
 void exchange_free_spares(struct proxy *proxy);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What exchange.c (the steps) and answer.c (what the upstream sends) know of an exchange. */
+/* exchange_private: what exchange.c (the steps) and response.c (what the upstream sends) share. */
 #ifndef PROXY_EXCHANGE_PRIVATE_H
 #define PROXY_EXCHANGE_PRIVATE_H
 
@@ -7,65 +7,68 @@
 #include "proxy/proxy_private.h"
 
 enum step {
-	STEP_ROUTE,   /* malformed, no route, public, preflight */
-	STEP_GATE,    /* the verdict */
-	STEP_CONNECT, /* a connection to one of the upstream's servers */
-	STEP_SEND,    /* the head, and let the client's body flow */
-	STEP_RETRY,   /* that server failed; another one, if that is safe */
-	STEP_FAIL,    /* no answer is to be had: 502, 504, or break off */
+	STEP_ROUTE,   /* find the route; refuse malformed requests, answer preflights */
+	STEP_GATE,    /* get the verdict */
+	STEP_CONNECT, /* connect to one of the upstream's servers */
+	STEP_SEND,    /* send the head and let the client's body flow */
+	STEP_RETRY,   /* the server failed: use another one if that is safe */
+	STEP_FAIL,    /* there will be no response: answer 502, 503 or 504, or break off */
 	STEP_DONE,    /* give everything back */
-	STEP_WAIT,    /* a completion goes on */
-	STEP_FREED,
+	STEP_WAIT,    /* not a step: a completion will continue */
+	STEP_FREED,   /* not a step: the exchange is gone */
 };
 
 struct exchange {
 	struct proxy *proxy;	    /* borrowed */
-	struct rules_hold *rules;   /* one use */
-	struct http_stream *stream; /* borrowed; NULL once it is over */
+	struct rules_hold *rules;   /* holds one use */
+	struct http_stream *stream; /* borrowed; NULL when it has ended */
 	struct client *client;	    /* borrowed from the connection */
 	const struct proxy_port *port;
 	const struct route *route;   /* borrowed from the rules */
-	struct upstream_link *link;  /* NULL: none, or gone */
+	struct upstream_link *link;  /* owned; NULL: none */
 	SLIST_ENTRY(exchange) spare; /* while the proxy keeps it for a later request */
 	struct gate_result gate;
 	bool key_in_authorization;
-	bool is_charged;      /* holds a place of the account's concurrency */
-	bool is_answered;     /* the answer's head has been given to the client */
-	bool is_head_pending; /* the upstream's head has come, and waits for a first piece of body */
-	bool is_body_complete; /* the client's body has come completely */
-	bool is_body_begun;    /* a piece of it has been sent upstream */
-	bool is_chunked;       /* towards the upstream */
-	bool is_flowing;       /* the client's body may be sent */
+	bool is_charged;      /* holds a concurrency slot of the account */
+	bool is_answered;     /* the client has been sent the head of a response */
+	bool is_head_pending; /* the upstream's head has arrived and waits for a piece of the body */
+	bool is_body_complete; /* the client has sent its whole body */
+	bool is_body_begun;    /* a piece of it was sent upstream */
+	bool is_chunked;       /* the body is chunked on the way upstream */
+	bool is_flowing;       /* the client's body may be sent upstream */
 	struct upstream_tried tried;
 	unsigned attempts;
 	int err;
 	enum step step;
 	unsigned status; /* of the pending head */
-	uint64_t length; /* of the pending answer's body */
-	uint64_t passed; /* bytes of it given to the client */
+	uint64_t length; /* of the response's body, in bytes, or HTTP_UNKNOWN_LENGTH */
+	uint64_t passed; /* bytes of it sent to the client */
 	bool add_date;
-	struct buf head;   /* the request as it goes upstream, kept for another attempt */
-	struct buf fields; /* of the answer */
+	struct buf head;   /* the head for the upstream, kept for another attempt */
+	struct buf fields; /* of the response */
 	struct buf body;   /* of a refusal */
 	char request_id[REQUEST_ID_SIZE];
 };
 
-/* Go on with @step, and on, until a completion is to be waited for. */
+/* Run @step and the steps after it, until the exchange must wait for a completion or is freed. */
 void exchange_run(struct exchange *x, enum step step);
 
-/* The place in the account's concurrency goes back; before the client learns that its request is over. */
+/* Give back the concurrency slot, before the client can see that its request has ended. Idempotent. */
 void exchange_give_back(struct exchange *x);
 
-/* The stream's last call is next: nothing that it leads to may find the exchange any more. */
+/*
+ * Detach the exchange from its stream, before the last call on the stream: nothing that this call
+ * causes may find the exchange. Returns the stream.
+ */
 struct http_stream *exchange_leave_stream(struct exchange *x);
 
-/* The answer goes to an account with limits. */
+/* Whether the request belongs to an account, which has limits. */
 static inline bool exchange_is_limited(const struct exchange *x)
 {
 	return x->gate.has_account;
 }
 
-/* What the upstream's link tells (answer.c). */
+/* Callbacks for the upstream's link (response.c). */
 extern const struct upstream_events exchange_upstream_events;
 
 #endif

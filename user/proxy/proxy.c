@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* proxy: one worker's requests; what is common to them. */
+/* proxy: one worker's requests: what they have in common. */
 #include "proxy/proxy.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "proxy/exchange.h"
 #include "proxy/proxy_private.h"
 
-/* The server refused a head itself: to the outside that is the verdict on a malformed request. */
+/* The server refused a head itself. It counts as the verdict on a malformed request. */
 static void on_refused(struct http_server *server, unsigned status, const char *why)
 {
 	struct proxy_port *port = http_server_owner(server);
@@ -81,7 +81,7 @@ struct proxy *proxy_new(uv_loop_t *loop, const struct proxy_shared *shared, stru
 		proxy_free(proxy);
 		return NULL;
 	}
-	proxy->id_state[0] |= 1; /* never all zero */
+	proxy->id_state[0] |= 1; /* the generator needs a state that is not all zeros */
 	return proxy;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* answers: refusals as bytes. */
+/* refusal_templates: every refusal that XDP may send, written with the agent's own code. */
 #include "proxy/refusal_templates.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 #define ROOM 4096
 
-/* The offset of the last digit of the number behind @before, or 0. */
+/* The offset of the last digit of the number that follows @before; 0 if @before does not occur. */
 static uint16_t find_number(struct text bytes, struct text before)
 {
 	for (size_t i = 0; i + before.len < bytes.len; i++) {
@@ -27,7 +27,7 @@ static uint16_t find_number(struct text bytes, struct text before)
 	return 0;
 }
 
-/* XDP counts on '0' where it will put digits. */
+/* XDP expects '0' where it will write digits. */
 static void clear_number(struct buf *bytes, uint16_t last)
 {
 	char *at = buf_head(bytes) + last;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * answers: every refusal that XDP may give, written with the agent's own code.
+ * refusal_templates: every refusal that XDP may send, written with the agent's own code.
  *
- * A tier's refusals differ from one answer to the next in one number of seconds alone; there is a
- * template for each count of its digits, see tollgate/abi.h.
+ * The refusals of a tier differ only in one number of seconds. There is a template for each number of
+ * digits that it can have: see tollgate/abi.h. Control loop only.
  */
 #ifndef PROXY_REFUSAL_TEMPLATES_H
 #define PROXY_REFUSAL_TEMPLATES_H
@@ -11,10 +11,10 @@
 #include "fastpath/fastpath.h"
 #include "config/tier.h"
 
-/* Fill the set 0: what depends on no tier. 0 or -ENOMEM. Control loop, before anything is answered. */
+/* Write set 0, the refusals that depend on no tier, before XDP answers anything. 0 or -ENOMEM. */
 int refusal_templates_write_common(struct fastpath *fp);
 
-/* Fill @set with the refusals of @tier. 0 or -ENOMEM. Control loop, before the set is used. */
+/* Write the refusals of @tier to @set, before the set is used. 0 or -ENOMEM. */
 int refusal_templates_write_tier(struct fastpath *fp, uint32_t set, const struct tier *tier);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* refuse: the answers that tollgate gives itself, and the fields that tell of limits. */
+/* refuse: tollgate's own responses, and the header fields that describe limits. */
 #include "proxy/refuse.h"
 
 #include <errno.h>
@@ -9,14 +9,14 @@
 #include "enforce/usage.h"
 #include "http/problem.h"
 
-/* Refusals must be cheap: bodies are literals but for their end, and fields are put together here. */
+/* Refusals must be cheap: bodies are literals except for their end, and fields are assembled here. */
 #define FIELDS_MAX 512 /* the literals below, at most 250 bytes, and ten numbers of 20 digits */
 
 #define MAX_SECONDS 999999999
 
 static const struct {
 	unsigned status;
-	struct text problem; /* what problem_write_body() makes of it, but for the end */
+	struct text problem; /* the body that problem_write_body() makes, without its end */
 } verdicts[] = {
 #define PROBLEM(status, detail) "{\"status\":" #status ",\"detail\":\"" detail "\""
 #define X(name, label, status, detail) \
@@ -31,7 +31,7 @@ unsigned refuse_status(enum tollgate_verdict verdict)
 	return verdicts[verdict].status;
 }
 
-/* A second at least, and nine digits at most: with 31 years each a refusal just fits. */
+/* At least one second and at most nine digits (31 years): then a refusal just fits. */
 static uint64_t seconds_up(uint64_t amount, uint64_t per_second)
 {
 	uint64_t seconds = amount / per_second + (amount % per_second != 0);
@@ -62,7 +62,7 @@ static char *put_number(char *at, struct text before, uint64_t number)
 
 static uint64_t period_seconds(const struct gate_result *result)
 {
-	/* A policy is for ever, so a month in it is 31 days; RateLimit tells the time that is left. */
+	/* A policy is the same in every month, so use 31 days. RateLimit has the time that is left. */
 	return result->limits.quota_period == TOLLGATE_PERIOD_DAY ? 86400 : 31 * 86400;
 }
 
@@ -79,7 +79,7 @@ static char *put_quota_policy(char *at, const struct gate_result *result)
 	return put_number(at, TEXT(";w="), period_seconds(result));
 }
 
-/* The rate's t, as its Retry-After, is for this request's cost; a unit's would come too early. */
+/* After a refusal, t of the rate is until this request could pass; until the next unit is too early. */
 static char *put_rate_left(char *at, const struct gate_result *result, bool until_it_passes)
 {
 	uint64_t more_ns = result->rate_more_ns;
@@ -123,7 +123,7 @@ static char *put_both(char *at, const struct gate_result *result)
 	return put(at, TEXT("\r\n"));
 }
 
-/* An IMF-fixdate, as Date has it (RFC 9110, 5.6.7). */
+/* Write an IMF-fixdate, the format of Date (RFC 9110, section 5.6.7). */
 static char *put_grace(char *at, uint32_t end_s)
 {
 	time_t end = end_s;
@@ -158,7 +158,7 @@ static char *put_retry_after(char *at, uint64_t seconds)
 	return put(put_number(at, TEXT("Retry-After: "), seconds), TEXT("\r\n"));
 }
 
-/* The fields that depend on the verdict, and the end of its body where that is not "}". */
+/* Write the fields that depend on the verdict, and the end of its body if that is not just "}". */
 static char *put_fields(char *at, enum tollgate_verdict verdict, const struct gate_result *result,
 			struct text *ret_end)
 {

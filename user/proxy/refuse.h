@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * refuse: the answers that tollgate gives itself, and the fields that tell of limits.
+ * refuse: tollgate's own responses, and the header fields that describe limits.
  *
- * A refusal is at most 300 bytes, head and body, so that the same bytes fit wherever XDP gives the
- * same answer. That is why refusals name only the policy that was violated, and carry neither Date
- * (RFC 9110, 6.6.1 demands it of origin servers only) nor a request id, and why no time in them is
- * longer than 31 years. A Connection field, where the server adds one, is not counted.
+ * A refusal has at most 300 bytes, head and body, so that XDP can send the same bytes. Therefore it
+ * names only the policy that was violated, has neither Date (RFC 9110, section 6.6.1 requires it only of
+ * origin servers) nor a request id, and no time in it is longer than 31 years. A Connection field that
+ * the server adds is not included.
  */
 #ifndef PROXY_REFUSE_H
 #define PROXY_REFUSE_H
@@ -17,24 +17,25 @@
 #define REFUSE_MAX_BYTES 300
 
 /*
- * Append the field lines of a refusal with that verdict (Content-Type and, where they apply,
- * Retry-After, RateLimit-Policy, RateLimit, WWW-Authenticate) to @fields, and its body to @body.
- * @result is what the gate said, or NULL if it was not asked. Errors as buf_append().
+ * Append the field lines of a refusal to @fields (Content-Type and, where they apply, Retry-After,
+ * RateLimit-Policy, RateLimit and WWW-Authenticate), and its body to @body. @result is the gate's; NULL
+ * if the gate was not asked or found no account. 0 or an error of buf_append().
  */
 int refuse_write(enum tollgate_verdict verdict, const struct gate_result *result,
 		 struct buf *fields, struct buf *body);
 
-/* The same for a failure of ours: 502, 503, 504, 404. */
+/* The same for a failure: 502, 503 or 504. */
 int refuse_write_failure(unsigned status, const char *detail, struct buf *fields, struct buf *body);
 
 /*
- * RateLimit-Policy and RateLimit of an answer on a limited route, in the form of
- * draft-ietf-httpapi-ratelimit-headers: "rate" with q the burst and w the seconds in which it comes
- * back, "quota" with the period. r is what may be used at once, and t the seconds until there is more
- * of it, rounded up, so that nobody who waits that long comes too early.
+ * Append RateLimit-Policy and RateLimit as in draft-ietf-httpapi-ratelimit-headers. In the policy
+ * "rate", q is the burst and w the seconds in which it refills; in "quota", w is the period. r is what
+ * may be used at once. t is the number of seconds until there is more, rounded up, so that a client that
+ * waits that long is not too early. 0 or an error of buf_append().
  */
 int refuse_write_limits(const struct gate_result *result, struct buf *fields);
 
+/* The HTTP status of a verdict. Pure. */
 unsigned refuse_status(enum tollgate_verdict verdict);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * relay: what of a head goes on to the other side.
+ * relay: writes the head for the other side.
  *
- * Heads are built anew from parsed fields. What belongs to one hop stays (RFC 9110, 7.6.1); what
- * tollgate itself vouches for is removed from what clients send and set by us.
+ * Heads are rebuilt from the parsed fields. Hop-by-hop fields are dropped (RFC 9110, section 7.6.1).
+ * Fields that upstreams may trust because tollgate sets them are removed from client requests.
  *
- * The policy for who asked: from a trusted proxy X-Forwarded-For and Forwarded are continued and
- * X-Forwarded-Proto and -Host are believed; from anyone else all four are replaced.
+ * If the client is a trusted proxy, X-Forwarded-For and Forwarded are extended, and X-Forwarded-Proto
+ * and X-Forwarded-Host are kept. From other clients, all four are replaced.
  */
 #include <errno.h>
 
@@ -15,7 +15,7 @@
 
 #define BIT(name) (1u << HTTP_##name)
 
-/* Fields of a request that are never passed on as they came. */
+/* Request fields that are never relayed as they are. */
 #define REQUEST_OWN                                                                      \
 	(BIT(HOST) | BIT(CONTENT_LENGTH) | BIT(X_REQUEST_ID) | BIT(X_TOLLGATE_ACCOUNT) | \
 	 BIT(X_TOLLGATE_TIER) | BIT(X_API_KEY) | BIT(EXPECT))
@@ -35,7 +35,7 @@ static int put_line(struct buf *b, int err, struct text name, struct text value)
 	at += name.len;
 	*at++ = ':';
 	*at++ = ' ';
-	if (value.len) /* else it may be no pointer: the authority of HTTP/1.0 without Host */
+	if (value.len) /* the pointer may be NULL: the authority of HTTP/1.0 without Host */
 		memcpy(at, value.ptr, value.len);
 	at += value.len;
 	*at++ = '\r';
@@ -62,12 +62,12 @@ static bool stays_here(const struct http_message *m, const struct http_header *h
 }
 
 /*
- * The id of the field that @h is taken for behind CGI and its heirs, to which "X_Tollgate_Account" is
- * "X-Tollgate-Account": what tollgate vouches for must not be forged that way.
+ * The id of the field for which a CGI-like upstream would take @h: to CGI, X_Tollgate_Account and
+ * X-Tollgate-Account are the same variable, so clients must not be able to send either.
  */
 static enum http_name dashed_id(const struct http_header *h)
 {
-	char name[40]; /* longer than any name we know */
+	char name[40]; /* longer than all known names */
 
 	if (h->name.len > sizeof(name) || !memchr(h->name.ptr, '_', h->name.len))
 		return h->id;
@@ -92,7 +92,7 @@ static int put_fields(const struct relay_request *r, struct buf *head)
 	return err;
 }
 
-/* "name: a, b, <ours>" with the values a client sent, if its word counts. */
+/* Start the field "name: a, b, " with the values that the client sent, if it is trusted. */
 static int put_continued(const struct relay_request *r, enum http_name id, struct buf *head)
 {
 	int err = put_str(head, 0, http_name_spelling(id));
@@ -117,7 +117,7 @@ static int put_believed(const struct relay_request *r, enum http_name id, struct
 	return put_line(head, 0, text_of(http_name_spelling(id)), theirs ? theirs->value : ours);
 }
 
-/* RFC 7239: an IPv6 address is bracketed and quoted, and so is whatever holds a colon. */
+/* In RFC 7239, an IPv6 address has brackets, and a value with a colon must be quoted. */
 static int put_forwarded(const struct relay_request *r, struct text proto, struct buf *head)
 {
 	bool is_ipv6 = strchr(r->client->address, ':');
@@ -149,7 +149,7 @@ static int put_framing(const struct http_message *m, struct buf *head)
 	return 0;
 }
 
-/* The target in origin-form: an absolute one loses scheme and authority (RFC 9112, 3.2.2). */
+/* The target in origin-form: without scheme and authority (RFC 9112, section 3.2.2). */
 static struct text origin_target(const struct http_message *m)
 {
 	struct text target = m->target;
@@ -159,7 +159,7 @@ static struct text origin_target(const struct http_message *m)
 		return target;
 	if (m->path.ptr >= target.ptr && m->path.ptr < end)
 		return (struct text){ m->path.ptr, (size_t)(end - m->path.ptr) };
-	return m->path; /* "http://host" or "http://host?query" has no path of its own */
+	return m->path; /* "http://host" and "http://host?query" have no path in the target */
 }
 
 int relay_write_request(const struct relay_request *r, struct buf *head)
@@ -183,7 +183,7 @@ int relay_write_request(const struct relay_request *r, struct buf *head)
 		err = put_line(head, err, TEXT("X-Tollgate-Account"), text_of(r->account));
 	if (r->tier)
 		err = put_line(head, err, TEXT("X-Tollgate-Tier"), text_of(r->tier));
-	/* RFC 9110, 7.6.3: a gateway says so to the inbound side; this continues the client's list. */
+	/* A gateway must add itself to Via (RFC 9110, section 7.6.3). */
 	err = put_line(head, err, TEXT("Via"), TEXT("1.1 tollgate"));
 	return put_str(head, err, "\r\n");
 }

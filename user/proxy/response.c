@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * answer: what an upstream sends, on its way to the client.
+ * response: relays an upstream's response to the client.
  *
- * The head waits for the first piece of the body, so that a small answer is one write. The request is
- * counted just before the first byte of its answer goes out.
+ * The head waits for the first piece of the body, so that a small response is a single write. The
+ * request is counted as usage just before the first byte of its response is sent.
  */
 #include <errno.h>
 
@@ -30,7 +30,7 @@ static void throttle_upstream(struct exchange *x)
 
 static void relay_interim(struct exchange *x, const struct http_message *head)
 {
-	/* 101 was not asked for: Upgrade is never passed on. HTTP/1.0 knows no interim answers. */
+	/* Upgrade is never relayed, so 101 was not asked for. HTTP/1.0 has no interim responses. */
 	if (head->status == 101 || !http_stream_request(x->stream)->minor)
 		return;
 	buf_clear(&x->fields);
@@ -45,7 +45,7 @@ static uint64_t answer_length(const struct http_message *head)
 	case HTTP_BODY_LENGTH:
 		return head->content_length;
 	case HTTP_BODY_NONE:
-		/* To HEAD the field tells what GET would get; absent, nothing is known. */
+		/* After HEAD, the field has the length that GET would get; it may be absent. */
 		return head->is_head && !http_has(head, HTTP_CONTENT_LENGTH) ? HTTP_UNKNOWN_LENGTH
 									     : head->content_length;
 	default:
@@ -77,7 +77,7 @@ static void on_head(void *owner, const struct http_message *head)
 	x->is_head_pending = true;
 }
 
-/* The request is counted before the first byte of its answer is sent: see usage.h. */
+/* Count the request, then send the head. In this order, a crash in between cannot lose usage. */
 static int send_head(struct exchange *x, struct text piece, bool is_last)
 {
 	struct http_answer answer = {
@@ -106,10 +106,10 @@ static void on_body(void *owner, const char *data, size_t len)
 	struct text piece = { data, len };
 	int err;
 
-	if (!x->stream) /* it has all that was announced */
+	if (!x->stream) /* the client already has the announced length */
 		return;
 	x->passed += len;
-	/* Whoever has the last byte may send the next request at once: its place must be free. */
+	/* With the last byte, the client may send its next request: its concurrency slot must be free. */
 	if (x->passed == x->length)
 		exchange_give_back(x);
 	if (x->is_head_pending)

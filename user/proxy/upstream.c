@@ -2,8 +2,9 @@
 /*
  * upstream: the servers behind a route, and one worker's connections to them.
  *
- * A link owns its connection and parser and lives as long as the connection: while it serves a request
- * it has an owner and is on the set's list of busy links, else it is on its server's idle list.
+ * A link owns a connection and its parser, and lives as long as the connection. A link that is not
+ * closing is on exactly one list: while it serves a request, it has an owner and is on the set's busy
+ * list; otherwise it is on its server's idle list.
  */
 #include "proxy/upstream.h"
 
@@ -36,7 +37,7 @@ struct upstream_server {
 struct upstream {
 	const struct upstream_config *config; /* borrowed */
 	struct upstream_server *servers;      /* owned */
-	unsigned next;			      /* round robin */
+	unsigned next;			      /* round robin: the server to start from */
 };
 
 struct upstreams {
@@ -44,7 +45,7 @@ struct upstreams {
 	struct upstream *list; /* owned */
 	unsigned count;
 	struct link_list busy;
-	unsigned link_count; /* all that are not closed yet */
+	unsigned link_count; /* links that are not freed yet */
 	bool is_closing;
 	bool is_timer_closed;
 	void (*on_gone)(void *arg);
@@ -53,7 +54,7 @@ struct upstreams {
 };
 
 struct upstream_link {
-	struct upstreams *set;		/* borrowed: it waits for its links */
+	struct upstreams *set;		/* borrowed; it outlives its links */
 	struct upstream *upstream;	/* borrowed from the set */
 	struct upstream_server *server; /* borrowed from the set */
 	struct conn *conn;		/* owned */
@@ -123,14 +124,14 @@ static void close_idle(struct upstream_link *l)
 	close_link(l);
 }
 
-/* The link is lost for its owner, who is told last. */
+/* Close a link that failed; its owner's callback comes last. */
 static void fail_link(struct upstream_link *l, int err)
 {
 	const struct upstream_events *events = l->events;
 	void *owner = l->owner;
 	bool was_ready = l->is_ready;
 
-	/* If one that had been idle is dead its neighbours are: the server was restarted. */
+	/* If a kept connection turns out to be closed, the server was probably restarted: drop the rest. */
 	while (l->is_reused && !l->has_answered && err != -ETIMEDOUT &&
 	       !LIST_EMPTY(&l->server->idle))
 		close_idle(LIST_FIRST(&l->server->idle));
@@ -170,7 +171,7 @@ static void on_connected(struct conn *c, int err)
 	l->events->on_ready(l->owner, 0);
 }
 
-/* The answer is complete: keep the connection if it may serve another request. */
+/* The response is complete: keep the connection if it can serve another request. */
 static void retire(struct upstream_link *l)
 {
 	const struct upstream_config *config = l->upstream->config;
@@ -210,7 +211,7 @@ static bool take_head(struct upstream_link *l)
 	return l->owner;
 }
 
-/* Events may abandon the link, so it is looked at again after each. */
+/* Each callback may abandon the link, so the loop checks it again. */
 static void feed(struct upstream_link *l, const char *data, size_t len)
 {
 	while (l->owner && !l->is_closing) {
@@ -223,7 +224,7 @@ static void feed(struct upstream_link *l, const char *data, size_t len)
 			return;
 		}
 		if (event < 0) {
-			log_warn("upstream %s: bad answer: %s", l->upstream->config->name,
+			log_warn("upstream %s: invalid response: %s", l->upstream->config->name,
 				 h1_parser_error(l->parser));
 			fail_link(l, event);
 			return;
@@ -235,7 +236,7 @@ static void feed(struct upstream_link *l, const char *data, size_t len)
 		if (event == H1_BODY)
 			l->events->on_body(l->owner, piece.ptr, piece.len);
 		if (event == H1_END && l->is_head_done) {
-			l->keep_alive = l->keep_alive && !len; /* bytes that nobody asked for */
+			l->keep_alive = l->keep_alive && !len; /* it sent more than the response */
 			end_answer(l);
 			return;
 		}
@@ -246,7 +247,7 @@ static void on_data(struct conn *c, const char *data, size_t len)
 {
 	struct upstream_link *l = conn_owner(c);
 
-	if (!l->owner) { /* an idle server has nothing to say */
+	if (!l->owner) { /* data without a request */
 		if (!l->is_closing)
 			close_idle(l);
 		return;
@@ -313,7 +314,7 @@ static void sweep_busy(struct upstreams *set)
 			if (!l->is_ready)
 				server_failed(l, -ETIMEDOUT);
 			fail_link(l, -ETIMEDOUT);
-			/* The owner may have closed others: begin again. */
+			/* The owner may have closed other links, so start again. */
 			next = LIST_FIRST(&set->busy);
 		}
 		l = next;
@@ -398,7 +399,7 @@ void upstreams_free(struct upstreams *set, void (*on_gone)(void *arg), void *arg
 	uv_close((uv_handle_t *)&set->sweep, on_timer_closed);
 }
 
-/* The next server in turn, healthy ones first; NULL when all were tried or are full. */
+/* The next server in turn, healthy ones first; NULL with an error if all were tried or are full. */
 static struct upstream_server *choose(struct upstreams *set, struct upstream *u,
 				      const struct upstream_tried *tried, int *ret_err)
 {
@@ -522,7 +523,7 @@ int upstream_send_head(struct upstream_link *l, struct text method, struct text 
 
 int upstream_send(struct upstream_link *l, const uv_buf_t *parts, unsigned count)
 {
-	/* A server that takes the body owes nothing yet. */
+	/* While the server receives the body, the deadline for its response has not started. */
 	l->deadline_ms = now_ms(l->set) + l->upstream->config->answer_ms;
 	return conn_write(l->conn, parts, count);
 }

@@ -2,12 +2,12 @@
 /*
  * upstream: the servers behind a route, and one worker's connections to them.
  *
- * A link is one request to one server, on a connection that is taken from the idle ones or made. New
- * connections go round robin, past servers that failed lately; if all did, they are tried anyway. One
- * timer per worker sweeps all deadlines ten times a second.
+ * A link carries one request to one server, on a kept or a new connection. Servers are used in turn.
+ * Servers that failed recently are skipped, unless all of them failed. One timer per worker checks all
+ * deadlines ten times a second.
  *
- * Everything belongs to one loop's thread. Events are the last thing that a call does in a turn, and
- * none is ever delivered from within a function of this header.
+ * All functions are for the loop's thread. Callbacks come only from the loop, never from within one of
+ * these functions. A callback may abandon its link.
  */
 #ifndef PROXY_UPSTREAM_H
 #define PROXY_UPSTREAM_H
@@ -25,28 +25,28 @@ struct upstreams;
 struct upstream_link;
 
 struct upstream_events {
-	/* The connection is up, or could not be had: -ETIMEDOUT, -ECONNREFUSED ... */
+	/* The connection is established, or failed: -ETIMEDOUT, -ECONNREFUSED ... Then the link is gone. */
 	void (*on_ready)(void *owner, int err);
-	/* A head came; interim ones (1xx) too. Valid until the next event. */
+	/* A head arrived, also an interim one (1xx). It is valid until the next event. */
 	void (*on_head)(void *owner, const struct http_message *head);
 	void (*on_body)(void *owner, const char *data, size_t len);
-	/* All that came at once has been told. */
+	/* All data received so far has been delivered. */
 	void (*on_pause)(void *owner);
-	/* The answer is complete; the link is gone. */
+	/* The response is complete; the link is gone. */
 	void (*on_end)(void *owner);
-	/* The link is gone: -ECONNRESET, -EBADMSG, -EMSGSIZE (not understood), -ETIMEDOUT. */
+	/* The link failed and is gone: -ECONNRESET, -ETIMEDOUT, -EBADMSG or -EMSGSIZE (invalid). */
 	void (*on_error)(void *owner, int err);
-	/* What was written has gone down after upstream_queued() was high. */
+	/* upstream_queued() was high and has gone down. */
 	void (*on_drain)(void *owner);
 };
 
-/* Connections for the @count upstreams of @configs (borrowed). NULL when memory is short. */
+/* For the @count upstreams of @configs, which are borrowed. NULL if memory is short. */
 struct upstreams *upstreams_new(uv_loop_t *loop, const struct upstream_config *configs,
 				unsigned count);
 
 /*
- * Close idle connections now and the others when their request has ended, then free; @on_gone is
- * called last, when the configurations are not needed any more. Accepts NULL.
+ * Close idle connections now, and the others when their requests have ended; then free the set.
+ * @on_gone (may be NULL) is called last, when the configurations are no longer used. Accepts NULL.
  */
 void upstreams_free(struct upstreams *set, void (*on_gone)(void *arg), void *arg);
 
@@ -66,28 +66,30 @@ int upstream_open(struct upstreams *set, unsigned index, struct upstream_tried *
 		  struct upstream_link **ret_link);
 bool upstream_is_ready(const struct upstream_link *link);
 
-/* Whether the connection had served a request before: then a reset may only mean it was idle too long. */
+/* Whether the connection served a request before: then a reset may only mean that it was idle too long. */
 bool upstream_is_reused(const struct upstream_link *link);
 
-/* Whether any byte of an answer has come. */
+/* Whether any byte of the response has arrived. */
 bool upstream_has_answered(const struct upstream_link *link);
 
-/* Send the head of a request with @method, and its body in pieces; errors as conn_write(). */
+/* Send the head of a request with @method, and its body in pieces. 0 or an error of conn_write(). */
 int upstream_send_head(struct upstream_link *link, struct text method, struct text head);
 int upstream_send(struct upstream_link *link, const uv_buf_t *parts, unsigned count);
+
+/* Bytes that are not sent yet. */
 size_t upstream_queued(const struct upstream_link *link);
 
-/* The request is sent completely: from now on the server owes the answer within answer_ms. */
+/* The request is complete: the server must start its response within answer_ms. */
 void upstream_sent_all(struct upstream_link *link);
 
-/* Stop and restart on_body. */
+/* Pause and resume reading the response. */
 void upstream_pause(struct upstream_link *link);
 void upstream_resume(struct upstream_link *link);
 
-/* Give the link up before its answer is complete; its connection is closed. No event follows. */
+/* Close the link before its response is complete. No event follows. */
 void upstream_abandon(struct upstream_link *link);
 
-/* Does the server with that index of that upstream count as failing now? For metrics. */
+/* Whether @server of upstream @index failed recently and is not used. For metrics. */
 bool upstream_is_failing(const struct upstreams *set, unsigned index, unsigned server);
 
 #endif

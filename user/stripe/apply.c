@@ -9,8 +9,6 @@
 #include "base/log.h"
 #include "enforce/account.h"
 
-#define MAX_SIBLINGS 64 /* accounts of one customer that are checked */
-
 /* The caller's callback, kept until the registry has applied the change. */
 struct application {
 	const struct stripe_context *context; /* borrowed */
@@ -30,45 +28,63 @@ static void on_applied(void *arg, const struct registry_result *result)
 }
 
 /*
- * Stripe counts meter events per customer, so if two subscriptions of a customer used the same
- * meter, it would bill the usage of each to both. Only the account that was first gets access.
+ * Whether the account @id belongs to another subscription than @s, has not ended, and uses the
+ * meter of @tier.
  */
-static bool shares_meter(const struct stripe_context *context, const struct subscription *s,
-			 const struct tier *tier)
+static bool has_meter(const struct stripe_context *context, uint64_t id,
+		      const struct subscription *s, const struct tier *tier,
+		      struct store_account *ret_other)
 {
-	uint64_t ids[MAX_SIBLINGS];
-	unsigned count;
+	const struct tier *other_tier;
+	uint32_t slot;
 
-	if (!tier->meter || !s->customer[0])
+	if (!mirror_account(context->mirror, id, ret_other, &slot) || !ret_other->subscription[0] ||
+	    !strcmp(ret_other->subscription, s->id) || ret_other->status == STORE_CANCELED ||
+	    ret_other->status == STORE_INCOMPLETE_EXPIRED)
 		return false;
-	count = mirror_accounts_of_customer(context->mirror, s->customer, ids, MAX_SIBLINGS);
-	for (unsigned i = 0; i < count && i < MAX_SIBLINGS; i++) {
-		const struct tier *other_tier;
-		struct store_account other;
-		uint32_t slot;
-
-		if (!mirror_account(context->mirror, ids[i], &other, &slot) ||
-		    !other.subscription[0] || !strcmp(other.subscription, s->id) ||
-		    other.status == STORE_CANCELED || other.status == STORE_INCOMPLETE_EXPIRED)
-			continue;
-		other_tier = tiers_find(context->tiers, other.tier);
-		if (!other_tier || !other_tier->meter || strcmp(other_tier->meter, tier->meter))
-			continue;
-		log_error("subscription %s gets no access: customer %s already has subscription "
-			  "%s, whose tier uses the same meter '%s'",
-			  s->id, s->customer, other.subscription, tier->meter);
-		return true;
-	}
-	return false;
+	other_tier = tiers_find(context->tiers, ret_other->tier);
+	return other_tier && other_tier->meter && !strcmp(other_tier->meter, tier->meter);
 }
 
 /*
- * The name of the subscription's tier, or "" if it gets none. @ret_item as of subscription_tier().
+ * Whether another account of the customer already uses the meter of @tier: 1, 0 or -ENOMEM.
+ *
+ * Stripe counts meter events per customer, so if two subscriptions of a customer used the same
+ * meter, it would bill the usage of each to both. Only the account that was first gets access.
+ */
+static int shares_meter(const struct stripe_context *context, const struct subscription *s,
+			const struct tier *tier)
+{
+	struct store_account other;
+	bool is_shared = false;
+	unsigned count;
+	uint64_t *ids;
+	int err;
+
+	if (!tier->meter || !s->customer[0])
+		return 0;
+	err = mirror_list_of_customer(context->mirror, s->customer, &ids, &count);
+	if (err)
+		return err;
+	for (unsigned i = 0; i < count && !is_shared; i++)
+		is_shared = has_meter(context, ids[i], s, tier, &other);
+	free(ids);
+	if (is_shared)
+		log_error("subscription %s gets no access: customer %s already has subscription "
+			  "%s, whose tier uses the same meter '%s'",
+			  s->id, s->customer, other.subscription, tier->meter);
+	return is_shared;
+}
+
+/*
+ * The name of the subscription's tier, or "" if it gets none. NULL if out of memory. @ret_item as
+ * of subscription_tier().
  */
 static const char *choose_tier(const struct stripe_context *context, const struct subscription *s,
 			       const struct subscription_item **ret_item)
 {
 	const struct tier *tier = subscription_tier(context->tiers, s, ret_item);
+	int is_shared;
 
 	if (!tier) {
 		context->oddities->untiered++;
@@ -79,7 +95,8 @@ static const char *choose_tier(const struct stripe_context *context, const struc
 			 *ret_item ? (*ret_item)->product : "");
 		return "";
 	}
-	return shares_meter(context, s, tier) ? "" : tier->name;
+	is_shared = shares_meter(context, s, tier);
+	return is_shared < 0 ? NULL : is_shared ? "" : tier->name;
 }
 
 static int choose_status(const struct stripe_context *context, const struct subscription *s)
@@ -114,6 +131,7 @@ void apply_subscription(const struct stripe_context *context, const json_t *obje
 			const struct apply_source *source, registry_done done, void *arg)
 {
 	const struct subscription_item *item;
+	const char *tier;
 	struct registry_subscription wanted;
 	struct application *a;
 	struct subscription s;
@@ -128,7 +146,8 @@ void apply_subscription(const struct stripe_context *context, const json_t *obje
 		done(arg, &(struct registry_result){ 0 });
 		return;
 	}
-	a = malloc(sizeof(*a));
+	tier = choose_tier(context, &s, &item);
+	a = tier ? malloc(sizeof(*a)) : NULL;
 	if (!a) {
 		fail(done, arg, -ENOMEM);
 		return;
@@ -138,7 +157,7 @@ void apply_subscription(const struct stripe_context *context, const json_t *obje
 		.subscription = s.id,
 		.customer = s.customer,
 		.email = s.email[0] ? s.email : NULL,
-		.tier = choose_tier(context, &s, &item),
+		.tier = tier,
 		.price = item ? item->price : "",
 		.label = s.email,
 		.status = choose_status(context, &s),

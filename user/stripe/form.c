@@ -2,25 +2,18 @@
 /* form: see form.h. */
 #include "stripe/form.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-static bool is_plain(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c && strchr("-_.~", c));
-}
+#include <curl/curl.h>
 
 int form_encode(struct buf *b, const char *value)
 {
-	int err = 0;
+	char *encoded = curl_easy_escape(NULL, value, 0);
+	int err = encoded ? buf_append_str(b, encoded) : -ENOMEM;
 
-	for (; *value && !err; value++) {
-		if (is_plain(*value))
-			err = buf_append(b, value, 1);
-		else
-			err = buf_printf(b, "%%%02X", (unsigned char)*value);
-	}
+	curl_free(encoded);
 	return err;
 }
 
@@ -36,7 +29,7 @@ int form_add(struct buf *b, const char *name, const char *value)
 	if (!err)
 		err = form_encode(b, value);
 	if (err)
-		b->end = b->start + before;
+		b->end = b->start + before; /* half a field could mean something else */
 	return err;
 }
 

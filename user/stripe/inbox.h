@@ -36,8 +36,6 @@ struct inbox_listeners {
 	 * Stripe refused a meter event after accepting it; @event is the error event, as fetched.
 	 */
 	void (*on_meter_error)(void *arg, const json_t *event);
-	/* A charge of @customer was disputed or refunded. */
-	void (*on_dispute)(void *arg, const char *customer, const char *type);
 	void *arg;
 };
 

@@ -13,8 +13,6 @@
 #include "stripe/apply.h"
 #include "stripe/inbox_private.h"
 
-#define MAX_ACCOUNTS 64 /* of one customer */
-
 static const char *text_at(const json_t *object, const char *name)
 {
 	const char *value = json_string_value(json_object_get(object, name));
@@ -126,12 +124,16 @@ static void act_customer(struct object *object, const struct stripe_answer *answ
 {
 	const struct stripe_context *context = object->inbox->context;
 	bool is_deleted = json_is_true(json_object_get(answer->body, "deleted"));
-	uint64_t ids[MAX_ACCOUNTS];
-	unsigned count =
-		mirror_accounts_of_customer(context->mirror, object->id, ids, MAX_ACCOUNTS);
+	uint64_t *ids;
+	unsigned count;
+	int err = mirror_list_of_customer(context->mirror, object->id, &ids, &count);
 
+	if (err) {
+		object_done(object, err, "");
+		return;
+	}
 	begin_steps(object);
-	for (unsigned i = 0; i < count && i < MAX_ACCOUNTS; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		struct store_account account;
 		uint32_t slot;
 
@@ -144,6 +146,7 @@ static void act_customer(struct object *object, const struct stripe_answer *answ
 			registry_keys_revoke(context->registry, ids[i], on_step, object);
 		}
 	}
+	free(ids);
 	end_steps(object);
 }
 
@@ -182,25 +185,27 @@ static void act_entitlements(struct object *object, const struct stripe_answer *
 static void act_dispute(struct object *object, const struct stripe_answer *answer)
 {
 	const struct stripe_context *context = object->inbox->context;
-	const struct inbox_listeners *listeners = &object->inbox->listeners;
 	const struct registry_change hold = { .status = -1, .is_held = 1 };
 	const json_t *charge = json_object_get(answer->body, "charge");
 	const char *customer = id_at(json_is_object(charge) ? charge : answer->body, "customer");
-	uint64_t ids[MAX_ACCOUNTS];
+	uint64_t *ids = NULL;
 	unsigned count = 0;
+	int err = 0;
 
-	if (customer[0]) {
+	if (customer[0])
 		log_warn("customer %s: %s is disputed or refunded", customer, object->id);
-		count = mirror_accounts_of_customer(context->mirror, customer, ids, MAX_ACCOUNTS);
+	if (customer[0] && context->settings->suspend_on_dispute)
+		err = mirror_list_of_customer(context->mirror, customer, &ids, &count);
+	if (err) {
+		object_done(object, err, "");
+		return;
 	}
-	if (customer[0] && listeners->on_dispute)
-		listeners->on_dispute(listeners->arg, customer, object->id);
 	begin_steps(object);
-	for (unsigned i = 0; context->settings->suspend_on_dispute && i < count && i < MAX_ACCOUNTS;
-	     i++) {
+	for (unsigned i = 0; i < count; i++) {
 		object->pending++;
 		registry_account_set(context->registry, ids[i], &hold, on_step, object);
 	}
+	free(ids);
 	end_steps(object);
 }
 

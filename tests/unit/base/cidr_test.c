@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* cidr_test: which texts are blocks of addresses, and which addresses are in them. */
+/* cidr_test: which texts are blocks of addresses, and which addresses a block holds. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -111,7 +111,7 @@ static void an_address_is_found_in_its_block(void **state)
 	}
 }
 
-static void what_is_no_ip_address_is_in_no_block(void **state)
+static void other_addresses_are_in_no_block(void **state)
 {
 	struct sockaddr_storage address = { .ss_family = AF_UNIX };
 	struct cidr all;
@@ -175,7 +175,7 @@ int main(void)
 		cmocka_unit_test(only_whole_blocks_are_read),
 		cmocka_unit_test(a_text_is_not_read_past_its_end),
 		cmocka_unit_test(an_address_is_found_in_its_block),
-		cmocka_unit_test(what_is_no_ip_address_is_in_no_block),
+		cmocka_unit_test(other_addresses_are_in_no_block),
 		cmocka_unit_test(a_block_is_written_as_people_write_it),
 		cmocka_unit_test(blocks_overlap_if_one_holds_the_other),
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* clock_test: days and months against the C library's calendar, and clocks that do not run backwards. */
+/* clock_test: days and months as in the C library's calendar, and clocks that never run backwards. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,8 +14,7 @@
 static void days_and_months_are_those_of_the_calendar(void **state)
 {
 	(void)state;
-	for (int64_t day = 0; day < 365L * 400;
-	     day++) { /* to the year 2369: 2000 and 2100 are in it */
+	for (int64_t day = 0; day < 365L * 400; day++) { /* to the year 2369, with 2000 and 2100 */
 		time_t second = day * 86400;
 		struct tm tm;
 		uint32_t month;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conf_test: YAML by tables, with a small table of its own: expansion, order, bounds, addresses. The
- * messages of each kind of value are in agent/config_test.c.
+ * conf_test: reading YAML with a small table: expansion, order, bounds, addresses. The messages for each
+ * kind of value are tested in config/config_test.c.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -153,7 +153,7 @@ static void lists_and_numbers_arrive(void **state)
 	buf_done(&messages);
 }
 
-static void what_is_wrong_is_not_finished(void **state)
+static void a_wrong_record_is_not_finished(void **state)
 {
 	struct buf messages;
 	struct record r;
@@ -165,7 +165,7 @@ static void what_is_wrong_is_not_finished(void **state)
 	assert_int_equal(r.finished, 0);
 	assert_true(text_is(buf_text(&messages), "f:1:31: expected a single value, found a list\n"
 						 "f:1:36: must not be empty\n"
-						 "f:1:20: '10' is no number from 0 to 9\n"));
+						 "f:1:20: '10' is not a number from 0 to 9\n"));
 	record_done(&r);
 	buf_done(&messages);
 }
@@ -261,7 +261,7 @@ int main(void)
 		cmocka_unit_test(references_are_expanded_once),
 		cmocka_unit_test(an_expansion_is_bounded),
 		cmocka_unit_test(lists_and_numbers_arrive),
-		cmocka_unit_test(what_is_wrong_is_not_finished),
+		cmocka_unit_test(a_wrong_record_is_not_finished),
 		cmocka_unit_test(a_message_shows_no_control_bytes_and_not_all_of_a_long_text),
 		cmocka_unit_test(a_file_is_bounded),
 		cmocka_unit_test(addresses_have_an_ip_and_a_port),

@@ -62,7 +62,7 @@ static void hmac_is_that_of_rfc_4231(void **state)
 		char hex[2 * CRYPTO_HASH_BYTES + 1];
 
 		assert_non_null(hmac);
-		memset(key, 0, sizeof(key)); /* it may be forgotten */
+		memset(key, 0, sizeof(key)); /* the caller may wipe it */
 		for (int again = 0; again < 2; again++) {
 			crypto_hmac_sha256(hmac, data, len, hash);
 			text_hex(hash, sizeof(hash), hex);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The environment: files of variables, and what the kernel shows of it. */
+/* env_test: environment files, and what /proc shows of the environment. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,7 +60,7 @@ static void lines_become_variables(void **state)
 	}
 }
 
-/* Whether the kernel shows @text in this process' environment. */
+/* Whether /proc/self/environ contains @text. */
 static int is_shown(const char *text)
 {
 	static char block[1 << 17];
@@ -71,7 +71,7 @@ static int is_shown(const char *text)
 	return memmem(block, len, text, strlen(text)) != NULL;
 }
 
-static void what_is_hidden_is_not_shown_but_can_be_had(void **state)
+static void hidden_values_are_not_shown_but_can_be_read(void **state)
 {
 	(void)state;
 	assert_true(is_shown("TOLLGATE_SECRET=" SECRET));
@@ -91,11 +91,11 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines_become_variables),
-		cmocka_unit_test(what_is_hidden_is_not_shown_but_can_be_had),
+		cmocka_unit_test(hidden_values_are_not_shown_but_can_be_read),
 	};
 
 	(void)argc;
-	/* The secret must be there when the process begins. */
+	/* The secret must be in the environment when the process starts. */
 	if (!getenv("TOLLGATE_SECRET")) {
 		setenv("TOLLGATE_SECRET", SECRET, 1);
 		execv("/proc/self/exe", argv);

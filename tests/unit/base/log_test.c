@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* log_test: what becomes of a line: its level, its end, and bytes that would forge another. */
+/* log_test: levels, the format of a line, its length, and bytes that would forge another line. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* text_test: the numbers, durations, sizes and rates that people write, and words that are near. */
+/* text_test: numbers, durations, sizes and rates as people write them, similar words, and copies. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -135,7 +135,7 @@ static void hex_goes_both_ways(void **state)
 	assert_int_equal(text_parse_hex(TEXT("00ffa5b"), bytes, 4), -EINVAL);
 	assert_int_equal(text_parse_hex(TEXT("00ffa5b600"), bytes, 4), -EINVAL);
 	assert_int_equal(text_parse_hex(TEXT("00ffa5bg"), bytes, 4), -EINVAL);
-	assert_int_equal(bytes[3], 0xb6); /* untouched by failures */
+	assert_int_equal(bytes[3], 0xb6); /* unchanged after errors */
 }
 
 static void slices_are_compared_by_their_bytes(void **state)
@@ -146,8 +146,8 @@ static void slices_are_compared_by_their_bytes(void **state)
 	assert_true(text_equal(TEXT(""), (struct text){ NULL, 0 }));
 	assert_false(text_equal(TEXT("a"), TEXT("ab")));
 	assert_true(text_equal_nocase(TEXT("X-Api-KEY"), TEXT("x-aPI-key")));
-	assert_false(
-		text_equal_nocase(TEXT("["), TEXT("{"))); /* differ by 32, and are no letters */
+	assert_false(text_equal_nocase(TEXT("["),
+				       TEXT("{"))); /* they differ by 32 but are not letters */
 	assert_false(text_equal_nocase(TEXT("@"), TEXT("`")));
 	assert_true(text_starts(TEXT("abc"), TEXT("ab")));
 	assert_false(text_starts(TEXT("a"), TEXT("ab")));

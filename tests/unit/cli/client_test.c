@@ -82,7 +82,7 @@ static void answers_and_refusals_are_told_apart(void **state)
 		  "HTTP status 502", "an error without a document" },
 		{ "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 2\r\n\r\n{}", -EREMOTEIO,
 		  302, "HTTP status 302", "no redirect is followed" },
-		{ "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", -EPROTO, 200, "no JSON",
+		{ "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", -EPROTO, 200, "is not JSON",
 		  "something else that speaks HTTP" },
 		{ "SSH-2.0-OpenSSH\r\n", -EIO, 0, "failed", "something that does not" },
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 70\r\n\r\n{\"a\":1}", -EIO, 0, "failed",

@@ -123,7 +123,7 @@ static void unknown_and_doubled_names_are_shown_where_they_stand(void **state)
 		  "a word that is not" },
 		{ BASE "tierz: []\nlog: infos\nworkers: x\n",
 		  "t.yaml:5:1: unknown option 'tierz', did you mean 'tiers'?\n"
-		  "t.yaml:7:10: 'x' is no number from 0 to 1024\n"
+		  "t.yaml:7:10: 'x' is not a number from 0 to 1024\n"
 		  "t.yaml:6:6: 'infos' is not error, warn, info or debug, did you mean 'info'?\n",
 		  "all that is wrong is said" },
 	};
@@ -135,11 +135,11 @@ static void unknown_and_doubled_names_are_shown_where_they_stand(void **state)
 static void values_are_parsed_and_not_guessed(void **state)
 {
 	static const struct wrong rows[] = {
-		{ BASE "workers: 0x10\n", "t.yaml:5:10: '0x10' is no number from 0 to 1024\n",
+		{ BASE "workers: 0x10\n", "t.yaml:5:10: '0x10' is not a number from 0 to 1024\n",
 		  "hex" },
-		{ BASE "workers: 1_000\n", "t.yaml:5:10: '1_000' is no number from 0 to 1024\n",
+		{ BASE "workers: 1_000\n", "t.yaml:5:10: '1_000' is not a number from 0 to 1024\n",
 		  "YAML 1.1's digits" },
-		{ BASE "workers: 1025\n", "t.yaml:5:10: '1025' is no number from 0 to 1024\n",
+		{ BASE "workers: 1025\n", "t.yaml:5:10: '1025' is not a number from 0 to 1024\n",
 		  "out of range" },
 		{ BASE "workers: [1]\n", "t.yaml:5:10: expected a single value, found a list\n",
 		  "a list" },
@@ -148,13 +148,15 @@ static void values_are_parsed_and_not_guessed(void **state)
 		{ BASE "fastpath: { required: yes }\n",
 		  "t.yaml:5:23: 'yes' is neither true nor false\n", "YAML 1.1's yes" },
 		{ BASE "drain: 30\n",
-		  "t.yaml:5:8: '30' is no duration, such as 500ms, 30s, 5m, 24h or 7d\n",
+		  "t.yaml:5:8: '30' is not a valid duration; use for example 500ms, 30s, 5m, 24h "
+		  "or 7d\n",
 		  "no unit" },
 		{ BASE "limits: { head: 16kb }\n",
-		  "t.yaml:5:17: '16kb' is no size, such as 512, 64k, 10m or 1g\n", "no such unit" },
+		  "t.yaml:5:17: '16kb' is not a valid size; use for example 512, 64k, 10m or 1g\n",
+		  "no such unit" },
 		{ BASE "limits: { head: 1 }\n", "t.yaml:5:17: must be from 1024 to 1048576 bytes\n",
 		  "a head that holds nothing" },
-		{ BASE "max_accounts: 0\n", "t.yaml:5:15: '0' is no number from 1 to 4194304\n",
+		{ BASE "max_accounts: 0\n", "t.yaml:5:15: '0' is not a number from 1 to 4194304\n",
 		  "none at all" },
 		{ BASE "instance: a/b\n",
 		  "t.yaml:5:11: 'a/b' is no instance: up to 32 letters, digits, '_' and '-'\n",
@@ -174,14 +176,16 @@ static void values_are_parsed_and_not_guessed(void **state)
 		  "2001:db8::1\n",
 		  "bits behind the prefix" },
 		{ BASE "admin: { address: \"localhost:1\" }\n",
-		  "t.yaml:5:19: 'localhost:1' is no address with a port, such as 0.0.0.0:8080 or "
+		  "t.yaml:5:19: 'localhost:1' is not an address with a port; use for example "
+		  "0.0.0.0:8080 or "
 		  "[::1]:80\n",
 		  "a name to listen on" },
 		{ BASE "user: ${TOLLGATE_TEST_UNSET}\n",
-		  "t.yaml:5:7: the environment has no 'TOLLGATE_TEST_UNSET'\n", "an unset name" },
-		{ BASE "user: ${1}\n", "t.yaml:5:7: '${' is not followed by NAME} or NAME:-text}\n",
-		  "no name" },
-		{ BASE "user: ${A\n", "t.yaml:5:7: '${' is not followed by NAME} or NAME:-text}\n",
+		  "t.yaml:5:7: the environment variable 'TOLLGATE_TEST_UNSET' is not set\n",
+		  "an unset name" },
+		{ BASE "user: ${1}\n",
+		  "t.yaml:5:7: '${' must be followed by NAME} or NAME:-text}\n", "no name" },
+		{ BASE "user: ${A\n", "t.yaml:5:7: '${' must be followed by NAME} or NAME:-text}\n",
 		  "no end" },
 	};
 
@@ -195,7 +199,8 @@ static void listeners_and_upstreams_are_checked(void **state)
 		{ "listeners: [{ name: a }]\n",
 		  "t.yaml:1:13: a listener needs the option 'address'\n", "no address" },
 		{ "listeners: [{ name: a, address: \"1.2.3.4:0\" }]\n",
-		  "t.yaml:1:33: '1.2.3.4:0' is no address with a port, such as 0.0.0.0:8080 or "
+		  "t.yaml:1:33: '1.2.3.4:0' is not an address with a port; use for example "
+		  "0.0.0.0:8080 or "
 		  "[::1]:80\n",
 		  "port 0" },
 		{ "listeners:\n  - { name: a, address: \"1.2.3.4:1\" }\n"
@@ -215,7 +220,8 @@ static void listeners_and_upstreams_are_checked(void **state)
 		{ "listeners: [{ name: a, address: \"[::]:1\", interfaces: [a/b] }]\n",
 		  "t.yaml:1:55: 'a/b' is no name of an interface\n", "no interface" },
 		{ "listeners: [{ name: a b, address: \"[::]:1\" }]\n",
-		  "t.yaml:1:21: 'a b' is no name: up to 63 letters, digits, '_', '.' and '-'\n",
+		  "t.yaml:1:21: 'a b' is not a valid name; use up to 63 letters, digits, '_', '.' "
+		  "and '-'\n",
 		  "a blank" },
 		{ "listeners: [{ name: a, address: \"[::]:1\" }]\nupstreams: [{ name: u, servers: "
 		  "[] }]\n",
@@ -272,7 +278,7 @@ static void tiers_are_checked(void **state)
 		  "t.yaml:3:28: price 'p' is already that of tier 't'\n",
 		  "a price twice in one tier" },
 		{ TIERS "  - { name: t, concurrency: 0 }\n",
-		  "t.yaml:3:29: '0' is no number from 1 to 1000000\n", "nobody" },
+		  "t.yaml:3:29: '0' is not a number from 1 to 1000000\n", "nobody" },
 	};
 
 	(void)state;

@@ -253,7 +253,7 @@ static void wrong_values_of_stripe_are_told(void **state)
 		{ STRIPE "  grace: 366d\n", "t.yaml:4:10: must be from 0ms to 31536000s\n",
 		  "more than a year" },
 		{ STRIPE "  calls_per_second: 0\n",
-		  "t.yaml:4:21: '0' is no number from 1 to 1000\n", "never" },
+		  "t.yaml:4:21: '0' is not a number from 1 to 1000\n", "never" },
 		{ STRIPE "  reconcile_every: 30s\n",
 		  "t.yaml:4:20: must be from 60000ms to 604800s\n", "all the time" },
 		{ STRIPE "  on_pause_collection: suspend\n",

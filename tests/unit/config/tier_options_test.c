@@ -93,7 +93,8 @@ static void wrong_values_are_named(void **state)
 	} rows[] = {
 		{ "listeners: [{ name: a, address: \"127.0.0.1:80\" }]\n"
 		  "tiers: [{ name: t, grace: long }]\n",
-		  "t.yaml:2:27: 'long' is no duration, such as 500ms, 30s, 5m, 24h or 7d\n" },
+		  "t.yaml:2:27: 'long' is not a valid duration; use for example 500ms, 30s, 5m, "
+		  "24h or 7d\n" },
 		{ "listeners: [{ name: a, address: \"127.0.0.1:80\" }]\n"
 		  "tiers: [{ name: t, grace: 366d }]\n",
 		  "t.yaml:2:27: must be from 0ms to 31536000s\n" },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* account_test: who is entitled and until when, ids as people see them, and tiers by name. */
+/* account_test: entitlement, the text form of ids, and the lookup of tiers. */
 #include "unit/enforce/enforce_fixture.h"
 
 #include "enforce/account.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * bucket_test: the token bucket against its definition.
+ * bucket_test: the token bucket, compared with its definition.
  *
- * The reference knows no arrival time: a charge may pass at t if, from every earlier charge on, no
- * more has been charged than the limit and the time since. It is quadratic, and in 128 bits.
+ * The reference does not use a theoretical arrival time. A charge may pass at t if, since each earlier
+ * charge, no more was charged than the limit plus the time that has passed. It takes quadratic time, in
+ * 128 bits.
  */
 #include "unit/enforce/enforce_fixture.h"
 
@@ -55,7 +56,7 @@ static uint64_t next_gap_ns(struct schedule *s)
 	}
 }
 
-/* One step: the same answer as the reference, and an exact wait. */
+/* One step: the same result as the reference, and an exact wait. */
 static void step(struct schedule *s, struct reference *r, struct tollgate_slot *slot,
 		 uint64_t now_ns, const char *what)
 {
@@ -127,7 +128,7 @@ static void from_idle_exactly_the_burst_passes_at_once(void **state)
 		if (passed != bursts[i])
 			fail_msg("burst %llu: %llu passed", (unsigned long long)bursts[i],
 				 (unsigned long long)passed);
-		/* And after one interval exactly one more. */
+		/* After one interval, exactly one more. */
 		assert_int_equal(gate_bucket_charge(&slot, limit_ns, 12345, NOW_NS + 12344), 1);
 		assert_int_equal(gate_bucket_charge(&slot, limit_ns, 12345, NOW_NS + 12345), 0);
 		assert_int_equal(gate_bucket_charge(&slot, limit_ns, 12345, NOW_NS + 12345), 12345);

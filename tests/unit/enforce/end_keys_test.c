@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* end_keys_test: all keys of an account end at once, and keys that are made later do not. */
+/* end_keys_test: all keys of an account end at once; keys made later do not. */
 #include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
 
@@ -16,7 +16,7 @@ static void put_key_at(struct fixture *f, uint64_t id, uint64_t account, uint64_
 	assert_int_equal(mirror_put_key(f->mirror, &key), 0);
 }
 
-/* When the key ends, as workers see it, and the control loop. */
+/* When the key ends. Workers and the control loop must agree. */
 static uint64_t end_of(struct fixture *f, uint64_t id)
 {
 	uint8_t hash[STORE_HASH_BYTES] = { 0 };
@@ -30,7 +30,7 @@ static uint64_t end_of(struct fixture *f, uint64_t id)
 	return known.revoked_ms;
 }
 
-static void each_key_ends_then_or_when_it_was_to_end_sooner(void **state)
+static void each_key_ends_at_that_time_or_at_its_own_earlier_end(void **state)
 {
 	static const struct {
 		uint64_t account, created_ms, revoked_ms, end_ms;
@@ -57,7 +57,7 @@ static void each_key_ends_then_or_when_it_was_to_end_sooner(void **state)
 	assert_int_equal(mirror_end_keys(f->mirror, 9, 0, AT_MS), -ENOENT);
 }
 
-static void a_key_that_is_made_afterwards_lives(void **state)
+static void a_key_made_afterwards_is_valid(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t made_ms;
@@ -71,21 +71,21 @@ static void a_key_that_is_made_afterwards_lives(void **state)
 	put_key_at(f, 2, 7, made_ms, 0);
 	assert_int_equal(end_of(f, 1), AT_MS);
 	assert_int_equal(end_of(f, 2), 0);
-	/* And can be ended as well, all within that millisecond. */
+	/* It can be ended too, within the same millisecond. */
 	assert_int_equal(mirror_end_keys(f->mirror, 7, 0, AT_MS), 1);
 	assert_int_equal(end_of(f, 2), AT_MS);
 	put_key_at(f, 3, 7, mirror_key_time(f->mirror, 7, AT_MS), 0);
 	assert_int_equal(end_of(f, 3), 0);
 	assert_int_equal(mirror_end_keys(f->mirror, 7, 0, AT_MS + 50), 1);
-	assert_int_equal(end_of(f, 1), AT_MS); /* what is over is not over later */
+	assert_int_equal(end_of(f, 1), AT_MS); /* an earlier end stays */
 	assert_int_equal(end_of(f, 3), AT_MS + 50);
 	assert_int_equal(mirror_key_time(f->mirror, 7, AT_MS * 9), AT_MS * 9);
 	assert_int_equal(mirror_key_time(f->mirror, 9, AT_MS), AT_MS);
 }
 
 /*
- * Workers look at two keys one after the other: if the first is over, so is the second. The first is one
- * of the newest, which a walk over the keys comes to first.
+ * Workers look at two keys, one after the other: if the first has ended, the second must have ended too.
+ * The first is one of the newest, which a walk over the keys would reach first.
  */
 
 #define ACCOUNTS 16
@@ -93,7 +93,7 @@ static void a_key_that_is_made_afterwards_lives(void **state)
 
 struct race {
 	struct fixture *f;
-	uint64_t account; /* whose keys are being ended */
+	uint64_t account; /* whose keys end now */
 	uint64_t torn, seen;
 };
 
@@ -132,7 +132,7 @@ static void end_or_look(void *arg, unsigned index)
 	atomic_add(&race->seen, seen);
 }
 
-static void no_worker_sees_some_keys_over_and_others_not(void **state)
+static void no_worker_sees_only_some_keys_ended(void **state)
 {
 	struct fixture *f = *state;
 	struct race race = { .f = f };
@@ -150,9 +150,9 @@ static void no_worker_sees_some_keys_over_and_others_not(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(each_key_ends_then_or_when_it_was_to_end_sooner),
-		TEST(a_key_that_is_made_afterwards_lives),
-		TEST(no_worker_sees_some_keys_over_and_others_not),
+		TEST(each_key_ends_at_that_time_or_at_its_own_earlier_end),
+		TEST(a_key_made_afterwards_is_valid),
+		TEST(no_worker_sees_only_some_keys_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * enforce_fixture: slots in plain memory, tiers, a mirror and a gate over them, under a false clock.
+ * enforce_fixture: slots in plain memory, tiers, a mirror and a gate, with a simulated clock.
  */
 #ifndef ENFORCE_FIXTURE_H
 #define ENFORCE_FIXTURE_H
@@ -138,7 +138,7 @@ static inline void put_key(struct fixture *f, uint64_t id, uint64_t account, str
 	assert_int_equal(mirror_put_key(f->mirror, &key), 0);
 }
 
-/* The slot of an account that is there. */
+/* The slot of an existing account. */
 static inline struct tollgate_slot *slot_of_account(struct fixture *f, uint64_t id)
 {
 	struct store_account account;
@@ -173,7 +173,7 @@ static inline struct gate_result check(struct fixture *f, const struct gate_requ
 	return result;
 }
 
-/* Run @threads at once, each with @arg; they begin together. */
+/* Run @threads threads with @arg; all start at the same moment. */
 struct crew {
 	void (*work)(void *arg, unsigned index);
 	void *arg;
@@ -210,7 +210,7 @@ static inline void run_crew(unsigned threads, void (*work)(void *arg, unsigned i
 	pthread_barrier_destroy(&start);
 }
 
-/* Small, fast and repeatable: a failing seed is printed. */
+/* A small, fast, repeatable generator. Tests print the seed when they fail. */
 static inline uint64_t draw(uint64_t *seed)
 {
 	*seed ^= *seed << 13;

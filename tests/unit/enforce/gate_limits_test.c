@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * gate_limits_test: what the gate tells of rate and quota, at the edges of periods, and with many
- * threads at once.
+ * gate_limits_test: what the gate reports about rate and quota, also at the edges of periods and with
+ * many threads at once.
  */
 #include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
@@ -14,7 +14,7 @@
 #define MS_PER_DAY   86400000ULL
 #define PERIOD(word) ((uint32_t)((word) >> TOLLGATE_QUOTA_SHIFT))
 
-/* The headers' data: what is left after this request, and when there is more of it. */
+/* The data for response headers: what is left after this request, and when there is more. */
 static void the_rate_left_is_what_may_be_used_at_once(void **state)
 {
 	static const struct {
@@ -54,8 +54,8 @@ static void the_rate_left_is_what_may_be_used_at_once(void **state)
 	}
 }
 
-/* Whatever was told: so many units pass at once and not one more; after the time told, one more. */
-static void what_was_told_of_the_rate_holds(void **state)
+/* As many units as reported pass at once, and not one more; after the reported time, one more. */
+static void the_reported_rate_holds(void **state)
 {
 	struct fixture *f = *state;
 	struct tollgate_slot *slot = put_customer(f, "slow");
@@ -97,7 +97,7 @@ static void what_was_told_of_the_rate_holds(void **state)
 	}
 }
 
-static void without_limits_nothing_is_told(void **state)
+static void without_limits_nothing_is_reported(void **state)
 {
 	struct fixture *f = *state;
 	struct gate_request request = make_request();
@@ -114,8 +114,8 @@ static void without_limits_nothing_is_told(void **state)
 	assert_int_equal(result.limits.quota_limit, 0);
 }
 
-/* A worker that read the old limits may charge after the change; the new ones must not suffer. */
-static void a_debt_that_no_one_could_make_is_not_held_against_anyone(void **state)
+/* A worker that read the old limits may charge after a change. That must not lock the account out. */
+static void a_debt_beyond_the_limit_is_forgiven(void **state)
 {
 	static const struct {
 		const char *tier;
@@ -146,7 +146,7 @@ static void a_debt_that_no_one_could_make_is_not_held_against_anyone(void **stat
 	}
 }
 
-static void quotas_begin_anew_with_their_period(void **state)
+static void quotas_start_again_with_their_period(void **state)
 {
 	static const struct {
 		const char *tier;
@@ -201,7 +201,7 @@ static void a_full_quota_is_empty_again_in_the_next_period(void **state)
 	request.wall_ms = MAR_1_MS;
 	assert_int_equal(check(f, &request).verdict, TOLLGATE_ALLOW);
 	assert_int_equal(usage_quota_used(slot->quota_word, PERIOD(slot->quota_word)), 1);
-	/* A worker whose clock is a moment behind charges the new day, and opens no old one. */
+	/* A worker whose clock is slightly behind charges the new day and does not go back to the old. */
 	request.wall_ms = MAR_1_MS - 1;
 	for (unsigned i = 0; i < 9; i++)
 		assert_int_equal(check(f, &request).verdict, TOLLGATE_ALLOW);
@@ -237,7 +237,7 @@ struct race {
 	struct fixture *f;
 	struct gate_request request;
 	uint64_t counts[THREADS][TOLLGATE_VERDICT_COUNT];
-	uint64_t over; /* times that more held a place than may */
+	uint64_t over; /* how often more places were held than allowed */
 	uint32_t limit;
 	bool is_released_late;
 };
@@ -278,14 +278,14 @@ static uint64_t sum(const struct race *race, enum tollgate_verdict verdict)
 	return total;
 }
 
-static void threads_together_never_pass_a_limit_and_lose_nothing(void **state)
+static void threads_together_never_exceed_a_limit_and_lose_nothing(void **state)
 {
 	struct fixture *f = *state;
 	static const struct {
 		uint64_t interval_ns, burst, quota;
 		uint32_t concurrency, cost;
 		enum tollgate_verdict refusal;
-		uint64_t allowed; /* 0: not known beforehand */
+		uint64_t allowed; /* 0: cannot be known in advance */
 		const char *why;
 	} rows[] = {
 		{ 1000, 70001, 0, 0, 1, TOLLGATE_OVER_RATE, 70001, "a bucket" },
@@ -332,7 +332,7 @@ static void threads_together_never_pass_a_limit_and_lose_nothing(void **state)
 	}
 }
 
-/* Both may see the last unit; who comes second gives back what it took before it was told. */
+/* Both may see the last unit. The second gets back what it was charged before it is refused. */
 
 #define ROUNDS 30000
 
@@ -343,7 +343,7 @@ struct duel {
 	uint64_t passed;
 };
 
-/* No barrier that sleeps: they are to meet within nanoseconds. */
+/* Spin instead of sleeping, so that the two meet within nanoseconds. */
 static void meet(struct duel *duel, unsigned times)
 {
 	atomic_add_return(&duel->arrived, 1);
@@ -381,7 +381,7 @@ static void fight(void *arg, unsigned index)
 	}
 }
 
-static void of_two_who_want_the_last_unit_one_gets_it_and_one_pays_nothing(void **state)
+static void of_two_requests_for_the_last_unit_one_passes_and_one_pays_nothing(void **state)
 {
 	struct duel duel = { .f = *state, .slot = put_customer(*state, "basic") };
 
@@ -394,14 +394,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_rate_left_is_what_may_be_used_at_once),
-		TEST(what_was_told_of_the_rate_holds),
-		TEST(without_limits_nothing_is_told),
-		TEST(a_debt_that_no_one_could_make_is_not_held_against_anyone),
-		TEST(quotas_begin_anew_with_their_period),
+		TEST(the_reported_rate_holds),
+		TEST(without_limits_nothing_is_reported),
+		TEST(a_debt_beyond_the_limit_is_forgiven),
+		TEST(quotas_start_again_with_their_period),
 		TEST(a_full_quota_is_empty_again_in_the_next_period),
 		TEST(a_cost_above_what_is_left_of_the_quota_is_refused_whole),
-		TEST(threads_together_never_pass_a_limit_and_lose_nothing),
-		TEST(of_two_who_want_the_last_unit_one_gets_it_and_one_pays_nothing),
+		TEST(threads_together_never_exceed_a_limit_and_lose_nothing),
+		TEST(of_two_requests_for_the_last_unit_one_passes_and_one_pays_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

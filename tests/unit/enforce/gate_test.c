@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * gate_test: the order of verdicts, and that whoever is refused pays nothing and holds nothing.
+ * gate_test: the order of verdicts, and that a refused request is not charged and holds no place.
  *
- * Each of 640 worlds is one combination of everything that may be wrong with a request; the verdict
- * must be the one that the design's order puts first.
+ * There are 640 combinations of everything that can be wrong with a request. In each, the verdict must
+ * be the first one that applies.
  */
 #include "unit/enforce/enforce_fixture.h"
 
-/* What may be wrong beside the key, in the design's order of verdicts. */
+/* What can be wrong apart from the key, in the order of verdicts. */
 enum {
 	NOT_LOADED = 1 << 0,
 	TOO_STALE = 1 << 1,
@@ -70,7 +70,7 @@ static struct gate_request make_world(struct fixture *f, enum key_kind key, unsi
 	return request;
 }
 
-/* For XDP's sake, and for a second at a time. */
+/* Whether XDP may refuse, for at most a second. */
 static void expect_closed(struct tollgate_slot *before, const struct tollgate_slot *slot)
 {
 	assert_int_equal(slot->closed_reason, TOLLGATE_OVER_QUOTA);
@@ -149,7 +149,7 @@ static void a_request_that_costs_nothing_is_checked_but_free(void **state)
 	assert_int_equal(check(f, &request).verdict, TOLLGATE_INACTIVE);
 }
 
-static void a_cost_passes_only_if_all_of_it_is_there(void **state)
+static void a_request_passes_only_if_its_whole_cost_is_left(void **state)
 {
 	static const struct {
 		uint32_t cost;
@@ -327,14 +327,14 @@ static void concurrency_is_held_until_it_is_given_back(void **state)
 	assert_int_equal(slot->concurrency, 0);
 }
 
-static void a_place_given_back_too_often_makes_no_room_and_no_wall(void **state)
+static void a_place_given_back_too_often_changes_no_limit(void **state)
 {
 	struct fixture *f = *state;
 	struct gate_request request = make_request();
 	struct gate_result result;
 	struct tollgate_slot *slot = put_customer(f, "basic");
 
-	/* As after a crash: the count begins anew, while an older process still gives back. */
+	/* As after a crash: the count starts at 0, while an older process still gives places back. */
 	result = check(f, &request);
 	slot->concurrency = 0;
 	gate_release(&f->gate, &result);
@@ -388,14 +388,14 @@ int main(void)
 		TEST(the_first_reason_in_order_is_the_verdict),
 		TEST(an_allowed_request_is_charged_and_holds_a_place),
 		TEST(a_request_that_costs_nothing_is_checked_but_free),
-		TEST(a_cost_passes_only_if_all_of_it_is_there),
+		TEST(a_request_passes_only_if_its_whole_cost_is_left),
 		TEST(keys_end_at_their_time),
 		TEST(keys_of_any_plausible_form_are_looked_up),
 		TEST(a_mirror_that_is_behind_refuses_unknown_keys_only),
 		TEST(every_status_has_its_verdict),
 		TEST(features_are_bits_of_the_tier),
 		TEST(concurrency_is_held_until_it_is_given_back),
-		TEST(a_place_given_back_too_often_makes_no_room_and_no_wall),
+		TEST(a_place_given_back_too_often_changes_no_limit),
 		TEST(a_request_that_outlives_its_slot_touches_no_other_account),
 		TEST(refusals_are_counted_by_the_second),
 	};

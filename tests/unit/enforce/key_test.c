@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * key_test: the form of keys, what is refused unseen, and the pepper's file.
+ * key_test: the format of keys, what is refused without a lookup, and the pepper's file.
  *
- * The vectors were computed by another program (Python's integers and zlib.crc32).
+ * The vectors were computed independently, with Python's integers and zlib.crc32.
  */
 #include "unit/enforce/enforce_fixture.h"
 
@@ -82,7 +82,7 @@ static void every_mistyped_digit_is_noticed(void **state)
 	assert_int_equal(tried, 20 * 49 * 62);
 }
 
-static void two_digits_changed_over_are_noticed(void **state)
+static void swapped_digits_are_noticed(void **state)
 {
 	char key[KEY_TEXT_SIZE];
 
@@ -104,7 +104,7 @@ static void two_digits_changed_over_are_noticed(void **state)
 
 #define OWN "tg_live_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf49qrxe"
 
-static void what_can_be_no_key_is_refused_unseen(void **state)
+static void implausible_keys_are_refused_without_a_lookup(void **state)
 {
 	char longest[KEY_MAX_BYTES + 1];
 	const struct {
@@ -180,7 +180,7 @@ static void hints_show_the_end_of_the_prefix_and_four_more(void **state)
 	}
 }
 
-static void hints_give_away_a_quarter_at_most(void **state)
+static void hints_show_at_most_a_quarter(void **state)
 {
 	uint64_t seed = 0x9e3779b97f4a7c15ULL;
 	char key[KEY_MAX_BYTES + 1], hint[16];
@@ -224,7 +224,7 @@ static int pepper_teardown(void **state)
 	struct pepper *p = *state;
 
 	unlink(p->path);
-	assert_int_equal(rmdir(p->folder), 0); /* nothing else was left there */
+	assert_int_equal(rmdir(p->folder), 0); /* no other file was left */
 	free(p);
 	return 0;
 }
@@ -247,7 +247,7 @@ static void write_file(const char *path, const void *bytes, size_t len)
 	close(fd);
 }
 
-static void a_pepper_is_made_once_and_for_its_owner_alone(void **state)
+static void a_pepper_is_made_once_and_only_its_owner_can_read_it(void **state)
 {
 	struct pepper *p = *state;
 	uint8_t first[CRYPTO_HASH_BYTES], again[CRYPTO_HASH_BYTES];
@@ -255,7 +255,7 @@ static void a_pepper_is_made_once_and_for_its_owner_alone(void **state)
 	struct stat st;
 	char left_over[128];
 
-	/* A process with our id died while it made one. */
+	/* A process with the same id died while it made a pepper. */
 	snprintf(left_over, sizeof(left_over), "%s.%d", p->path, getpid());
 	write_file(left_over, "half", 4);
 	assert_int_equal(load_pepper(p->path, first), 0);
@@ -284,7 +284,7 @@ static void the_check_is_an_hmac_of_a_fixed_text(void **state)
 			    "8965960f9102c23b7e57df5aabace7da8d74c7430feacbc431ad435b58258572");
 }
 
-static void a_pepper_is_of_32_to_4096_bytes(void **state)
+static void a_pepper_has_32_to_4096_bytes(void **state)
 {
 	static const struct {
 		size_t len;
@@ -304,7 +304,7 @@ static void a_pepper_is_of_32_to_4096_bytes(void **state)
 		if (load_pepper(p->path, check) != rows[i].err)
 			fail_msg("%zu bytes", rows[i].len);
 		assert_int_equal(stat(p->path, &st), 0);
-		assert_int_equal(st.st_size, (off_t)rows[i].len); /* what is there stays */
+		assert_int_equal(st.st_size, (off_t)rows[i].len); /* the file is unchanged */
 	}
 }
 
@@ -322,7 +322,7 @@ static void every_byte_of_the_pepper_counts(void **state)
 	assert_memory_not_equal(check, other, sizeof(check));
 }
 
-static void a_pepper_that_cannot_be_had_says_why(void **state)
+static void a_pepper_that_cannot_be_loaded_says_why(void **state)
 {
 	struct pepper *p = *state;
 	uint8_t check[CRYPTO_HASH_BYTES];
@@ -341,15 +341,15 @@ int main(void)
 		cmocka_unit_test(keys_have_one_form),
 		cmocka_unit_test(generated_keys_differ),
 		cmocka_unit_test(every_mistyped_digit_is_noticed),
-		cmocka_unit_test(two_digits_changed_over_are_noticed),
-		cmocka_unit_test(what_can_be_no_key_is_refused_unseen),
+		cmocka_unit_test(swapped_digits_are_noticed),
+		cmocka_unit_test(implausible_keys_are_refused_without_a_lookup),
 		cmocka_unit_test(hints_show_the_end_of_the_prefix_and_four_more),
-		cmocka_unit_test(hints_give_away_a_quarter_at_most),
-		PEPPER(a_pepper_is_made_once_and_for_its_owner_alone),
+		cmocka_unit_test(hints_show_at_most_a_quarter),
+		PEPPER(a_pepper_is_made_once_and_only_its_owner_can_read_it),
 		PEPPER(the_check_is_an_hmac_of_a_fixed_text),
-		PEPPER(a_pepper_is_of_32_to_4096_bytes),
+		PEPPER(a_pepper_has_32_to_4096_bytes),
 		PEPPER(every_byte_of_the_pepper_counts),
-		PEPPER(a_pepper_that_cannot_be_had_says_why),
+		PEPPER(a_pepper_that_cannot_be_loaded_says_why),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

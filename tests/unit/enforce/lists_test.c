@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* lists_test: which entry decides, until when, and that XDP's copy is kept like the agent's. */
+/* lists_test: which entry decides and until when, and that XDP's copy matches the agent's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "enforce/lists.h"
 
-/* In place of XDP's copy: how many entries it has, what it was told last. */
+/* A double for XDP's copy: the number of entries, and the last call. */
 static struct {
 	struct xdp_plane plane;
 	int entries, err;
@@ -129,7 +129,7 @@ static void the_most_specific_entry_decides(void **state)
 	assert_int_equal(fake.told_count, 5);
 }
 
-static void the_later_entry_of_a_block_replaces_the_one_before(void **state)
+static void a_later_entry_of_a_block_replaces_the_earlier(void **state)
 {
 	struct lists *lists = *state;
 	size_t count;
@@ -142,7 +142,7 @@ static void the_later_entry_of_a_block_replaces_the_one_before(void **state)
 	assert_int_equal(fake.told_count, 1);
 }
 
-static void what_has_ended_is_no_entry(void **state)
+static void ended_entries_do_not_count(void **state)
 {
 	struct lists *lists = *state;
 	size_t count;
@@ -183,7 +183,7 @@ static void removing_takes_one_block(void **state)
 	assert_int_equal(ask(lists, "11.0.0.0", WALL_MS), LISTS_NONE);
 }
 
-static void there_is_room_for_so_many_and_no_more(void **state)
+static void there_is_room_for_lists_max_entries(void **state)
 {
 	struct lists *lists = *state;
 	struct store_entry one = entry("10.0.0.0", STORE_DENY, 0);
@@ -201,7 +201,7 @@ static void there_is_room_for_so_many_and_no_more(void **state)
 	assert_int_equal(ask(lists, "10.0.1.0", WALL_MS), LISTS_DENIED);
 }
 
-static void what_xdp_does_not_take_the_agent_goes_by(void **state)
+static void the_agent_uses_entries_that_xdp_refuses(void **state)
 {
 	struct store_entry one = entry("10.0.0.0/8", STORE_DENY, 0);
 	struct lists *lists = *state;
@@ -218,11 +218,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_most_specific_entry_decides),
-		TEST(the_later_entry_of_a_block_replaces_the_one_before),
-		TEST(what_has_ended_is_no_entry),
+		TEST(a_later_entry_of_a_block_replaces_the_earlier),
+		TEST(ended_entries_do_not_count),
 		TEST(removing_takes_one_block),
-		TEST(there_is_room_for_so_many_and_no_more),
-		TEST(what_xdp_does_not_take_the_agent_goes_by),
+		TEST(there_is_room_for_lists_max_entries),
+		TEST(the_agent_uses_entries_that_xdp_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mirror_accounts_test: what the mirror knows of accounts, how it finds them, and what slots get of it. */
+/* mirror_accounts_test: accounts in the mirror, their indexes, and what is written to slots. */
 #include "unit/enforce/enforce_fixture.h"
 
 #include "enforce/period.h"
@@ -69,14 +69,14 @@ static uint64_t id_of(struct fixture *f, const char *subscription)
 	return found.id;
 }
 
-static void an_account_is_found_by_its_subscription_as_it_is_now(void **state)
+static void an_account_is_found_by_its_present_subscription(void **state)
 {
 	struct fixture *f = *state;
 
 	put_names(f, 7, "cus_1", "sub_1");
 	put_names(f, 8, "cus_1", "");
 	assert_int_equal(id_of(f, "sub_1"), 7);
-	assert_int_equal(id_of(f, ""), 0); /* having none is no name */
+	assert_int_equal(id_of(f, ""), 0); /* "" is not a subscription */
 	assert_int_equal(id_of(f, "sub_"), 0);
 	put_names(f, 7, "cus_1", "sub_2");
 	assert_int_equal(id_of(f, "sub_1"), 0);
@@ -120,10 +120,29 @@ static void all_accounts_of_a_customer_are_found(void **state)
 	put_names(f, 2, "", "sub_2");
 	expect_accounts(f, "cus_2", 1 << 3 | 1 << 4);
 	put_names(f, 2, "cus_2", "sub_2");
-	/* All are counted, as many as there is room for are told. */
+	/* All are counted; only as many are returned as there is room for. */
 	assert_int_equal(mirror_accounts_of_customer(f->mirror, "cus_2", found, 1), 3);
 	assert_int_not_equal(found[0], 0);
 	assert_int_equal(found[1], 0);
+}
+
+static void all_accounts_of_a_customer_are_listed(void **state)
+{
+	struct fixture *f = *state;
+	unsigned count = 1;
+	uint64_t *ids, sum = 0;
+
+	for (uint64_t id = 1; id <= SLOTS; id++)
+		put_names(f, id, "cus_1", "");
+	assert_int_equal(mirror_list_of_customer(f->mirror, "cus_1", &ids, &count), 0);
+	assert_int_equal(count, SLOTS);
+	for (unsigned i = 0; i < count; i++)
+		sum += ids[i];
+	assert_int_equal(sum, SLOTS * (SLOTS + 1) / 2);
+	free(ids);
+	assert_int_equal(mirror_list_of_customer(f->mirror, "cus_2", &ids, &count), 0);
+	assert_int_equal(count, 0);
+	assert_null(ids);
 }
 
 static bool is_open(struct fixture *f, uint64_t id)
@@ -183,14 +202,14 @@ static void entitlements_are_features_where_the_tier_says_so(void **state)
 		if (slot_of_account(f, 7)->features != rows[i].bits)
 			fail_msg("%s", rows[i].why);
 	}
-	/* A reload may take the names away, or give them other bits. */
+	/* A reload may remove the names or give them other bits. */
 	put_account(f, 7, "slow", STORE_ACTIVE);
 	put(f, &(struct store_account){ .id = 7, .tier = "slow", .features = "export" });
 	f->tiers.features[0] = (char *)"audit";
 	f->tiers.features[1] = (char *)"export";
 	assert_int_equal(mirror_set_tiers(f->mirror, &f->tiers, WALL_MS, NOW_NS), 0);
 	assert_int_equal(slot_of_account(f, 7)->features, 2);
-	assert_int_equal(f->tier_list[2].features, 0); /* the tier itself is as it was */
+	assert_int_equal(f->tier_list[2].features, 0); /* the tier itself is unchanged */
 }
 
 #define DAY_S 86400ULL
@@ -213,7 +232,7 @@ static void a_monthly_quota_follows_the_billing_period(void **state)
 	assert_int_equal(slot_of_account(f, 8)->quota_span, 0);
 	mirror_pass_time(f->mirror, end_s * 1000 - 1, NOW_NS);
 	assert_int_equal(slot_of_account(f, 7)->quota_span, billing);
-	/* The next one is expected to be as long, until Stripe says what it is. */
+	/* The next period is assumed to be as long, until Stripe reports it. */
 	for (unsigned i = 1; i < 4; i++) {
 		mirror_pass_time(f->mirror, (end_s + (i - 1) * 30 * DAY_S) * 1000, NOW_NS);
 		assert_int_equal(slot_of_account(f, 7)->quota_span,
@@ -222,7 +241,7 @@ static void a_monthly_quota_follows_the_billing_period(void **state)
 	}
 	strcpy(account.tier, "daily");
 	put(f, &account);
-	assert_int_equal(slot_of_account(f, 7)->billing, billing); /* windows end with it still */
+	assert_int_equal(slot_of_account(f, 7)->billing, billing); /* windows still end with it */
 	assert_int_equal(slot_of_account(f, 7)->quota_span, 0);
 	mirror_pass_time(f->mirror, end_s * 2000, NOW_NS);
 	assert_int_equal(slot_of_account(f, 7)->quota_span, 0);
@@ -284,8 +303,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_account_comes_back_as_it_was_put),
-		TEST(an_account_is_found_by_its_subscription_as_it_is_now),
+		TEST(an_account_is_found_by_its_present_subscription),
 		TEST(all_accounts_of_a_customer_are_found),
+		TEST(all_accounts_of_a_customer_are_listed),
 		TEST(each_tier_has_its_own_grace),
 		TEST(entitlements_are_features_where_the_tier_says_so),
 		TEST(a_monthly_quota_follows_the_billing_period),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mirror_refresh_test: after a load into a mirror in use it holds what the store has, and nothing else. */
+/* mirror_refresh_test: after a refresh, a mirror in use has what the store has, and nothing else. */
 #include <pthread.h>
 
 #include "base/atomic.h"
@@ -23,7 +23,7 @@ static bool find(const struct fixture *f, uint64_t id, struct mirror_key *ret_ke
 	return mirror_find(f->mirror, hash, ret_key);
 }
 
-static void what_did_not_come_is_gone_and_the_rest_stays_in_place(void **state)
+static void what_was_not_loaded_is_dropped_and_the_rest_stays(void **state)
 {
 	struct fixture *f = *state;
 	struct store_account account;
@@ -44,7 +44,7 @@ static void what_did_not_come_is_gone_and_the_rest_stays_in_place(void **state)
 	assert_int_equal(put_key_of(f, 1, 7, 0), 0);
 	assert_int_equal(put_key_of(f, 3, 7, 55), 0);
 	assert_int_equal(put_key_of(f, 5, 9, 0), 0);
-	assert_true(find(f, 4, &after)); /* until the end of the load nothing goes */
+	assert_true(find(f, 4, &after)); /* nothing is dropped before the end */
 	mirror_refresh_end(f->mirror);
 
 	assert_true(find(f, 1, &after));
@@ -63,7 +63,7 @@ static void what_did_not_come_is_gone_and_the_rest_stays_in_place(void **state)
 	assert_int_equal(mirror_keys(f->mirror), 3);
 }
 
-static void an_end_of_all_keys_that_the_store_does_not_know_is_taken_back(void **state)
+static void an_end_of_all_keys_that_the_store_does_not_know_is_undone(void **state)
 {
 	struct fixture *f = *state;
 	struct mirror_key key;
@@ -79,7 +79,7 @@ static void an_end_of_all_keys_that_the_store_does_not_know_is_taken_back(void *
 	assert_int_equal(key.revoked_ms, 0);
 }
 
-static void a_load_that_failed_is_begun_anew(void **state)
+static void a_failed_load_can_be_restarted(void **state)
 {
 	struct fixture *f = *state;
 	struct mirror_key key;
@@ -106,7 +106,7 @@ struct reader {
 	uint64_t missed;
 };
 
-/* Key 1 is there all the time: a worker must never miss it. */
+/* Key 1 is always in the store: a worker must always find it. */
 static void *look(void *arg)
 {
 	struct reader *reader = arg;
@@ -119,7 +119,7 @@ static void *look(void *arg)
 	return NULL;
 }
 
-static void workers_see_no_more_of_it_than_its_result(void **state)
+static void workers_see_only_its_result(void **state)
 {
 	struct reader reader = { .f = *state };
 	pthread_t thread;
@@ -144,10 +144,10 @@ static void workers_see_no_more_of_it_than_its_result(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(what_did_not_come_is_gone_and_the_rest_stays_in_place),
-		TEST(an_end_of_all_keys_that_the_store_does_not_know_is_taken_back),
-		TEST(a_load_that_failed_is_begun_anew),
-		TEST(workers_see_no_more_of_it_than_its_result),
+		TEST(what_was_not_loaded_is_dropped_and_the_rest_stays),
+		TEST(an_end_of_all_keys_that_the_store_does_not_know_is_undone),
+		TEST(a_failed_load_can_be_restarted),
+		TEST(workers_see_only_its_result),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

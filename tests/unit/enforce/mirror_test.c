@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mirror_test: accounts and keys in memory: put, found, changed, and in the same slots again. */
+/* mirror_test: accounts and keys are found as they were put, and keep their slots over a restart. */
 #include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
 
@@ -35,7 +35,8 @@ static void accounts_are_found_as_they_were_put(void **state)
 	account.past_due_ms = 9;
 	strcpy(account.customer, "cus_1");
 	strcpy(account.label, "K\xc3\xb6nig");
-	memset(account.subscription, 's', sizeof(account.subscription) - 1); /* as long as may be */
+	memset(account.subscription, 's',
+	       sizeof(account.subscription) - 1); /* the longest possible */
 	assert_int_equal(put(f, &account), 0);
 	assert_true(mirror_account(f->mirror, account.id, &found, &slot));
 	assert_memory_equal(&found, &account, sizeof(account));
@@ -113,7 +114,7 @@ static void hashes_that_collide_in_the_table_are_told_apart(void **state)
 	put_account(f, 8, "basic", STORE_ACTIVE);
 	for (unsigned i = 0; i < 100; i++) {
 		keys[i] = make_key(i + 1, 7 + i % 2);
-		memset(keys[i].hash, 0, 8); /* what the table goes by */
+		memset(keys[i].hash, 0, 8); /* what the table hashes by */
 		keys[i].hash[20] = (uint8_t)i;
 		assert_int_equal(mirror_put_key(f->mirror, &keys[i]), 0);
 	}
@@ -173,7 +174,7 @@ static void tiers_keep_their_ids(void **state)
 	slot_read_limits(slot_of_account(f, 8), &limits);
 	assert_int_equal(limits.state, TOLLGATE_SLOT_INACTIVE); /* its tier is gone */
 	assert_int_equal(limits.tier, slow);
-	/* And when it comes back, so does the account. */
+	/* When the tier comes back, so does the account. */
 	assert_int_equal(mirror_set_tiers(f->mirror, &f->tiers, WALL_MS, NOW_NS), 0);
 	slot_read_limits(slot_of_account(f, 8), &limits);
 	assert_int_equal(limits.state, TOLLGATE_SLOT_OPEN);
@@ -208,7 +209,7 @@ static void grace_ends_at_its_time(void **state)
 			fail_msg("row %zu", i);
 		assert_true(is_open(f, 8));
 	}
-	/* A longer grace, by a reload, opens it again; paying does so for good. */
+	/* A reload with a longer grace opens it again; paying opens it for good. */
 	f->tier_list[0].grace_ms = GRACE_MS * 3;
 	assert_int_equal(mirror_set_tiers(f->mirror, &f->tiers, WALL_MS + GRACE_MS * 2, NOW_NS), 0);
 	assert_true(is_open(f, 7));
@@ -247,7 +248,7 @@ static void when_all_slots_are_taken_nothing_changes(void **state)
 	assert_int_equal(put(f, &account), -ENOSPC);
 	assert_false(mirror_account(f->mirror, 100, &found, &slot));
 	assert_int_equal(mirror_accounts(f->mirror), SLOTS);
-	put_account(f, 5, "slow", STORE_ACTIVE); /* a change needs no room */
+	put_account(f, 5, "slow", STORE_ACTIVE); /* a change needs no slot */
 }
 
 static void remake(struct fixture *f)
@@ -270,11 +271,11 @@ static void after_a_restart_accounts_have_the_same_slots(void **state)
 		f->list[before[i]].tat_ns = NOW_NS + i;
 	}
 	remake(f);
-	for (unsigned i = 40; i-- > 0;) { /* whatever the order */
+	for (unsigned i = 40; i-- > 0;) { /* in another order */
 		if (i != 10 && i != 20)
 			put_account(f, 1000 + i * 977, "basic", STORE_ACTIVE);
 		if (i == 30)
-			put_account(f, 5, "basic", STORE_ACTIVE); /* new: takes nobody's slot */
+			put_account(f, 5, "basic", STORE_ACTIVE); /* new: gets a free slot */
 	}
 	for (unsigned i = 0; i < 40; i++) {
 		if (i == 10 || i == 20)
@@ -283,7 +284,7 @@ static void after_a_restart_accounts_have_the_same_slots(void **state)
 		assert_int_equal(slot, before[i]);
 		assert_int_equal(f->list[slot].tat_ns, NOW_NS + i);
 	}
-	/* The two that the store does not have any more make room. */
+	/* The slots of the two that the store no longer has are free. */
 	assert_int_equal(f->list[before[10]].account_id, 1000 + 10 * 977);
 	mirror_drop_strays(f->mirror);
 	assert_int_equal(f->list[before[10]].account_id, 0);
@@ -320,7 +321,7 @@ static void half_built_mirrors_can_be_freed(void **state)
 	mirror_free(NULL);
 }
 
-/* Threads look up what was put before, while more is put. */
+/* Threads look up keys that were put before, while more are put. */
 
 #define KEYS 20000
 

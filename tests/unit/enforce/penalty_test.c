@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * penalty_test: who is dropped, for how long, and who never is.
+ * penalty_test: which clients are dropped, for how long, and which never are.
  *
  * The XDP plane is a double that records the last call.
  */
@@ -129,13 +129,13 @@ static void an_accounts_penalty_ends_and_is_never_cut_short(void **state)
 		penalty_account_refused(&slot, TOLERANCE, 2 * NS_PER_SECOND, NOW_NS);
 	assert_true(penalty_account_refused(&slot, TOLERANCE, 0, NOW_NS + 1));
 	assert_int_equal(slot.drop_until_ns, until_ns);
-	/* In the next second it is refused once: still in penalty, and at its end not any more. */
+	/* One refusal in the next second: still in penalty, but no longer after its end. */
 	assert_true(penalty_account_refused(&slot, TOLERANCE, 0, until_ns - 1));
 	assert_false(penalty_account_refused(&slot, TOLERANCE, 0, until_ns));
 	assert_int_equal(slot.drop_until_ns, until_ns);
 }
 
-static void a_source_is_tolerated_so_often_a_second(void **state)
+static void a_source_is_tolerated_a_number_of_times_per_second(void **state)
 {
 	struct penalty *penalty = *state;
 
@@ -147,7 +147,7 @@ static void a_source_is_tolerated_so_often_a_second(void **state)
 	assert_int_equal(fake.penalized, 1);
 	assert_int_equal(fake.until_ns, NOW_NS + 6 * NS_PER_SECOND - 1);
 	assert_int_equal(fake.source.ss_family, AF_INET);
-	/* While it lasts, what still arrives makes no other. */
+	/* While it lasts, further offences cause no other. */
 	offend(penalty, "192.0.2.1", TOLLGATE_NO_SLOT, 100, NOW_NS + 5 * NS_PER_SECOND);
 	assert_int_equal(fake.penalized, 1);
 }
@@ -164,17 +164,18 @@ static void penalties_double_up_to_a_minute(void **state)
 		if (fake.until_ns != now_ns + seconds[i] * NS_PER_SECOND)
 			fail_msg("penalty %zu: %llu s", i,
 				 (unsigned long long)((fake.until_ns - now_ns) / NS_PER_SECOND));
-		now_ns = fake.until_ns + 60 * NS_PER_SECOND; /* not quite forgotten */
+		now_ns = fake.until_ns + 60 * NS_PER_SECOND; /* almost forgotten */
 	}
 	now_ns++;
 	offend(penalty, "192.0.2.1", 5, TOLERANCE + 1, now_ns);
-	assert_int_equal(fake.until_ns, now_ns + NS_PER_SECOND); /* a minute, and all is over */
+	assert_int_equal(fake.until_ns,
+			 now_ns + NS_PER_SECOND); /* a minute later it is forgotten */
 }
 
 static void a_shared_address_is_never_dropped_for_one_of_its_users(void **state)
 {
 	static const struct {
-		uint32_t entitled[3]; /* slots, one after the other; 0: none */
+		uint32_t entitled[3]; /* slots, in this order; 0: none */
 		uint32_t offender;
 		uint64_t later_ns;
 		bool is_penalized;
@@ -218,7 +219,7 @@ static void being_seen_again_prolongs_the_ten_minutes(void **state)
 	assert_int_equal(fake.penalized, 0);
 }
 
-static void a_penalty_that_others_brought_about_is_forgiven(void **state)
+static void a_penalty_caused_by_others_is_lifted(void **state)
 {
 	static const struct {
 		uint32_t offender, entitled;
@@ -243,7 +244,7 @@ static void a_penalty_that_others_brought_about_is_forgiven(void **state)
 	}
 }
 
-static void who_was_forgiven_begins_with_a_second_again(void **state)
+static void after_that_penalties_start_with_a_second_again(void **state)
 {
 	struct penalty *penalty = *state;
 	uint64_t now_ns = NOW_NS;
@@ -256,12 +257,13 @@ static void who_was_forgiven_begins_with_a_second_again(void **state)
 	entitle(penalty, "192.0.2.1", 6, now_ns + 1);
 	assert_int_equal(fake.forgiven, 1);
 	now_ns += 2;
-	offend(penalty, "192.0.2.1", 6, TOLERANCE + 1, now_ns); /* only itself is entitled there */
+	offend(penalty, "192.0.2.1", 6, TOLERANCE + 1,
+	       now_ns); /* no other account is entitled there */
 	assert_int_equal(fake.penalized, 5);
 	assert_int_equal(fake.until_ns, now_ns + NS_PER_SECOND);
 }
 
-static void a_penalty_that_found_no_room_is_tried_again(void **state)
+static void a_penalty_that_found_no_room_is_retried(void **state)
 {
 	struct penalty *penalty = *state;
 
@@ -269,7 +271,7 @@ static void a_penalty_that_found_no_room_is_tried_again(void **state)
 	offend(penalty, "192.0.2.1", 5, TOLERANCE + 2, NOW_NS);
 	assert_int_equal(fake.penalized, 2);
 	entitle(penalty, "192.0.2.1", 6, NOW_NS);
-	assert_int_equal(fake.forgiven, 0); /* there is none to forgive */
+	assert_int_equal(fake.forgiven, 0); /* there was no penalty to lift */
 }
 
 static void sources_are_addresses_and_networks(void **state)
@@ -300,8 +302,8 @@ static void sources_are_addresses_and_networks(void **state)
 }
 
 /*
- * 65536 places, in buckets of eight that nobody can aim at. After 20000 strangers hardly any bucket is
- * full; after 300000 all are, and who goes on being used is still there.
+ * There are 65536 places, in buckets of eight that nobody can aim at. After 20,000 other sources, hardly
+ * any bucket is full; after 300,000 all are, but a source that is still used has kept its place.
  */
 static void a_flood_of_sources_forgets_the_ones_used_longest_ago(void **state)
 {
@@ -334,7 +336,7 @@ static void a_flood_of_sources_forgets_the_ones_used_longest_ago(void **state)
 	}
 }
 
-static void without_a_fast_path_sources_are_not_followed(void **state)
+static void without_a_fast_path_sources_are_not_tracked(void **state)
 {
 	struct penalty *penalty = penalty_new(NULL, NULL);
 
@@ -353,16 +355,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_account_is_dropped_until_it_has_credit),
 		cmocka_unit_test(an_accounts_penalty_ends_and_is_never_cut_short),
-		PENALTY(a_source_is_tolerated_so_often_a_second),
+		PENALTY(a_source_is_tolerated_a_number_of_times_per_second),
 		PENALTY(penalties_double_up_to_a_minute),
 		cmocka_unit_test(a_shared_address_is_never_dropped_for_one_of_its_users),
 		PENALTY(being_seen_again_prolongs_the_ten_minutes),
-		cmocka_unit_test(a_penalty_that_others_brought_about_is_forgiven),
-		PENALTY(who_was_forgiven_begins_with_a_second_again),
-		PENALTY(a_penalty_that_found_no_room_is_tried_again),
+		cmocka_unit_test(a_penalty_caused_by_others_is_lifted),
+		PENALTY(after_that_penalties_start_with_a_second_again),
+		PENALTY(a_penalty_that_found_no_room_is_retried),
 		cmocka_unit_test(sources_are_addresses_and_networks),
 		cmocka_unit_test(a_flood_of_sources_forgets_the_ones_used_longest_ago),
-		PENALTY(without_a_fast_path_sources_are_not_followed),
+		PENALTY(without_a_fast_path_sources_are_not_tracked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

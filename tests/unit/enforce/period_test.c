@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Periods of quotas and bills. */
+/* period_test: billing periods, and when quotas start again. */
 #include "unit/enforce/enforce_fixture.h"
 
 #include <time.h>
@@ -16,7 +16,7 @@ static uint64_t at(const char *text)
 	return (uint64_t)timegm(&tm);
 }
 
-static void months_are_added_as_people_do(void **state)
+static void months_are_added_as_people_add_them(void **state)
 {
 	static const struct {
 		const char *from;
@@ -38,7 +38,7 @@ static void months_are_added_as_people_do(void **state)
 	}
 }
 
-static void the_quota_begins_anew_with_the_billing_period_and_each_month_in_it(void **state)
+static void the_quota_starts_again_with_each_billing_period_and_month(void **state)
 {
 	static const struct {
 		const char *start, *end, *now, *quota_start, *quota_end, *why;
@@ -74,7 +74,7 @@ static void the_quota_begins_anew_with_the_billing_period_and_each_month_in_it(v
 	}
 }
 
-static void what_is_no_period_is_none(void **state)
+static void invalid_periods_have_no_span(void **state)
 {
 	static const struct {
 		uint64_t start_s, end_s;
@@ -89,10 +89,9 @@ static void what_is_no_period_is_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(months_are_added_as_people_do),
-		cmocka_unit_test(
-			the_quota_begins_anew_with_the_billing_period_and_each_month_in_it),
-		cmocka_unit_test(what_is_no_period_is_none),
+		cmocka_unit_test(months_are_added_as_people_add_them),
+		cmocka_unit_test(the_quota_starts_again_with_each_billing_period_and_month),
+		cmocka_unit_test(invalid_periods_have_no_span),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

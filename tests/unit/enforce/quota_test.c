@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* quota_test: periods and their numbers, what is charged, and what a restart brings back. */
+/* quota_test: the numbers of periods, charges, and what is restored from the store. */
 #include "unit/enforce/enforce_fixture.h"
 
 #define DAY   TOLLGATE_PERIOD_DAY
@@ -27,7 +27,7 @@ static void periods_are_numbered_by_their_first_day(void **state)
 	};
 
 	(void)state;
-	for (unsigned pass = 0; pass < 2; pass++) { /* also from what a thread remembers */
+	for (unsigned pass = 0; pass < 2; pass++) { /* the second time from the cache */
 		for (size_t i = 0; i < COUNT(rows); i++) {
 			if (usage_period(DAY, rows[i].wall_ms) != rows[i].day ||
 			    usage_period(MONTH, rows[i].wall_ms) != rows[i].month ||
@@ -182,13 +182,13 @@ static void however_often_it_is_loaded_each_row_counts_once(void **state)
 	struct tollgate_slot *slot;
 
 	for (unsigned restart = 0; restart < 3; restart++) {
-		load(f, rows, restart); /* the store went away in the middle */
+		load(f, rows, restart); /* the store failed in the middle */
 		load(f, rows, 3);
 		slot = slot_of_account(f, 7);
 		assert_int_equal(slot->quota_word, WORD(100, 6));
 		assert_int_equal(slot->quota_base, WORD(100, 4));
 		mirror_drop_strays(f->mirror);
-		/* A change of the account later on is no load. */
+		/* A later change of the account is not a load. */
 		put_account(f, 7, "daily", STORE_TRIALING);
 		assert_int_equal(slot->quota_word, WORD(100, 6));
 
@@ -199,7 +199,7 @@ static void however_often_it_is_loaded_each_row_counts_once(void **state)
 	}
 }
 
-/* What the store is to get of a slot, or -1 for nothing. */
+/* The units that are collected for the store, or -1 for none. */
 static int64_t collected(struct fixture *f, bool confirm)
 {
 	struct usage_batch batch;
@@ -235,7 +235,7 @@ static void the_store_gets_what_this_epoch_charged(void **state)
 	assert_true(usage_quota_charge(slot, 100, 1, 10));
 	assert_int_equal(collected(f, true), 3);
 	assert_int_equal(collected(f, true), -1);
-	/* What others charged in the period before is no part of this one. */
+	/* What other epochs charged in the period before does not count in this one. */
 	slot->quota_word = WORD(100, 8);
 	slot->quota_base = WORD(99, 5);
 	assert_int_equal(collected(f, true), 8);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a host lets through of limits that all hosts hold together. Time is the test's own. */
+/* share_test: what one host allows of limits that all hosts share, with a simulated clock. */
 #include <pthread.h>
 
 #include "enforce/share.h"
@@ -48,7 +48,7 @@ static struct world open_world(struct fixture *f, uint32_t hosts)
 	return w;
 }
 
-/* Take one unit after the other until there is none; how many there were. */
+/* Take units one by one until one is refused; returns how many passed. */
 static unsigned take_all(struct world *w, uint64_t now_ns)
 {
 	unsigned taken = 0;
@@ -61,7 +61,7 @@ static unsigned take_all(struct world *w, uint64_t now_ns)
 	return taken;
 }
 
-/* One exchange: the store lends @lent beyond what was used, or says that there is nothing for @wait_ns. */
+/* One exchange: the store grants @lent units beyond those used, or is empty for @wait_ns. */
 static struct store_share_want exchange(struct world *w, uint64_t now_ns, uint64_t lent,
 					uint64_t wait_ns)
 {
@@ -74,7 +74,7 @@ static struct store_share_want exchange(struct world *w, uint64_t now_ns, uint64
 	return want;
 }
 
-static void before_anything_is_lent_a_host_has_its_share(void **state)
+static void before_the_first_lease_a_host_has_its_share(void **state)
 {
 	static const struct {
 		uint32_t hosts;
@@ -85,14 +85,14 @@ static void before_anything_is_lent_a_host_has_its_share(void **state)
 		struct world w = open_world(*state, rows[i].hosts);
 
 		assert_int_equal(take_all(&w, T0), rows[i].burst);
-		/* And its part of the rate: a unit is back after as many intervals as there are hosts. */
+		/* Its part of the rate: a unit comes back after as many intervals as there are hosts. */
 		assert_int_equal(take_all(&w, T0 + INTERVAL_NS * rows[i].hosts - 1), 0);
 		assert_int_equal(take_all(&w, T0 + INTERVAL_NS * rows[i].hosts), 1);
 		shares_done(&w.shares);
 	}
 }
 
-static void what_is_lent_is_used_and_then_the_share(void **state)
+static void the_lease_is_used_before_the_share(void **state)
 {
 	struct world w = open_world(*state, 3);
 
@@ -100,7 +100,7 @@ static void what_is_lent_is_used_and_then_the_share(void **state)
 	assert_int_equal(exchange(&w, T0, 20, 0).used, 10);
 	assert_int_equal(take_all(&w, T0), 20);
 	assert_int_equal(exchange(&w, T0 + S, 0, 0).used, 30);
-	assert_int_equal(take_all(&w, T0 + S), 10); /* the share has filled again */
+	assert_int_equal(take_all(&w, T0 + S), 10); /* the share is full again */
 	shares_done(&w.shares);
 }
 
@@ -116,7 +116,7 @@ static void a_lease_ends(void **state)
 	shares_done(&w.shares);
 }
 
-static void where_there_is_nothing_the_share_is_nothing_too(void **state)
+static void an_empty_store_closes_the_share_too(void **state)
 {
 	struct world w = open_world(*state, 3);
 
@@ -149,7 +149,7 @@ static void more_is_asked_for_in_time_and_not_all_the_time(void **state)
 	assert_true(want.want >= 16 && want.want <= BURST);
 	for (unsigned i = 0; i < 100; i++)
 		share_take(&w.shares, w.share, 5, T0 + S / 5 + i);
-	assert_int_equal(w.wakes, 2); /* it was told that there is nothing */
+	assert_int_equal(w.wakes, 2); /* it knows that the store is empty */
 	shares_done(&w.shares);
 }
 
@@ -161,7 +161,7 @@ static void a_large_cost_is_asked_for_once(void **state)
 	assert_int_equal(share_take(&w.shares, w.share, 9, T0), 0);
 	assert_int_equal(share_collect(&w.shares, &w.f->slots, 0, T0, false, &want, 1), 1);
 	assert_int_equal(want.need, 9);
-	share_retry(&w.shares, &want, 1); /* not heard, so asked again */
+	share_retry(&w.shares, &want, 1); /* no answer, so it is asked again */
 	assert_int_equal(exchange(&w, T0, 5, 0).need, 9);
 	assert_int_equal(share_take(&w.shares, w.share, 1, T0), 0);
 	assert_int_equal(exchange(&w, T0, 5, 0).need, 1);
@@ -175,7 +175,8 @@ static void places_are_asked_for_between_short_requests(void **state)
 
 	share_set_tier(&w.shares, (uint32_t)(w.slot - w.f->slots.list), &places, false);
 	slot_set_limits(w.slot, &places, 1, true, T0);
-	assert_int_equal(share_take(&w.shares, w.share, 1, T0), 0); /* and it has ended */
+	assert_int_equal(share_take(&w.shares, w.share, 1, T0),
+			 0); /* the request has ended already */
 	assert_true(exchange(&w, T0, 0, 0).places_want > 0);
 	shares_done(&w.shares);
 }
@@ -186,7 +187,7 @@ static void a_ceiling_of_a_quota_lasts_no_longer_than_the_store_keeps_it(void **
 	struct share *share = w.share;
 	uint64_t end_ns = T0 + SHARE_LEASE_NS + SHARE_QUOTA_KEPT_NS;
 
-	/* Before the store has said anything: a few, and no more for asking again. */
+	/* Before the first grant: a few units, and no more however often it asks. */
 	assert_int_equal(share_quota_cap(&w.shares, share, 5, 0, 1000, T0), SHARE_QUOTA_COLD);
 	assert_int_equal(share_quota_cap(&w.shares, share, 5, 8, 992, T0), SHARE_QUOTA_COLD);
 	share->quota_cap = 5ULL << TOLLGATE_QUOTA_SHIFT | 100;
@@ -202,14 +203,14 @@ static void a_ceiling_of_a_quota_lasts_no_longer_than_the_store_keeps_it(void **
 	shares_done(&w.shares);
 }
 
-static void what_is_not_needed_is_given_back(void **state)
+static void unused_leases_are_given_back(void **state)
 {
 	struct world w = open_world(*state, 1);
 	struct store_share_want want;
 
 	assert_int_equal(share_take(&w.shares, w.share, 1, T0), 0);
 	exchange(&w, T0, 20, 0);
-	want = exchange(&w, T0 + S / 5, 0, 0); /* it is asked again without having been used */
+	want = exchange(&w, T0 + S / 5, 0, 0); /* the next exchange, without use */
 	assert_int_equal(want.want, 0);
 	assert_int_equal(want.used, 1);
 	assert_int_equal(share_collect(&w.shares, &w.f->slots, 0, T0 + S, false, &want, 1), 0);
@@ -273,15 +274,15 @@ static void workers_never_take_more_than_there_is(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(before_anything_is_lent_a_host_has_its_share),
-		TEST(what_is_lent_is_used_and_then_the_share),
+		TEST(before_the_first_lease_a_host_has_its_share),
+		TEST(the_lease_is_used_before_the_share),
 		TEST(a_lease_ends),
-		TEST(where_there_is_nothing_the_share_is_nothing_too),
+		TEST(an_empty_store_closes_the_share_too),
 		TEST(more_is_asked_for_in_time_and_not_all_the_time),
 		TEST(a_large_cost_is_asked_for_once),
 		TEST(places_are_asked_for_between_short_requests),
 		TEST(a_ceiling_of_a_quota_lasts_no_longer_than_the_store_keeps_it),
-		TEST(what_is_not_needed_is_given_back),
+		TEST(unused_leases_are_given_back),
 		TEST(an_answer_for_the_slots_last_account_is_dropped),
 		TEST(workers_never_take_more_than_there_is),
 	};

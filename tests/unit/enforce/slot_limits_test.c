@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* slot_limits_test: limits are set all at once for every reader, and debt keeps its worth in units. */
+/* slot_limits_test: readers see all limits change at once, and debt keeps its value in units. */
 #include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
 
@@ -40,7 +40,7 @@ static void limits_are_those_of_the_tier(void **state)
 	assert_int_equal(limits.tier, 5);
 }
 
-static void debt_keeps_its_worth_in_units(void **state)
+static void debt_keeps_its_value_in_units(void **state)
 {
 	static const struct {
 		uint64_t old_ns, old_burst, debt_ns, new_ns, new_burst, fresh_ns;
@@ -90,7 +90,7 @@ static void an_idle_bucket_stays_full(void **state)
 	assert_true(slot.tat_ns <= NOW_NS);
 }
 
-/* Threads: all numbers of a tier agree, or a reader has seen a mixture. */
+/* Threads: the numbers of one tier belong together, so a reader can detect a mixture. */
 
 #define READERS 3
 #define READS	300000
@@ -167,7 +167,7 @@ static void read_or_finish(void *arg, unsigned index)
 	}
 	while (!atomic_read_acquire(&race->over))
 		;
-	for (unsigned i = 0; i < 100; i++) /* time enough for a reader that does not wait */
+	for (unsigned i = 0; i < 100; i++) /* enough time for a reader that does not wait */
 		sched_yield();
 	atomic_write(&race->slot.interval_ns, 1000);
 	atomic_write_release(&race->slot.limits_seq, 4);
@@ -190,7 +190,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(limits_are_those_of_the_tier),
-		cmocka_unit_test(debt_keeps_its_worth_in_units),
+		cmocka_unit_test(debt_keeps_its_value_in_units),
 		cmocka_unit_test(an_idle_bucket_stays_full),
 		cmocka_unit_test(readers_never_see_a_mixture),
 		cmocka_unit_test(a_reader_waits_for_a_writer_in_the_middle),

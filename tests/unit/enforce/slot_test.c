@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* slot_test: whose slots these are, what of them is believed, and how they are given out. */
+/* slot_test: adopting slots, allocating them, and the file without BPF. */
 #include "unit/enforce/enforce_fixture.h"
 
 #include <fcntl.h>
@@ -28,7 +28,7 @@ static void fill(struct tollgate_slot *slot)
 	slot->usage[1] = (struct tollgate_usage){ TOLLGATE_USAGE_BUSY, 16, 17, 18 };
 }
 
-static void what_is_believed_depends_on_whose_slots_they_are(void **state)
+static void what_is_kept_depends_on_whose_slots_they_are(void **state)
 {
 	static const struct {
 		const char *why;
@@ -75,7 +75,7 @@ static void what_is_believed_depends_on_whose_slots_they_are(void **state)
 	}
 }
 
-static void what_a_crash_left_half_written_is_settled(void **state)
+static void half_written_slots_are_repaired(void **state)
 {
 	struct fixture *f = *state;
 	struct tollgate_slot *slot = &f->list[slots_take(&f->slots, 7)];
@@ -90,7 +90,7 @@ static void what_a_crash_left_half_written_is_settled(void **state)
 	assert_int_equal(slot->usage[1].requests, 0);
 	assert_int_equal(slot->usage[0].window, TOLLGATE_USAGE_WINDOW(3600, 60));
 	assert_int_equal(slot->usage[0].units, 14);
-	/* Whether the last batch arrived is not known: everything is written again. */
+	/* It is not known whether the last batch arrived, so everything is written again. */
 	assert_int_equal(slot->usage[0].collected, 0);
 	assert_int_equal(slot->quota_collected, 0);
 	/* Adopting twice, as after a second crash, changes nothing more. */
@@ -99,7 +99,7 @@ static void what_a_crash_left_half_written_is_settled(void **state)
 	assert_int_equal(slot->limits_seq, 8);
 }
 
-static void a_head_with_a_flaw_is_no_head(void **state)
+static void a_damaged_head_is_not_used(void **state)
 {
 	struct fixture *f = *state;
 	struct tollgate_slots_head good = f->head;
@@ -122,7 +122,7 @@ static void a_head_with_a_flaw_is_no_head(void **state)
 	}
 }
 
-static void slots_are_given_out_once_each(void **state)
+static void each_slot_is_allocated_once(void **state)
 {
 	struct fixture *f = *state;
 	bool seen[SLOTS] = { false };
@@ -142,7 +142,7 @@ static void slots_are_given_out_once_each(void **state)
 	assert_int_equal(slots_take(&f->slots, 103), -ENOSPC);
 }
 
-static void a_slot_that_changes_hands_is_clean_and_of_another_generation(void **state)
+static void a_reused_slot_is_clean_and_has_another_generation(void **state)
 {
 	struct fixture *f = *state;
 	int64_t index = slots_take(&f->slots, 7);
@@ -161,14 +161,14 @@ static void a_slot_that_changes_hands_is_clean_and_of_another_generation(void **
 	clean.account_id = 8;
 	clean.generation = slot->generation;
 	assert_memory_equal(slot, &clean, sizeof(clean));
-	/* As a crash in the middle of giving it back leaves it: nobody's, and full of remains. */
+	/* As after a crash while it was freed: it has no account but old content. */
 	fill(slot);
 	slot->account_id = 0;
 	assert_int_equal(fixture_adopt(f), SLOTS_SAME_BOOT);
 	assert_int_equal(slots_take(&f->slots, 8), index);
 	clean.generation = slot->generation;
 	assert_memory_equal(slot, &clean, sizeof(clean));
-	f->head.next_generation = UINT32_MAX; /* the last one before it wraps: 0 is never given */
+	f->head.next_generation = UINT32_MAX; /* the last one before it wraps; 0 is not used */
 	slots_take(&f->slots, 9);
 	assert_int_not_equal(f->list[slots_take(&f->slots, 10)].generation, 0);
 }
@@ -181,7 +181,7 @@ static void adopted_slots_leave_their_gaps_free(void **state)
 		slots_take(&f->slots, i + 1);
 	slots_give_back(&f->slots, 4);
 	slots_give_back(&f->slots, 9);
-	f->list[4].generation = 99; /* remains do not make it somebody's */
+	f->list[4].generation = 99; /* old content does not make it used */
 	assert_int_equal(fixture_adopt(f), SLOTS_SAME_BOOT);
 	assert_int_equal(f->slots.used, 9);
 	assert_int_equal(f->slots.free_count, 1);
@@ -219,7 +219,7 @@ static int file_teardown(void **state)
 	return 0;
 }
 
-/* Open the file, adopt, and give back where it came from. */
+/* Open the file and adopt the slots. Returns their origin. */
 static int open_file(struct file *file, struct slots *slots, uint32_t count)
 {
 	int err = slots_use_file(slots, file->path, count);
@@ -239,7 +239,7 @@ static void a_file_keeps_its_slots(void **state)
 	fill(&slots.list[slots_take(&slots, 7)]);
 	slots_done(&slots);
 	assert_null(slots.file_map);
-	slots_done(&slots); /* accepts what is done already */
+	slots_done(&slots); /* may be called twice */
 
 	assert_int_equal(stat(file->path, &st), 0);
 	assert_int_equal(st.st_size, 4096 + 8 * 256);
@@ -265,7 +265,7 @@ static void the_whole_file_has_room_on_disk_before_it_is_used(void **state)
 	slots_done(&slots);
 }
 
-static void a_file_that_does_not_fit_is_made_new(void **state)
+static void a_file_that_does_not_fit_is_replaced(void **state)
 {
 	static const struct {
 		off_t at; /* a byte that is changed, or -1 */
@@ -307,7 +307,7 @@ static void a_file_that_does_not_fit_is_made_new(void **state)
 	}
 }
 
-static void a_path_that_cannot_be_had_says_why(void **state)
+static void an_unusable_path_says_why(void **state)
 {
 	struct file *file = *state;
 	struct rlimit before, limit;
@@ -320,7 +320,7 @@ static void a_path_that_cannot_be_had_says_why(void **state)
 	assert_int_equal(symlink("elsewhere", file->path), 0);
 	assert_int_equal(slots_use_file(&slots, file->path, 8), -ELOOP);
 	unlink(file->path);
-	/* No room for the whole of it: an error now, not a signal in a request. */
+	/* If the whole file does not fit on the disk, that is an error now, not a signal later. */
 	signal(SIGXFSZ, SIG_IGN);
 	getrlimit(RLIMIT_FSIZE, &before);
 	limit = before;
@@ -333,18 +333,18 @@ static void a_path_that_cannot_be_had_says_why(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_believed_depends_on_whose_slots_they_are),
-		TEST(what_a_crash_left_half_written_is_settled),
-		TEST(a_head_with_a_flaw_is_no_head),
-		TEST(slots_are_given_out_once_each),
-		TEST(a_slot_that_changes_hands_is_clean_and_of_another_generation),
+		cmocka_unit_test(what_is_kept_depends_on_whose_slots_they_are),
+		TEST(half_written_slots_are_repaired),
+		TEST(a_damaged_head_is_not_used),
+		TEST(each_slot_is_allocated_once),
+		TEST(a_reused_slot_is_clean_and_has_another_generation),
 		TEST(adopted_slots_leave_their_gaps_free),
 		cmocka_unit_test_setup_teardown(a_file_keeps_its_slots, file_setup, file_teardown),
 		cmocka_unit_test_setup_teardown(the_whole_file_has_room_on_disk_before_it_is_used,
 						file_setup, file_teardown),
-		cmocka_unit_test_setup_teardown(a_file_that_does_not_fit_is_made_new, file_setup,
+		cmocka_unit_test_setup_teardown(a_file_that_does_not_fit_is_replaced, file_setup,
 						file_teardown),
-		cmocka_unit_test_setup_teardown(a_path_that_cannot_be_had_says_why, file_setup,
+		cmocka_unit_test_setup_teardown(an_unusable_path_says_why, file_setup,
 						file_teardown),
 	};
 

@@ -2,8 +2,8 @@
 /*
  * usage_test: requests are counted once, in the window of their own time, and reach the store.
  *
- * A ledger stands for the store: it keeps the largest totals of each account and window, as the store
- * does, and counts how often each row came.
+ * A ledger stands in for the store. Like the store, it keeps the largest totals of each account and
+ * window; it also counts how often it got each row.
  */
 #include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
@@ -87,7 +87,7 @@ static void a_request_counts_in_the_window_of_its_own_time(void **state)
 		{ FIRST * WINDOW_MS, FIRST },
 		{ (FIRST + 1) * WINDOW_MS - 1, FIRST },
 		{ (FIRST + 1) * WINDOW_MS, FIRST + 1 },
-		{ (FIRST + 1) * WINDOW_MS - 1, FIRST }, /* late: its answer took a while */
+		{ (FIRST + 1) * WINDOW_MS - 1, FIRST }, /* late: its response took some time */
 		{ (FIRST + 1) * WINDOW_MS + 1, FIRST + 1 },
 		{ FIRST * WINDOW_MS, FIRST },
 	};
@@ -160,7 +160,7 @@ static void another_length_begins_with_the_next_window(void **state)
 	struct ledger ledger = { 0 };
 	uint64_t units = 0;
 
-	/* 12:00 of an hour, then minutes, then hours again: nothing is lost, nothing opens twice. */
+	/* Windows of an hour, then of a minute, then of an hour: nothing is lost or opened twice. */
 	usage_count(&f->slots, slot, 1, 43200 * 1000ULL);
 	flush(f, 10, &ledger);
 	slots_set_window(&f->slots, 60);
@@ -210,19 +210,19 @@ static void time_that_went_back_over_a_restart_loses_nothing(void **state)
 
 	count(f, slot, FIRST + 2, 3, 1);
 	count(f, slot, FIRST + 1, 1, 1);
-	count(f, slot, FIRST, 2, 1); /* older than both: it may have been there before */
+	count(f, slot, FIRST, 2, 1); /* older than both: it may have existed before */
 	flush(f, 100, &ledger);
 	assert_int_equal(ledger_find(&ledger, 7, FIRST + 2)->requests, 3);
 	assert_int_equal(ledger_find(&ledger, 7, FIRST + 1)->requests, 3);
 }
 
-static void windows_that_must_make_room_are_set_aside(void **state)
+static void windows_that_are_reused_are_set_aside(void **state)
 {
 	struct fixture *f = *state;
 	struct tollgate_slot *slots[3] = { take(f, 7), take(f, 8), take(f, 9) };
 	struct ledger ledger = { 0 };
 
-	/* The store is away for ten windows. */
+	/* The store is unreachable for ten windows. */
 	for (unsigned w = 0; w < 10; w++) {
 		for (unsigned a = 0; a < 3; a++)
 			count(f, slots[a], FIRST + w, w + a + 1, 2);
@@ -256,7 +256,7 @@ static void a_window_that_the_store_has_is_not_set_aside(void **state)
 	flush(f, 100, &ledger);
 	assert_int_equal(ledger.count, 2);
 	assert_int_equal(ledger.came[0] + ledger.came[1], 2);
-	/* But if it grew since. */
+	/* But it is if it has grown since. */
 	count(f, slot, FIRST + 2, 1, 1);
 	count(f, slot, FIRST + 4, 1, 1);
 	flush(f, 100, &ledger);
@@ -292,7 +292,7 @@ static void small_batches_bring_everything_once(void **state)
 	}
 }
 
-static void what_was_not_confirmed_comes_again(void **state)
+static void unconfirmed_rows_are_collected_again(void **state)
 {
 	struct fixture *f = *state;
 	struct usage_batch batch;
@@ -313,14 +313,14 @@ static void a_late_confirmation_hides_nothing_newer(void **state)
 {
 	static const struct {
 		uint64_t window; /* counted between the batch and its confirmation */
-		bool makes_room; /* after another one, so that it takes the first one's entry */
-		unsigned rows;	 /* then still to come */
+		bool makes_room; /* after another one, so that it reuses the first entry */
+		unsigned rows;	 /* still to be collected then */
 		const char *why;
 	} rows[] = {
 		{ FIRST, false, 1, "more in the same window" },
 		{ FIRST + 1, false, 1, "the next one" },
 		{ FIRST + 2, true, 3, "one that took its entry: all are new to the store" },
-		/* As many as were confirmed of the other one, and a number that looks alike. */
+		/* The same count as was confirmed for the other window, and a similar number. */
 		{ FIRST + (1 << 20), true, 3, "one far away that took its entry" },
 	};
 	struct fixture *f = *state;
@@ -357,7 +357,7 @@ static void confirmations_of_what_was_set_aside_may_come_in_any_order(void **sta
 	assert_int_equal(usage_collect(&f->slots, 2, &first), 0);
 	assert_int_equal(usage_collect(&f->slots, 3, &second), 0);
 	usage_confirm(&f->slots, &second);
-	usage_confirm(&f->slots, &first); /* its rows are gone already */
+	usage_confirm(&f->slots, &first); /* its rows are already removed */
 	usage_confirm(&f->slots, &first);
 	assert_int_equal(usage_collect(&f->slots, 100, &third), 0);
 	assert_int_equal(third.usage_count, 3);
@@ -402,7 +402,7 @@ static void nothing_is_collected_from_nothing(void **state)
 	assert_int_equal(batch.usage_count + batch.quota_count, 0);
 }
 
-/* Threads: in each phase all count in two neighbouring windows, one of which takes an old one's entry. */
+/* Threads: in each phase, all count in two neighbouring windows, one of which reuses an old entry. */
 
 #define THREADS 4
 #define PHASES	40
@@ -425,7 +425,7 @@ static void count_in_phases(void *arg, unsigned index)
 		uint64_t mine[2] = { 0 };
 
 		pthread_barrier_wait(&race->phase);
-		/* One of them is also the control loop, in some phases: in others the store is away. */
+		/* In some phases, one of them is also the control loop; in others the store is away. */
 		for (unsigned i = 0; i < EACH; i++) {
 			unsigned later = draw(&seed) % 2;
 
@@ -440,7 +440,7 @@ static void count_in_phases(void *arg, unsigned index)
 	}
 }
 
-static void threads_blur_no_window(void **state)
+static void threads_never_mix_windows(void **state)
 {
 	struct fixture *f = *state;
 	struct ledger ledger = { 0 };
@@ -468,15 +468,15 @@ int main(void)
 		TEST(another_length_begins_with_the_next_window),
 		TEST(a_longer_window_begins_where_the_last_one_ended),
 		TEST(time_that_went_back_over_a_restart_loses_nothing),
-		TEST(windows_that_must_make_room_are_set_aside),
+		TEST(windows_that_are_reused_are_set_aside),
 		TEST(a_window_that_the_store_has_is_not_set_aside),
 		TEST(small_batches_bring_everything_once),
-		TEST(what_was_not_confirmed_comes_again),
+		TEST(unconfirmed_rows_are_collected_again),
 		TEST(a_late_confirmation_hides_nothing_newer),
 		TEST(confirmations_of_what_was_set_aside_may_come_in_any_order),
 		TEST(a_restart_writes_everything_again),
 		TEST(nothing_is_collected_from_nothing),
-		TEST(threads_blur_no_window),
+		TEST(threads_never_mix_windows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

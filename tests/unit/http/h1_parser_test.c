@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The parser as a whole: messages, bodies, chunks, and that how bytes are cut changes nothing. */
+/*
+ * The parser: messages, bodies and chunks. Each row is fed in pieces of every size, because the
+ * result must not depend on how the bytes are cut.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +18,10 @@
 #define GET  "GET / HTTP/1.1\r\nHost: a\r\n"
 #define POST "POST /p?q HTTP/1.1\r\nHost: a\r\n"
 
-/* What a stream of bytes means, as text: "{GET /} [body] <end>", and the error at its end. */
+/*
+ * What the parser found in a stream of bytes, as text: "{GET /}" for a head, "[body]", "." for the
+ * end of a message; and the error that it ended with.
+ */
 struct story {
 	char text[4096];
 	size_t len;
@@ -51,7 +57,7 @@ static void tell_head(struct story *story, enum h1_side side, const struct http_
 	story->in_body = false;
 }
 
-/* Feed @bytes; every event until the parser wants more. */
+/* Feed @bytes, and write down every event until the parser needs more. */
 static void hear(struct story *story, struct h1_parser *p, enum h1_side side, const char *bytes,
 		 size_t len)
 {
@@ -90,7 +96,7 @@ static struct story story_of(enum h1_side side, struct text bytes, size_t step, 
 	assert_non_null(p);
 	for (size_t at = 0; at < bytes.len && !story.err; at += step) {
 		size_t len = bytes.len - at < step ? bytes.len - at : step;
-		/* A copy of its own, so that a sanitizer sees reads past it. */
+		/* In memory of its own, so that a sanitizer notices reads past the end. */
 		char *copy = malloc(len);
 
 		memcpy(copy, bytes.ptr + at, len);
@@ -133,14 +139,14 @@ static void check_rows(enum h1_side side, const struct row *rows, size_t count)
 
 #define CHECK_ROWS(side, rows) check_rows(side, rows, sizeof(rows) / sizeof(rows[0]))
 
-static void requests_are_understood(void **state)
+static void requests_are_parsed(void **state)
 {
 	static const struct row rows[] = {
-		{ GET "\r\n", "{GET /|a|/ Host=a+}.", 0, "the plainest" },
+		{ GET "\r\n", "{GET /|a|/ Host=a+}.", 0, "the simplest request" },
 		{ GET "A:  b c \t\r\nC:\r\n\r\n", "{GET /|a|/ Host=a A=b c C=+}.", 0,
 		  "values are trimmed" },
 		{ GET "\r\n" GET "\r\n", "{GET /|a|/ Host=a+}.{GET /|a|/ Host=a+}.", 0,
-		  "one after the other" },
+		  "two requests" },
 		{ POST "Content-Length: 3\r\n\r\nabc" GET "\r\n",
 		  "{POST /p?q|a|/p Host=a Content-Length=3+}[abc].{GET /|a|/ Host=a+}.", 0,
 		  "a body, then another request" },
@@ -154,7 +160,7 @@ static void requests_are_understood(void **state)
 		  "close in a list" },
 		{ "GET / HTTP/1.0\r\n\r\n", "{GET /||/}.", 0, "HTTP/1.0 closes" },
 		{ "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
-		  "{GET /||/ Connection=Keep-Alive+}.", 0, "unless asked not to" },
+		  "{GET /||/ Connection=Keep-Alive+}.", 0, "HTTP/1.0 with keep-alive" },
 		{ "GET http://h:1/x?y HTTP/1.1\r\nHost: h:1\r\n\r\n",
 		  "{GET http://h:1/x?y|h:1|/x Host=h:1+}.", 0, "absolute-form" },
 		{ "GET https://h HTTP/1.1\r\nHost: h\r\n\r\n", "{GET https://h|h|/ Host=h+}.", 0,
@@ -164,15 +170,17 @@ static void requests_are_understood(void **state)
 		{ GET "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
 		  "{GET /|a|/ Host=a Connection=upgrade Upgrade=websocket+}.", 0, "upgrade" },
 		{ GET "\r\nGARBAGE\x01\r\n\r\n", "{GET /|a|/ Host=a+}.", -EBADMSG,
-		  "what follows is checked, too" },
-		{ "GET / HT", "", -EBADMSG, "ends inside a head" },
+		  "a second request is checked, too" },
+		{ "GET / HT", "", -EBADMSG, "the stream ends inside a head" },
 		{ POST "Content-Length: 3\r\n\r\nab",
-		  "{POST /p?q|a|/p Host=a Content-Length=3+}[ab", -EBADMSG, "ends inside a body" },
+		  "{POST /p?q|a|/p Host=a Content-Length=3+}[ab", -EBADMSG,
+		  "the stream ends inside a body" },
 		{ "\x16\x03\x01", "", -EBADMSG, "TLS is refused at its first byte" },
-		{ "GET / HTTP/1.1\r\nHost: a\n", "", -EBADMSG, "bare LF, without the rest" },
-		{ "\r\n\r\n", "", -EBADMSG, "empty lines first" },
+		{ "GET / HTTP/1.1\r\nHost: a\n", "", -EBADMSG,
+		  "a bare LF, before the rest has arrived" },
+		{ "\r\n\r\n", "", -EBADMSG, "empty lines come first" },
 		{ "FOO / HTTP/1.1\r\nHost: a\r\n\r\n", "", -EBADMSG,
-		  "llhttp knows no such method" },
+		  "a method that llhttp does not know" },
 	};
 
 	(void)state;
@@ -184,41 +192,41 @@ static const struct {
 	const char *story; /* NULL: -EBADMSG */
 	const char *why;
 } chunk_rows[] = {
-	{ "0\r\n\r\n", ".", "nothing" },
+	{ "0\r\n\r\n", ".", "an empty body" },
 	{ "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "[abcde].", "two chunks" },
-	{ "0000000000000003\r\nabc\r\n000\r\n\r\n", "[abc].", "zeros first" },
+	{ "0000000000000003\r\nabc\r\n000\r\n\r\n", "[abc].", "leading zeros" },
 	{ "a\r\n0123456789\r\n0\r\n\r\n", "[0123456789].", "lower case" },
 	{ "A\r\n0123456789\r\n0\r\n\r\n", "[0123456789].", "upper case" },
 	{ "1;a\r\nx\r\n0\r\n\r\n", "[x].", "extension" },
 	{ "1;a;c=d\r\nx\r\n0;z\r\n\r\n", "[x].", "extensions with values" },
-	{ "0\r\nA: b\r\nC:\r\n\r\n", ".", "trailer, dropped" },
-	{ "3\nabc\r\n0\r\n\r\n", NULL, "bare LF behind the size" },
-	{ "3\r\nabc\n0\r\n\r\n", NULL, "bare LF behind the data" },
+	{ "0\r\nA: b\r\nC:\r\n\r\n", ".", "trailer fields are dropped" },
+	{ "3\nabc\r\n0\r\n\r\n", NULL, "bare LF after the size" },
+	{ "3\r\nabc\n0\r\n\r\n", NULL, "bare LF after the data" },
 	{ "3\rabc\r\n0\r\n\r\n", NULL, "bare CR" },
-	{ "3\r\nabcd\r\n0\r\n\r\n", NULL, "longer than its size" },
+	{ "3\r\nabcd\r\n0\r\n\r\n", NULL, "data longer than the size" },
 	{ "\r\n", NULL, "no size" },
-	{ "x\r\n", NULL, "no hex" },
-	{ "0x3\r\nabc\r\n0\r\n\r\n", NULL, "C's hex" },
-	{ "-1\r\n", NULL, "sign" },
-	{ "+1\r\nx\r\n0\r\n\r\n", NULL, "plus" },
-	{ " 1\r\nx\r\n0\r\n\r\n", NULL, "blank first" },
-	{ "1 \r\nx\r\n0\r\n\r\n", NULL, "blank behind" },
-	{ "1 ;a\r\nx\r\n0\r\n\r\n", NULL, "blank before an extension" },
-	{ "1; a\r\nx\r\n0\r\n\r\n", NULL, "blank in an extension" },
-	{ "1;a =b\r\nx\r\n0\r\n\r\n", NULL, "blank before =" },
+	{ "x\r\n", NULL, "a size that is not hexadecimal" },
+	{ "0x3\r\nabc\r\n0\r\n\r\n", NULL, "0x" },
+	{ "-1\r\n", NULL, "minus sign" },
+	{ "+1\r\nx\r\n0\r\n\r\n", NULL, "plus sign" },
+	{ " 1\r\nx\r\n0\r\n\r\n", NULL, "space before the size" },
+	{ "1 \r\nx\r\n0\r\n\r\n", NULL, "space after the size" },
+	{ "1 ;a\r\nx\r\n0\r\n\r\n", NULL, "space before an extension" },
+	{ "1; a\r\nx\r\n0\r\n\r\n", NULL, "space in an extension" },
+	{ "1;a =b\r\nx\r\n0\r\n\r\n", NULL, "space before =" },
 	{ "1;\r\nx\r\n0\r\n\r\n", NULL, "extension without a name" },
 	{ "1;a=\r\nx\r\n0\r\n\r\n", NULL, "extension without a value" },
 	{ "1;a\nb\r\nx\r\n0\r\n\r\n", NULL, "bare LF in an extension" },
 	{ "1;a=\"b\nc\"\r\nx\r\n0\r\n\r\n", NULL, "bare LF in a quoted string" },
-	{ "1;a=\"b\"c\r\nx\r\n0\r\n\r\n", NULL, "more behind a quoted string" },
-	{ "ffffffffffffffff\r\n", NULL, "too large to count" },
+	{ "1;a=\"b\"c\r\nx\r\n0\r\n\r\n", NULL, "byte after a quoted string" },
+	{ "ffffffffffffffff\r\n", NULL, "a size above INT64_MAX" },
 	{ "10000000000000000\r\n", NULL, "17 digits" },
-	{ "0\r\nA : b\r\n\r\n", NULL, "trailer: blank before the colon" },
-	{ "0\r\n A: b\r\n\r\n", NULL, "trailer: blank first" },
+	{ "0\r\nA : b\r\n\r\n", NULL, "trailer: space before the colon" },
+	{ "0\r\n A: b\r\n\r\n", NULL, "trailer: space first" },
 	{ "0\r\nA: b\n\r\n", NULL, "trailer: bare LF" },
 	{ "0\r\nA\r\n\r\n", NULL, "trailer: no colon" },
 	{ "0\r\nA: \x01\r\n\r\n", NULL, "trailer: control byte" },
-	{ "0\r\nContent-Length: 5\r\n\r\n", ".", "trailer: a length that frames nothing" },
+	{ "0\r\nContent-Length: 5\r\n\r\n", ".", "trailer: a Content-Length has no effect" },
 	{ "0\r\n\n", NULL, "bare LF at the end" },
 };
 
@@ -265,7 +273,7 @@ static void extensions_and_trailers_are_bounded(void **state)
 	(void)state;
 	assert_int_equal(feed_chunks("0;", "a", 250, "\r\n\r\n"), H1_END);
 	assert_int_equal(feed_chunks("0;", "a", 300, "\r\n\r\n"), -EBADMSG);
-	/* Not through the parser: llhttp 8 does not read all of this. */
+	/* Not through the parser: llhttp 8 refuses some of this. */
 	assert_int_equal(feed_chunks("0;c=\"", "d \\\" e", 2, "\";f\r\n\r\n"), H1_END);
 	assert_int_equal(feed_chunks("7fffffffffffffff", "", 0, "\r\n"), H1_NEED_MORE);
 	assert_int_equal(feed_chunks("8000000000000000", "", 0, "\r\n"), -EBADMSG);
@@ -273,7 +281,7 @@ static void extensions_and_trailers_are_bounded(void **state)
 	assert_int_equal(feed_chunks("0\r\n", "A: b\r\n", 2000, "\r\n"), -EBADMSG);
 }
 
-static void responses_are_understood(void **state)
+static void responses_are_parsed(void **state)
 {
 	static const struct row rows[] = {
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", "{200 Content-Length=2+}[ab].",
@@ -281,19 +289,19 @@ static void responses_are_understood(void **state)
 		{ "HTTP/1.1 200 OK\r\n\r\nab", "{200}[ab].", 0, "until close" },
 		{ "HTTP/1.1 200 \r\n\r\n", "{200}].", 0, "until close, and empty" },
 		{ "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
-		  "{200 Connection=keep-alive Content-Length=0+}.", 0, "HTTP/1.0 kept" },
+		  "{200 Connection=keep-alive Content-Length=0+}.", 0, "HTTP/1.0 with keep-alive" },
 		{ "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 304 \r\nContent-Length: 9\r\n\r\n",
-		  "{204+}.{304 Content-Length=9+}.", 0, "without a body whatever they say" },
+		  "{204+}.{304 Content-Length=9+}.", 0, "204 and 304 have no body" },
 		{ "HTTP/1.1 100 \r\n\r\nHTTP/1.1 200 \r\nContent-Length: 1\r\n\r\nx",
-		  "{100+}.{200 Content-Length=1+}[x].", 0, "interim first" },
+		  "{100+}.{200 Content-Length=1+}[x].", 0, "an interim response first" },
 		{ "HTTP/1.1 101 \r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
-		  "{101 Connection=upgrade Upgrade=x+}.", 0, "switching" },
+		  "{101 Connection=upgrade Upgrade=x+}.", 0, "switching protocols" },
 		{ "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
 		  "{200 Transfer-Encoding=chunked+}[x].", 0, "chunks" },
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na", "{200 Content-Length=2+}[a",
-		  -EBADMSG, "cut short" },
+		  -EBADMSG, "the stream ends inside the body" },
 		{ "HTTP/1.1 200 \r\nTransfer-Encoding: gzip\r\n\r\n", "", -EBADMSG,
-		  "a coding that nobody asked for" },
+		  "a coding other than chunked" },
 	};
 
 	(void)state;
@@ -333,7 +341,7 @@ static void a_head_is_bounded(void **state)
 	}
 }
 
-static void a_bare_lf_is_refused_without_waiting_for_the_rest(void **state)
+static void a_bare_lf_is_refused_before_the_rest_arrives(void **state)
 {
 	static const char bytes[] = "GET / HTTP/1.1\r\nHost: a\n";
 
@@ -350,7 +358,7 @@ static void a_bare_lf_is_refused_without_waiting_for_the_rest(void **state)
 	}
 }
 
-static void what_the_agent_reads_is_marked(void **state)
+static void fields_that_tollgate_reads_are_marked(void **state)
 {
 	static const char bytes[] =
 		"HEAD / HTTP/1.1\r\nhost: a\r\nx-api-key: k\r\n"
@@ -384,7 +392,7 @@ static void every_name_is_found_in_any_case(void **state)
 		for (size_t i = 0; i <= len; i++)
 			upper[i] = name[i] >= 'a' && name[i] <= 'z' ? name[i] - 32 : name[i];
 		if (http_name_find(text_of(name)) != id || http_name_find(text_of(upper)) != id)
-			fail_msg("%s is not found", name);
+			fail_msg("%s was not found", name);
 		upper[len - 1] = '!';
 		assert_int_equal(http_name_find(text_of(upper)), HTTP_OTHER);
 	}
@@ -394,14 +402,14 @@ static void every_name_is_found_in_any_case(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(requests_are_understood),
+		cmocka_unit_test(requests_are_parsed),
 		cmocka_unit_test(chunks_are_exactly_the_grammar),
 		cmocka_unit_test(extensions_and_trailers_are_bounded),
-		cmocka_unit_test(responses_are_understood),
+		cmocka_unit_test(responses_are_parsed),
 		cmocka_unit_test(an_answer_to_head_has_no_body),
 		cmocka_unit_test(a_head_is_bounded),
-		cmocka_unit_test(a_bare_lf_is_refused_without_waiting_for_the_rest),
-		cmocka_unit_test(what_the_agent_reads_is_marked),
+		cmocka_unit_test(a_bare_lf_is_refused_before_the_rest_arrives),
+		cmocka_unit_test(fields_that_tollgate_reads_are_marked),
 		cmocka_unit_test(every_name_is_found_in_any_case),
 	};
 

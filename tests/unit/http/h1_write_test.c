@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Building heads and refusals. */
+/* Writing heads and refusals. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@ static void assert_text(const struct buf *b, const char *expected)
 	assert_memory_equal(buf_head(b), expected, strlen(expected));
 }
 
-static void heads_are_built(void **state)
+static void heads_are_written(void **state)
 {
 	struct buf b;
 
@@ -47,7 +47,7 @@ static void nothing_that_breaks_a_head_is_written(void **state)
 		{ TEXT("A"), TEXT("\x1b"), "control byte" },
 		{ TEXT(""), TEXT("b"), "no name" },
 		{ TEXT("A:"), TEXT("b"), "colon in the name" },
-		{ TEXT("A B"), TEXT("b"), "blank in the name" },
+		{ TEXT("A B"), TEXT("b"), "space in the name" },
 	};
 	struct buf b;
 
@@ -55,7 +55,7 @@ static void nothing_that_breaks_a_head_is_written(void **state)
 	buf_init(&b, 1024);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (h1_write_header(&b, rows[i].name, rows[i].value) != -EINVAL || buf_len(&b))
-			fail_msg("%s is written", rows[i].why);
+			fail_msg("%s was written", rows[i].why);
 	assert_int_equal(h1_write_request_line(&b, TEXT("G T"), TEXT("/")), -EINVAL);
 	assert_int_equal(h1_write_request_line(&b, TEXT("GET"), TEXT("/ x")), -EINVAL);
 	assert_int_equal(h1_write_request_line(&b, TEXT("GET"), TEXT("/\r\n")), -EINVAL);
@@ -66,7 +66,7 @@ static void nothing_that_breaks_a_head_is_written(void **state)
 	buf_done(&b);
 }
 
-static void a_full_buffer_stays_as_it_is(void **state)
+static void a_full_buffer_is_not_changed(void **state)
 {
 	struct buf b;
 
@@ -78,7 +78,7 @@ static void a_full_buffer_stays_as_it_is(void **state)
 	buf_done(&b);
 }
 
-static void chunk_heads_are_short(void **state)
+static void chunk_heads_have_no_leading_zeros(void **state)
 {
 	char head[H1_CHUNK_HEAD_MAX];
 
@@ -113,10 +113,10 @@ static void problems_are_compact_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(heads_are_built),
+		cmocka_unit_test(heads_are_written),
 		cmocka_unit_test(nothing_that_breaks_a_head_is_written),
-		cmocka_unit_test(a_full_buffer_stays_as_it_is),
-		cmocka_unit_test(chunk_heads_are_short),
+		cmocka_unit_test(a_full_buffer_is_not_changed),
+		cmocka_unit_test(chunk_heads_have_no_leading_zeros),
 		cmocka_unit_test(problems_are_compact_json),
 	};
 

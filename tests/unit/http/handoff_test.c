@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Handoffs: whole requests to another loop and back, over real sockets. One thread plays both loops. */
+/*
+ * Handoffs: whole requests to another loop and back, over real sockets. Both ends are on the same
+ * loop here.
+ */
 #include "unit/http/server_fixture.h"
 
 #include "http/handoff.h"
 
 static struct handoff_responder *responder;
 static struct handoff_sender *sender;
-static struct handoff *held; /* the last one that was not answered */
+static struct handoff *held; /* a request to /held, which the test answers */
 static char seen[512];
 static unsigned handoffs;
 
@@ -34,7 +37,7 @@ static void on_own_request(struct http_stream *s)
 
 static const struct http_handler own_handler = { .on_request = on_own_request };
 
-static void open_desk(struct fixture *f, unsigned max_handoffs)
+static void open_both(struct fixture *f, unsigned max_handoffs)
 {
 	handoffs = 0;
 	held = NULL;
@@ -46,7 +49,7 @@ static void open_desk(struct fixture *f, unsigned max_handoffs)
 	assert_non_null(sender);
 }
 
-static void close_desk(struct fixture *f)
+static void close_both(struct fixture *f)
 {
 	http_server_close(f->server);
 	handoff_sender_close(sender);
@@ -54,13 +57,13 @@ static void close_desk(struct fixture *f)
 	stop(f);
 }
 
-static void the_desk_has_the_whole_request_and_its_answer_goes_back(void **state)
+static void the_responder_gets_the_whole_request_and_the_client_its_answer(void **state)
 {
 	static const struct {
 		const char *request, *answer, *why;
 	} rows[] = {
 		{ "GET /p?a=1&b HTTP/1.1\r\nHost: h\r\nX-Mark: yes\r\n" CLOSE "\r\n",
-		  "GET /p ?a=1&b @h [] marks=1 yes", "query and field" },
+		  "GET /p ?a=1&b @h [] marks=1 yes", "a query and a field" },
 		{ "POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n" CLOSE "\r\nabc",
 		  "POST /p ? @h [abc] marks=0 -", "a body" },
 		{ "POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n" CLOSE "\r\n",
@@ -71,7 +74,7 @@ static void the_desk_has_the_whole_request_and_its_answer_goes_back(void **state
 		{ "GET /p? HTTP/1.1\r\nHost: h\r\nX-Mark: a\r\nx-mark: b\r\n" CLOSE "\r\n",
 		  "GET /p ? @h [] marks=2 -", "a field that comes twice has no value" },
 		{ "GET /p HTTP/1.1\r\nHost: h\r\nX-Marked: a\r\n" CLOSE "\r\n",
-		  "GET /p ? @h [] marks=0 -", "a longer name is another" },
+		  "GET /p ? @h [] marks=0 -", "a longer name is another field" },
 	};
 
 	(void)state;
@@ -80,7 +83,7 @@ static void the_desk_has_the_whole_request_and_its_answer_goes_back(void **state
 		char *got, *body;
 		int fd;
 
-		open_desk(&f, 10);
+		open_both(&f, 10);
 		fd = dial(&f);
 		say(fd, rows[i].request);
 		got = hear(&f, fd, NULL);
@@ -89,11 +92,11 @@ static void the_desk_has_the_whole_request_and_its_answer_goes_back(void **state
 		    !strstr(got, "X-From: responder\r\n") || !strstr(got, "Date: "))
 			fail_msg("%s: '%s'", rows[i].why, got);
 		close(fd);
-		close_desk(&f);
+		close_both(&f);
 	}
 }
 
-static void what_the_desk_cannot_take_is_refused(void **state)
+static void what_the_responder_cannot_take_is_refused(void **state)
 {
 	static const struct {
 		const char *request, *status, *why;
@@ -101,12 +104,12 @@ static void what_the_desk_cannot_take_is_refused(void **state)
 	} rows[] = {
 		{ "POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 17\r\n" CLOSE
 		  "\r\n12345678901234567",
-		  "HTTP/1.1 413 ", "announced too large", 10 },
+		  "HTTP/1.1 413 ", "a body that is announced as too large", 10 },
 		{ "POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n" CLOSE
 		  "\r\n11\r\n12345678901234567\r\n0\r\n\r\n",
-		  "HTTP/1.1 413 ", "chunks that grow too large", 10 },
+		  "HTTP/1.1 413 ", "a chunked body that becomes too large", 10 },
 		{ "GET /p HTTP/1.1\r\nHost: h\r\n" CLOSE "\r\n", "HTTP/1.1 503 ",
-		  "too many under way", 0 },
+		  "too many handoffs under way", 0 },
 	};
 
 	(void)state;
@@ -115,38 +118,38 @@ static void what_the_desk_cannot_take_is_refused(void **state)
 		char *got;
 		int fd;
 
-		open_desk(&f, rows[i].max_handoffs);
+		open_both(&f, rows[i].max_handoffs);
 		fd = dial(&f);
 		say(fd, rows[i].request);
 		got = hear(&f, fd, NULL);
 		if (strncmp(got, rows[i].status, strlen(rows[i].status)) || handoffs)
 			fail_msg("%s: %u handoffs, '%s'", rows[i].why, handoffs, got);
 		close(fd);
-		close_desk(&f);
+		close_both(&f);
 	}
 }
 
-static void an_answer_to_one_who_is_gone_goes_nowhere(void **state)
+static void an_answer_to_a_client_that_is_gone_is_dropped(void **state)
 {
-	static const bool is_messenger_closed_first[] = { false, true };
+	static const bool is_sender_closed_first[] = { false, true };
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
 		struct fixture f;
 		int fd;
 
-		open_desk(&f, 10);
+		open_both(&f, 10);
 		fd = dial(&f);
 		say(fd, "GET /held HTTP/1.1\r\nHost: h\r\n\r\n");
 		while (!held)
 			uv_run(&f.loop, UV_RUN_ONCE);
 		close(fd);
 		http_server_close(f.server);
-		if (is_messenger_closed_first[i])
+		if (is_sender_closed_first[i])
 			handoff_sender_close(sender);
 		handoff_answer(held, 200, TEXT(""), TEXT("late"));
 		uv_run(&f.loop, UV_RUN_NOWAIT);
-		if (!is_messenger_closed_first[i])
+		if (!is_sender_closed_first[i])
 			handoff_sender_close(sender);
 		handoff_responder_close(responder);
 		stop(&f);
@@ -156,9 +159,9 @@ static void an_answer_to_one_who_is_gone_goes_nowhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_desk_has_the_whole_request_and_its_answer_goes_back),
-		cmocka_unit_test(what_the_desk_cannot_take_is_refused),
-		cmocka_unit_test(an_answer_to_one_who_is_gone_goes_nowhere),
+		cmocka_unit_test(the_responder_gets_the_whole_request_and_the_client_its_answer),
+		cmocka_unit_test(what_the_responder_cannot_take_is_refused),
+		cmocka_unit_test(an_answer_to_a_client_that_is_gone_is_dropped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

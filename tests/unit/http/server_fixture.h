@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * server_fixture: the server over real sockets, for its tests: a client writes bytes, the loop turns,
- * and what comes back is text.
+ * server_fixture: a server and its clients over real sockets, on the test's own loop.
  *
- * The handler answers by the request's path; see on_request(). Times are short where a limit must
- * pass, and long where it must not.
+ * What the handler does depends on the path of the request; see on_request(). test_limits are so
+ * long that none passes during a test; a test that waits for one sets its own.
  */
 #ifndef UNIT_HTTP_SERVER_FIXTURE_H
 #define UNIT_HTTP_SERVER_FIXTURE_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -38,11 +38,12 @@ static const struct http_limits test_limits = {
 };
 
 struct fixture {
-	unsigned unwelcome; /* connections that the server did not take */
+	unsigned unwelcome; /* connections that the server refused */
 	uv_loop_t loop;
 	struct listener *listener;
 	struct http_server *server;
-	struct http_stream *waiting; /* of a request to /wait */
+	struct tls_context *tls;     /* NULL: connections are plain */
+	struct http_stream *waiting; /* a request that the test answers, as to /wait */
 	size_t body_bytes;
 	unsigned requests, bodies, aborts, settled, closed, refused;
 	int abort_err;
@@ -155,7 +156,7 @@ static inline void on_refused(struct http_server *server, unsigned status, const
 	f->refused = status;
 }
 
-static struct fixture *settling; /* on_settled gets no server */
+static struct fixture *settling; /* for the callbacks that do not get a stream or server */
 
 static inline void on_settled(void *context, uint32_t received)
 {
@@ -186,7 +187,7 @@ static const struct http_handler handler = {
 static inline void on_connection(struct listener *l)
 {
 	struct fixture *f = listener_owner(l);
-	int err = http_server_accept(f->server, listener_stream(l), NULL);
+	int err = http_server_accept(f->server, listener_stream(l), f->tls);
 
 	if (err != -EACCES)
 		assert_int_equal(err, 0);
@@ -239,7 +240,7 @@ static inline void turn(struct fixture *f)
 	usleep(200);
 }
 
-/* What the server sends until it closes, or until @until has come. @until NULL: it must close. */
+/* What the server sends up to @until, or until it closes. @until NULL: it must close. */
 static inline char *hear(struct fixture *f, int fd, const char *until)
 {
 	static char text[4 * 1024 * 1024];
@@ -259,7 +260,7 @@ static inline char *hear(struct fixture *f, int fd, const char *until)
 		len += count > 0 ? count : 0;
 		text[len] = '\0';
 		if (clock_mono_ns() - start_ns > GIVE_UP_MS * NS_PER_MS)
-			fail_msg("waited for '%s', heard '%s'", until ? until : "the end", text);
+			fail_msg("waited for '%s', got '%s'", until ? until : "the end", text);
 	}
 	return text;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The server: what it bounds, and what it does when time, bytes or the client run out. */
+/* The server: its limits, and what it does when the client is slow, sends too much or leaves. */
 #include "unit/http/server_fixture.h"
 
 static void a_large_head_is_431_and_the_client_can_read_it(void **state)
@@ -14,7 +14,7 @@ static void a_large_head_is_431_and_the_client_can_read_it(void **state)
 	memcpy(request, "GET / HTTP/1.1\r\nA: ", 19);
 	start(&f, &test_limits);
 	fd = dial(&f);
-	say(fd, request); /* far more than is looked at */
+	say(fd, request); /* far more than the server reads of it */
 	got = hear(&f, fd, NULL);
 	assert_non_null(strstr(got, "{\"status\":431,"));
 	assert_null(strstr(got, "<RESET>"));
@@ -45,7 +45,7 @@ static void pending_bytes_are_bounded(void **state)
 			continue;
 		sent += count;
 		quiet = 0;
-		assert_true(sent < 64 * 1024 * 1024); /* kernel's buffers, and then it stops */
+		assert_true(sent < 64 * 1024 * 1024); /* the kernel's buffers, and no more */
 	}
 	assert_int_equal(f.aborts, 0);
 	close(fd);
@@ -53,7 +53,7 @@ static void pending_bytes_are_bounded(void **state)
 	assert_int_equal(f.aborts, 1);
 }
 
-static void a_client_that_vanishes_aborts_its_stream(void **state)
+static void a_client_that_leaves_aborts_its_stream(void **state)
 {
 	static const struct linger now = { 1, 0 };
 	struct fixture f;
@@ -140,7 +140,7 @@ static void slow_heads_are_408_and_idle_connections_close(void **state)
 	stop(&f);
 }
 
-static void a_client_that_does_not_read_is_given_up(void **state)
+static void a_client_that_does_not_read_is_disconnected(void **state)
 {
 	static char piece[256 * 1024];
 	struct http_limits limits = test_limits;
@@ -169,7 +169,7 @@ static void note_drained(void *arg)
 	f->is_drained = true;
 }
 
-static void draining_lets_answers_end(void **state)
+static void draining_waits_for_answers(void **state)
 {
 	struct fixture f;
 	int busy, idle;
@@ -231,13 +231,13 @@ static void closing_the_server_aborts_with_ecanceled(void **state)
 	close(fd);
 }
 
-static bool is_open_door(void *arg, const struct sockaddr_storage *peer)
+static bool is_welcome(void *arg, const struct sockaddr_storage *peer)
 {
 	assert_int_equal(peer->ss_family, AF_INET);
 	return *(bool *)arg;
 }
 
-static void whoever_is_unwelcome_is_reset_at_the_door_and_later(void **state)
+static void unwelcome_clients_are_reset_on_arrival_and_later(void **state)
 {
 	bool is_open = true;
 	struct fixture f;
@@ -245,7 +245,7 @@ static void whoever_is_unwelcome_is_reset_at_the_door_and_later(void **state)
 
 	(void)state;
 	start(&f, &test_limits);
-	http_server_set_door(f.server, is_open_door, &is_open);
+	http_server_set_door(f.server, is_welcome, &is_open);
 	idle = dial(&f);
 	waiting = dial(&f);
 	say(waiting, GET("/wait"));
@@ -272,14 +272,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_large_head_is_431_and_the_client_can_read_it),
 		cmocka_unit_test(pending_bytes_are_bounded),
-		cmocka_unit_test(a_client_that_vanishes_aborts_its_stream),
+		cmocka_unit_test(a_client_that_leaves_aborts_its_stream),
 		cmocka_unit_test(bodies_that_go_wrong_abort_with_an_answer),
 		cmocka_unit_test(slow_heads_are_408_and_idle_connections_close),
-		cmocka_unit_test(a_client_that_does_not_read_is_given_up),
-		cmocka_unit_test(draining_lets_answers_end),
+		cmocka_unit_test(a_client_that_does_not_read_is_disconnected),
+		cmocka_unit_test(draining_waits_for_answers),
 		cmocka_unit_test(connections_and_requests_are_counted),
 		cmocka_unit_test(closing_the_server_aborts_with_ecanceled),
-		cmocka_unit_test(whoever_is_unwelcome_is_reset_at_the_door_and_later),
+		cmocka_unit_test(unwelcome_clients_are_reset_on_arrival_and_later),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The server: framing, order, ends of streams. */
+/* The server: framing of answers, their order, and how streams end. */
 #include "unit/http/server_fixture.h"
 
 struct row {
-	const char *request; /* the connection closes after these */
+	const char *request; /* the last one of these closes the connection */
 	const char *answer;
 	unsigned requests;
 	const char *why;
@@ -13,12 +13,13 @@ static void answers_are_framed_as_the_request_allows(void **state)
 {
 	static const struct row rows[] = {
 		{ "GET /a HTTP/1.1\r\nHost: a\r\n" CLOSE "\r\n",
-		  "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" CLOSE "\r\n/a.", 1, "plain" },
+		  "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" CLOSE "\r\n/a.", 1,
+		  "a simple request" },
 		{ GET("/a") GET("/b") "GET /c HTTP/1.1\r\nHost: a\r\n" CLOSE "\r\n",
 		  "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n/a."
 		  "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n/b."
 		  "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" CLOSE "\r\n/c.",
-		  3, "pipelined, in order" },
+		  3, "pipelined requests, answered in order" },
 		{ "HEAD /a HTTP/1.1\r\nHost: a\r\n" CLOSE "\r\n",
 		  "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" CLOSE "\r\n", 1, "HEAD has no body" },
 		{ "GET /204 HTTP/1.1\r\nHost: a\r\n" CLOSE "\r\n",
@@ -29,7 +30,7 @@ static void answers_are_framed_as_the_request_allows(void **state)
 		{ "GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /b HTTP/1.0\r\n\r\n",
 		  "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n/a."
 		  "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" CLOSE "\r\n/b.",
-		  2, "HTTP/1.0 kept alive" },
+		  2, "HTTP/1.0 with keep-alive" },
 		{ POST("/echo", "Content-Length: 5\r\n" CLOSE) "12345",
 		  "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n" CLOSE "\r\ngot 5.", 1, "a body" },
 		{ POST("/echo", "Content-Length: 0\r\n" CLOSE),
@@ -43,10 +44,10 @@ static void answers_are_framed_as_the_request_allows(void **state)
 		  2, "an unwanted body is skipped" },
 		{ POST("/a", "Content-Length: 99999\r\n"),
 		  "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" CLOSE "\r\n/a.", 1,
-		  "a large unwanted body is not" },
+		  "a large unwanted body closes the connection" },
 		{ POST("/a", "Expect: 100-continue\r\nContent-Length: 5\r\n"),
 		  "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" CLOSE "\r\n/a.", 1,
-		  "after Expect nobody knows whether the body comes" },
+		  "without 100 Continue, it is unknown whether the body follows" },
 		{ POST("/continue", "Expect: 100-continue\r\nContent-Length: 5\r\n" CLOSE) "12345",
 		  "HTTP/1.1 100 Continue\r\n\r\n"
 		  "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n" CLOSE "\r\ngot 5.",
@@ -94,7 +95,7 @@ static void unknown_lengths_are_chunked_or_close(void **state)
 	stop(&f);
 }
 
-static void what_is_no_request_is_refused(void **state)
+static void what_is_not_a_valid_request_is_refused(void **state)
 {
 	static const struct {
 		const char *request, *answer;
@@ -102,15 +103,17 @@ static void what_is_no_request_is_refused(void **state)
 		const char *why;
 	} rows[] = {
 		{ "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
-		  "{\"status\":400,\"detail\":\"Bad request\"}", 400, "malformed" },
+		  "{\"status\":400,\"detail\":\"Bad request\"}", 400, "an invalid head" },
 		{ "GET / HTTP/3.0\r\nHost: a\r\n\r\n",
-		  "{\"status\":400,\"detail\":\"Bad request\"}", 400, "other version" },
+		  "{\"status\":400,\"detail\":\"Bad request\"}", 400, "another version" },
 		{ GET("/a") "BAD\r\n\r\n", "{\"status\":400,\"detail\":\"Bad request\"}", 400,
-		  "malformed behind a good one" },
+		  "an invalid head after a valid request" },
 		{ POST("/a", "Content-Length: 1048577\r\n"),
-		  "{\"status\":413,\"detail\":\"Request body too large\"}", 413, "too large" },
+		  "{\"status\":413,\"detail\":\"Request body too large\"}", 413,
+		  "a body that is too large" },
 		{ POST("/a", "Expect: coffee\r\n"),
-		  "{\"status\":417,\"detail\":\"Expectation failed\"}", 417, "expects too much" },
+		  "{\"status\":417,\"detail\":\"Expectation failed\"}", 417,
+		  "an unknown expectation" },
 	};
 
 	(void)state;
@@ -137,7 +140,7 @@ static void ten_thousand_pipelined_requests_are_answered(void **state)
 	static const char one[] = GET("/");
 	char *all = malloc(COUNT * (sizeof(one) - 1));
 	size_t len = COUNT * (sizeof(one) - 1), at = 0;
-	unsigned points = 0; /* two an answer: "HTTP/1.1" and "/." */
+	unsigned points = 0; /* two in each answer: in "HTTP/1.1" and in "/." */
 	struct fixture f;
 	char got[65536];
 	int fd;
@@ -252,7 +255,7 @@ static void a_body_that_was_paused_at_its_end_ends(void **state)
 	stop(&f);
 }
 
-static void an_answer_that_ends_amid_a_large_body_closes(void **state)
+static void an_answer_that_ends_amid_a_large_body_closes_the_connection(void **state)
 {
 	struct fixture f;
 	char *got;
@@ -345,13 +348,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers_are_framed_as_the_request_allows),
 		cmocka_unit_test(unknown_lengths_are_chunked_or_close),
-		cmocka_unit_test(what_is_no_request_is_refused),
+		cmocka_unit_test(what_is_not_a_valid_request_is_refused),
 		cmocka_unit_test(ten_thousand_pipelined_requests_are_answered),
 		cmocka_unit_test(pipelined_requests_wait_for_a_slow_answer),
 		cmocka_unit_test(a_half_closed_client_is_answered),
 		cmocka_unit_test(a_paused_stream_gets_no_body),
 		cmocka_unit_test(a_body_that_was_paused_at_its_end_ends),
-		cmocka_unit_test(an_answer_that_ends_amid_a_large_body_closes),
+		cmocka_unit_test(an_answer_that_ends_amid_a_large_body_closes_the_connection),
 		cmocka_unit_test(broken_and_short_answers_are_noticed),
 		cmocka_unit_test(answers_are_checked),
 		cmocka_unit_test(a_tunnel_passes_bytes_as_they_are),

@@ -19,7 +19,7 @@
 #include "net/conn.h"
 #include "net/listener.h"
 
-static void addresses_are_read_and_written(void **state)
+static void addresses_are_parsed_and_formatted(void **state)
 {
 	static const struct {
 		const char *text;
@@ -128,7 +128,7 @@ static void a_unix_socket_is_for_its_owner_only(void **state)
 	fd = dial((struct sockaddr *)&address, sizeof(address));
 	for (int i = 0; i < 1000 && f->connections < 2; i++)
 		uv_run(&f->loop, UV_RUN_NOWAIT);
-	assert_int_equal(f->connections, 2); /* the probe for a live socket, and ours */
+	assert_int_equal(f->connections, 2); /* the check for a live socket, and this one */
 	close(fd);
 	listener_close(l);
 	assert_int_equal(access(f->path, F_OK), -1);
@@ -143,7 +143,7 @@ static void a_stale_unix_socket_is_replaced_but_no_file(void **state)
 
 	strcpy(address.sun_path, f->path);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	close(fd); /* its file stays */
+	close(fd); /* the file stays */
 	assert_int_equal(listener_open_unix(&f->loop, f->path, on_connection, f, &l), 0);
 	listener_close(l);
 	fd = open(f->path, O_CREAT | O_WRONLY, 0600);
@@ -206,7 +206,7 @@ static void the_last_descriptors_are_not_for_connections(void **state)
 	fds[0] = dial((struct sockaddr *)&address, sizeof(struct sockaddr_in));
 	for (int i = 0; i < 1000 && !f->connections; i++)
 		uv_run(&f->loop, UV_RUN_NOWAIT);
-	assert_int_equal(f->connections, 1); /* and on it goes */
+	assert_int_equal(f->connections, 1); /* and it goes on accepting */
 	close(fds[0]);
 	setrlimit(RLIMIT_NOFILE, &old);
 	log_set_level(LOG_LEVEL_INFO);
@@ -216,7 +216,7 @@ static void the_last_descriptors_are_not_for_connections(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(addresses_are_read_and_written),
+		cmocka_unit_test(addresses_are_parsed_and_formatted),
 		cmocka_unit_test_setup_teardown(a_unix_socket_is_for_its_owner_only, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_stale_unix_socket_is_replaced_but_no_file, set_up,

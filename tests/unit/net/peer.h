@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * peer: a server that others' clients talk to, on the test's own loop. As HTTP it takes whole requests
- * and gives each the script's next answer; as SMTP it answers lines by a table.
+ * peer: a server for the clients under test, on the test's own loop. With HTTP it reads whole
+ * requests and gives each the next answer of a script; with SMTP it looks up its answers by the
+ * client's lines.
  */
 #ifndef UNIT_NET_PEER_H
 #define UNIT_NET_PEER_H
@@ -28,9 +29,12 @@
 
 enum peer_then { PEER_KEEP, PEER_CLOSE, PEER_RESET, PEER_HOLD };
 
-/* HTTP: the answers, in order. SMTP: `to` is how a client's line begins; "" is the greeting. */
+/*
+ * HTTP: the answers, in order. SMTP: `to` is the start of the client's line that is answered; ""
+ * stands for the greeting.
+ */
 struct peer_answer {
-	const char *text; /* NULL: says nothing */
+	const char *text; /* NULL: no answer */
 	enum peer_then then;
 	const char *to;
 };
@@ -48,14 +52,14 @@ struct peer {
 	uv_loop_t *loop;
 	struct listener *listener;
 	struct tls_context *tls;
-	const struct peer_answer *script; /* ended by one without anything */
+	const struct peer_answer *script; /* ended by an empty entry */
 	bool is_smtp;
 	unsigned answered;
-	char *requests[PEER_MAX_REQUESTS]; /* whole ones, in the order they came */
+	char *requests[PEER_MAX_REQUESTS]; /* complete ones, in the order of arrival */
 	unsigned request_count;
 	struct peer_client *clients[PEER_MAX_REQUESTS];
 	unsigned client_count;
-	struct buf transcript; /* SMTP: what clients said */
+	struct buf transcript; /* SMTP: what the clients sent */
 };
 
 static inline bool peer_is_end(const struct peer_answer *answer)
@@ -76,7 +80,7 @@ static inline void peer_give(struct peer_client *c, const struct peer_answer *an
 		conn_shutdown(c->conn);
 }
 
-/* The length of the whole request at the beginning of @t; 0: it is not all there. */
+/* The length of the request at the start of @t; 0: it is not complete. */
 static inline size_t peer_request_len(struct text t)
 {
 	const char *end = t.len ? memmem(t.ptr, t.len, "\r\n\r\n", 4) : NULL;
@@ -204,7 +208,7 @@ static inline void peer_start(struct peer *p, uv_loop_t *loop, const struct peer
 	assert_int_equal(listener_open_tcp(loop, &address, peer_on_connection, p, &p->listener), 0);
 }
 
-/* Close all. The loop must run until nothing is left on it, and then peer_done() is due. */
+/* Close everything. Then the loop must run until no handle is left; then call peer_done(). */
 static inline void peer_stop(struct peer *p)
 {
 	listener_close(p->listener);
@@ -226,25 +230,25 @@ static inline void peer_done(struct peer *p)
 	tls_context_unref(p->tls);
 }
 
-/* "http://127.0.0.1:<port>" in @ret_url. */
+/* Write a URL of the peer, for example "http://127.0.0.1:1234/", to @ret_url. */
 static inline void peer_url(const struct peer *p, const char *scheme, const char *host,
 			    const char *path, char ret_url[128])
 {
 	snprintf(ret_url, 128, "%s://%s:%u%s", scheme, host, listener_port(p->listener), path);
 }
 
-/* Wait for something to happen on the loop, or for its next timer. */
+/* Wait for the next event or timer of the loop. */
 static inline void peer_wait(struct peer *p, uint64_t give_up_ns)
 {
 	struct pollfd fd = { .fd = uv_backend_fd(p->loop), .events = POLLIN };
 	int timeout_ms = uv_backend_timeout(p->loop);
 
 	if (clock_mono_ns() > give_up_ns)
-		fail_msg("nothing more happens");
+		fail_msg("nothing more happened");
 	poll(&fd, 1, timeout_ms < 0 || timeout_ms > 50 ? 50 : timeout_ms);
 }
 
-/* Turn the loop once. A mail server speaks first, over TLS once that is up. */
+/* Run the loop once. A mail server speaks first, after the TLS handshake if there is one. */
 static inline void peer_turn(struct peer *p)
 {
 	uv_run(p->loop, UV_RUN_NOWAIT);

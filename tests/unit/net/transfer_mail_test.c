@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Mail to servers that take it, refuse it, or never say goodbye. */
+/* Mail to servers that accept it, refuse it, or do not answer QUIT. */
 #include "unit/net/transfer_fixture.h"
 
 static const char *const to_one[] = { "b@example.com", NULL };
+static const char *const fields[] = { "From: <a@example.com>",
+				      "Subject: =?UTF-8?B?w7w=?=\r\n folded", NULL };
 
 static struct transfer_mail mail_to(const struct fixture *f)
 {
@@ -11,7 +13,8 @@ static struct transfer_mail mail_to(const struct fixture *f)
 		.starttls = TRANSFER_STARTTLS_NONE,
 		.from = "a@example.com",
 		.to = to_one,
-		.message = TEXT("Subject: s\n\nHello.\n.hidden\r\nEnd\rover"),
+		.fields = fields,
+		.text = TEXT("Hello.\n.hidden\n\xc3\xbc\n"),
 		.total_ms = 60000,
 	};
 }
@@ -45,7 +48,7 @@ static const struct peer_answer smtp[] = {
 	{ 0 },
 };
 
-static void a_mail_is_handed_over(void **state)
+static void a_mail_is_sent(void **state)
 {
 	struct fixture f;
 	struct transfer_mail mail;
@@ -62,13 +65,88 @@ static void a_mail_is_handed_over(void **state)
 	buf_append(&f.peer.transcript, "", 1);
 	said = buf_head(&f.peer.transcript);
 	assert_non_null(strstr(said, "AUTH PLAIN\r\nAG1lQGV4YW1wbGUuY29tAHNlY3JldA==\r\n"));
-	assert_non_null(strstr(said, "DATA\r\nSubject: s\r\n\r\nHello.\r\n..hidden\r\nEnd\r\nover"
-				     "\r\n.\r\nQUIT\r\n"));
+	said = strstr(said, "DATA\r\n");
+	assert_non_null(strstr(said, "\r\nFrom: <a@example.com>\r\n"));
+	assert_non_null(strstr(said, "\r\nSubject: =?UTF-8?B?w7w=?=\r\n folded\r\n"));
+	assert_non_null(strstr(said, "\r\nMime-Version: 1.0\r\n"));
+	assert_non_null(strstr(said, "\r\nContent-Type: text/plain; charset=utf-8\r\n"
+				     "Content-Transfer-Encoding: base64\r\n\r\n"
+				     "SGVsbG8uCi5oaWRkZW4Kw7wK\r\n--"));
+	assert_non_null(strstr(said, "\r\n.\r\nQUIT\r\n"));
 	stop(&f);
 }
 
-/* What a mail server says, and what becomes of the mail. */
-static void a_refused_mail_says_how(void **state)
+static void no_line_of_a_mail_is_too_long(void **state)
+{
+	char text[5000];
+	struct fixture f;
+	struct transfer_mail mail;
+	unsigned lines = 0;
+
+	(void)state;
+	memset(text, '.', sizeof(text)); /* a line with one dot would end the mail */
+	start_smtp(&f, smtp);
+	mail = mail_to(&f);
+	mail.text = (struct text){ text, sizeof(text) };
+	send_mail(&f, mail);
+	assert_int_equal(f.err, 0);
+	buf_append(&f.peer.transcript, "", 1);
+	for (char *line = buf_head(&f.peer.transcript), *end; (end = strstr(line, "\r\n"));
+	     line = end + 2) {
+		/*
+		 * curl does not fold the line with its boundary: RFC 5322, 2.1.1 allows 998 bytes.
+		 */
+		assert_true(end - line <= 78 || !strncmp(line, "Content-Type: multipart/", 24));
+		lines++;
+	}
+	assert_true(lines > sizeof(text) / 57);
+	stop(&f);
+}
+
+static void a_mail_may_be_empty(void **state)
+{
+	struct fixture f;
+	struct transfer_mail mail;
+
+	(void)state;
+	start_smtp(&f, smtp);
+	mail = mail_to(&f);
+	mail.text = TEXT("");
+	send_mail(&f, mail);
+	assert_int_equal(f.err, 0);
+	stop(&f);
+}
+
+/* No text can end a field and add another one. */
+static void fields_are_checked(void **state)
+{
+	static const char *const bad[] = { "Subject: a\r\nBcc: c@example.com",
+					   "Subject: a\nBcc: c@example.com",
+					   "Subject: a\rb",
+					   "Subject: a\r\n",
+					   "Subject: a\r\n\r\n b",
+					   "Sub\r\n ject: a",
+					   "Subject",
+					   ": a",
+					   "" };
+	struct fixture f;
+	struct transfer_mail mail;
+
+	(void)state;
+	start_smtp(&f, smtp);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		const char *const lines[] = { bad[i], NULL };
+
+		mail = mail_to(&f);
+		mail.fields = lines;
+		if (transfer_mail(f.transfers, &mail, on_end, &f, NULL) != -EINVAL)
+			fail_msg("'%s'", bad[i]);
+	}
+	stop(&f);
+}
+
+/* What a mail server answers, and the result of the mail. */
+static void a_refused_mail_has_its_errno_and_status(void **state)
 {
 	static const struct {
 		const char *to, *answer;
@@ -111,7 +189,7 @@ static void a_refused_mail_says_how(void **state)
 	}
 }
 
-static void without_tls_a_login_that_needs_it_is_not_tried(void **state)
+static void a_login_that_needs_tls_is_not_tried_without_it(void **state)
 {
 	struct fixture f;
 	struct transfer_mail mail;
@@ -178,8 +256,8 @@ static void addresses_are_checked(void **state)
 	stop(&f);
 }
 
-/* The server never answers QUIT, and the agent stops. */
-static void a_mail_that_is_under_way_is_left_at_the_end(void **state)
+/* The server does not answer QUIT, and the agent stops. */
+static void a_mail_under_way_does_not_hold_up_the_end(void **state)
 {
 	struct peer_answer script[sizeof(smtp) / sizeof(smtp[0])];
 	struct fixture f;
@@ -207,12 +285,15 @@ static void a_mail_that_is_under_way_is_left_at_the_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_mail_is_handed_over),
-		cmocka_unit_test(a_refused_mail_says_how),
-		cmocka_unit_test(without_tls_a_login_that_needs_it_is_not_tried),
+		cmocka_unit_test(a_mail_is_sent),
+		cmocka_unit_test(no_line_of_a_mail_is_too_long),
+		cmocka_unit_test(a_mail_may_be_empty),
+		cmocka_unit_test(fields_are_checked),
+		cmocka_unit_test(a_refused_mail_has_its_errno_and_status),
+		cmocka_unit_test(a_login_that_needs_tls_is_not_tried_without_it),
 		cmocka_unit_test(mail_goes_over_tls),
 		cmocka_unit_test(addresses_are_checked),
-		cmocka_unit_test(a_mail_that_is_under_way_is_left_at_the_end),
+		cmocka_unit_test(a_mail_under_way_does_not_hold_up_the_end),
 	};
 
 	return cmocka_run_group_tests_name("transfer_mail", tests, make_certificate,

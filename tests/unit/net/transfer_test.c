@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Requests to servers that answer, break, stall, lie, or are not there. */
+/* Requests to servers that answer, break off, stall, answer nonsense, or do not exist. */
 #include <dlfcn.h>
 #include <netdb.h>
 #include <pthread.h>
@@ -7,7 +7,10 @@
 
 #include "unit/net/transfer_fixture.h"
 
-/* What the resolver of libcurl's threads calls. Names below ".stuck" are never answered while locked. */
+/*
+ * Replaces the function that libcurl's threads call to resolve names. Names below ".stuck" get no
+ * answer while `stuck` is locked.
+ */
 static pthread_mutex_t stuck = PTHREAD_MUTEX_INITIALIZER;
 static atomic_bool is_asked;
 
@@ -52,7 +55,7 @@ static void run(struct fixture *f, struct transfer_request request)
 
 /* ---- HTTP ---- */
 
-static void a_request_is_sent_as_given_and_answered(void **state)
+static void a_request_is_sent_as_given_and_gets_its_response(void **state)
 {
 	static const struct peer_answer script[] = {
 		SAY("HTTP/1.1 103 Early Hints\r\nDate: wrong\r\n\r\n" PEER_OK("Date:  today \r\n",
@@ -95,7 +98,7 @@ static void a_request_is_sent_as_given_and_answered(void **state)
 	run(&f, r);
 	assert_int_equal(f.status, 302); /* not followed */
 	assert_ptr_equal(strstr(f.peer.requests[2], "DELETE /a?b=c "), f.peer.requests[2]);
-	assert_int_equal(f.peer.client_count, 1); /* connection used again */
+	assert_int_equal(f.peer.client_count, 1); /* the connection was reused */
 	stop(&f);
 }
 
@@ -109,11 +112,11 @@ static void failures_have_their_errno(void **state)
 		{ { NULL, PEER_RESET, NULL }, -ECONNRESET, "reset before an answer" },
 		{ { "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", PEER_CLOSE, NULL },
 		  -ECONNRESET,
-		  "the end is missing" },
-		{ { "220 mail.example.com\r\n", PEER_CLOSE, NULL }, -EPROTO, "no HTTP" },
+		  "the end of the body is missing" },
+		{ { "220 mail.example.com\r\n", PEER_CLOSE, NULL }, -EPROTO, "another protocol" },
 		{ { "HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n", PEER_KEEP, NULL },
 		  -ETIMEDOUT,
-		  "it stalls" },
+		  "the response stalls" },
 		{ { NULL, PEER_HOLD, NULL }, -ETIMEDOUT, "no answer" },
 	};
 
@@ -134,7 +137,7 @@ static void failures_have_their_errno(void **state)
 	}
 }
 
-static void an_answer_of_at_most_the_maximum_is_taken(void **state)
+static void a_response_may_have_the_maximum_size(void **state)
 {
 	static const struct peer_answer script[] = { SAY(PEER_OK("", 5, "12345")),
 						     SAY(PEER_OK("", 6, "123456")),
@@ -153,7 +156,7 @@ static void an_answer_of_at_most_the_maximum_is_taken(void **state)
 	stop(&f);
 }
 
-static void a_head_has_its_limit(void **state)
+static void a_response_head_is_bounded(void **state)
 {
 	struct fixture f;
 	struct peer_answer script[2] = { 0 };
@@ -177,7 +180,7 @@ static void a_head_has_its_limit(void **state)
 	free(long_head);
 }
 
-static void nobody_there_is_told_apart_from_nothing_known(void **state)
+static void a_refused_connection_and_an_unknown_name_have_their_errnos(void **state)
 {
 	static const struct peer_answer script[] = { { 0 } };
 	struct fixture f;
@@ -189,7 +192,7 @@ static void nobody_there_is_told_apart_from_nothing_known(void **state)
 	r.url = "http://127.0.0.1:1/";
 	run(&f, r);
 	assert_int_equal(f.err, -ECONNREFUSED);
-	r.url = "http://name.stuck/"; /* not locked: it is answered, with "unknown" */
+	r.url = "http://name.stuck/"; /* not locked: the answer is that it is unknown */
 	run(&f, r);
 	assert_int_equal(f.err, -EHOSTUNREACH);
 	r.url = "ftp://127.0.0.1/";
@@ -205,7 +208,10 @@ static void nobody_there_is_told_apart_from_nothing_known(void **state)
 	stop(&f);
 }
 
-/* A name server that does not answer must not stop the loop, be it at the end of time or of the agent. */
+/*
+ * A name server that does not answer must not block the loop, neither at the deadline nor when the
+ * agent stops.
+ */
 static void a_name_that_is_not_resolved_blocks_nothing(void **state)
 {
 	static const struct peer_answer script[] = { { 0 } };
@@ -232,7 +238,7 @@ static void a_name_that_is_not_resolved_blocks_nothing(void **state)
 	pthread_mutex_unlock(&stuck);
 }
 
-static void what_would_end_a_line_is_refused(void **state)
+static void bytes_that_end_a_line_are_refused(void **state)
 {
 	static const struct peer_answer script[] = { { 0 } };
 	struct fixture f;
@@ -255,7 +261,7 @@ static void what_would_end_a_line_is_refused(void **state)
 	assert_int_equal(f.ends, 0);
 }
 
-static void there_is_a_bound_and_a_cancelled_one_makes_room(void **state)
+static void transfers_are_bounded_and_cancelling_makes_room(void **state)
 {
 	static const struct peer_answer script[] = { { NULL, PEER_HOLD, NULL },
 						     { NULL, PEER_HOLD, NULL },
@@ -272,7 +278,7 @@ static void there_is_a_bound_and_a_cancelled_one_makes_room(void **state)
 	for (int i = 1; i < 4; i++)
 		last = go(&f, r);
 	assert_int_equal(transfer_request(f.transfers, &r, on_end, &f, NULL), -ENOBUFS);
-	PEER_WAIT(&f.peer, f.peer.request_count == 2); /* of one host, two at once */
+	PEER_WAIT(&f.peer, f.peer.request_count == 2); /* two connections to one host */
 	transfer_cancel(last);
 	assert_int_equal(transfers_count(f.transfers), 3);
 	go(&f, r);
@@ -295,7 +301,7 @@ static void on_end_free(void *arg, const struct transfer_result *result)
 	assert_memory_equal(result->body.ptr, "ok", 2);
 }
 
-static void an_end_may_free_all(void **state)
+static void a_callback_may_free_all_transfers(void **state)
 {
 	static const struct peer_answer script[] = { SAY(PEER_OK("", 2, "ok")),
 						     SAY(PEER_OK("", 2, "ok")),
@@ -330,7 +336,7 @@ static void certificates_are_checked(void **state)
 	r = get(&f);
 	peer_url(&f.peer, "https", "localhost", "/", f.url);
 	run(&f, r);
-	assert_int_equal(f.err, -EPROTO); /* not one of the system's */
+	assert_int_equal(f.err, -EPROTO); /* not signed by one of the system's authorities */
 	r.ca_file = certificate_file;
 	run(&f, r);
 	assert_int_equal(f.err, 0);
@@ -347,15 +353,15 @@ static void certificates_are_checked(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_request_is_sent_as_given_and_answered),
+		cmocka_unit_test(a_request_is_sent_as_given_and_gets_its_response),
 		cmocka_unit_test(failures_have_their_errno),
-		cmocka_unit_test(an_answer_of_at_most_the_maximum_is_taken),
-		cmocka_unit_test(a_head_has_its_limit),
-		cmocka_unit_test(nobody_there_is_told_apart_from_nothing_known),
+		cmocka_unit_test(a_response_may_have_the_maximum_size),
+		cmocka_unit_test(a_response_head_is_bounded),
+		cmocka_unit_test(a_refused_connection_and_an_unknown_name_have_their_errnos),
 		cmocka_unit_test(a_name_that_is_not_resolved_blocks_nothing),
-		cmocka_unit_test(what_would_end_a_line_is_refused),
-		cmocka_unit_test(there_is_a_bound_and_a_cancelled_one_makes_room),
-		cmocka_unit_test(an_end_may_free_all),
+		cmocka_unit_test(bytes_that_end_a_line_are_refused),
+		cmocka_unit_test(transfers_are_bounded_and_cancelling_makes_room),
+		cmocka_unit_test(a_callback_may_free_all_transfers),
 		cmocka_unit_test(certificates_are_checked),
 	};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * refuse_test: what a refused client reads, byte for byte, and that it fits in 300 bytes.
+ * refuse_test: what a refused client gets, byte for byte, and that it fits in 300 bytes.
  *
- * A whole answer is put together as the server does it: status line, fields, Content-Length, body.
+ * Responses are assembled as the server does it: status line, fields, Content-Length, body.
  */
 #include "proxy/refuse.h"
 
@@ -39,7 +39,7 @@ static void write_answer(enum tollgate_verdict verdict, const struct gate_result
 	buf_done(&body);
 }
 
-/* Ten a second, five at once; 1000 a day; asked for 3, and 1 is left. */
+/* 10 per second, a burst of 5; 1000 per day; a request for 3 units when 1 is left. */
 static struct gate_result example(void)
 {
 	return (struct gate_result){
@@ -59,7 +59,7 @@ static struct gate_result example(void)
 
 #define PROBLEM "Content-Type: application/problem+json\r\n"
 
-static void refusals_read_as_agreed(void **state)
+static void refusals_have_the_agreed_bytes(void **state)
 {
 	static const struct {
 		enum tollgate_verdict verdict;
@@ -142,7 +142,7 @@ static void nobody_learns_whether_a_key_exists(void **state)
 	buf_done(&other);
 }
 
-/* The largest numbers that a configuration can bring about; see config_tier.c. */
+/* The largest numbers that a configuration can lead to; see config/tier_options.c. */
 static struct gate_result worst(uint64_t interval_ns, uint64_t burst, uint32_t cost)
 {
 	uint64_t charge_ns = interval_ns * cost;
@@ -181,7 +181,7 @@ static void every_refusal_fits_in_300_bytes(void **state)
 
 		if (verdict == TOLLGATE_ALLOW)
 			continue;
-		if (verdict != TOLLGATE_OVER_RATE) /* nothing used of it yet */
+		if (verdict != TOLLGATE_OVER_RATE) /* nothing is used yet */
 			result.rate_left = result.limits.limit_ns / result.limits.interval_ns;
 		buf_init(&answer, 4096);
 		write_answer(verdict, &result, &answer);
@@ -206,7 +206,7 @@ static uint64_t number_after(struct text fields, const char *name)
 	return strtoull(at + strlen(name), NULL, 10);
 }
 
-static void nobody_is_told_to_come_too_early(void **state)
+static void no_client_is_told_to_retry_too_early(void **state)
 {
 	static const uint64_t waits_ns[] = { 1,
 					     NS_PER_SECOND - 1,
@@ -235,7 +235,7 @@ static void nobody_is_told_to_come_too_early(void **state)
 				    (n ? wait_ns : result.quota_more_ms * NS_PER_MS))
 				fail_msg("%llu ns: after %llu s", (unsigned long long)wait_ns,
 					 (unsigned long long)seconds);
-			/* Retry-After never points earlier than the policy that was violated. */
+			/* Retry-After is never earlier than the reset of the violated policy. */
 			assert_int_equal(number_after(buf_text(&fields), ";t="), seconds);
 			buf_done(&fields);
 			buf_done(&body);
@@ -243,7 +243,7 @@ static void nobody_is_told_to_come_too_early(void **state)
 	}
 }
 
-static void limits_are_told_in_one_line_each(void **state)
+static void limits_take_one_line_each(void **state)
 {
 	static const struct {
 		uint64_t interval_ns, limit_ns, quota;
@@ -275,7 +275,7 @@ static void limits_are_told_in_one_line_each(void **state)
 				    .limit_ns = rows[i].limit_ns,
 				    .quota_limit = rows[i].quota,
 				    .quota_period = rows[i].period },
-			.wait_ns = 9 * NS_PER_SECOND, /* of another request: not told here */
+			.wait_ns = 9 * NS_PER_SECOND, /* of another request: not reported here */
 			.rate_left = rows[i].left,
 			.rate_more_ns = rows[i].more_ns,
 			.quota_left = 9,
@@ -291,7 +291,7 @@ static void limits_are_told_in_one_line_each(void **state)
 	}
 }
 
-static void without_limits_a_refusal_tells_of_none(void **state)
+static void without_limits_a_refusal_has_no_limit_fields(void **state)
 {
 	struct gate_result result = { .has_account = true };
 	struct buf answer;
@@ -299,12 +299,12 @@ static void without_limits_a_refusal_tells_of_none(void **state)
 	(void)state;
 	buf_init(&answer, 4096);
 	for (enum tollgate_verdict v = TOLLGATE_MALFORMED; v < TOLLGATE_PUBLIC; v++)
-		write_answer(v, &result, &answer); /* and divides by nothing */
+		write_answer(v, &result, &answer); /* and must not divide by 0 */
 	assert_null(memmem(buf_head(&answer), buf_len(&answer), "RateLimit", 9));
 	buf_done(&answer);
 }
 
-static void failures_say_what_and_buffers_keep_their_limit(void **state)
+static void failures_have_a_detail_and_buffers_keep_their_limit(void **state)
 {
 	struct buf fields, body, small;
 	struct gate_result result = example();
@@ -328,13 +328,13 @@ static void failures_say_what_and_buffers_keep_their_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(refusals_read_as_agreed),
+		cmocka_unit_test(refusals_have_the_agreed_bytes),
 		cmocka_unit_test(nobody_learns_whether_a_key_exists),
 		cmocka_unit_test(every_refusal_fits_in_300_bytes),
-		cmocka_unit_test(nobody_is_told_to_come_too_early),
-		cmocka_unit_test(limits_are_told_in_one_line_each),
-		cmocka_unit_test(without_limits_a_refusal_tells_of_none),
-		cmocka_unit_test(failures_say_what_and_buffers_keep_their_limit),
+		cmocka_unit_test(no_client_is_told_to_retry_too_early),
+		cmocka_unit_test(limits_take_one_line_each),
+		cmocka_unit_test(without_limits_a_refusal_has_no_limit_fields),
+		cmocka_unit_test(failures_have_a_detail_and_buffers_keep_their_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * relay_test: which fields go on to the upstream and back, and who is believed.
+ * relay_test: which fields are relayed to the upstream and back, and which clients are trusted.
  *
- * Requests are parsed from their bytes, so that a row reads as it does on the wire: what a client sent,
- * and what the upstream gets, without what is the same in every head.
+ * Requests are parsed from their bytes, so each row reads as on the wire: what the client sent, and what
+ * the upstream gets, without the parts that are the same in every head.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -76,7 +76,7 @@ static void check(const struct setting *s, const char *request, const char *expe
 	buf_done(&head);
 }
 
-/* A GET with these field lines, and what becomes of them between Host and what we add. */
+/* Relay a GET with these field lines; compare what is between Host and the fields that we add. */
 static void check_fields(const struct setting *s, const char *sent, const char *passed,
 			 const char *why)
 {
@@ -108,7 +108,7 @@ static void end_to_end_fields_pass_as_they_are(void **state)
 		check_fields(&plain, rows[i], rows[i], rows[i]);
 }
 
-static void what_is_of_one_hop_stays_there(void **state)
+static void hop_by_hop_fields_are_dropped(void **state)
 {
 	static const struct {
 		const char *sent, *passed, *why;
@@ -130,7 +130,7 @@ static void what_is_of_one_hop_stays_there(void **state)
 		check_fields(&plain, rows[i].sent, rows[i].passed, rows[i].why);
 }
 
-static void what_we_vouch_for_cannot_be_sent(void **state)
+static void clients_cannot_send_fields_that_tollgate_sets(void **state)
 {
 	static const struct {
 		const char *sent, *why;
@@ -152,7 +152,7 @@ static void what_we_vouch_for_cannot_be_sent(void **state)
 		check_fields(&plain, rows[i].sent, "", rows[i].why);
 }
 
-static void what_we_vouch_for_is_set(void **state)
+static void fields_of_tollgate_are_set(void **state)
 {
 	const struct setting s = { .address = "192.0.2.1",
 				   .account = "acc_0000000000000007",
@@ -169,7 +169,7 @@ static void what_we_vouch_for_is_set(void **state)
 	      "the key was in Authorization");
 }
 
-static void a_trusted_proxys_word_is_continued(void **state)
+static void fields_of_a_trusted_proxy_are_extended(void **state)
 {
 	static const struct {
 		const char *sent, *forwarded, *why;
@@ -242,7 +242,7 @@ static void targets_and_hosts_take_the_upstreams_form(void **state)
 	      "a client so old that it names no host");
 }
 
-static void bodies_are_framed_anew(void **state)
+static void bodies_keep_their_framing(void **state)
 {
 	static const struct {
 		const char *fields, *framing, *why;
@@ -276,7 +276,7 @@ static void bodies_are_framed_anew(void **state)
 	      "an expectation goes on, once");
 }
 
-static void answers_lose_what_is_of_one_hop_or_ours(void **state)
+static void responses_lose_hop_by_hop_fields_and_ours(void **state)
 {
 	static const struct {
 		const char *fields, *open, *limited; /* on an open and on a limited route */
@@ -343,13 +343,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(end_to_end_fields_pass_as_they_are),
-		cmocka_unit_test(what_is_of_one_hop_stays_there),
-		cmocka_unit_test(what_we_vouch_for_cannot_be_sent),
-		cmocka_unit_test(what_we_vouch_for_is_set),
-		cmocka_unit_test(a_trusted_proxys_word_is_continued),
+		cmocka_unit_test(hop_by_hop_fields_are_dropped),
+		cmocka_unit_test(clients_cannot_send_fields_that_tollgate_sets),
+		cmocka_unit_test(fields_of_tollgate_are_set),
+		cmocka_unit_test(fields_of_a_trusted_proxy_are_extended),
 		cmocka_unit_test(targets_and_hosts_take_the_upstreams_form),
-		cmocka_unit_test(bodies_are_framed_anew),
-		cmocka_unit_test(answers_lose_what_is_of_one_hop_or_ours),
+		cmocka_unit_test(bodies_keep_their_framing),
+		cmocka_unit_test(responses_lose_hop_by_hop_fields_and_ours),
 		cmocka_unit_test(a_head_that_does_not_fit_is_an_error),
 	};
 
