@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""billing: an agent that sells by the fake Stripe, and what tests ask of both."""
+"""billing: an agent that sells with the fake Stripe, and helpers for tests of both."""
 import http.client
 import json
 import os
@@ -26,14 +26,14 @@ TIERS = [
 
 
 def sign(body, secret=WEBHOOK_SECRET, when=None):
-    """As Stripe's own library does."""
+    """A Stripe-Signature header, computed by Stripe's own library."""
     when = int(when or time.time())
     signature = stripe.WebhookSignature._compute_signature(f"{when}.{body}", secret)
     return f"t={when},v1={signature}"
 
 
 def post_event(billing, body, header=None, path=WEBHOOK_PATH):
-    """Status and body of the answer to a webhook."""
+    """Posts a webhook. Returns the status and body of the answer."""
     connection = http.client.HTTPConnection(billing.agent.address[0], billing.agent.port, timeout=10)
     headers = {"Content-Type": "application/json"}
     if header is not None:
@@ -51,7 +51,7 @@ def event(kind, obj, name="evt_1", **fields):
 
 
 class Billing:
-    """The fake with its prices, an upstream, and an agent (not started) that the fake sends events to."""
+    """The fake with prices, an upstream, and an agent that gets the fake's events."""
 
     def __init__(self, make, webhook=True, start=True, **config):
         self.fake = FakeStripe(SECRET_KEY, WEBHOOK_SECRET)
@@ -76,7 +76,7 @@ class Billing:
     def close(self):
         self.fake.stop()
 
-    # As the owner of the Stripe account, by Stripe's own library.
+    # What the owner of the Stripe account does, with Stripe's own library.
 
     def customer(self, email="ann@example.com", **fields):
         return stripe.Customer.create(email=email, **self.auth(), **fields)
@@ -105,19 +105,19 @@ class Billing:
         return found[0] if found else None
 
     def wait_account(self, subscription, **fields):
-        """Until the subscription's account is as told."""
+        """Waits until the subscription's account has these fields."""
         def is_so():
             account = self.account_of(subscription)
             return account if account and all(account[k] == v for k, v in fields.items()) else None
         return wait_until(is_so, f"{subscription} to be {fields}")
 
     def quiet(self):
-        """Until every event that the fake has sent is worked, with the fetches that follow from it."""
+        """Waits until all events of the fake are processed, with the fetches that they cause."""
         assert self.fake.settle()
-        wait_until(lambda: self.agent.status()["stripe"]["events_pending"] == 0, "events worked", timeout=60)
+        wait_until(lambda: self.agent.status()["stripe"]["events_pending"] == 0, "all events processed", timeout=60)
 
     def key_for(self, subscription):
-        """An account of the subscription with a key of its own."""
+        """The subscription's account, with a new key."""
         account = self.wait_account(subscription)
         key = json.loads(self.agent.admin("POST", "/api/v1/keys", {"account": account["id"]}).body)
         return Account(account["id"], key["key"], key["id"])

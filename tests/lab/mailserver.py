@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""mailserver: an SMTP server for tests, with STARTTLS and AUTH, that keeps what it is given.
+"""mailserver: an SMTP server for tests, with STARTTLS and AUTH, that keeps the mails it gets.
 
-Python's own smtplib is the judge that it is one (test_notices.py)."""
+test_notices.py checks it with Python's own smtplib."""
 import base64
 import email
 import socketserver
@@ -109,7 +109,7 @@ class MailServer(socketserver.ThreadingTCPServer):
     def __init__(self, tls=None, user="tollgate", password=None, port=0):
         super().__init__(("127.0.0.1", port), Session)
         self.tls, self.user, self.password = tls, user, password
-        self.refusals = []  # codes for the next recipients; None: accept
+        self.refusals = []  # status codes for the next recipients; None: accept
         self.mails = []
         self.port = self.server_address[1]
         self.thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)

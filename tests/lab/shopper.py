@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""shopper: a browser of few words: it keeps cookies, fills in forms, and follows nothing by itself."""
+"""shopper: a minimal browser: it keeps cookies and fills in forms, but does not follow redirects."""
 import html
 import http.client
 import json
@@ -26,7 +26,7 @@ class Page:
         return json.loads(self.text)
 
     def forms(self):
-        """[(action, {name: value})]"""
+        """The forms of the page, as [(action, {name: value})]."""
         found = []
         for action, inside in re.findall(r'<form method="post" action="([^"]*)">(.*?)</form>', self.text, re.S):
             fields = re.findall(r'name="([^"]*)"[^>]*?value="([^"]*)"', inside)
@@ -34,14 +34,14 @@ class Page:
         return found
 
     def form(self, ending, **fields):
-        """The first form whose action ends so, and that has these fields."""
+        """The first form whose action ends with @ending and that has these fields."""
         for action, own in self.forms():
             if action.endswith(ending) and all(own.get(n) == v for n, v in fields.items()):
                 return action, own
         raise AssertionError(f"no form {ending} {fields}: {self.text}")
 
     def key(self):
-        """The API key that it shows, or None."""
+        """The API key that the page shows, or None."""
         found = re.search(r'<code class="key" id="key">([^<]*)</code>', self.text)
         return found[1] if found else None
 
@@ -87,10 +87,10 @@ class Shopper:
         action, own = page.form(ending, **fields)
         return self.post(action, {**own, **(values or {})})
 
-    # The way that customers go.
+    # What customers do.
 
     def buy(self, tier="basic"):
-        """The id of a new session."""
+        """Starts a checkout; returns the ID of its session."""
         page = self.submit(self.get("/pricing"), "/checkout", tier=tier)
         assert page.status == 303, page.text
         return urlsplit(page.get("Location")).path.rsplit("/", 1)[1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The life of a subscription, as it reaches the verdicts."""
+"""Changes of subscriptions reach the verdicts."""
 import http.client
 import json
 import time
@@ -14,7 +14,7 @@ SECOND = 1.0
 
 
 def takes_effect(billing, account, status):
-    """Within a second of the change, which has just been made."""
+    """Checks that a change that was just made takes effect within a second."""
     begin = time.monotonic()
     wait_until(lambda: billing.status(account) == status, f"status {status}")
     assert time.monotonic() - begin < SECOND
@@ -25,23 +25,23 @@ def billing(make):
     return Billing(make)
 
 
-def test_a_subscription_lives_and_dies(billing):
+def test_access_follows_the_life_of_a_subscription(billing):
     sub = billing.subscribe()
     shown = billing.wait_account(sub.id, status="active", tier="basic")
     assert shown["customer"] == sub.customer
     account = billing.key_for(sub.id)
     assert billing.status(account) == 200
-    # It falls behind: grace. The default is a week.
+    # A payment fails: the grace period begins. The default is a week.
     billing.fake.payments(sub.customer, "fails")
     billing.fake.renew(sub.id)
     billing.wait_account(sub.id, status="past_due")
     assert billing.status(account) == 200
-    # It pays again.
+    # The payment succeeds.
     billing.fake.payments(sub.customer, None)
     billing.fake.advance(days=7)
     billing.wait_account(sub.id, status="active")
     assert billing.status(account) == 200
-    # It goes.
+    # The subscription is canceled.
     billing.cancel(sub)
     takes_effect(billing, account, 403)
     assert billing.account_of(sub.id)["status"] == "canceled"
@@ -59,9 +59,9 @@ def test_grace_begins_with_the_first_failure_and_survives_restarts(make):
     assert billing.status(account) == 200
     assert billing.agent.stop() == 0
     billing.agent.start()
-    billing.fake.advance(days=3)  # the next attempt fails too
+    billing.fake.advance(days=3)  # the second attempt fails too
     wait_until(lambda: billing.status(account) == 403, "the grace's end", timeout=10)
-    assert time.monotonic() - began < 6  # neither the restart nor the second failure began it anew
+    assert time.monotonic() - began < 6  # neither the restart nor the second failure restarted it
     billing.fake.payments(sub.customer, None)
     billing.fake.advance(days=7)
     wait_until(lambda: billing.status(account) == 200, "access after the payment")
@@ -70,7 +70,7 @@ def test_grace_begins_with_the_first_failure_and_survives_restarts(make):
 @pytest.mark.parametrize("status,answer", [
     ("trialing", 200), ("active", 200), ("past_due", 200), ("unpaid", 403), ("incomplete", 403),
     ("incomplete_expired", 403), ("paused", 403), ("canceled", 403)])
-def test_status_decides_over_access(billing, status, answer):
+def test_the_status_decides_about_access(billing, status, answer):
     sub = billing.subscribe()
     account = billing.key_for(sub.id)
     billing.fake.control("POST", f"/subscriptions/{sub.id}/status", status=status)
@@ -88,7 +88,7 @@ def test_an_unknown_status_changes_nothing(billing):
     assert billing.status(account) == 200
 
 
-def test_a_tier_changes_at_once_and_the_quota_goes_on(make):
+def test_a_tier_changes_at_once_and_the_quota_continues(make):
     tiers = [{"name": "small", "prices": ["price_basic"], "quota": "5/month"},
              {"name": "large", "prices": ["pro_monthly"], "quota": "8/month"}]
     billing = Billing(make, tiers=tiers)
@@ -100,7 +100,7 @@ def test_a_tier_changes_at_once_and_the_quota_goes_on(make):
     assert [billing.status(account) for _ in range(3)] == [200, 200, 429]
 
 
-def test_what_is_stripes_to_set_is_not_the_operators(billing):
+def test_operators_cannot_set_what_stripe_sets(billing):
     sub = billing.subscribe()
     account = billing.key_for(sub.id)
     for change in (["--tier", "pro"], ["--status", "canceled"], ["--subscription", "sub_other"]):
@@ -109,7 +109,7 @@ def test_what_is_stripes_to_set_is_not_the_operators(billing):
     billing.agent.cli("account", "set", account.id, "--label", "Ann")
     billing.agent.cli("account", "suspend", account.id)
     assert billing.status(account) == 403
-    billing.change(sub, metadata={"a": "b"})  # Stripe's word does not lift the operator's hold
+    billing.change(sub, metadata={"a": "b"})  # a change by Stripe does not lift the operator's hold
     billing.fake.settle()
     assert billing.status(account) == 403
     billing.agent.cli("account", "resume", account.id)
@@ -126,7 +126,7 @@ def test_no_tier_no_access(billing):
     assert "no tier has its price price_other" in billing.agent.log()
 
 
-def test_more_subscriptions_than_slots_are_named_and_hold_nobody_up(make):
+def test_subscriptions_without_a_slot_are_logged_and_block_nobody(make):
     billing = Billing(make, max_accounts=2)
     first, second, third = billing.subscribe(), billing.subscribe(), billing.subscribe()
     wait_until(lambda: "all slots are taken" in billing.agent.log(), "a line in the log")
@@ -137,7 +137,7 @@ def test_more_subscriptions_than_slots_are_named_and_hold_nobody_up(make):
     takes_effect(billing, account, 403)
 
 
-def test_history_takes_no_slots(make):
+def test_ended_subscriptions_take_no_slots(make):
     billing = Billing(make, start=False)
     gone = billing.subscribe()
     billing.cancel(gone)
@@ -147,7 +147,7 @@ def test_history_takes_no_slots(make):
     assert billing.agent.json("sync")["subscriptions"] == 2 and billing.account_of(gone.id) is None
 
 
-def test_two_accounts_of_one_customer_share_no_meter(billing):
+def test_two_accounts_of_one_customer_cannot_share_a_meter(billing):
     customer = billing.customer()
     first = billing.key_for(billing.subscribe("price_metered", customer).id)
     second = billing.key_for(billing.subscribe("price_metered", customer).id)
@@ -156,7 +156,7 @@ def test_two_accounts_of_one_customer_share_no_meter(billing):
     assert "same meter 'api_requests'" in billing.agent.log()
 
 
-def test_duplicates_and_disorder_end_where_stripe_is(billing):
+def test_after_duplicates_and_disorder_accounts_match_stripe(billing):
     billing.fake.rule("hold")
     subs = [billing.subscribe() for _ in range(8)]
     for number, sub in enumerate(subs):
@@ -172,14 +172,14 @@ def test_duplicates_and_disorder_end_where_stripe_is(billing):
     for sub in subs:
         now = stripe.Subscription.retrieve(sub.id, **billing.auth())
         billing.wait_account(sub.id, status=now.status)
-    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "all events worked")
+    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "all events processed")
     for sub in subs:
         now = stripe.Subscription.retrieve(sub.id, **billing.auth())
         assert billing.account_of(sub.id)["status"] == now.status
     assert billing.agent.metric("tollgate_stripe_events_total", result="repeated") > 0
 
 
-def test_thin_events_lead_to_the_same(make):
+def test_thin_events_have_the_same_effect(make):
     billing = Billing(make, webhook=False)
     billing.fake.endpoint(billing.agent.url(WEBHOOK_PATH), payload="thin")
     sub = billing.subscribe()
@@ -207,7 +207,7 @@ def test_lost_events_are_found_by_sync(billing):
     assert billing.agent.json("sync")["repaired"] == 0
 
 
-def test_a_start_finds_what_happened_while_down(billing):
+def test_a_start_finds_changes_from_while_the_agent_was_down(billing):
     sub = billing.subscribe()
     account = billing.key_for(sub.id)
     assert billing.agent.stop() == 0
@@ -216,11 +216,11 @@ def test_a_start_finds_what_happened_while_down(billing):
     wait_until(lambda: billing.status(account) == 403, "the cancellation")
 
 
-def test_stripe_away_means_the_snapshot_holds_until_it_is_back(billing):
+def test_while_stripe_is_down_snapshots_of_events_apply(billing):
     sub = billing.subscribe()
     account = billing.key_for(sub.id)
     billing.quiet()
-    time.sleep(1.1)  # events have seconds; one of the same second as a fetch does not count as newer
+    time.sleep(1.1)  # event times have seconds: one in the same second as a fetch is not newer
     billing.fake.fault(path="/v1/subscriptions.*", method="GET", status=500)
     billing.fake.control("POST", f"/subscriptions/{sub.id}/status", status="unpaid")
     takes_effect(billing, account, 403)
@@ -263,14 +263,14 @@ def test_a_deleted_customer_has_no_keys(billing):
 
 
 def many_accounts(billing, count):
-    """Accounts with keys, all of one customer."""
+    """Creates @count accounts with keys, all of one customer."""
     customer = billing.customer()
     subscriptions = [billing.subscribe(customer=customer).id for _ in range(count)]
     billing.quiet()
     return customer, [billing.key_for(s) for s in subscriptions]
 
 
-def test_a_deleted_customer_has_no_keys_however_many_its_accounts(billing):
+def test_a_deleted_customer_with_many_accounts_has_no_keys(billing):
     customer, accounts = many_accounts(billing, 70)
     assert [billing.status(a) for a in accounts] == [200] * 70
     stripe.Customer.delete(customer.id, **billing.auth())
@@ -314,7 +314,7 @@ def test_entitlements_give_features(make):
     wait_until(lambda: billing.agent.get("/v1/export/x", account).status == 200, "the feature")
 
 
-def test_the_secret_is_nowhere_to_be_seen(billing):
+def test_the_secret_key_appears_nowhere(billing):
     billing.subscribe()
     billing.fake.settle()
     assert SECRET_KEY not in billing.agent.log() and WEBHOOK_SECRET not in billing.agent.log()
@@ -329,7 +329,7 @@ def test_calls_are_pinned_to_a_version(billing):
     assert ours, seen
 
 
-def test_ten_thousand_events_with_repeats_end_where_stripe_is(make):
+def test_after_ten_thousand_events_with_repeats_accounts_match_stripe(make):
     billing = Billing(make, webhook=False, max_accounts=4096)
     made = billing.fake.seed(200, "price_basic")
     events = []
@@ -349,7 +349,7 @@ def test_ten_thousand_events_with_repeats_end_where_stripe_is(make):
         answer.read()
         assert answer.status == 200
     connection.close()
-    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "all worked", timeout=60)
+    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "all events processed", timeout=60)
     assert billing.agent.metric("tollgate_stripe_events_total", result="accepted") == 8000
     assert billing.agent.metric("tollgate_stripe_events_total", result="repeated") == 2000
     assert {a["status"] for a in billing.accounts()} == {"active"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Usage and events over many deaths of the agent: nothing is lost, nothing is billed twice."""
+"""The agent is killed many times: no usage or event is lost, and no usage is billed twice."""
 import collections
 import json
 import os
@@ -23,7 +23,7 @@ STATUSES = ["active", "past_due", "unpaid", "paused", "trialing"]
 
 
 class Client(threading.Thread):
-    """Asks for one account after the other, over the agent's deaths, and counts what was answered."""
+    """Sends requests of one account after the other, whether the agent runs or not, and counts answers."""
 
     def __init__(self, agent, accounts, seed):
         super().__init__(daemon=True)
@@ -39,7 +39,7 @@ class Client(threading.Thread):
                     while not self.ended.is_set():
                         self.ask(connection)
             except (OSError, BrokenBody):
-                time.sleep(0.005)  # it is dead; somebody starts it again
+                time.sleep(0.005)  # the agent is dead and will be started again
 
     def ask(self, connection):
         account = self.random.choice(self.accounts)
@@ -78,7 +78,7 @@ def keys_of(billing, made):
 
 
 def flip(billing, flipped, chance):
-    """Something changes at Stripe's, whoever is there to hear of it."""
+    """Changes a subscription at Stripe, whether the agent runs or not."""
     name = chance.choice(flipped)["subscription"]
     billing.fake.control("POST", f"/subscriptions/{name}/status", status=chance.choice(STATUSES))
 
@@ -88,7 +88,7 @@ def kill_and_start(billing, chance):
     billing.agent.kill()
     billing.agent.notify.forget()
     billing.agent.launch()
-    if chance.random() < 0.7:  # the others die while they start
+    if chance.random() < 0.7:  # otherwise, the next kill comes during the start
         billing.agent.wait_for("READY=1")
 
 
@@ -117,11 +117,11 @@ def test_a_hundred_kills_neither_lose_nor_double_usage(make):
     print(f"seed {SEED}: {KILLS} kills, {sum(answered.values())} requests answered, others {dict(others)}, "
           f"{time.monotonic() - began:.0f} s")
     check(billing, made, accounts, answered, flipped)
-    print(f"all told in {time.monotonic() - began:.0f} s")
+    print(f"all usage reported after {time.monotonic() - began:.0f} s")
 
 
 def check(billing, made, accounts, answered, flipped):
-    # All that was counted comes to the store, and all of that to Stripe once nobody uses anything.
+    # All counted usage reaches the store, and all of that is reported once the subscriptions end.
     for one in made:
         stripe.Subscription.delete(one["subscription"], **billing.auth())
     wait_until(lambda: all(a["status"] == "canceled" for a in billing.accounts() if a["tier"] == "metered"),
@@ -129,14 +129,14 @@ def check(billing, made, accounts, answered, flipped):
     wait_until(lambda: sum(stored(billing).values()) == billing.fake.usage("api_requests")["sum"],
                "Stripe has what the store has", timeout=90, every=0.2)
     seen, in_store = seen_by_upstream(billing), stored(billing)
-    told = collections.Counter()
+    reported = collections.Counter()
     for event in billing.fake.usage("api_requests")["events"]:
-        told[event["customer"]] += event["value"]
+        reported[event["customer"]] += event["value"]
     for account, one in zip(accounts, made):
         what = f"{account.id}: {answered[account.id]} answered, {in_store[account.id]} stored, " \
-            f"{seen[account.id]} seen, {told[one['customer']]} told"
+            f"{seen[account.id]} seen, {reported[one['customer']]} reported"
         assert answered[account.id] <= in_store[account.id] <= seen[account.id], what
-        assert told[one["customer"]] == in_store[account.id], what
+        assert reported[one["customer"]] == in_store[account.id], what
         assert answered[account.id] > 0, what
     identifiers = [event["identifier"] for event in billing.fake.usage("api_requests")["events"]]
     assert len(identifiers) == len(set(identifiers))

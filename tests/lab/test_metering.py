@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is used is billed once: windows, their closing, and their way to Stripe."""
+"""Usage is billed exactly once: windows, closings, and delivery to Stripe."""
 import http.client
 import json
 import time
@@ -31,18 +31,18 @@ def use(billing, account, count, path="/"):
         assert billing.agent.get(path, account).status == 200
 
 
-def told(billing, sub, meter=METER):
-    """What the fake's meter has of the subscription's customer."""
+def billed(billing, sub, meter=METER):
+    """The usage that the fake's meter has for the subscription's customer."""
     return billing.fake.usage(meter, sub.customer)
 
 
-def wait_told(billing, sub, units, meter=METER, timeout=20):
-    def is_told():
-        have = told(billing, sub, meter)["sum"]
+def wait_billed(billing, sub, units, meter=METER, timeout=20):
+    def is_billed():
+        have = billed(billing, sub, meter)["sum"]
         assert have <= units, f"{have} units are billed, only {units} were used"
         return have == units
-    wait_until(is_told, f"{units} units are billed", timeout)
-    return told(billing, sub, meter)["events"]
+    wait_until(is_billed, f"{units} units are billed", timeout)
+    return billed(billing, sub, meter)["events"]
 
 
 def report(billing):
@@ -50,12 +50,12 @@ def report(billing):
 
 
 def wait_quiet(billing):
-    """Until nothing is under way; what was billed twice would be seen then."""
+    """Waits until no usage is pending. Usage billed twice would be visible by then."""
     wait_until(lambda: report(billing)["usage_pending"] == 0, "no usage waits")
 
 
 def raw(billing, method, path, **fields):
-    """A call that Stripe's old library does not know."""
+    """Makes a call that Stripe's old library does not support."""
     connection = http.client.HTTPConnection(billing.fake.host, billing.fake.port, timeout=10)
     connection.request(method, path, urlencode(fields), {
         "Authorization": f"Bearer {SECRET_KEY}", "Content-Type": "application/x-www-form-urlencoded"})
@@ -72,7 +72,7 @@ def test_what_was_used_is_billed_once_when_the_subscription_ends(billing):
     use(billing, account, 2, "/dear")
     began = int(time.time())
     billing.cancel(sub)
-    (event,) = wait_told(billing, sub, 13)
+    (event,) = wait_billed(billing, sub, 13)
     window = began - began % 3600
     assert event["identifier"].startswith(f"tg_{account.id[4:]}_") and event["identifier"].endswith("_0")
     assert window - 3600 <= event["timestamp"] <= time.time()
@@ -93,14 +93,14 @@ def test_a_window_ends_with_the_billing_period(billing):
     assert time.time() < end, f"too slow: {shown}"
     wait_until(lambda: time.time() > end, "the period's end")
     use(billing, account, 3)
-    (event,) = wait_told(billing, sub, 4)
+    (event,) = wait_billed(billing, sub, 4)
     assert event["timestamp"] < end
     billing.cancel(sub)
-    later = [e for e in wait_told(billing, sub, 7) if e["value"] == 3]
+    later = [e for e in wait_billed(billing, sub, 7) if e["value"] == 3]
     assert later[0]["timestamp"] >= end
 
 
-def test_usage_that_turns_up_late_is_a_further_closing(billing):
+def test_late_usage_is_another_closing(billing):
     sub, account = metered(billing)
     use(billing, account, 2)
     other = dict(TIERS[1], name="other", prices=["price_other"])
@@ -109,12 +109,12 @@ def test_usage_that_turns_up_late_is_a_further_closing(billing):
     billing.agent.cli("reload")
     item = sub["items"].data[0].id
     billing.change(sub, items=[{"id": item, "price": "price_other"}])
-    wait_told(billing, sub, 2)
+    wait_billed(billing, sub, 2)
     billing.change(sub, items=[{"id": item, "price": "price_metered"}])
     billing.wait_account(sub.id, tier="metered")
     use(billing, account, 3)
     billing.cancel(sub)
-    events = wait_told(billing, sub, 5)
+    events = wait_billed(billing, sub, 5)
     assert [e["identifier"][-2:] for e in events] == ["_0", "_1"]
     wait_quiet(billing)
 
@@ -123,7 +123,7 @@ TROUBLE = [{"status": 500}, {"status": 500, "when": "after"}, {"reset": True}, {
            {"status": 429}, {"status": 409}, {"cut": 20, "when": "after"}]
 
 
-def test_trouble_on_the_way_neither_loses_nor_doubles(billing):
+def test_faults_neither_lose_nor_double_usage(billing):
     subs = []
     for _ in TROUBLE:
         sub, account = metered(billing)
@@ -134,13 +134,13 @@ def test_trouble_on_the_way_neither_loses_nor_doubles(billing):
     for sub in subs:
         billing.cancel(sub)
     for sub in subs:
-        wait_told(billing, sub, 5)
+        wait_billed(billing, sub, 5)
     wait_quiet(billing)
     assert billing.fake.usage(METER)["sum"] == 5 * len(subs)
     assert {call["fault"] is not None for call in billing.fake.calls("POST", EVENTS)} == {True, False}
 
 
-def test_an_event_that_stripe_has_already_is_delivered(billing):
+def test_an_event_that_stripe_already_has_counts_as_delivered(billing):
     sub, account = metered(billing)
     use(billing, account, 5)
     wait_until(lambda: billing.agent.usage(account)[1] == 5, "the usage in the store")
@@ -151,10 +151,10 @@ def test_an_event_that_stripe_has_already_is_delivered(billing):
         "payload[stripe_customer_id]": sub.customer, "payload[value]": 5})
     billing.cancel(sub)
     wait_until(lambda: report(billing)["usage_delivered"] == 1, "its delivery")
-    assert told(billing, sub)["sum"] == 5 and report(billing)["usage_failed"] == 0
+    assert billed(billing, sub)["sum"] == 5 and report(billing)["usage_failed"] == 0
 
 
-def test_stripe_away_and_back(billing):
+def test_usage_is_delivered_after_stripe_was_down(billing):
     sub, account = metered(billing)
     use(billing, account, 5)
     billing.fake.settle()
@@ -163,9 +163,9 @@ def test_stripe_away_and_back(billing):
     billing.fake.down()
     wait_until(lambda: report(billing)["usage_pending"] == 1, "a closed window")
     wait_until(lambda: report(billing)["usage_setbacks"] or billing.fake.calls("POST", EVENTS), "a try")
-    assert told(billing, sub)["sum"] == 0
+    assert billed(billing, sub)["sum"] == 0
     billing.fake.up()
-    wait_told(billing, sub, 5)
+    wait_billed(billing, sub, 5)
 
 
 @pytest.mark.parametrize("fault", [{"status": 500, "count": None}, {"delay": 3, "count": 1},
@@ -179,9 +179,9 @@ def test_a_crash_between_journal_and_delivery(billing, fault):
     billing.agent.kill()
     billing.fake.no_faults()
     billing.agent.start()
-    wait_told(billing, sub, 5)
+    wait_billed(billing, sub, 5)
     wait_quiet(billing)
-    assert told(billing, sub)["sum"] == 5
+    assert billed(billing, sub)["sum"] == 5
 
 
 def test_a_crash_before_an_early_closing(make):
@@ -192,27 +192,27 @@ def test_a_crash_before_an_early_closing(make):
     use(billing, account, 5)
     billing.change(sub, items=[{"id": sub["items"].data[0].id, "price": "price_other"}])
     billing.wait_account(sub.id, tier="other")
-    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "the event worked")
+    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "the event processed")
     billing.agent.kill()
     billing.agent.start()
-    wait_told(billing, sub, 5)  # though its tier has no meter any more
+    wait_billed(billing, sub, 5)  # although its tier has no meter any more
 
 
-def test_another_tier_closes_for_the_meter_of_before(make):
+def test_a_change_of_tier_closes_usage_for_the_old_meter(make):
     tiers = [*TIERS, {"name": "large", "prices": ["price_large"], "meter": "large_requests"}]
     billing = Billing(make, tiers=tiers, stripe={"report_every": "1h"})
     billing.fake.price("price_large", meter="large_requests")
     sub, account = metered(billing)
     use(billing, account, 4)
     billing.change(sub, items=[{"id": sub["items"].data[0].id, "price": "price_large"}])
-    wait_told(billing, sub, 4)
+    wait_billed(billing, sub, 4)
     use(billing, account, 3)
     billing.cancel(sub)
-    wait_told(billing, sub, 3, "large_requests")
-    assert told(billing, sub)["sum"] == 4
+    wait_billed(billing, sub, 3, "large_requests")
+    assert billed(billing, sub)["sum"] == 4
 
 
-def test_an_unknown_meter_waits_and_says_so(make):
+def test_usage_of_an_unknown_meter_waits_and_is_logged(make):
     tiers = [{"name": "metered", "prices": ["price_late"], "meter": "late"}]
     billing = Billing(make, tiers=tiers, stripe={"report_every": "1h"})
     billing.fake.price("price_late")
@@ -221,10 +221,10 @@ def test_an_unknown_meter_waits_and_says_so(make):
     billing.cancel(sub)
     wait_until(lambda: "no active meter 'late'" in billing.agent.log(), "a line in the log")
     billing.fake.price("price_other", meter="late")
-    wait_told(billing, sub, 4, "late")
+    wait_billed(billing, sub, 4, "late")
 
 
-def test_what_stripe_refuses_is_kept_and_told(billing):
+def test_usage_that_stripe_refuses_is_kept_and_reported(billing):
     sub, account = metered(billing)
     use(billing, account, 4)
     billing.fake.fault(method="POST", path=EVENTS, status=400, message="Not like this.", count=None)
@@ -238,7 +238,7 @@ def test_what_stripe_refuses_is_kept_and_told(billing):
     wait_until(lambda: report(billing)["usage_failed"] == 1, "that it is still known")
 
 
-def test_an_error_that_comes_later_is_told(make):
+def test_a_late_error_of_stripe_is_reported(make):
     billing = Billing(make, webhook=False, routes=ROUTES, stripe={"report_every": "1h"})
     billing.fake.endpoint(billing.agent.url("/webhooks/stripe"), payload="both")
     sub, account = metered(billing)
@@ -251,7 +251,7 @@ def test_an_error_that_comes_later_is_told(make):
 
 
 @pytest.mark.parametrize("counted,statuses", [("all", [200, 404, 500]), ("below_500", [200, 404]), ("below_400", [200])])
-def test_which_answers_count(make, counted, statuses):
+def test_counted_decides_which_answers_count(make, counted, statuses):
     billing = Billing(make, counted=counted)
     for status in (200, 404, 500):
         billing.upstream.on(f"/{status}", lambda call, status=status: call.answer(status=f"{status} Word"))
@@ -259,7 +259,7 @@ def test_which_answers_count(make, counted, statuses):
     for status in (200, 404, 500):
         assert billing.agent.get(f"/{status}", account).status == status
     billing.cancel(sub)
-    wait_told(billing, sub, len(statuses))
+    wait_billed(billing, sub, len(statuses))
 
 
 def test_usage_records_of_an_older_api(make):
@@ -273,7 +273,7 @@ def test_usage_records_of_an_older_api(make):
                                 stripe_version="2022-11-15")
     sub, account = metered(billing, price.id)
     use(billing, account, 4)
-    billing.change(sub, items=[{"price": "price_basic"}])  # beside the other: another tier
+    billing.change(sub, items=[{"price": "price_basic"}])  # another tier, in addition to the first item
     wait_until(lambda: billing.fake.control("GET", "/usage_records")["records"], "a usage record")
     (record,) = billing.fake.control("GET", "/usage_records")["records"]
     assert record["quantity"] == 4
@@ -281,7 +281,7 @@ def test_usage_records_of_an_older_api(make):
 
 # Drift.
 
-def test_drift_is_what_stripe_has_and_we_did_not_tell(billing):
+def test_drift_is_usage_at_stripe_that_was_not_reported(billing):
     subs = []
     for units in (5, 6, 7):
         sub, account = metered(billing)
@@ -295,16 +295,16 @@ def test_drift_is_what_stripe_has_and_we_did_not_tell(billing):
     wait_until(lambda: report(billing)["usage_closed"] == 3, "the closings")
     wait_quiet(billing)
     assert report(billing)["usage_failed"] == 1
-    told_units = billing.fake.usage(METER)["sum"]
+    billed_units = billing.fake.usage(METER)["sum"]
     lines = billing.agent.cli("usage", "--drift", check=False)
     assert lines.returncode == 1 and "3 accounts: 1 differ" in lines.stdout
     drift = json.loads(billing.agent.cli("usage", "--drift", "--json", check=False).stdout)
-    assert sum(line["drift"] for line in drift["accounts"]) == told_units - 18
-    assert sum(line["failed"] for line in drift["accounts"]) == 18 - told_units
+    assert sum(line["drift"] for line in drift["accounts"]) == billed_units - 18
+    assert sum(line["failed"] for line in drift["accounts"]) == 18 - billed_units
     for line in drift["accounts"]:
         assert line["counted"] == line["delivered"] + line["failed"] and line["open"] == 0
-    # Somebody else's event.
-    sub, account = [(s, a) for s, a in subs if told(billing, s)["sum"]][0]
+    # An event that tollgate did not send.
+    sub, account = [(s, a) for s, a in subs if billed(billing, s)["sum"]][0]
     raw(billing, "POST", EVENTS, **{"event_name": METER, "identifier": "foreign", "timestamp": int(time.time()),
                                     "payload[stripe_customer_id]": sub.customer, "payload[value]": 9})
     drift = json.loads(billing.agent.cli("usage", "--drift", "--json", check=False).stdout)

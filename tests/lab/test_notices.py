@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What customers are told: by mail to a server of our own, by webhooks that Stripe's library verifies."""
+"""Notices to customers: mails to a local server, and webhooks that Stripe's library verifies."""
 import email.header
 import email.utils
 import http.server
@@ -39,7 +39,7 @@ def mail(make):
 
 
 class Receiver(http.server.ThreadingHTTPServer):
-    """Takes webhooks; @statuses are the next answers, then 200."""
+    """Receives webhooks. It answers with the next of `statuses`, then with 200."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Taker)
@@ -98,7 +98,7 @@ def text_of(message):
     return part.get_payload(decode=True).decode()
 
 
-def test_the_mail_server_is_one(certificate):
+def test_pythons_library_accepts_the_mail_server(certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
     server = MailServer(tls=context, password=PASSWORD)
@@ -115,7 +115,7 @@ def test_the_mail_server_is_one(certificate):
         server.close()
 
 
-def test_a_failed_payment_is_told_once_by_mail_and_webhook(make, mail, receiver):
+def test_a_failed_payment_is_notified_once_by_mail_and_webhook(make, mail, receiver):
     billing = sell(make, {"smtp": smtp(mail), "webhook": {"url": receiver.url, "secret": HOOK_SECRET}})
     sub, account = fail_payment(billing)
     wait_until(lambda: mail.mails and receiver.taken, "both notices")
@@ -126,9 +126,9 @@ def test_a_failed_payment_is_told_once_by_mail_and_webhook(make, mail, receiver)
     assert "basic" in text_of(message) and "{{" not in text_of(message)
     status, signature, body = receiver.taken[0]
     assert stripe.WebhookSignature.verify_header(body, signature, HOOK_SECRET, tolerance=300)
-    told = json.loads(body)
-    assert told["type"] == "payment_failed" and told["values"]["account"] == account.id
-    # Again and again: the event, the next failure, a restart.
+    notice = json.loads(body)
+    assert notice["type"] == "payment_failed" and notice["values"]["account"] == account.id
+    # Repeat the event, the failure, and a start of the agent.
     billing.fake.again(type="customer.subscription.updated")
     billing.fake.advance(days=3)
     billing.fake.settle()
@@ -136,18 +136,18 @@ def test_a_failed_payment_is_told_once_by_mail_and_webhook(make, mail, receiver)
     billing.agent.start()
     billing.fake.advance(days=2)
     billing.fake.settle()
-    # A second account's notices come after whatever the first one's would have been.
+    # Notices of a second account come after any further notices of the first one.
     fail_payment(billing)
     def failures():
-        told = [json.loads(t[2]) for t in receiver.taken]
-        return [t["values"]["account"] for t in told if t["type"] == "payment_failed"]
-    wait_until(lambda: len(failures()) >= 2, "the second account's")
+        sent = [json.loads(t[2]) for t in receiver.taken]
+        return [t["values"]["account"] for t in sent if t["type"] == "payment_failed"]
+    wait_until(lambda: len(failures()) >= 2, "the second account's notice")
     wait_until(lambda: len([m for m in mail.mails if m["Subject"] == "Your payment failed"]) >= 2, "its mail")
     assert len(failures()) == len(set(failures())) == 2
     assert len([m for m in mail.mails if m["Subject"] == "Your payment failed"]) == 2
 
 
-def test_answers_within_grace_say_when_it_ends(make):
+def test_answers_during_grace_say_when_it_ends(make):
     billing = sell(make, {})
     sub, account = fail_payment(billing)
     answer = billing.agent.get("/", account)
@@ -159,14 +159,14 @@ def test_answers_within_grace_say_when_it_ends(make):
     assert not billing.agent.get("/", account).get("Tollgate-Grace-Ends")
 
 
-def test_the_end_of_grace_is_announced_and_told(make, receiver):
+def test_the_end_of_grace_is_announced(make, receiver):
     billing = sell(make, {"webhook": {"url": receiver.url, "secret": HOOK_SECRET}}, grace="2d")
     fail_payment(billing)
-    wait_until(lambda: len(receiver.taken) == 2, "failed, and ending (within two days)")
+    wait_until(lambda: len(receiver.taken) == 2, "notices of the failure and of the end within two days")
     assert sorted(json.loads(t[2])["type"] for t in receiver.taken) == ["grace_ending", "payment_failed"]
 
 
-def test_a_suspension_and_a_trials_end_are_told(make, receiver):
+def test_a_suspension_and_the_end_of_a_trial_are_notified(make, receiver):
     billing = sell(make, {"webhook": {"url": receiver.url, "secret": HOOK_SECRET}})
     sub = billing.subscribe(trial_period_days=2)
     billing.wait_account(sub.id, status="trialing")
@@ -178,27 +178,27 @@ def test_a_suspension_and_a_trials_end_are_told(make, receiver):
     assert json.loads(receiver.taken[1][2])["values"]["status"] == "canceled"
 
 
-def test_a_used_quota_is_told_at_80_and_100_per_cent(make, receiver):
+def test_a_used_quota_is_notified_at_80_and_100_percent(make, receiver):
     billing = sell(make, {"webhook": {"url": receiver.url, "secret": HOOK_SECRET}}, quota="10/month")
     account = billing.key_for(billing.subscribe().id)
     assert [billing.status(account) for _ in range(11)] == [200] * 10 + [429]
-    assert billing.agent.stop() == 0  # the look at all accounts comes every half minute, and at the start
+    assert billing.agent.stop() == 0  # all accounts are checked at the start and every half minute
     billing.agent.start()
     wait_until(lambda: len(receiver.taken) == 2, "both notices")
     assert sorted(json.loads(t[2])["type"] for t in receiver.taken) == ["quota_100", "quota_80"]
     assert json.loads(receiver.taken[0][2])["values"]["quota"] == "10"
 
 
-def test_what_is_not_taken_is_sent_again(make, mail, receiver):
+def test_notices_that_are_not_accepted_are_retried(make, mail, receiver):
     mail.refusals = [451, None]
     receiver.statuses = [500, 302]
     billing = sell(make, {"smtp": smtp(mail), "webhook": {"url": receiver.url, "secret": HOOK_SECRET}})
     fail_payment(billing)
-    wait_until(lambda: mail.mails and len(receiver.taken) == 3, "both in the end", timeout=20)
+    wait_until(lambda: mail.mails and len(receiver.taken) == 3, "both notices in the end", timeout=20)
     assert [t[0] for t in receiver.taken] == [500, 302, 200]
 
 
-def test_a_final_refusal_is_kept_and_said(make, mail):
+def test_a_permanent_refusal_is_logged(make, mail):
     mail.refusals = [550]
     billing = sell(make, {"smtp": smtp(mail)})
     fail_payment(billing)
@@ -206,7 +206,7 @@ def test_a_final_refusal_is_kept_and_said(make, mail):
     assert not mail.mails
 
 
-def test_a_notice_outlives_the_agent(make, receiver):
+def test_a_notice_survives_a_crash_of_the_agent(make, receiver):
     port = receiver.server_address[1]
     receiver.close()
     make.made.remove(receiver)
@@ -248,7 +248,7 @@ def test_a_server_that_cannot_be_trusted_gets_no_mail(make, certificate):
     assert not server.mails
 
 
-def test_the_operators_texts_replace_ours(make, mail, tmp_path):
+def test_the_operators_texts_replace_the_built_in_ones(make, mail, tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "payment_failed.txt").write_text("Subject: Zahlung für {{tier}} — offen\n\nGuten Tag {{email}}\n")
     billing = sell(make, {"smtp": smtp(mail), "templates": str(tmp_path / "texts")})
@@ -259,7 +259,7 @@ def test_the_operators_texts_replace_ours(make, mail, tmp_path):
     assert text_of(mail.mails[0]) == "Guten Tag ann@example.com\n"
 
 
-def test_a_wrong_text_is_named_at_once(make, tmp_path):
+def test_an_invalid_text_is_reported_by_check(make, tmp_path):
     (tmp_path / "suspended.txt").write_text("Subject: {{nonsense}}\n\nx\n")
     billing = Billing(make, start=False, notices={"templates": str(tmp_path)})
     billing.agent.configure()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Buying access, collecting the key, and looking after it, as a customer does it."""
+"""Customers buy access, claim their key and manage their keys."""
 import contextlib
 import http.client
 import json
@@ -13,7 +13,7 @@ from billing import SECRET_KEY, TIERS, Billing
 from lab import wait_until
 from shopper import Shopper
 
-APP_URL = "http://127.0.0.1:1"  # where nothing is: only what Stripe is told
+APP_URL = "http://127.0.0.1:1"  # nothing listens there; only Stripe gets this URL
 
 
 def sell(make, **config):
@@ -48,7 +48,7 @@ def test_pricing_shows_what_tiers_sell(billing, shopper):
     assert page.status == 200 and page.get("Content-Type") == "text/html; charset=utf-8"
     assert "50.00 USD" in page.text and "100 requests per second, bursts up to 100" in page.text
     assert "100,000 requests per month" in page.text and "Includes export" in page.text
-    assert "plain" not in [f["tier"] for _, f in page.forms()]  # it has no price
+    assert "plain" not in [f["tier"] for _, f in page.forms()]  # that tier has no price
     assert "<script" not in page.text
     policy = page.get("Content-Security-Policy")
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
@@ -88,7 +88,7 @@ def test_the_page_works_while_stripe_is_down(make):
 
 # Checkout.
 
-def test_checkout_asks_stripe_for_what_was_chosen(billing, shopper):
+def test_checkout_sends_the_order_to_stripe(billing, shopper):
     answer = shopper.post("/checkout", {"tier": "basic", "customer_email": "ann@example.com",
                                         "client_reference_id": "user-7"}, Accept="*/*")
     assert answer.status == 303 and answer.get("Location").startswith(billing.fake.url)
@@ -113,20 +113,20 @@ def test_programs_get_the_url(billing, shopper):
     keys = [c["headers"]["idempotency-key"] for c in billing.fake.calls("POST", "/v1/checkout/sessions")]
     shopper.post("/checkout", {"price": "pro_monthly"})
     again = billing.fake.calls("POST", "/v1/checkout/sessions")[-1]["headers"]["idempotency-key"]
-    assert again and again not in keys  # each click is an order of its own
+    assert again and again not in keys  # each click is a new order
 
 
 @pytest.mark.parametrize("fields", [
     {}, {"price": "price_other"}, {"tier": "plain"}, {"tier": "none"}, {"tier": "basic", "price": "pro_monthly"},
     {"tier": "basic", "customer_email": "nobody"}, {"tier": "basic", "customer_email": "a@b\r\nBcc: c@d"},
     {"tier": "basic", "client_reference_id": "<x>"}, {"price": "x" * 5000}])
-def test_orders_of_what_is_not_for_sale(billing, shopper, fields):
+def test_orders_of_things_not_for_sale_are_refused(billing, shopper, fields):
     answer = shopper.post("/checkout", fields, Accept="*/*")
     assert answer.status == 400 and answer.get("Content-Type") == "application/problem+json"
     assert not billing.fake.calls("POST", "/v1/checkout/sessions")
 
 
-def test_broken_bodies(billing, shopper):
+def test_malformed_bodies_are_refused(billing, shopper):
     for body, kind, status in (("{", "application/json", 400), ("[]", "application/json", 400),
                                ("tier=%zz", "application/x-www-form-urlencoded", 400),
                                ("tier=basic&tier=pro", "application/x-www-form-urlencoded", 400),
@@ -134,7 +134,7 @@ def test_broken_bodies(billing, shopper):
         assert shopper.ask("POST", "/checkout", body, Content_Type=kind).status == status, body
 
 
-def test_wrong_methods_and_places(billing, shopper):
+def test_wrong_methods_and_paths_are_refused(billing, shopper):
     for method, target, allow in (("POST", "/pricing", "GET, HEAD"), ("GET", "/checkout", "POST"),
                                   ("DELETE", "/dashboard", "GET, HEAD"), ("GET", "/dashboard/claim", "POST")):
         answer = shopper.ask(method, target)
@@ -147,7 +147,7 @@ def test_wrong_methods_and_places(billing, shopper):
 @pytest.mark.parametrize("fault,words", [
     ({"status": 401}, "did not accept our credentials"), ({"status": 500, "count": 50}, ""),
     ({"status": 400}, "")])
-def test_a_failure_of_stripe_is_told_without_secrets(billing, shopper, fault, words):
+def test_a_failure_of_stripe_is_shown_without_secrets(billing, shopper, fault, words):
     wait_until(lambda: "10.00 USD" in shopper.get("/pricing").text, "prices")
     billing.fake.fault(method="POST", path="/v1/checkout/sessions", **fault)
     answer = shopper.post("/checkout", {"tier": "basic"}, Accept="*/*")
@@ -158,7 +158,7 @@ def test_a_failure_of_stripe_is_told_without_secrets(billing, shopper, fault, wo
     assert shopper.post("/checkout", {"tier": "basic"}).status == 303
 
 
-def test_where_checkout_comes_back_can_be_told(make):
+def test_the_urls_after_checkout_can_be_configured(make):
     billing = sell(make, stripe={"success_url": "https://shop.example.com/thanks?id={CHECKOUT_SESSION_ID}",
                                  "cancel_url": "https://shop.example.com/no", "metadata": ["a=b", "c=d=e"],
                                  "portal_path": "/billing"})
@@ -180,11 +180,11 @@ def test_a_paid_session_gives_its_key_once(make, webhook):
     session = paid(billing, shopper)
     if webhook:
         billing.fake.settle()
-        wait_until(billing.accounts, "the account by the webhook")
+        wait_until(billing.accounts, "the account from the webhook")
     page = shopper.arrive(session)
     assert page.status == 200 and not page.key()
     assert page.get("Cache-Control") == "no-store" and page.get("Referrer-Policy") == "no-referrer"
-    assert shopper.arrive(session).status == 200  # as often as one likes
+    assert shopper.arrive(session).status == 200  # may be repeated
     shown = shopper.submit(page, "/claim")
     assert shown.status == 200 and shown.get("Cache-Control") == "no-store"
     assert works(billing, shown.key()) == 200
@@ -194,7 +194,7 @@ def test_a_paid_session_gives_its_key_once(make, webhook):
     assert len(billing.accounts()) == 1
 
 
-def test_keys_are_not_handed_out_twice_at_once(billing, shopper):
+def test_concurrent_claims_give_only_one_key(billing, shopper):
     session = paid(billing, shopper)
     page = shopper.arrive(session)
     shown = []
@@ -224,13 +224,13 @@ def test_a_claim_survives_a_crash(billing, shopper):
     assert again.key() is None and "already shown" in again.text
 
 
-def test_only_the_browser_that_began_can_claim(billing, shopper):
+def test_only_the_browser_that_started_the_checkout_can_claim(billing, shopper):
     session = paid(billing, shopper)
     page = shopper.arrive(session)
     stranger = Shopper(billing.agent)
     assert stranger.arrive(session).status == 403
     assert stranger.submit(page, "/claim").status == 403
-    # Nor with the cookie of a purchase of its own.
+    # Not with the cookie of its own purchase either.
     stranger.buy()
     own = next(iter(stranger.cookies))
     stranger.cookies = {next(iter(shopper.cookies)): stranger.cookies[own]}
@@ -238,11 +238,11 @@ def test_only_the_browser_that_began_can_claim(billing, shopper):
     assert shopper.submit(page, "/claim").key()
 
 
-def test_sessions_that_are_none_of_ours(billing, shopper):
+def test_sessions_of_others_are_refused(billing, shopper):
     before = len(billing.fake.calls("GET", "/v1/checkout/sessions"))
     for session in ("", "cs_", "x", "cs_test_" + "a" * 300, "cs_test_../../v1/x", "cs_test_%00abc", "cs_test_unknown"):
         assert shopper.arrive(session).status in (400, 403), session
-    assert len(billing.fake.calls("GET", "/v1/checkout/sessions")) == before  # Stripe was not asked
+    assert len(billing.fake.calls("GET", "/v1/checkout/sessions")) == before  # no call to Stripe
 
 
 def test_a_claim_needs_the_pages_token(billing, shopper):
@@ -256,24 +256,24 @@ def test_a_claim_needs_the_pages_token(billing, shopper):
     assert shopper.post(action, fields, Origin="null").key()
 
 
-def test_an_unpaid_session_gives_nothing(billing, shopper):
+def test_an_unpaid_session_gives_no_key(billing, shopper):
     session = shopper.buy()
     assert "Checkout not completed" in shopper.arrive(session).text
     assert not billing.accounts()
 
 
-def test_a_slow_payment_is_waited_for(billing, shopper):
+def test_a_slow_payment_is_awaited(billing, shopper):
     billing.fake.settings(checkout_is_async=True)
     session = paid(billing, shopper)
     page = shopper.arrive(session)
     assert page.status == 200 and "http-equiv=\"refresh\"" in page.text and not page.forms()
     billing.fake.advance(hours=22)
     billing.fake.end_async(session, True)
-    billing.fake.advance(hours=20)  # the time to claim in begins with the payment
+    billing.fake.advance(hours=20)  # the time to claim starts with the payment
     assert works(billing, shopper.claim(session).key()) == 200
 
 
-def test_claims_come_late(billing, shopper):
+def test_late_claims_are_refused(billing, shopper):
     session = paid(billing, shopper)
     page = shopper.arrive(session)
     billing.fake.advance(hours=25)
@@ -281,7 +281,7 @@ def test_claims_come_late(billing, shopper):
     assert shopper.submit(page, "/claim").status == 410
 
 
-def test_a_claim_while_stripe_is_down_can_be_repeated(billing, shopper):
+def test_a_claim_that_failed_while_stripe_was_down_can_be_repeated(billing, shopper):
     session = paid(billing, shopper)
     page = shopper.arrive(session)
     billing.fake.down()
@@ -297,7 +297,7 @@ def test_two_tabs_buy_two_things(billing, shopper):
     assert sorted(a["tier"] for a in billing.accounts()) == ["basic", "pro"]
 
 
-def test_cookies_are_guarded(make):
+def test_cookies_have_protective_attributes(make):
     billing = sell(make, stripe={"app_url": "https://api.example.com"})
     shopper = Shopper(billing.agent)
     session = paid(billing, shopper)
@@ -313,7 +313,7 @@ def test_cookies_are_guarded(make):
 
 @pytest.fixture
 def customer(billing, shopper):
-    """Signed in; has a key."""
+    """A customer who has a key and is signed in."""
     shopper.key = shopper.claim(paid(billing, shopper)).key()
     return shopper
 
@@ -331,7 +331,7 @@ def test_signing_in_needs_a_valid_key(billing, customer):
     assert customer.key not in page.text
 
 
-def test_signing_in_from_elsewhere_is_refused(billing, customer):
+def test_signing_in_from_another_site_is_refused(billing, customer):
     browser = Shopper(billing.agent)
     for headers in ({"Sec_Fetch_Site": "cross-site"}, {"Sec_Fetch_Site": "same-site"}, {"Origin": "null"},
                     {"Origin": "https://evil.example"}):
@@ -341,14 +341,14 @@ def test_signing_in_from_elsewhere_is_refused(billing, customer):
         assert browser.post("/dashboard/sign-in", {"key": customer.key}, **headers).status == 303
 
 
-def test_guessing_keys_is_slowed_down(billing, customer):
+def test_guessing_keys_is_rate_limited(billing, customer):
     browser = Shopper(billing.agent)
     answers = [browser.sign_in("tg_live_wrong").status for _ in range(12)]
     assert answers == [403] * 10 + [429] * 2
     assert int(browser.sign_in(customer.key).get("Retry-After")) >= 1
 
 
-def test_sessions_cannot_be_made_up(billing, customer):
+def test_sessions_cannot_be_forged(billing, customer):
     name, (value, path) = next((n, v) for n, v in customer.cookies.items() if n == "tollgate_session")
     key, expires, seal = value.split(".")
     for forged in ("", "x", f"{key}.{'f' * 16}.{seal}", f"{'0' * 16}.{expires}.{seal}", value[:-1], value + "0",
@@ -372,19 +372,19 @@ def test_a_key_is_rotated(billing, customer):
 
 def test_a_key_is_created_and_another_revoked(billing, customer):
     page = customer.get("/dashboard")
-    assert not [f for f in page.forms() if f[0].endswith("/revoke")]  # the last one
+    assert not [f for f in page.forms() if f[0].endswith("/revoke")]  # the only valid key cannot be revoked
     fresh = customer.submit(page, "/create", {"label": "<b>ci & co</b>"}).key()
     page = customer.get("/dashboard")
     assert "&lt;b&gt;ci &amp; co&lt;/b&gt;" in page.text
     forms = [f for f in page.forms() if f[0].endswith("/revoke")]
-    answer = customer.post(forms[0][0], forms[0][1])  # the newest first
+    answer = customer.post(forms[0][0], forms[0][1])  # the newest key comes first
     assert answer.get("Location") == "/dashboard?done=revoked"
     assert works(billing, fresh) == 401 and works(billing, customer.key) == 200
     answer = customer.post(forms[1][0], forms[1][1])
     assert answer.status == 409 and works(billing, customer.key) == 200
 
 
-def test_revoking_the_own_key_ends_the_session(billing, customer):
+def test_revoking_the_sessions_own_key_ends_it(billing, customer):
     customer.submit(customer.get("/dashboard"), "/create")
     forms = [f for f in customer.get("/dashboard").forms() if f[0].endswith("/revoke")]
     cookie = dict(customer.cookies)
@@ -395,7 +395,7 @@ def test_revoking_the_own_key_ends_the_session(billing, customer):
     assert customer.sign_in(customer.key).status == 403
 
 
-def test_all_keys_ended_by_the_operator_end_sessions(billing, customer):
+def test_when_the_operator_revokes_all_keys_sessions_end(billing, customer):
     billing.agent.cli("key", "revoke", "--account", billing.accounts()[0]["id"])
     assert "Sign in" in customer.get("/dashboard").text
 
@@ -469,7 +469,7 @@ def test_trial_and_cancellation_are_shown(billing, customer):
     wait_until(lambda: "Your trial ends on" in customer.get("/dashboard").text, "the trial")
 
 
-def test_stopping_answers_who_waits(billing, shopper):
+def test_stopping_answers_waiting_visitors(billing, shopper):
     session = paid(billing, shopper)
     billing.fake.fault(method="GET", path="/v1/checkout/sessions", delay=30)
     answers = []
@@ -488,6 +488,6 @@ def test_stopping_answers_who_waits(billing, shopper):
     assert time.monotonic() - begin < 15 and answers in ([], [503])
 
 
-def test_without_an_address_there_are_no_pages(make):
+def test_without_an_app_url_there_are_no_pages(make):
     billing = Billing(make)
     assert billing.agent.get("/pricing").status == 401

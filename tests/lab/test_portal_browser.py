@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The pages in a real browser, without scripts: from the pricing page to the billing portal.
+"""The pages in a real browser without scripts, from the pricing page to the billing portal.
 
-With SCREENSHOTS=FOLDER each page is kept there as a picture, as a phone and as a desk show it.
+With SCREENSHOTS=FOLDER, screenshots of each page are saved there, as a phone and a desktop show it.
 """
 import base64
 import os
@@ -21,7 +21,7 @@ DRIVER = "/usr/bin/chromedriver"
 BROWSER = "/usr/bin/chromium"
 SIZES = {"phone": (390, 844), "desk": (1280, 900)}
 
-# Where everything is to be shown, a browser that is missing is a failure.
+# In CI, a missing browser is a failure.
 pytestmark = pytest.mark.skipif(not os.environ.get("CI") and not (os.path.exists(DRIVER) and os.path.exists(BROWSER)),
                                 reason="chromium and chromium-driver are not installed")
 
@@ -38,7 +38,7 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(service=Service(DRIVER), options=options)
         self.driver.set_page_load_timeout(30)
-        self.driver.implicitly_wait(10)  # a click does not wait for the page behind it
+        self.driver.implicitly_wait(10)  # because a click does not wait for the next page
 
     def close(self):
         self.driver.quit()
@@ -51,7 +51,7 @@ class Browser:
             try:
                 self.find(selector).click()
                 return True
-            except WebDriverException:  # the page before went while it was looked at
+            except WebDriverException:  # the page changed during the click
                 return False
         wait_until(is_clicked, f"a click on {selector!r}")
 
@@ -62,17 +62,17 @@ class Browser:
         def is_said():
             try:
                 return words in self.text()
-            except WebDriverException:  # the page went while it was read
+            except WebDriverException:  # the page changed while it was read
                 return False
         wait_until(is_said, f"the page says {words!r}")
 
     def violations(self):
-        """Of the pages' own policy, as the browser tells them."""
+        """Violations of the pages' content security policy, as logged by the browser."""
         return [entry["message"] for entry in self.driver.get_log("browser")
                 if entry["source"] == "security" or "Content Security Policy" in entry["message"]]
 
     def picture(self, name):
-        """Nothing may stick out to the side, on any size."""
+        """Saves screenshots. No page may be wider than the screen, in any size."""
         for size, (width, height) in SIZES.items():
             self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
                 "width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"})
@@ -103,7 +103,7 @@ def browser(tmp_path):
 @pytest.fixture
 def billing(make):
     made = Billing(make, start=False)
-    # The customer comes back to where the agent is.
+    # Stripe sends customers back to the agent.
     made.agent.configure(stripe={"app_url": made.agent.url("")})
     made.agent.start()
     return made
@@ -179,7 +179,7 @@ def test_from_the_pricing_page_to_the_billing_portal(billing, browser):
     assert browser.violations() == []
 
 
-def test_a_customer_in_grace_sees_it(billing, browser):
+def test_the_dashboard_shows_the_grace_period(billing, browser):
     browser.driver.get(billing.agent.url("/pricing"))
     browser.click("input[value=basic] ~ button")
     browser.click("#pay")
@@ -194,13 +194,13 @@ def test_a_customer_in_grace_sees_it(billing, browser):
     browser.picture("8-grace")
 
 
-def test_checkout_on_a_domain_that_no_page_named(make, browser):
-    """The policy lets forms lead to known places only; the visitor gets to a new one all the same."""
+def test_checkout_on_a_domain_that_no_policy_listed(make, browser):
+    """The policy allows forms to lead only to known origins, but visitors still reach a new one."""
     billing = Billing(make, start=False)
     billing.agent.configure(stripe={"app_url": billing.agent.url(""),
                                     "api_base": billing.fake.url.replace("127.0.0.1", "localhost")})
     billing.agent.start()
-    for _ in range(2):  # the second time its name is known
+    for _ in range(2):  # the second time the origin is known
         browser.driver.get(billing.agent.url("/pricing"))
         browser.click("input[value=basic] ~ button")
         browser.wait_text("A fake of Stripe Checkout")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Webhooks: whose are taken, with Stripe's own library as the judge, and what storms do."""
+"""Webhooks: which are accepted, compared with Stripe's own library, and many of them at once."""
 import http.client
 import json
 import os
@@ -20,7 +20,7 @@ def billing(make):
     return Billing(make)
 
 
-def test_only_what_stripe_signed_is_taken(billing):
+def test_only_events_signed_by_stripe_are_accepted(billing):
     body = event("ping", {"id": "x"})
     now = time.time()
     rows = [
@@ -63,17 +63,17 @@ def test_unknown_types_are_accepted_and_logged(billing):
     wait_until(lambda: "tax.settings.updated" in billing.agent.log(), "a line in the log")
 
 
-def test_an_own_path_hides_a_route_and_needs_no_key(billing):
+def test_the_webhook_path_hides_a_route_and_needs_no_key(billing):
     assert billing.agent.get(WEBHOOK_PATH).status == 405
     assert billing.agent.get(WEBHOOK_PATH + "x").status == 401
 
 
 def mutants(seed, count):
-    """Headers and bodies, some right, most of them changed in one place."""
+    """Headers and bodies, some valid, most of them changed in one place."""
     dice = random.Random(seed)
     for number in range(count):
         body = event("ping", {"id": "x", "n": number}, f"evt_m{number}")
-        when = int(time.time()) - dice.choice([0, 0, 0, 1, 290, 310, 400, 86400])  # the edge itself: signature_test.c
+        when = int(time.time()) - dice.choice([0, 0, 0, 1, 290, 310, 400, 86400])  # for the limit itself: signature_test.c
         secret = dice.choice([WEBHOOK_SECRET] * 4 + ["whsec_", "", WEBHOOK_SECRET + "x", WEBHOOK_SECRET.upper()])
         right = sign(body, secret, when)
         stamp, code = right.split(",")
@@ -87,7 +87,7 @@ def mutants(seed, count):
 
 
 def is_judged_right(body, header):
-    """By Stripe's own library; what it stumbles over is not right."""
+    """Whether Stripe's own library accepts it. An exception means no."""
     try:
         return stripe.WebhookSignature.verify_header(body, header, WEBHOOK_SECRET, tolerance=300)
     except (stripe.error.SignatureVerificationError, ValueError, IndexError):
@@ -106,12 +106,12 @@ def test_stripes_library_agrees_about_every_signature(billing):
 
 
 def is_stricter_on_purpose(header, expected):
-    """Where we refuse what the library lets pass: blanks and broken parts, which Stripe never sends."""
+    """Whether tollgate refuses what the library accepts: spaces and malformed parts, which Stripe never sends."""
     parts = header.split(",")
     return expected == 200 and any("=" not in part or part != part.strip() for part in parts)
 
 
-def test_bodies_that_were_changed_are_refused(billing):
+def test_changed_bodies_are_refused(billing):
     body = event("ping", {"id": "x"}, "evt_changed")
     header = sign(body)
     dice = random.Random(2)
@@ -122,11 +122,11 @@ def test_bodies_that_were_changed_are_refused(billing):
         if other != body:
             assert post_event(billing, other, header)[0] == 400
     assert post_event(billing, body, header)[0] == 200
-    assert post_event(billing, body, header)[0] == 200  # a replay is a repeat, and does nothing
+    assert post_event(billing, body, header)[0] == 200  # a replay is accepted as a repetition and has no effect
     assert billing.agent.metric("tollgate_stripe_events_total", result="accepted") == 1
 
 
-def test_a_flood_of_forgeries_is_always_refused_while_payers_go_on(billing):
+def test_a_flood_of_forgeries_is_refused_and_customers_are_still_served(billing):
     account = billing.key_for(billing.subscribe().id)
     forged = billing.agent.metric("tollgate_stripe_events_total", result="forged")
     body = event("ping", {"id": "x", "more": "x" * 3000})
@@ -154,7 +154,7 @@ def test_a_flood_of_forgeries_is_always_refused_while_payers_go_on(billing):
     assert billing.agent.metric("tollgate_stripe_events_total", result="forged") == forged + 4000
 
 
-def test_an_hour_without_stripe_loses_nothing(billing):
+def test_an_hour_without_stripe_loses_no_event(billing):
     subs = [billing.subscribe() for _ in range(6)]
     accounts = [billing.key_for(sub.id) for sub in subs]
     billing.quiet()
@@ -162,26 +162,26 @@ def test_an_hour_without_stripe_loses_nothing(billing):
     for sub in subs[:3]:
         billing.fake.control("POST", f"/subscriptions/{sub.id}/status", status="unpaid")
     billing.fake.advance(hours=1)
-    assert [billing.status(a) for a in accounts[3:]] == [200] * 3  # enforcement goes on
+    assert [billing.status(a) for a in accounts[3:]] == [200] * 3  # enforcement continues
     billing.fake.settle()
     billing.fake.no_faults()
-    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "all worked", timeout=70)
+    wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0, "all events processed", timeout=70)
     assert [billing.status(a) for a in accounts] == [403] * 3 + [200] * 3
 
 
 @pytest.mark.parametrize("status", [429, 500])
-def test_storms_of_errors_pass(billing, status):
+def test_after_many_errors_of_stripe_accounts_match(billing, status):
     billing.fake.fault(path="/v1/.*", method="GET", status=status, count=40)
     subs = [billing.subscribe() for _ in range(8)]
     wait_until(lambda: billing.agent.status()["stripe"]["events_pending"] == 0 and
-               all(billing.account_of(sub.id) for sub in subs), "all worked", timeout=70)
+               all(billing.account_of(sub.id) for sub in subs), "all events processed", timeout=70)
     assert {billing.account_of(sub.id)["status"] for sub in subs} == {"active"}
 
 
-# As on a developer's machine.
+# As on a developer's computer.
 
 def forward(billing, secret, events):
-    """What `stripe listen --forward-to` does with each event."""
+    """Forwards events like `stripe listen --forward-to`."""
     for one in events:
         body = json.dumps(one, indent=2)
         request = urllib.request.Request(billing.agent.url(WEBHOOK_PATH), body.encode(), {
@@ -205,7 +205,7 @@ def test_events_can_be_forwarded_to_a_laptop(make, tmp_path):
     forward(billing, "whsec_printed_by_the_cli", [e.to_dict_recursive() for e in reversed(events)])
     account = billing.key_for(sub.id)
     assert billing.status(account) == 200
-    # The next session of the CLI has another secret: SIGHUP reads the file again.
+    # The next session of Stripe's CLI has another secret. SIGHUP makes the agent read the file again.
     env.write_text(env.read_text().replace("printed_by_the_cli", "of_the_next_day"))
     billing.agent.cli("reload")
     billing.cancel(sub)
@@ -214,7 +214,7 @@ def test_events_can_be_forwarded_to_a_laptop(make, tmp_path):
     wait_until(lambda: billing.status(account) == 403, "the end")
 
 
-def test_secrets_of_the_environment_are_not_shown_by_the_kernel(make):
+def test_secrets_are_not_visible_in_proc_environ(make):
     billing = Billing(make, start=False)
     billing.agent.configure(stripe={"secret_key": "${LAB_STRIPE_KEY}"})
     os.environ["LAB_STRIPE_KEY"] = billing.fake.secret_key
@@ -228,4 +228,4 @@ def test_secrets_of_the_environment_are_not_shown_by_the_kernel(make):
     with open(f"/proc/{pid}/cmdline", "rb") as file:
         assert billing.fake.secret_key.encode() not in file.read()
     assert os.stat(f"/proc/{pid}/environ").st_uid == 0
-    billing.wait_account(billing.subscribe().id)  # and yet it is known
+    billing.wait_account(billing.subscribe().id)  # and yet the agent has the key

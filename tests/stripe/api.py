@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""api: one call of Stripe's API from its bytes to its answer.
+"""api: carries out one call of Stripe's API, from the request to the answer.
 
-In order: down mode, faults that answer instead, the limit on calls, who calls, the idempotency key,
-the parameters, the endpoint itself; and faults that lose the answer.
+In this order: down mode, faults that replace the answer, the rate limit, authentication, the
+idempotency key, the parameters, the endpoint, and faults that lose the answer.
 """
 import base64
 import hmac
@@ -81,7 +81,7 @@ class Api:
             self.busy_meters.discard(meter)
 
     def carry_out(self, request, pairs, fault, identity, kept):
-        """@identity: (key, call); @kept: the first answer under that key, if there is one."""
+        """@identity is (key, call). @kept is the answer kept under the key, or None."""
         if fault and fault.delay_s:
             time.sleep(fault.delay_s)
         if fault and fault.is_ending and fault.when == "before":
@@ -112,7 +112,7 @@ class Api:
         return answer
 
     def execute(self, request, pairs, key):
-        """(answer, whether it is kept under the key)."""
+        """Returns (answer, whether to keep it under the key)."""
         world = self.world
         request_id = world.new_id("req", 14)
         world.request = {"id": request_id, "idempotency_key": key or None}
@@ -164,14 +164,14 @@ class Api:
             raise unknown_caller(f"Invalid API Key provided: {token[:8]}{'*' * 8}{token[-4:]}")
 
     def claim_meter(self, request, pairs):
-        """One call at a time for each customer and meter."""
+        """Like Stripe, allows only one call at a time for each customer and meter."""
         if (request.method, request.path) != ("POST", "/v1/billing/meter_events"):
             return None
         params = dict(pairs)
         meter = (params.get("event_name"), params.get("payload[stripe_customer_id]"))
         with self.world.lock:
             if meter in self.busy_meters:
-                raise too_many("There is another call for this customer and meter under way.",
+                raise too_many("Another call for this customer and meter is in progress.",
                                "lock_timeout")
             self.busy_meters.add(meter)
         return meter

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""catalog: products, their prices, and the features that come with a product."""
+"""catalog: products, their prices, and the features of products."""
 from errors import invalid, refused
 from params import Empty, Need, anything, at_most, between, boolean, integer, merge_metadata, metadata
 from params import one_of, text
@@ -78,7 +78,7 @@ def take_lookup_key(world, key, may_transfer):
 
 
 def create_price(world, fields, version, name=None):
-    """@name: the id that a test wants it to have."""
+    """@name is the ID to give the price, for tests."""
     if ("product" in fields) == ("product_data" in fields):
         raise invalid("You must specify either `product` or `product_data` when creating a price.",
                       "product")
@@ -116,7 +116,7 @@ def is_metered(price):
 
 
 def amount_of(price, quantity):
-    """In the currency's smallest unit, rounded half up."""
+    """The amount in the currency's smallest unit, rounded half up."""
     return int(float(price["unit_amount_decimal"]) * quantity + 0.5)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""checkout: sessions, and what comes of them when somebody pays, gives up, or is too late.
+"""checkout: Checkout sessions: customers pay, cancel, or let them expire.
 
 With the setting checkout_is_async the page completes the session with payment_status unpaid, and
-control says later whether the money came.
+a control call says later whether the payment succeeded.
 """
 import customers
 import invoices
@@ -126,7 +126,7 @@ def buyer(world, session, email):
 
 
 def complete(world, session, email=None, is_async=None):
-    """What the button on the page does; raises ApiError if the card is declined."""
+    """Completes the session, as the page's button does. Raises ApiError if the card is declined."""
     if session["status"] != "open":
         raise refused(f"This Checkout Session is {session['status']}.")
     is_async = world.settings["checkout_is_async"] if is_async is None else is_async
@@ -151,7 +151,7 @@ def complete(world, session, email=None, is_async=None):
 
 
 def may_pay(world, session):
-    """A card that is declined leaves the session open and makes nothing."""
+    """If the card is declined, the session stays open and nothing is created."""
     customer = session["customer"] and world.customers.get(session["customer"])
     outcome = customer and customer["_payment"] or world.settings["payment"]
     if outcome not in ("succeeds", "none"):
@@ -161,7 +161,7 @@ def may_pay(world, session):
 
 
 def end_async(world, session, has_succeeded):
-    """How a pending payment ended."""
+    """Ends a pending payment."""
     if session["status"] != "complete" or session["payment_status"] != "unpaid":
         raise refused("Nothing is pending for this session.")
     if has_succeeded:

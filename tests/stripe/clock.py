@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""clock: the fake's own time, which tests turn forward, and what is to happen at given times.
+"""clock: the fake's own time, which tests advance, and its timers.
 
-Time is the host's plus an offset. While the clock is turned, every timer on the way runs in the
-order of its time, and the clock stands at that time meanwhile. All under the world's lock.
+Time is the host's plus an offset. When a test advances the clock, all timers on the way run in
+order, and while one runs, the clock shows its time. All of this happens under the world's lock.
 """
 import calendar
 import heapq
@@ -28,12 +28,12 @@ class Clock:
     def __init__(self, lock):
         self.changed = threading.Condition(lock)
         self.offset_s = 0.0
-        self.held = None  # the time of the timer that runs
+        self.held = None  # the time of the timer that is running
         self.heap = []
         self.order = itertools.count()
 
     def now(self):
-        """Whole seconds: no object of Stripe's knows more."""
+        """In whole seconds, as in Stripe's objects."""
         return int(self.exact())
 
     def exact(self):
@@ -59,13 +59,13 @@ class Clock:
             self.held = max(at, self.held or 0)
             try:
                 timer.run()
-            except Exception:  # the fake's own mistake; time goes on
+            except Exception:  # a bug of the fake must not stop the clock
                 traceback.print_exc()
             finally:
                 self.held = None
 
     def tick(self):
-        """The body of a thread: runs what becomes due without anyone turning the clock."""
+        """The body of a thread that runs timers as they become due."""
         with self.changed:
             while True:
                 self.run_until(self.exact())
@@ -74,7 +74,7 @@ class Clock:
 
 
 def add_interval(start, interval, count):
-    """@count intervals after @start; a month that lacks the day ends on its last one."""
+    """@count intervals after @start. In a month without that day, the last day of the month."""
     if interval in ("day", "week"):
         return start + count * DAY * (7 if interval == "week" else 1)
     t = time.gmtime(start)
@@ -85,7 +85,7 @@ def add_interval(start, interval, count):
 
 
 def iso(when):
-    """As v2 objects write a time: 2024-09-26T17:46:22.134Z."""
+    """A time as in v2 objects: 2024-09-26T17:46:22.134Z."""
     whole = int(when)
     return time.strftime("%Y-%m-%dT%H:%M:%S",
                          time.gmtime(whole)) + f".{int((when - whole) * 1000):03d}Z"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Fixtures: a fake Stripe, the official library pointed at it, and somebody who receives events."""
+"""Fixtures: a fake Stripe, the official library that uses it, and a receiver of events."""
 import http.server
 import json
 import threading
@@ -33,7 +33,7 @@ def fake(running):
 
 @pytest.fixture
 def customer(fake):
-    """Their subscriptions end with the test."""
+    """A customer whose subscriptions end with the test."""
     made = stripe.Customer.create(email="ada@example.com")
     yield made
     if not stripe.Customer.retrieve(made.id).get("deleted"):
@@ -41,7 +41,7 @@ def customer(fake):
 
 
 class Receiver:
-    """An endpoint for events; `statuses` are its next answers, then 200."""
+    """An endpoint for events. It answers with the next of `statuses`, then with 200."""
 
     def __init__(self):
         self.got = []  # (Stripe-Signature, body)
@@ -86,7 +86,7 @@ def receiver():
 
 @pytest.fixture
 def endpoint(fake, receiver):
-    """The receiver is told of events, in their order."""
+    """Sends events to the receiver, in order."""
     fake.settings(senders=1)
     made = fake.endpoint(receiver.url)
     yield made

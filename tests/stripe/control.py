@@ -1,48 +1,48 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""control: what tests turn, as JSON over /_control, on the same port and without a key. The paths
-below come after /_control; GET /_control itself says what there is.
+"""control: how tests control the fake: JSON calls below /_control, on the same port and without a
+key. The paths below follow /_control; GET /_control itself returns an overview.
 
     GET    /                         clock, counts, settings
-    POST   /reset                    {}: faults, rules, settings and `down` as at the start
+    POST   /reset                    {}: resets faults, rules, settings and `down`
     POST   /settings                 {name: value, ...}; the names are in world.py
 
-    POST   /clock                    {"advance": seconds} or {"to": time}: runs all that falls due
-    POST   /subscriptions/ID/renew   {}: turns the clock to the period's end, and its invoice's attempt
-    POST   /subscriptions/ID/status  {"status": word}: any status, known or not, as an update
+    POST   /clock                    {"advance": seconds} or {"to": time}; runs all timers that become due
+    POST   /subscriptions/ID/renew   {}: advances the clock past the period's end and the payment of its invoice
+    POST   /subscriptions/ID/status  {"status": word}: sets any status, known or unknown, as an update
 
     POST   /prices                   {"id", "lookup_key", "unit_amount", "interval", "currency",
                                      "product", "name", "meter": event name, "features": [lookup keys]}
     POST   /customers/ID/payments    {"outcome": succeeds | fails | requires_action | none | null,
-                                     "count": n or null}: what becomes of the next payments
-    POST   /checkout/ID/pay          {"email", "async": bool}: as the page does -> {"url"}
-    POST   /checkout/ID/async        {"succeeded": bool}: how the pending payment ended
-    POST   /seed                     {"count", "price", "status"}: subscriptions without a word to anyone
+                                     "count": n or null}: the outcome of the next payments
+    POST   /checkout/ID/pay          {"email", "async": bool}: does what the page does -> {"url"}
+    POST   /checkout/ID/async        {"succeeded": bool}: ends the pending payment
+    POST   /seed                     {"count", "price", "status"}: creates subscriptions without events
     POST   /emit                     {"type", "object": {...} or an id, "previous_attributes": {...}}
 
-    GET    /endpoints                where events go
+    GET    /endpoints                the endpoints that get events
     POST   /endpoints                {"url", "secrets", "api_version", "payload": snapshot | thin | both,
-                                     "types": [patterns]}; with "id": changes that endpoint
+                                     "types": [patterns]}; with "id", changes that endpoint
     DELETE /endpoints/ID
-    GET    /deliveries?state=&type=&event= state and attempts of each
+    GET    /deliveries?state=&type=&event= the state and attempts of each
     POST   /deliveries/rules         {"do": hold | drop | fail | twice | delay | shuffle | corrupt,
                                      "type": pattern, "count": n or null, "seconds", "copies", "how"}
-                                     drop: as if never sent; fail: given up; how: signature, body,
-                                     stale, future, missing, secret
+                                     drop: as if never sent; fail: all attempts have failed;
+                                     how: signature, body, stale, future, missing, secret
     DELETE /deliveries/rules
-    POST   /deliveries/release       {"shuffle", "reverse", "copies"}: lets held ones go, ends holding
-    POST   /deliveries/again         {"states": [...], "event", "type", "copies", "how"}: once more, now
-    POST   /deliveries/forget        {}: what waits for a retry is given up
-    POST   /settle                   {"timeout": s}: waits until nothing is under way -> {"settled"}
+    POST   /deliveries/release       {"shuffle", "reverse", "copies"}: sends held events, and stops holding
+    POST   /deliveries/again         {"states": [...], "event", "type", "copies", "how"}: sends again, now
+    POST   /deliveries/forget        {}: gives up all deliveries that wait for a retry
+    POST   /settle                   {"timeout": s}: waits until all deliveries are done -> {"settled"}
 
     POST   /faults                   {"count": n or null, "skip", "method", "path": regex, "status",
                                      "code", "message", "body", "headers", "reset", "when": before |
                                      after, "delay": s, "cut": bytes, "saved"}; see faults.py
     DELETE /faults
     POST   /down                     {"how": "reset" | "hang" | status | null}
-    GET    /calls?method=&path=&since= every call: params as sent, some headers, status
+    GET    /calls?method=&path=&since= every call: parameters as sent, some headers, status
     DELETE /calls
-    GET    /usage?meter=EVENT_NAME&customer= every meter event that counted, and their sum
-    GET    /usage_records            usage records of old
+    GET    /usage?meter=EVENT_NAME&customer= all accepted meter events, and their sum
+    GET    /usage_records            usage records (old API versions)
 """
 import json
 import re
@@ -146,7 +146,7 @@ def clock(self, fields):
         now = self.world.clock.exact()
         to = fields["to"] if "to" in fields else now + fields["advance"]
         if to < now:
-            raise ValueError("time does not go back")
+            raise ValueError("the clock cannot go back")
         self.world.clock.advance_to(to)
         return {"now": self.world.clock.exact()}
 
@@ -171,7 +171,7 @@ def status(self, fields, name):
 
 @control("POST", "/prices")
 def price(self, fields):
-    """A price with the id that a test wants, and all that it needs."""
+    """Creates a price with the ID that the test chose, and all that it needs."""
     w = self.world
     with w.lock:
         recurring = {"interval": fields.get("interval", "month"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""customers: who pays, or for tests, does not."""
+"""customers: customers, and the outcomes of their payments, which tests choose."""
 from params import Empty, anything, merge_metadata, metadata, text
 from render import changing
 from errors import refused
@@ -31,7 +31,7 @@ def create(world, fields):
 
 
 def living(world, name, param="customer"):
-    """The customer @name, if it is not deleted."""
+    """The customer @name, which must not be deleted."""
     customer = world.customers.get(name, param)
     if customer.get("deleted"):
         raise refused(f"No such customer: '{name}'", param, "resource_missing")
@@ -39,14 +39,14 @@ def living(world, name, param="customer"):
 
 
 def set_payments(customer, outcome, count=None):
-    """What becomes of the customer's next @count payments, or of all of them."""
+    """Sets the outcome of the customer's next @count payments, or of all if it is None."""
     if outcome not in OUTCOMES + (None,):
         raise ValueError(f"payments: one of {', '.join(OUTCOMES)}")
     customer["_payment"], customer["_payments_left"] = outcome, count
 
 
 def take_payment(world, customer):
-    """The outcome of one payment."""
+    """Uses up and returns the outcome of one payment."""
     outcome = customer["_payment"] or world.settings["payment"]
     if customer["_payment"] and customer["_payments_left"] is not None:
         customer["_payments_left"] -= 1

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""delivery: endpoints, signatures, and the threads that bring events to them, or fail to.
+"""delivery: endpoints, signatures, and the threads that deliver events.
 
 A delivery is one body for one endpoint. Its state is `waiting`, `held`, `sending`, `delivered`,
-`failed` (all attempts used up: GET /v1/events?delivery_success=false shows it) or `unsent` (as if
-the endpoint had not been there: nothing shows it). Rules (control.py) say what is to become of the
-next deliveries.
+`failed` (after all attempts; GET /v1/events?delivery_success=false lists it) or `unsent` (as if
+the endpoint had not existed; nothing lists it). Rules (control.py) decide what happens to the next
+deliveries.
 """
 import fnmatch
 import hashlib
@@ -83,10 +83,10 @@ def sign(secrets, body, when, extra_scheme=False):
 
 
 def signed_request(delivery, settings, when):
-    """(headers, body) of an attempt, spoilt as the delivery says."""
+    """(headers, body) of an attempt, corrupted if the delivery says so."""
     body, how, secrets = delivery.body, delivery.corrupt, delivery.endpoint.secrets
     when += {"stale": -3600, "future": 3600}.get(how, 0)
-    signature = sign(["whsec_of_somebody_else"] if how == "secret" else secrets, body, when,
+    signature = sign(["whsec_of_another_endpoint"] if how == "secret" else secrets, body, when,
                      settings["extra_scheme"])
     headers = {"Content-Type": "application/json; charset=utf-8",
                "Accept": "*/*; q=0.5, application/xml",
@@ -117,10 +117,10 @@ class Courier:
         for index in range(MOST_SENDERS):
             threading.Thread(target=self.work, args=(index,), daemon=True).start()
 
-    # What the world says.
+    # Called by the world.
 
     def post(self, endpoint, event, kind, body):
-        """A new delivery; the rules decide when and how it goes, if it does."""
+        """Adds a delivery. The rules decide whether, when and how it is sent."""
         with self.changed:
             delivery = Delivery(len(self.deliveries), endpoint, event, kind, body)
             self.deliveries.append(delivery)
@@ -156,10 +156,10 @@ class Courier:
     def has_succeeded(self, event):
         return self.pending(event, 0) == 0
 
-    # What tests say.
+    # Called for tests.
 
     def release(self, shuffled=False, reverse=False, copies=1):
-        """Lets go of what is held; returns how many deliveries that were."""
+        """Sends held deliveries; returns how many there were."""
         with self.changed:
             held = [d for d in self.deliveries if d.state == "held"]
             self.rules = [rule for rule in self.rules if rule.do != "hold"]
@@ -173,7 +173,7 @@ class Courier:
             return len(held)
 
     def again(self, states, event=None, kind="*", copies=1, corrupt=None):
-        """Delivers once more, now, what is in one of @states, with fresh attempts."""
+        """Sends all deliveries in one of @states again, now, with a new series of attempts."""
         with self.changed:
             chosen = [d for d in (self.of_event.get(event, []) if event else self.deliveries)
                       if d.state in states and fnmatch.fnmatchcase(d.kind, kind)]
@@ -186,7 +186,7 @@ class Courier:
             return len(chosen)
 
     def settle(self, timeout_s):
-        """Waits until nothing is under way; whether that came to be."""
+        """Waits until all deliveries are done. False after the timeout."""
         end = time.monotonic() + timeout_s
         with self.changed:
             while self.heap or self.busy:
@@ -197,7 +197,7 @@ class Courier:
             return True
 
     def drop(self, name):
-        """The endpoint is gone, and what it did not get does not count any more."""
+        """Removes the endpoint. Deliveries that it did not get become `unsent`."""
         with self.changed:
             for delivery in self.deliveries:
                 if delivery.endpoint.id == name and delivery.state != "delivered":
@@ -208,7 +208,7 @@ class Courier:
             return self.endpoints.pop(name)
 
     def forget(self):
-        """As after a day when nobody looked: what waits is not sent any more."""
+        """Gives up all deliveries that wait for an attempt."""
         with self.changed:
             for _, _, delivery in self.heap:
                 delivery.state = "failed"
@@ -265,7 +265,7 @@ class Courier:
                 return answer.status, said
             except (OSError, ValueError, http.client.HTTPException) as e:
                 connection.close()
-                # A kept connection may have ended meanwhile; that is not the endpoint's fault.
+                # A kept connection may have been closed meanwhile: try a new one.
                 if connection is not kept or isinstance(e, TimeoutError):
                     raise
         raise ConnectionError("unreachable")

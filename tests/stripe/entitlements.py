@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""entitlements: the features that a customer has by what they bought."""
+"""entitlements: the features that customers have because of their subscriptions."""
 from params import PAGE, Need, text
 from render import list_of
 from routes import page, route
@@ -14,7 +14,7 @@ def subscriptions_of(world, customer):
 
 
 def features_of(world, customer):
-    """Ids of features in the order in which they were bought."""
+    """The IDs of features, in the order in which they were bought."""
     found = {}
     for sub in subscriptions_of(world, customer):
         if sub["status"] in GIVING:
@@ -45,7 +45,7 @@ def of_rows(customer, rows):
 
 
 def refresh(world, customer):
-    """To be called when a subscription of @customer may have changed what they are entitled to."""
+    """Call this when a change of a subscription may have changed the customer's entitlements."""
     if not len(world.features):
         return
     owner = world.customers.get(customer)

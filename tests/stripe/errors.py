@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""errors: what goes wrong in a call, in the words and codes that Stripe's libraries know."""
+"""errors: errors of calls, with the texts and codes of Stripe's API."""
 
 
 class ApiError(Exception):
-    """Answered as {"error": {...}}.
+    """An error, answered as {"error": {...}}.
 
     @kept: whether the answer is kept under the call's idempotency key. It is not for a call that
     never began: wrong parameters, no such path, too many calls.
@@ -25,12 +25,12 @@ class ApiError(Exception):
 
 
 def invalid(message, param=None, code=None):
-    """Wrong parameters: the call never began."""
+    """The parameters are not valid, so the call was not started."""
     return ApiError(400, message, code=code, param=param, kept=False)
 
 
 def refused(message, param=None, code=None, status=400):
-    """The call began, and could not be done."""
+    """The call was started but could not be completed."""
     return ApiError(status, message, code=code, param=param)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""event_api: what happened in the last 30 days, to be read again."""
+"""event_api: the endpoints for the events of the last 30 days."""
 from errors import missing, refused
 from params import boolean, text
 from routes import page, paged, route
@@ -7,7 +7,7 @@ from world import Table
 
 
 class Snapshots:
-    """The events as a table: they are pages like any other rows."""
+    """The events as a table, so that they are paged like other objects."""
 
     def __init__(self, events):
         self.events = events

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""events: what happened, as snapshot and as thin events, and what an endpoint is sent of it.
+"""events: creates snapshot and thin events, and passes them to endpoints.
 
-A snapshot holds the object as it was, in the version of whoever reads it: an endpoint has its own
-version, and GET /v1/events has the account's. A body that is sent is made once and never changes,
-however often and late it comes.
+A snapshot event contains the object at that time, in the API version of the reader: an endpoint has
+its own version, and GET /v1/events has the account's. A body that is sent never changes, however
+often and late it is sent.
 """
 import json
 
@@ -12,14 +12,14 @@ from render import difference, freeze, shape
 
 KEPT_DAYS = 30
 
-# What a thin event says of its object: where to fetch it.
+# Where the object of a thin event can be fetched.
 PLACES = {
     "subscription": "/v1/subscriptions/", "customer": "/v1/customers/", "invoice": "/v1/invoices/",
     "checkout.session": "/v1/checkout/sessions/", "price": "/v1/prices/",
     "product": "/v1/products/",
     "billing.meter": "/v1/billing/meters/", "charge": "/v1/charges/", "dispute": "/v1/disputes/",
 }
-# Statuses that have a thin event of their own beside the one of the update.
+# Statuses with a thin event of their own, in addition to that of the update.
 STATUS_EVENTS = ("active", "past_due", "unpaid", "trialing", "incomplete", "incomplete_expired")
 
 
@@ -36,7 +36,7 @@ class Events:
         self.courier = None  # set by fake.py; has endpoints and takes deliveries
 
     def emit(self, kind, obj, before=None):
-        """@before: the object as it was, frozen, if this is an update."""
+        """For an update, @before is a frozen copy of the object before it."""
         world = self.world
         event = {
             "id": world.new_id("evt"), "object": "event",
@@ -106,7 +106,7 @@ class Events:
 
     @staticmethod
     def notice(thin):
-        """A thin event as it is sent: its data must be fetched."""
+        """A thin event as it is sent, without its data, which must be fetched."""
         return {key: value for key, value in thin.items() if key[0] != "_"}
 
     def full(self, thin):

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""fake: a Stripe of our own, for tests and demos.
+"""fake: a fake Stripe for tests and demos.
 
     python3 fake.py --port 0 --secret-key sk_test_x --webhook-secret whsec_x --webhook http://host/path
 
-Says "listening on 127.0.0.1:PORT" when it takes calls. All state is in memory. It follows what
-Stripe's own libraries send and expect; control.py lists what tests can turn. Reading order: world
-(what there is), clock, subscription (its life), invoices, checkout, meters, events, delivery, then
-api and server.
+It prints "listening on 127.0.0.1:PORT" when it accepts calls. All state is in memory. It accepts
+and answers what Stripe's own libraries send and expect; control.py lists what tests can control.
+Reading order: world (all objects), clock, subscription (its life cycle), invoices, checkout,
+meters, events, delivery, then api and server.
 """
 import argparse
 import os
@@ -16,7 +16,7 @@ import threading
 import traceback
 
 import api
-import catalog  # noqa: F401  (these fill the table of endpoints)
+import catalog  # noqa: F401  (these modules add their endpoints to the table)
 import entitlements  # noqa: F401
 import event_api  # noqa: F401
 import pages
@@ -36,8 +36,8 @@ def arguments():
     parser.add_argument("--secret-key", action="append", default=[],
                         help="more than one is allowed")
     parser.add_argument("--webhook-secret", action="append", default=[],
-                        help="several: as while rolling one")
-    parser.add_argument("--webhook", help="where events go; control can say so later")
+                        help="may be given several times, as while a secret is rolled")
+    parser.add_argument("--webhook", help="the URL that gets events; can also be set later with a control call")
     parser.add_argument("--webhook-version", help="the API version of the webhook's events")
     parser.add_argument("--payload", choices=("snapshot", "thin", "both"), default="snapshot")
     parser.add_argument("--public-url",
@@ -48,7 +48,7 @@ def arguments():
 
 def main():
     options = arguments()
-    # Before any thread begins, so that only this one is told.
+    # Before any thread starts, so that signals go only to this one.
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     handlers = {}
     server = Server((options.address, options.port), lambda request: route(request, handlers))
@@ -73,7 +73,7 @@ def main():
 
 
 def end_with_input():
-    """Whoever started the fake is gone, however that came."""
+    """Ends the fake when the process that started it is gone, for whatever reason."""
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -81,7 +81,7 @@ def end_with_input():
 def route(request, handlers):
     try:
         return dispatch(request, handlers)
-    except Exception:  # the fake's own mistake: seen in its log, and as an answer that no test asks for
+    except Exception:  # a bug of the fake: log it, and answer with a status that no test expects
         traceback.print_exc()
         return Answer(500, "the fake is broken\n", kind="text/plain")
 

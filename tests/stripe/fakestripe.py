@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""fakestripe: starts the fake Stripe for a test, and turns what control.py offers.
+"""fakestripe: starts the fake Stripe for a test, and wraps the calls of control.py.
 
     with FakeStripe() as fake:
         fake.price("price_pro", lookup_key="pro")
@@ -66,7 +66,7 @@ class FakeStripe:
         self.process.stdout.close()
 
     def control(self, method, path, /, **fields):
-        """One word to /_control@path; its answer."""
+        """Calls /_control@path and returns its answer."""
         target = "/_control" + path
         body = None
         if method == "GET":
@@ -95,10 +95,10 @@ class FakeStripe:
         return self.control("POST", "/clock", to=when)
 
     def renew(self, subscription):
-        """To the end of the period, and until its invoice was tried."""
+        """Advances the clock past the end of the period and the payment of its invoice."""
         return self.control("POST", f"/subscriptions/{subscription}/renew")
 
-    # What there is.
+    # Objects and settings.
 
     def settings(self, **fields):
         return self.control("POST", "/settings", **fields)
@@ -130,7 +130,7 @@ class FakeStripe:
     # Events.
 
     def endpoint(self, url=None, **fields):
-        """A new endpoint; with id=, changes of that one."""
+        """Adds an endpoint; with id=, changes that endpoint."""
         if url:
             fields["url"] = url
         if "id" not in fields:
@@ -158,7 +158,7 @@ class FakeStripe:
     def settle(self, timeout=10):
         return self.control("POST", "/settle", timeout=timeout)["settled"]
 
-    # Trouble.
+    # Faults.
 
     def fault(self, **fields):
         return self.control("POST", "/faults", **fields)

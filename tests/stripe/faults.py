@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""faults: what tests let go wrong with calls, the limit on calls, and the log of all of them.
+"""faults: faults that tests inject into calls, the rate limit, and the log of all calls.
 
-A fault takes the next `count` calls that match and, in this order, waits `delay` seconds, and then
-either answers `status` (with `headers`, `code`, or a raw `body`), or resets the connection. `when`
-is `before` (nothing is done) or `after` (the work is done, and its answer lost). `saved`: the
-answer is also kept under the idempotency key, so that the same key gets it again, as with a real
-500 of Stripe's.
+A fault applies to the next `count` calls that match. It waits `delay` seconds, and then answers
+with `status` (and `headers`, `code`, or a raw `body`) or resets the connection. With `when`
+`before`, the call is not carried out; with `after`, it is, but its answer is lost. With `saved`,
+the answer is kept under the idempotency key and repeated for the same key, as Stripe does with a
+real 500.
 """
 import collections
 import json
@@ -98,7 +98,7 @@ class Faults:
 
 
 class CallLog:
-    """Every call, but never who signed it."""
+    """Logs every call, but never its secret key."""
 
     KEPT_HEADERS = ("stripe-version", "idempotency-key", "content-type", "user-agent",
                     "stripe-account")

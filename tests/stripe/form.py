@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""form: Stripe's form encoding, `a[b][0][c]=v`, read into nested dicts of strings.
+"""form: parses Stripe's form encoding, `a[b][0][c]=v`, into nested dicts of strings.
 
-A list stays a dict of its indexes ("0", "1", ...); only the parameter's own check (params.py) knows
-whether a list or a hash is meant.
+A list becomes a dict of its indexes ("0", "1", ...), because only the parameter's check (params.py)
+knows whether it is a list or a hash.
 """
 import re
 from urllib.parse import parse_qsl
@@ -13,7 +13,7 @@ NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 
 
 def pairs(text):
-    """The decoded pairs in their order; ValueError if @text is not UTF-8."""
+    """The decoded pairs, in order. ValueError if @text is not UTF-8."""
     return parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="strict")
 
 
@@ -44,7 +44,7 @@ def insert(node, keys, value, name):
 
 
 def next_index(node, inner):
-    """Where `[]` puts its value: a new place, or the last one if it has no @inner yet."""
+    """The index for `[]`: a new one, or the last one if that has no @inner yet."""
     last = str(len(node) - 1)
     if inner and isinstance(node.get(last), dict) and inner not in node[last]:
         return last

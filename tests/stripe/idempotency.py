@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""idempotency: the first answer under a key, given again to whoever repeats the call.
+"""idempotency: keeps the first answer under a key, and repeats it if the call is repeated.
 
-Kept 24 hours of the fake's clock. A call that never began leaves nothing behind.
+Answers are kept for 24 hours by the fake's clock. A call that was not started keeps nothing.
 """
 from clock import DAY
 from errors import ApiError, invalid
@@ -16,7 +16,7 @@ class Idempotency:
         self.running = set()
 
     def begin(self, key, call):
-        """The answer to be given again, or None: then the call is under way until end()."""
+        """The kept answer, or None; then the call is in progress until end()."""
         if len(key) > MOST_KEY:
             raise invalid("Idempotency keys must be at most 255 characters long.")
         if key in self.running:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""invoices: from draft to paid, with the attempts in between.
+"""invoices: invoices from draft to paid, with payment attempts.
 
-A renewal's invoice is a draft for a while (setting draft_s) so that late usage still gets onto it;
-then it is finalised and its payment tried. What that means for the subscription is
-subscription.py's to say.
+The invoice of a renewal is a draft for a while (setting draft_s), so that late usage is included.
+Then it is finalized and its payment is attempted. subscription.py decides what that means for the
+subscription.
 """
 import customers
 import subscription
@@ -33,7 +33,7 @@ def line_of(world, sub, item, period, quantity, description):
 
 
 def lines_of(world, sub, past, is_free):
-    """What is due at the beginning of a period: licences ahead, usage of the @past period behind."""
+    """The lines due at the start of a period: licenses for it, and usage of the @past period."""
     lines = []
     for item in sub["items"]["data"]:
         ahead = (item["current_period_start"], item["current_period_end"])
@@ -126,7 +126,7 @@ def finalize(world, invoice, is_tried=True):
 
 
 def attempt(world, invoice):
-    """Tries to get paid; whether it was."""
+    """Attempts the payment; returns whether it succeeded."""
     outcome = customers.take_payment(world, world.customers.get(invoice["customer"]))
     invoice["attempt_count"] += 1
     invoice["attempted"] = True
@@ -173,7 +173,7 @@ def retry(world, invoice):
 
 
 def stop(invoice):
-    """Nothing more happens to it by itself."""
+    """Cancels the invoice's timers, so that nothing more happens to it by itself."""
     for timer in invoice["_timers"].values():
         timer.is_off = True
     invoice["_timers"].clear()

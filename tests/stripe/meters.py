@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""meters: usage, as billing meter events and as the usage records of old.
+"""meters: usage, as billing meter events and as usage records of old API versions.
 
-A meter event is checked in part at once (times, identifier) and in part later, as Stripe does: who
-the customer is, whether there is a meter, and the value, are told in thin events (or at once, with
-the setting meter_errors = sync). An identifier counts once in 24 hours.
+Like Stripe, it checks the time and the identifier of a meter event at once, and the customer, the
+meter and the value later: errors of these are reported in thin events (or at once, with the setting
+meter_errors = sync). An identifier counts once in 24 hours.
 """
 import re
 
@@ -121,7 +121,7 @@ def check_new(world, identifier):
 
 
 def fault_of(world, meter, named, payload):
-    """(code, message) of what is wrong, or None."""
+    """(code, message) of the error, or None."""
     if meter is None:
         return ("archived_meter", "The meter is archived.") if named else \
             ("no_meter", "No meter found for the event name.")
@@ -144,7 +144,7 @@ def fault_of(world, meter, named, payload):
 
 
 def report(world, meter, error, identifier):
-    """Gathers errors for a window, then tells of them."""
+    """Collects errors for a window of time, then reports them in one event."""
     errors = world.meter_errors.setdefault(meter["id"] if meter else None, [])
     errors.append((*error, identifier, world.clock.exact()))
     window = world.settings["meter_error_window_s"]
@@ -177,10 +177,10 @@ def tell(world, meter):
     world.events.send_thin(thin)
 
 
-# What it adds up to.
+# Sums of usage.
 
 def total(meter, customer, start, end, latest=None):
-    """@latest: leave out what was reported after it."""
+    """Leaves out what was reported after @latest."""
     values = [e["value"] for e in meter["_events"] if e["customer"] == customer
               and start <= e["timestamp"] < end and (latest is None or e["created"] <= latest)]
     formula = meter["default_aggregation"]["formula"]
@@ -192,7 +192,7 @@ def total(meter, customer, start, end, latest=None):
 
 
 def usage_of(world, item, customer, start, end):
-    """What a period's metered item has to pay for."""
+    """The usage of a metered item in a period."""
     meter = item["price"]["recurring"]["meter"]
     if meter:
         return max(total(world.meters.get(meter), customer, start, end), 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""pages: what a customer sees of Stripe in a browser: the checkout page and the billing portal.
+"""pages: Stripe's pages for customers: the checkout page and the billing portal.
 
 Plain HTML forms; nothing needs a script.
 """
@@ -45,7 +45,7 @@ def handle(world, request):
 
 
 def success_url(session):
-    """{CHECKOUT_SESSION_ID} is replaced wherever it stands."""
+    """The session's success_url, with {CHECKOUT_SESSION_ID} replaced."""
     return session["success_url"].replace("{CHECKOUT_SESSION_ID}", quote(session["id"]))
 
 

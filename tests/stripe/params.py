@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""params: the parameters that an endpoint takes, checked as strictly as Stripe does.
+"""params: checks the parameters of an endpoint as strictly as Stripe does.
 
 A spec is a dict from names to checks. A check is a function (text, path) -> value, a dict (a hash),
 or a list of one check (a list). Need(check) must be there; Empty(check) may be "" (which unsets).
@@ -39,7 +39,7 @@ def integer(value, path):
 
 
 def boolean(value, path):
-    """Python's library says True and False; Stripe takes them."""
+    """Also accepts True and False, which Python's library sends and Stripe accepts."""
     if value not in ("true", "false", "True", "False"):
         raise invalid(f"Invalid boolean: {value}", path)
     return value in ("true", "True")
@@ -89,12 +89,12 @@ def hash_of_text(value, path):
 
 
 def anything(value, path):
-    """For what the fake takes and does not act on."""
+    """For parameters that the fake accepts and ignores."""
     return value
 
 
 def when(value, path):
-    """A time, or a range of times."""
+    """Checks a time or a range of times."""
     if isinstance(value, dict):
         return check_hash({name: integer for name in ("gt", "gte", "lt", "lte")}, value, path)
     return integer(value, path)
@@ -143,7 +143,7 @@ def check_hash(spec, value, path=""):
 
 
 def merge_metadata(old, new):
-    """What Stripe makes of @new on an object that has @old: "" takes a key, or all of them, away."""
+    """Merges @new metadata into @old, as Stripe does: "" removes a key, or all of them."""
     if new == "":
         return {}
     merged = {**old, **new}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""render: an object as a version of the API shows it, with what a caller asked to expand.
+"""render: formats objects for an API version, with what the caller asked to expand.
 
-From 2025-03-31.basil on, a subscription's period is on its items, an invoice names its subscription
-in `parent` and a line its price in `pricing`; before, the period was on the subscription, and so
-on.
+From 2025-03-31.basil on, billing periods are members of a subscription's items, an invoice has its
+subscription in `parent`, and a line has its price in `pricing`. In older versions these are members
+of the subscription, the invoice and the line.
 """
 import contextlib
 
@@ -12,7 +12,7 @@ from errors import invalid
 BASIL = "2025-03-31"
 MOST_DEPTH = 4
 
-# What holds an id and may be expanded.
+# Members that contain an ID and may be expanded.
 EXPANDABLE = {
     "checkout.session": ("customer", "subscription", "invoice", "line_items", "payment_intent"),
     "subscription": ("customer", "latest_invoice", "default_payment_method",
@@ -23,7 +23,7 @@ EXPANDABLE = {
     "item": (),
     "entitlements.active_entitlement": ("feature",),
 }
-# Of invoice.parent.subscription_details, which has no `object`.
+# Those of invoice.parent.subscription_details, which has no `object`.
 IN_PARENT = ("subscription",)
 
 
@@ -32,7 +32,7 @@ def is_old(version):
 
 
 def freeze(value):
-    """A copy that later changes do not reach, of what may be shown."""
+    """A deep copy of the public members, which later changes do not affect."""
     if isinstance(value, dict):
         return {key: freeze(item) for key, item in value.items() if key[:1] != "_"}
     if isinstance(value, list):
@@ -41,7 +41,7 @@ def freeze(value):
 
 
 def shape(value, version):
-    """A copy of @value as @version shows it."""
+    """A copy of @value in the format of @version."""
     if isinstance(value, list):
         return [shape(item, version) for item in value]
     if not isinstance(value, dict):
@@ -86,7 +86,7 @@ OLD = {"subscription": old_subscription, "subscription_item": old_item, "invoice
 
 
 def difference(before, after):
-    """What previous_attributes says: the members of @before that @after has otherwise."""
+    """previous_attributes: the members of @before that are different in @after."""
     old = {}
     for key in before.keys() | after.keys():
         was, is_now = before.get(key), after.get(key)
@@ -101,7 +101,7 @@ def difference(before, after):
 
 @contextlib.contextmanager
 def changing(world, obj, kind):
-    """Emits @kind if the body changed what the world sees of @obj."""
+    """Emits @kind if the body of the with statement changed public members of @obj."""
     before = freeze(obj)
     yield
     newest = world.settings["api_version"]
@@ -114,7 +114,7 @@ def list_of(rows, url, has_more=False):
 
 
 def expanded(world, obj, version, paths):
-    """@obj, shaped, with every path of expand[] filled in."""
+    """A copy of @obj in the format of @version, with all @paths expanded."""
     shown = shape(obj, version)
     for path in paths:
         steps = path.split(".")

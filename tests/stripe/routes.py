@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""routes: the table of the API's endpoints, which the modules of its objects fill.
+"""routes: the table of the API's endpoints, to which other modules add theirs.
 
-An endpoint is a function (world, call, *names) -> object; `names` are the {} of its pattern. What
-it returns is shaped for the caller's version and expanded afterwards; a page comes from page().
+An endpoint is a function (world, call, *names) -> object; `names` are the values of {} in its
+pattern. Its result is then formatted for the caller's version and expanded. Lists come from page().
 """
 import re
 
@@ -22,7 +22,7 @@ class Call:
 
 
 def route(method, pattern, spec=None, until=None):
-    """@until: the API version that no longer has the endpoint."""
+    """@until is the first API version without the endpoint."""
     expression = re.compile(pattern.replace("{}", "([^/]+)"))
 
     def add(function):
@@ -53,7 +53,7 @@ def in_range(value, wanted):
 
 
 def page(table, call, matches=lambda row: True):
-    """A list answer; @matches beside the cursors and `created`, which are everyone's."""
+    """A page of a list: rows that match @matches, the cursors and `created`."""
     created = call.params.get("created")
 
     def fits(row):
@@ -64,7 +64,7 @@ def page(table, call, matches=lambda row: True):
 
 
 def optional(value):
-    """A text that "" unsets."""
+    """A string, or None for "", which unsets a member."""
     return value or None
 
 

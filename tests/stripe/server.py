@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""server: HTTP/1.1 for one program's calls: a thread a connection, keep-alive, strict, quick.
+"""server: a small, strict HTTP/1.1 server with keep-alive and one thread per connection.
 
-It knows nothing of Stripe. The handler takes a Request and returns an Answer, or RESET, which ends
-the connection with a reset instead of an answer.
+It knows nothing about Stripe. The handler gets a Request and returns an Answer, or RESET to reset
+the connection without an answer.
 """
 import http
 import json
@@ -37,7 +37,7 @@ class Answer:
         self.status = status
         self.body = body if isinstance(body, bytes) else body.encode()
         self.headers = {"Content-Type": kind, **(headers or {})}
-        self.cut = None  # send only so many bytes of the body, then end
+        self.cut = None  # send only this many bytes of the body, then close
 
     @classmethod
     def of_json(cls, status, value, headers=None):
@@ -60,14 +60,14 @@ def read_line(stream):
     if not line.endswith(b"\r\n"):
         if not line:
             raise EOFError
-        raise BadRequest("no line")
+        raise BadRequest("bad line ending")
     return line[:-2].decode("latin-1")
 
 
 def read_request(stream, sock):
     parts = read_line(stream).split(" ")
     if len(parts) != 3 or parts[2] != "HTTP/1.1" or not parts[1].startswith("/"):
-        raise BadRequest("no request line")
+        raise BadRequest("bad request line")
     headers = {}
     while line := read_line(stream):
         name, colon, value = line.partition(":")
@@ -89,7 +89,7 @@ def read_request(stream, sock):
 
 
 def reset(sock):
-    """Closed like this, the peer gets a reset instead of an orderly end."""
+    """Makes close() send a reset instead of closing in order."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -117,7 +117,7 @@ class Server:
             sock.close()
 
     def serve_one(self, sock, stream):
-        """Whether the connection goes on."""
+        """Serves one request. Returns whether the connection stays open."""
         try:
             request = read_request(stream, sock)
         except BadRequest as e:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""subscription: its life, on the fake's clock.
+"""subscription: the life cycle of subscriptions, by the fake's clock.
 
     trialing --(3 days before: trial_will_end)--> active --period end--> active, invoice drafted
-    invoice finalised and not paid --> past_due, retried --> active, or after the last try `after_retries`
+    invoice finalized and not paid --> past_due, retried --> active, or after the last attempt `after_retries`
     first invoice not paid --> incomplete --(23 h)--> incomplete_expired
     cancel_at_period_end, cancel_at, cancel, customer deleted --> canceled
 
-Every change says so in the events that Stripe would send; subscription_api.py has the endpoints.
+Every change emits the events that Stripe would send. The endpoints are in subscription_api.py.
 """
 import contextlib
 
@@ -37,7 +37,7 @@ def make_item(world, sub_name, price, quantity, period):
 
 
 def make(world, customer, items, fields):
-    """@items: (price, quantity) each. No events, no invoice, no timers yet."""
+    """@items are pairs (price, quantity). Emits no events; there are no invoice and timers yet."""
     now = world.now()
     price = items[0][0]
     recurring = price["recurring"]
@@ -93,7 +93,7 @@ def missing_method(fields):
 
 
 def create(world, customer, items, fields, is_checkout=False):
-    """A new subscription with its first invoice, as far as payment brings it."""
+    """Creates a subscription and its first invoice, and attempts the payment."""
     behavior = fields.get("payment_behavior", "allow_incomplete")
     sub = make(world, customer, items, fields)
     if is_checkout:
@@ -116,7 +116,7 @@ def create(world, customer, items, fields, is_checkout=False):
 
 
 def check_payable(world, customer, fields):
-    """For payment_behavior=error_if_incomplete: nothing is made if it would not be paid."""
+    """With payment_behavior=error_if_incomplete, raises an error if the payment would fail."""
     has_trial = fields.get("trial_period_days") or fields.get("trial_end", "now") != "now"
     if fields.get("payment_behavior") == "error_if_incomplete" and not has_trial:
         if (customer["_payment"] or world.settings["payment"]) != "succeeds":
@@ -131,7 +131,7 @@ def announce(world, sub):
 
 @contextlib.contextmanager
 def updating(world, sub):
-    """The body changes @sub; one customer.subscription.updated follows, if @sub is known already."""
+    """Emits one customer.subscription.updated after the body, if @sub has been announced."""
     if sub["_is_new"] or sub["_is_changing"]:
         yield
         return
@@ -160,7 +160,7 @@ def drop_timer(sub, name):
 
 
 def set_timers(world, sub):
-    """What lies ahead of @sub, after a change to its times."""
+    """Sets the timers of @sub, after its times have changed."""
     for name in ("period", "warning", "cancel", "resume"):
         drop_timer(sub, name)
     if sub["status"] in ENDED or sub["status"] == "paused":
@@ -205,7 +205,7 @@ def lacks_method(world, sub):
 
 
 def renew(world, sub, reason="subscription_cycle"):
-    """The next period begins; what is due for it is drafted."""
+    """Starts the next period and drafts its invoice."""
     items = sub["items"]["data"]
     was_trial = sub["status"] == "trialing"
     past = (items[0]["current_period_start"], period_end(sub))
@@ -229,7 +229,7 @@ def renew(world, sub, reason="subscription_cycle"):
 
 
 def next_period(sub, start):
-    """Counted from the anchor, so that a subscription of the 31st comes back to the 31st."""
+    """Counts from the anchor, so that a period that began on the 31st returns to the 31st."""
     recurring = sub["items"]["data"][0]["price"]["recurring"]
     anchor = sub["billing_cycle_anchor"]
     while True:
@@ -243,7 +243,7 @@ def next_period(sub, start):
 
 
 def restart_period(world, sub):
-    """From now on, with a new anchor."""
+    """Starts a new period now, with a new anchor."""
     sub["billing_cycle_anchor"], sub["_periods"] = world.now(), 0
     next_period(sub, world.now())
 
@@ -261,7 +261,7 @@ def add_proration(world, sub, lines):
 
 
 def prorate(world, sub, before, after):
-    """@before, @after: what a period costs."""
+    """@before and @after are the costs of a whole period."""
     item = sub["items"]["data"][0]
     whole = item["current_period_end"] - item["current_period_start"]
     left = max(item["current_period_end"] - world.now(), 0)
@@ -274,7 +274,7 @@ def cost_of(sub):
 
 
 def invoice_now(world, sub, reason):
-    """Invoices what has gathered, and tries to get paid at once."""
+    """Invoices everything that is due, and attempts the payment at once."""
     lines = []
     if reason != "subscription_update" or not sub["_proration"]:
         lines = invoices.lines_of(world, sub, None, False)
@@ -286,7 +286,7 @@ def invoice_now(world, sub, reason):
 
 
 def on_paid(world, sub):
-    """An invoice of @sub was paid; called by invoices.py."""
+    """Called by invoices.py when an invoice of @sub was paid."""
     unpaid = [i for i in map(world.invoices.get, sub["_invoices"])
               if i["status"] == "open" and i["attempted"]]
     if sub["status"] not in ("incomplete", "past_due", "unpaid") or unpaid:
@@ -297,7 +297,7 @@ def on_paid(world, sub):
 
 
 def on_unpaid(world, sub, was_last):
-    """A payment of @sub failed, the last that will be tried by itself if @was_last."""
+    """Called when a payment of @sub failed; with @was_last, no further attempt is scheduled."""
     if sub["status"] in ("active", "trialing"):
         with updating(world, sub):
             sub["status"] = "past_due"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""subscription_api: the endpoints of subscriptions; what they set off is in subscription.py."""
+"""subscription_api: the endpoints of subscriptions. Their effects are in subscription.py."""
 import subscription as life
 from catalog import is_metered, living_price
 from customers import living
@@ -30,7 +30,7 @@ UPDATE_BEHAVIOR = Need(one_of("keep_as_draft", "mark_uncollectible", "void"))
 
 
 def priced(world, rows, path):
-    """(price, quantity) of each row of items or line_items."""
+    """A pair (price, quantity) for each row of items or line_items."""
     found = []
     for i, row in enumerate(rows):
         price = living_price(world, row["price"], f"{path}[{i}][price]")
@@ -178,7 +178,7 @@ def rhythm(sub):
 
 
 def settle_change(world, sub, p, before, interval):
-    """What a change of items costs now, or with the next invoice."""
+    """Invoices the cost of a change of items, now or with the next invoice."""
     behavior = p.get("proration_behavior", "create_prorations")
     if sub["status"] == "trialing":
         return

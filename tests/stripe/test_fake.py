@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the fake is to Stripe's own library: objects, pages of them, errors, versions and keys."""
+"""The fake works with Stripe's own library: objects, lists, errors, versions and idempotency."""
 import base64
 import http.client
 import json
@@ -14,7 +14,7 @@ NO_REDIRECT = (302, 303)
 
 
 def call(fake, method, path, params=(), headers=None):
-    """One call without any library: (status, headers, body)."""
+    """Makes one call without a library. Returns (status, headers, body)."""
     connection = http.client.HTTPConnection(fake.host, fake.port, timeout=10)
     head = {"Authorization": f"Bearer {fake.secret_key}", **(headers or {})}
     body = urlencode(params) if method == "POST" else None
@@ -36,7 +36,7 @@ def new_session(**fields):
 
 # Objects and lists.
 
-def test_a_customer_is_made_changed_and_deleted(fake):
+def test_a_customer_is_created_changed_and_deleted(fake):
     made = stripe.Customer.create(email="eve@example.com", metadata={"team": "red", "seat": "1"})
     changed = stripe.Customer.modify(made.id, name="Eve", metadata={"seat": ""})
     assert (changed.email, changed.name) == ("eve@example.com", "Eve")
@@ -59,7 +59,7 @@ def test_pages_follow_each_other_both_ways(fake):
     assert [c.id for c in last] == newest_first[5:] and not last.has_more
 
 
-def test_created_bounds_a_list(fake):
+def test_created_filters_a_list(fake):
     first = stripe.Customer.create(email="bound@example.com")
     fake.advance(seconds=10)
     second = stripe.Customer.create(email="bound@example.com")
@@ -87,7 +87,7 @@ def test_a_lookup_key_moves_only_if_asked(fake):
     assert stripe.Price.retrieve(old.id).lookup_key is None
 
 
-def test_a_metered_price_needs_a_meter_where_usage_records_are_gone(fake):
+def test_a_metered_price_needs_a_meter_in_versions_without_usage_records(fake):
     fields = {"currency": "usd", "unit_amount": 1, "product_data": {"name": "Metered"},
               "recurring": {"interval": "month", "usage_type": "metered"}}
     with pytest.raises(stripe.error.InvalidRequestError, match="meter"):
@@ -95,7 +95,7 @@ def test_a_metered_price_needs_a_meter_where_usage_records_are_gone(fake):
     assert stripe.Price.create(stripe_version=OLD, **fields).recurring.usage_type == "metered"
 
 
-def test_what_is_expanded_is_whole_and_what_cannot_be_is_an_error(fake, customer):
+def test_expanded_members_are_objects_and_others_are_errors(fake, customer):
     sub = stripe.Subscription.create(customer=customer.id, items=[{"price": "price_pro"}],
                                      expand=["latest_invoice", "customer"])
     assert sub.latest_invoice.status == "paid" and sub.customer.email == customer.email
@@ -139,7 +139,7 @@ def test_parameters_are_checked(fake, path, params, code, param):
     assert error["param"] == param and error["message"]
 
 
-def test_what_is_not_there_is_404(fake):
+def test_a_missing_object_is_404(fake):
     with pytest.raises(stripe.error.InvalidRequestError) as caught:
         stripe.Subscription.retrieve("sub_none")
     assert (caught.value.http_status, caught.value.code) == (404, "resource_missing")
@@ -147,7 +147,7 @@ def test_what_is_not_there_is_404(fake):
     assert status == 404 and "Unrecognized request URL" in json.loads(body)["error"]["message"]
 
 
-def test_a_body_that_is_no_form_is_refused(fake):
+def test_a_body_that_is_not_a_form_is_refused(fake):
     status, _, body = call(fake, "POST", "/v1/customers", {"a": "b"},
                            {"Content-Type": "application/json"})
     assert status == 400 and "application/x-www-form-urlencoded" in json.loads(body)["error"]["message"]
@@ -155,7 +155,7 @@ def test_a_body_that_is_no_form_is_refused(fake):
 
 # Idempotency.
 
-def test_a_key_gets_its_first_answer_again(fake):
+def test_an_idempotency_key_repeats_its_first_answer(fake):
     key = {"idempotency_key": f"again-{fake.now()}"}
     first = stripe.Customer.create(email="once@example.com", **key)
     again = stripe.Customer.create(email="once@example.com", **key)
@@ -167,7 +167,7 @@ def test_a_key_gets_its_first_answer_again(fake):
     assert stripe.Customer.create(email="once@example.com", **key).id != first.id
 
 
-def test_a_call_that_never_began_keeps_no_answer(fake):
+def test_a_call_that_was_not_started_keeps_no_answer(fake):
     key = {"idempotency_key": f"began-{fake.now()}"}
     with pytest.raises(stripe.error.InvalidRequestError):
         stripe.Customer.create(nonsense="x", **key)
@@ -176,7 +176,7 @@ def test_a_call_that_never_began_keeps_no_answer(fake):
 
 # Versions.
 
-def test_the_version_decides_where_the_period_and_the_subscription_stand(fake, customer):
+def test_the_version_decides_where_the_period_and_the_subscription_are(fake, customer):
     made = stripe.Subscription.create(customer=customer.id, items=[{"price": "price_pro"}])
     item = made["items"].data[0]
     assert "current_period_end" not in made and item.current_period_end > made.created
@@ -227,7 +227,7 @@ def test_a_declined_card_leaves_the_session_open(fake, customer):
     assert call(fake, "POST", session.url[len(fake.url):], {})[0] == 303
 
 
-def test_quantity_belongs_to_licences_only(fake):
+def test_only_licensed_prices_have_a_quantity(fake):
     with pytest.raises(stripe.error.InvalidRequestError, match="metered"):
         new_session(line_items=[{"price": "price_use", "quantity": 1}])
     with pytest.raises(stripe.error.InvalidRequestError, match="Quantity is required"):
@@ -236,7 +236,7 @@ def test_quantity_belongs_to_licences_only(fake):
     assert both.amount_total == 2000
 
 
-def test_payment_method_types_are_gone_from_the_newest_version(fake):
+def test_the_newest_version_has_no_payment_method_types(fake):
     with pytest.raises(stripe.error.InvalidRequestError) as caught:
         new_session(payment_method_types=["card"])
     assert caught.value.code == "parameter_unknown"
@@ -277,7 +277,7 @@ def test_the_portal_cancels_and_leads_back(fake, customer):
 
 # Entitlements.
 
-def test_a_product_brings_its_features(fake, customer):
+def test_a_product_gives_its_features(fake, customer):
     fake.price("price_features", features=["export", "audit"])
     sub = stripe.Subscription.create(customer=customer.id, items=[{"price": "price_features"}])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Events on their way: signed as Stripe signs, sent again, late, twice, in disorder, or never."""
+"""Delivery of events: signed like Stripe's; retried, delayed, repeated, out of order or lost."""
 import collections
 import json
 import time
@@ -13,7 +13,7 @@ SECRET = "whsec_test_fake"
 
 
 def make(count):
-    """As many customer.created events."""
+    """Creates @count customers, and so as many customer.created events."""
     return [stripe.Customer.create(email=f"n{i}@example.com").id for i in range(count)]
 
 
@@ -25,7 +25,7 @@ def objects(receiver):
     return [event["data"]["object"]["id"] for event in receiver.events()]
 
 
-def test_the_library_takes_what_is_sent(fake, endpoint, receiver):
+def test_the_library_accepts_what_is_sent(fake, endpoint, receiver):
     made = make(1)
     assert fake.settle()
     signature, body = receiver.got[0]
@@ -40,7 +40,7 @@ def test_the_library_takes_what_is_sent(fake, endpoint, receiver):
         stripe.Webhook.construct_event(body, signature, "whsec_other")
 
 
-def test_the_signature_is_of_the_hosts_time_not_of_the_turned_one(fake, endpoint, receiver):
+def test_the_signature_has_the_hosts_time_not_the_advanced_one(fake, endpoint, receiver):
     fake.advance(days=2)
     make(1)
     assert fake.settle()
@@ -74,7 +74,7 @@ def test_the_endpoint_has_its_own_version(fake, endpoint, receiver, customer):
     assert read.api_version != OLD and "current_period_end" not in read.data.object
 
 
-def test_events_come_until_they_are_taken_always_the_same(fake, endpoint, receiver):
+def test_events_are_sent_unchanged_until_they_are_accepted(fake, endpoint, receiver):
     receiver.statuses = [500, 302, 400]
     make(1)
     assert fake.settle()
@@ -84,7 +84,7 @@ def test_events_come_until_they_are_taken_always_the_same(fake, endpoint, receiv
     assert all(a["elapsed_ms"] >= 0 for a in delivery["attempts"])
 
 
-def test_what_nobody_takes_is_found_as_not_delivered(fake, endpoint, receiver):
+def test_events_that_nobody_accepts_are_listed_as_not_delivered(fake, endpoint, receiver):
     fake.settings(delivery_retries_s=[0.01])
     receiver.statuses = [503, 503]
     make(1)
@@ -97,7 +97,7 @@ def test_what_nobody_takes_is_found_as_not_delivered(fake, endpoint, receiver):
     assert event in [e.id for e in stripe.Event.list(delivery_success=True, limit=5)]
 
 
-def test_a_closed_port_is_tried_again(fake):
+def test_a_closed_port_is_retried(fake):
     fake.settings(delivery_retries_s=[0.01, 0.01])
     made = fake.endpoint("http://127.0.0.1:9/nobody")
     make(1)
@@ -107,7 +107,7 @@ def test_a_closed_port_is_tried_again(fake):
     fake.control("DELETE", f"/endpoints/{made['id']}")
 
 
-def test_events_are_held_and_let_go_in_any_order(fake, endpoint, receiver):
+def test_events_are_held_and_released_in_any_order(fake, endpoint, receiver):
     fake.rule("hold")
     made = make(20)
     assert fake.settle() and not receiver.got
@@ -123,28 +123,28 @@ def test_events_are_held_and_let_go_in_any_order(fake, endpoint, receiver):
     assert objects(receiver) != [name for name in made for _ in "12"]
 
 
-def test_one_event_comes_twice(fake, endpoint, receiver):
+def test_an_event_can_be_delivered_twice(fake, endpoint, receiver):
     fake.rule("twice", type="customer.created", count=1, copies=3)
     made = make(2)
     assert fake.settle()
     assert collections.Counter(objects(receiver)) == {made[0]: 3, made[1]: 1}
 
 
-def test_disorder_on_the_way(fake, endpoint, receiver):
+def test_events_can_arrive_out_of_order(fake, endpoint, receiver):
     fake.rule("shuffle", seconds=0.2)
     made = make(20)
     assert fake.settle()
     assert sorted(objects(receiver)) == sorted(made) and objects(receiver) != made
 
 
-def test_a_late_event_is_late(fake, endpoint, receiver):
+def test_an_event_can_be_delayed(fake, endpoint, receiver):
     fake.rule("delay", seconds=0.3, count=1)
     late, early = make(2)
     assert fake.settle()
     assert objects(receiver) == [early, late]
 
 
-def test_a_lost_event_shows_nowhere_but_in_the_list(fake, endpoint, receiver):
+def test_a_lost_event_appears_only_in_the_list(fake, endpoint, receiver):
     fake.rule("drop", count=1)
     lost, found = make(2)
     assert fake.settle()
@@ -156,7 +156,7 @@ def test_a_lost_event_shows_nowhere_but_in_the_list(fake, endpoint, receiver):
 
 
 @pytest.mark.parametrize("how", ["signature", "body", "stale", "missing", "secret"])
-def test_what_is_spoilt_does_not_verify(fake, endpoint, receiver, how):
+def test_corrupted_events_do_not_verify(fake, endpoint, receiver, how):
     fake.rule("corrupt", how=how, count=1)
     make(1)
     assert fake.settle()
@@ -167,7 +167,7 @@ def test_what_is_spoilt_does_not_verify(fake, endpoint, receiver, how):
             raise AttributeError
 
 
-def test_thin_events_name_their_object_and_no_more(fake, endpoint, receiver, customer):
+def test_thin_events_only_name_their_object(fake, endpoint, receiver, customer):
     fake.endpoint(id=endpoint["id"], payload="thin")
     sub = subscribe(customer)
     assert fake.settle()
@@ -184,14 +184,14 @@ def test_thin_events_name_their_object_and_no_more(fake, endpoint, receiver, cus
     assert fetched["related_object"]["id"] == sub.id
 
 
-def test_one_endpoint_takes_both_shapes(fake, endpoint, receiver):
+def test_one_endpoint_can_get_both_formats(fake, endpoint, receiver):
     fake.endpoint(id=endpoint["id"], payload="both")
     make(1)
     assert fake.settle()
     assert sorted(receiver.types()) == ["customer.created", "v1.customer.created"]
 
 
-def test_any_event_can_be_made(fake, endpoint, receiver, customer):
+def test_any_event_can_be_created(fake, endpoint, receiver, customer):
     fake.emit("charge.dispute.created",
               {"id": "dp_1", "object": "dispute", "customer": customer.id})
     fake.emit("customer.updated", customer.id, previous_attributes={"email": "old@example.com"})
@@ -209,7 +209,7 @@ def test_events_are_kept_thirty_days(fake, customer):
     assert event not in [e.id for e in stripe.Event.list(limit=100)]
 
 
-def test_only_the_wanted_types_come(fake, endpoint, receiver, customer):
+def test_only_selected_types_are_sent(fake, endpoint, receiver, customer):
     assert fake.settle()
     receiver.got.clear()
     fake.endpoint(id=endpoint["id"], types=["customer.subscription.*"])
@@ -218,7 +218,7 @@ def test_only_the_wanted_types_come(fake, endpoint, receiver, customer):
     assert receiver.types() == ["customer.subscription.created"]
 
 
-def test_a_thousand_events_come(fake, endpoint, receiver):
+def test_a_thousand_events_are_delivered(fake, endpoint, receiver):
     fake.settings(senders=4)
     for i in range(1000):
         fake.emit("test.many", {"id": f"x_{i}", "object": "x"})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What goes wrong on demand, and the log that says what was called."""
+"""Injected faults, limits, and the log of calls."""
 import threading
 import time
 
@@ -11,7 +11,7 @@ from test_fake import call
 
 @pytest.fixture
 def patient(fake):
-    """The library retries, as fast as it can."""
+    """Makes the library retry, without waiting."""
     stripe.max_network_retries = 3
     pause = stripe.http_client.HTTPClient._sleep_time_seconds
     stripe.http_client.HTTPClient._sleep_time_seconds = lambda *_: 0.01
@@ -37,7 +37,7 @@ def test_the_next_calls_fail_as_asked(fake, status, error):
     {"status": 429, "headers": {"Stripe-Should-Retry": "true", "Retry-After": "0"}},
     {"reset": True, "when": "after"}, {"status": 500, "when": "after"},
 ])
-def test_a_retry_with_the_same_key_does_the_work_once(patient, fault):
+def test_a_retry_with_the_same_key_takes_effect_once(patient, fault):
     patient.fault(count=2, path="^/v1/customers$", **fault)
     since = patient.control("GET", "")["calls"]
     email = f"{time.time()}@example.com"
@@ -53,7 +53,7 @@ def test_should_retry_false_is_not_retried(patient):
         stripe.Customer.list()
 
 
-def test_a_500_that_was_kept_comes_again_under_its_key(fake):
+def test_a_kept_500_is_repeated_under_its_key(fake):
     fake.fault(count=1, status=500, saved=True)
     key = {"idempotency_key": f"kept-{fake.now()}"}
     for _ in range(2):
@@ -73,7 +73,7 @@ def test_an_answer_may_be_late_or_cut(fake):
         stripe.Customer.list()
 
 
-def test_down_is_down_for_all_but_control(fake):
+def test_down_mode_affects_everything_but_control(fake):
     for how, error in (("reset", stripe.error.APIConnectionError), ("503", stripe.error.APIError)):
         fake.down(how)
         with pytest.raises(error):
@@ -82,7 +82,7 @@ def test_down_is_down_for_all_but_control(fake):
         stripe.Customer.list()
 
 
-def test_a_hanging_fake_lets_go_when_it_is_up(fake):
+def test_a_hanging_call_ends_when_the_fake_is_up_again(fake):
     fake.down("hang")
     ended = []
 
@@ -100,7 +100,7 @@ def test_a_hanging_fake_lets_go_when_it_is_up(fake):
     assert len(ended) == 1
 
 
-def test_too_many_calls_a_second_are_429(fake):
+def test_too_many_calls_per_second_are_429(fake):
     fake.settings(calls_per_second=5)
     statuses = [call(fake, "GET", "/v1/prices")[0] for _ in range(12)]
     assert 429 in statuses and statuses.count(200) >= 5
@@ -125,7 +125,7 @@ def test_one_call_at_a_time_for_a_customer_and_meter(fake, customer):
     assert statuses == [429, 200]
 
 
-def test_a_key_whose_call_is_under_way_is_409(fake):
+def test_a_key_whose_call_is_in_progress_is_409(fake):
     fake.fault(count=1, delay=0.3, path="customers")
     key = {"idempotency_key": f"running-{fake.now()}"}
     since = fake.control("GET", "")["calls"]
@@ -140,7 +140,7 @@ def test_a_key_whose_call_is_under_way_is_409(fake):
     assert (caught.value.http_status, caught.value.error.code) == (409, "idempotency_key_in_use")
 
 
-def test_the_log_has_what_was_sent_and_no_secret(fake):
+def test_the_log_has_the_calls_and_no_secret(fake):
     since = fake.control("GET", "")["calls"]
     stripe.Customer.create(email="log@example.com", metadata={"a": "b"}, idempotency_key="log-1")
     said = fake.calls(since=since)
@@ -150,20 +150,20 @@ def test_the_log_has_what_was_sent_and_no_secret(fake):
     assert fake.secret_key not in str(said)
 
 
-def test_the_date_is_of_the_turned_clock(fake):
+def test_the_date_is_that_of_the_advanced_clock(fake):
     from email.utils import parsedate_to_datetime
     fake.advance(days=3)
     date = parsedate_to_datetime(call(fake, "GET", "/v1/prices")[1]["Date"]).timestamp()
     assert abs(date - fake.now()) < 3 and date > time.time() + 2.9 * 86400
 
 
-def test_many_subscriptions_are_made_and_listed(fake):
+def test_many_subscriptions_are_created_and_listed(fake):
     made = {row["subscription"] for row in fake.seed(250, "price_pro")}
     found = stripe.Subscription.list(status="all", limit=100, expand=["data.latest_invoice"])
     assert made <= {sub.id for sub in found.auto_paging_iter()}
 
 
-def test_hundreds_of_calls_a_second(fake):
+def test_hundreds_of_calls_per_second(fake):
     start = time.monotonic()
     for _ in range(100):
         call(fake, "GET", "/v1/prices/price_pro")

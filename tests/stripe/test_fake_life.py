@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A subscription's life in the fake: what becomes of it, and the events that say so, in their
-order."""
+"""The life of a subscription in the fake: its states, and the events about them, in order."""
 import calendar
 import time
 
@@ -12,7 +11,7 @@ NEWLY_PAID = ["invoice.created", "invoice.finalized", "invoice.paid", "invoice.p
 
 
 class Story:
-    """The events of one subscription and its invoices that were not told yet."""
+    """The new events of a subscription and its invoices."""
 
     def __init__(self, customer):
         self.customer = customer.id
@@ -73,7 +72,7 @@ def test_a_short_trial_is_announced_at_once(customer, story, fake):
     assert "customer.subscription.trial_will_end" in story.told()[0]
 
 
-def test_a_renewal_moves_the_period_on(fake, customer, story):
+def test_a_renewal_starts_the_next_period(fake, customer, story):
     sub = subscribe(customer)
     story.told()
     before = sub["items"].data[0]
@@ -87,7 +86,7 @@ def test_a_renewal_moves_the_period_on(fake, customer, story):
     assert set(previous) == {"items", "latest_invoice"}
 
 
-def test_time_runs_by_itself_and_through_many_periods(fake, customer, story):
+def test_time_passes_by_itself_and_through_many_periods(fake, customer, story):
     sub = subscribe(customer, "price_daily")
     story.told()
     fake.advance(days=3, hours=2)
@@ -154,7 +153,7 @@ def test_after_the_last_attempt(fake, customer, story, after, ends_as, last_even
         assert ended.status_details.paused.subscription.type == "final_payment_failure"
 
 
-def test_an_unpaid_one_stays_so_until_it_is_paid(fake, customer):
+def test_an_unpaid_subscription_stays_unpaid_until_it_is_paid(fake, customer):
     fake.settings(after_retries="unpaid")
     sub = subscribe(customer)
     fake.payments(customer.id, "fails")
@@ -169,7 +168,7 @@ def test_an_unpaid_one_stays_so_until_it_is_paid(fake, customer):
     assert status(sub) == "active"
 
 
-def test_a_first_payment_that_fails_leaves_it_incomplete_and_it_expires(fake, customer, story):
+def test_a_failed_first_payment_leaves_it_incomplete_until_it_expires(fake, customer, story):
     fake.payments(customer.id, "requires_action")
     sub = subscribe(customer)
     assert sub.status == "incomplete"
@@ -216,7 +215,7 @@ def test_cancelling_now_ends_it_now_and_for_good(customer, story):
     assert sub.id in [s.id for s in stripe.Subscription.list(customer=customer.id, status="all")]
 
 
-def test_a_deleted_customer_takes_the_subscriptions_along(customer):
+def test_deleting_a_customer_ends_the_subscriptions(customer):
     sub = subscribe(customer)
     last = stripe.Event.list(limit=1).data[0].id
     stripe.Customer.delete(customer.id)
@@ -227,7 +226,7 @@ def test_a_deleted_customer_takes_the_subscriptions_along(customer):
     assert expanded.customer.deleted
 
 
-def test_a_changed_price_counts_at_once_and_keeps_the_period(customer, story):
+def test_a_changed_price_takes_effect_at_once_and_keeps_the_period(customer, story):
     sub = subscribe(customer)
     item = sub["items"].data[0]
     story.told()
@@ -242,14 +241,14 @@ def test_a_changed_price_counts_at_once_and_keeps_the_period(customer, story):
     assert 2900 < stripe.Invoice.retrieve(changed.latest_invoice).amount_paid <= 3000
 
 
-def test_another_interval_begins_another_period(customer):
+def test_another_interval_starts_a_new_period(customer):
     sub = subscribe(customer)
     item = sub["items"].data[0]
     changed = stripe.Subscription.modify(sub.id, items=[{"id": item.id, "price": "price_daily"}])
     assert changed["items"].data[0].current_period_end - changed.billing_cycle_anchor == DAY
 
 
-def test_several_items_come_and_go(customer):
+def test_items_are_added_and_removed(customer):
     sub = stripe.Subscription.create(customer=customer.id,
                                      items=[{"price": "price_pro"}, {"price": "price_use"}])
     assert [i.get("quantity") for i in sub["items"].data] == [1, None]
@@ -258,7 +257,7 @@ def test_several_items_come_and_go(customer):
     assert [i.price.id for i in gone["items"].data] == ["price_use", "price_max"]
 
 
-def test_paused_collection_leaves_the_status(fake, customer):
+def test_paused_collection_does_not_change_the_status(fake, customer):
     sub = subscribe(customer)
     stripe.Subscription.modify(sub.id, pause_collection={"behavior": "void"})
     fake.renew(sub.id)
@@ -281,7 +280,7 @@ def test_a_trial_without_a_payment_method_pauses_and_resumes(fake, customer, sto
     assert story.told()[0][-1] == "customer.subscription.resumed"
 
 
-def test_an_unknown_status_is_told_like_any_other(fake, customer, story):
+def test_an_unknown_status_is_sent_like_any_other(fake, customer, story):
     sub = subscribe(customer)
     story.told()
     fake.control("POST", f"/subscriptions/{sub.id}/status", status="hibernating")
@@ -290,7 +289,7 @@ def test_an_unknown_status_is_told_like_any_other(fake, customer, story):
     assert events[0].data.object.status == status(sub) == "hibernating"
 
 
-def test_a_month_that_lacks_the_day_ends_on_its_last_one(fake, customer):
+def test_a_month_without_that_day_ends_on_its_last_day(fake, customer):
     t = time.gmtime(fake.now())
     year = t.tm_year + 1
     fake.turn_to(calendar.timegm((year, 1, 31, 12, 0, 0)))
@@ -303,7 +302,7 @@ def test_a_month_that_lacks_the_day_ends_on_its_last_one(fake, customer):
     assert [(e.tm_mon, e.tm_mday) for e in ends] == [(2, last_of_february), (3, 31), (4, 30)]
 
 
-def test_a_cancellation_that_was_taken_back_does_not_come(fake, customer, story):
+def test_a_revoked_cancellation_does_not_happen(fake, customer, story):
     sub = subscribe(customer)
     ends = sub["items"].data[0].current_period_end
     stripe.Subscription.modify(sub.id, cancel_at=int(fake.now()) + DAY)
@@ -318,7 +317,7 @@ def test_a_cancellation_that_was_taken_back_does_not_come(fake, customer, story)
     assert status(sub) == "canceled"
 
 
-def test_cancel_is_a_post_too(customer):
+def test_post_can_cancel_too(customer):
     sub = subscribe(customer)
     ended = stripe.Subscription._static_request("post", f"/v1/subscriptions/{sub.id}/cancel")
     assert ended.status == "canceled" and ended.ended_at

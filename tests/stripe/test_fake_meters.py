@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Usage in the fake: what counts, what counts once, what is refused, and what it costs."""
+"""Usage in the fake: how it is counted, deduplicated, refused and billed."""
 import json
 
 import pytest
@@ -68,12 +68,12 @@ def test_an_identifier_counts_once_a_day(fake, customer):
     (-35 * DAY - 60, "timestamp_too_far_in_past"), (-35 * DAY + 60, None),
     (4 * MINUTE, None), (6 * MINUTE, "timestamp_in_future"),
 ])
-def test_times_are_bounded_by_the_fakes_clock(fake, customer, offset, code):
+def test_times_are_limited_by_the_fakes_clock(fake, customer, offset, code):
     status, said, _ = report(fake, customer.id, 1, timestamp=int(fake.now()) + offset)
     assert (status, said.get("code")) == ((400, code) if code else (200, None))
 
 
-def test_an_identifier_has_a_length(fake, customer):
+def test_the_length_of_an_identifier_is_limited(fake, customer):
     assert report(fake, customer.id, 1, f"{customer.id}{'x' * (100 - len(customer.id))}")[0] == 200
     assert report(fake, customer.id, 1, "y" * 101)[1]["param"] == "identifier"
 
@@ -84,7 +84,7 @@ def test_an_identifier_has_a_length(fake, customer):
     ({"payload[value]": "1" * 16}, "meter_event_value_too_many_digits"),
     ({"event_name": "no_such_meter"}, "no_meter"),
 ])
-def test_what_is_wrong_is_told_later_or_at_once(fake, endpoint, receiver, customer, params, code):
+def test_errors_are_reported_later_or_at_once(fake, endpoint, receiver, customer, params, code):
     name = f"wrong-{code}-{customer.id}"
     assert report(fake, customer.id, 1, name, **params)[0] == 200
     assert fake.settle()
@@ -105,7 +105,7 @@ def test_what_is_wrong_is_told_later_or_at_once(fake, endpoint, receiver, custom
     assert (status, said["code"]) == (400, code)
 
 
-def test_errors_are_gathered_into_one_report(fake, endpoint, receiver):
+def test_errors_are_collected_into_one_report(fake, endpoint, receiver):
     fake.settings(meter_error_window_s=10)
     for i in range(3):
         report(fake, "cus_nobody", 1, f"gathered-{fake.now()}-{i}")
@@ -126,7 +126,7 @@ def test_a_summary_may_lag(fake, customer):
     assert summaries(fake, *window)[1]["data"][0]["aggregated_value"] == 9
 
 
-def test_usage_is_billed_behind_and_late_usage_only_while_the_invoice_is_a_draft(fake, customer):
+def test_usage_is_billed_afterwards_and_late_usage_only_while_the_invoice_is_a_draft(fake, customer):
     sub = stripe.Subscription.create(customer=customer.id, items=[{"price": "price_use"}])
     ends = sub["items"].data[0].current_period_end
     fake.turn_to(ends - DAY)
@@ -142,7 +142,7 @@ def test_usage_is_billed_behind_and_late_usage_only_while_the_invoice_is_a_draft
     assert paid.lines.data[0].quantity == 15
 
 
-def test_usage_records_are_for_old_versions(fake, customer):
+def test_usage_records_exist_only_in_old_versions(fake, customer):
     price = stripe.Price.create(stripe_version=OLD, currency="usd", unit_amount=2,
                                 product_data={"name": "Old"},
                                 recurring={"interval": "month", "usage_type": "metered"})

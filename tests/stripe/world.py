@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""world: everything that the fake knows. One lock guards it; who reads or changes it holds that
-lock.
+"""world: all objects of the fake. Hold its lock while reading or changing them.
 
-Objects are dicts as the newest API shows them; members that start with "_" are the fake's own and
-are never shown (render.py also knows how older versions look).
+Objects are dicts in the format of the newest API version (render.py converts them to older ones).
+Members that start with "_" are private and never shown.
 """
 import random
 import string
@@ -15,18 +14,18 @@ from events import Events
 
 LETTERS = string.ascii_letters + string.digits
 
-# What tests turn; see control.py.
+# Settings that tests can change; see control.py.
 SETTINGS = {
     "api_version": "2026-10-28.endive",
-    # the account's own: calls without Stripe-Version, GET /v1/events
+    # the account's version: for calls without Stripe-Version and for GET /v1/events
     "draft_s": 3600,  # how long a renewal's invoice stays a draft
     "retry_days": [3, 5, 7],  # further attempts, in days after the first one
     "after_retries": "cancel",  # or unpaid, past_due, pause
-    "payment": "succeeds",  # of customers with no word of their own: fails, requires_action, none
-    "checkout_is_async": False,  # the page's payment is pending until control says how it ended
+    "payment": "succeeds",  # unless set for a customer; or fails, requires_action, none
+    "checkout_is_async": False,  # payments stay pending until a control call ends them
     "meter_errors": "async",  # or sync
-    "meter_error_window_s": 0,  # how long errors are gathered into one report
-    "meter_lag_s": 0,  # how long a meter event is not yet in a summary
+    "meter_error_window_s": 0,  # how long errors are collected into one report
+    "meter_lag_s": 0,  # how long it takes until a meter event is in a summary
     "calls_per_second": 0,  # 0: no limit
     "delivery_retries_s": [0.1, 0.2, 0.5, 1, 2],
     "delivery_timeout_s": 10,
@@ -36,7 +35,7 @@ SETTINGS = {
 
 
 class Table:
-    """The objects of one kind in the order of their making."""
+    """The objects of one kind, in the order of their creation."""
 
     def __init__(self, kind):
         self.kind = kind
@@ -65,7 +64,7 @@ class Table:
         return len(self.rows)
 
     def page(self, params, matches=lambda row: True):
-        """Newest first, between the cursors: (rows, has_more)."""
+        """Returns (rows, has_more): rows between the cursors, newest first."""
         limit = params.get("limit", 10)
         if "ending_before" in params:
             start = self.place(params["ending_before"], "ending_before") + 1
@@ -109,9 +108,9 @@ class World:
         self.portals = Table("billing_portal.session")
         self.meters = Table("billing.meter")
         self.usage_records = []
-        self.meter_identifiers = {}  # identifier -> when it was taken
-        self.meter_errors = {}  # meter -> errors not yet told of
-        self.request = None  # of the call that is being carried out
+        self.meter_identifiers = {}  # identifier -> when it was accepted
+        self.meter_errors = {}  # meter -> errors not reported yet
+        self.request = None  # the request being carried out
         self.events = Events(self)
         self.random = random.Random()
 
@@ -125,7 +124,7 @@ class World:
         return self.events.emit(kind, obj, before)
 
     def table_of(self, name):
-        """The table that an id belongs to, by its prefix; None if nothing is expanded from it."""
+        """The table of an ID, by its prefix; None if such IDs are never expanded."""
         return {"cus": self.customers, "prod": self.products, "price": self.prices,
                 "cs": self.sessions, "sub": self.subscriptions, "si": self.items,
                 "in": self.invoices, "feat": self.features, "mtr": self.meters,
