@@ -86,7 +86,7 @@ static bool source_key(const struct sockaddr_storage *client, struct tollgate_so
 /* XDP ignores every source after this moment, so raise it once the entry is in the map. */
 static void raise_sources_until(struct tollgate_settings *set, uint64_t until_ns)
 {
-	uint64_t seen_ns = atomic_read(&set->sources_until_ns);
+	__u64 seen_ns = atomic_read(&set->sources_until_ns);
 
 	while (seen_ns < until_ns &&
 	       !atomic_compare_exchange(&set->sources_until_ns, &seen_ns, until_ns))
