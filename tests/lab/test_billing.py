@@ -123,7 +123,7 @@ def test_no_tier_no_access(billing):
     sub = billing.subscribe("price_other")
     account = billing.key_for(sub.id)
     assert billing.status(account) == 403
-    assert "no tier names its price price_other" in billing.agent.log()
+    assert "no tier has its price price_other" in billing.agent.log()
 
 
 def test_more_subscriptions_than_slots_are_named_and_hold_nobody_up(make):

@@ -202,7 +202,7 @@ def test_a_final_refusal_is_kept_and_said(make, mail):
     mail.refusals = [550]
     billing = sell(make, {"smtp": smtp(mail)})
     fail_payment(billing)
-    wait_until(lambda: "is given up" in billing.agent.log(), "a line in the log")
+    wait_until(lambda: "failed, giving up" in billing.agent.log(), "a line in the log")
     assert not mail.mails
 
 
@@ -212,7 +212,7 @@ def test_a_notice_outlives_the_agent(make, receiver):
     make.made.remove(receiver)
     billing = sell(make, {"webhook": {"url": f"http://127.0.0.1:{port}/x", "secret": HOOK_SECRET}})
     fail_payment(billing)
-    wait_until(lambda: "is tried again" in billing.agent.log(), "a try")
+    wait_until(lambda: "failed, will retry" in billing.agent.log(), "a try")
     billing.agent.kill()
     again = Receiver()
     make.made.append(again)
@@ -229,7 +229,7 @@ def test_mail_goes_over_tls_with_a_login(make, certificate):
     login = {"tls": "starttls", "user": "tollgate", "ca_file": str(certificate / "cert.pem")}
     billing = sell(make, {"smtp": smtp(server, password="wrong-secret", **login)})
     fail_payment(billing)
-    wait_until(lambda: "is tried again" in billing.agent.log(), "the refused login")
+    wait_until(lambda: "failed, will retry" in billing.agent.log(), "the refused login")
     assert "wrong-secret" not in billing.agent.log() and not server.mails
     billing.agent.configure(notices={"smtp": smtp(server, password=PASSWORD, **login)})
     billing.agent.cli("reload")
@@ -244,7 +244,7 @@ def test_a_server_that_cannot_be_trusted_gets_no_mail(make, certificate):
     make.made.append(server)
     billing = sell(make, {"smtp": smtp(server, tls="starttls")})
     fail_payment(billing)
-    wait_until(lambda: "is tried again" in billing.agent.log(), "a try")
+    wait_until(lambda: "failed, will retry" in billing.agent.log(), "a try")
     assert not server.mails
 
 
@@ -264,4 +264,4 @@ def test_a_wrong_text_is_named_at_once(make, tmp_path):
     billing = Billing(make, start=False, notices={"templates": str(tmp_path)})
     billing.agent.configure()
     checked = billing.agent.cli("check", "-c", billing.agent.config_path, check=False)
-    assert checked.returncode == 1 and "unknown name nonsense" in checked.stderr
+    assert checked.returncode == 1 and "unknown placeholder: nonsense" in checked.stderr

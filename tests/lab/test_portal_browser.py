@@ -122,7 +122,7 @@ def test_from_the_pricing_page_to_the_billing_portal(billing, browser):
     browser.click("input[value=basic] ~ button")
     browser.wait_text("A fake of Stripe Checkout")
     browser.click("#cancel")
-    browser.wait_text("You pay on Stripe's page")
+    browser.wait_text("You pay on Stripe's website")
     browser.click("input[value=basic] ~ button")
     browser.click("#pay")
     browser.wait_text("Show my API key")
@@ -148,7 +148,7 @@ def test_from_the_pricing_page_to_the_billing_portal(billing, browser):
     browser.wait_text("You are signed out")
     browser.find("#key").send_keys("tg_live_wrong")
     browser.click("main form button")
-    browser.wait_text("That is no valid API key")
+    browser.wait_text("This API key is not valid")
     browser.picture("6-sign-in")
     browser.find("#key").send_keys(key)
     browser.click("main form button")
@@ -159,7 +159,7 @@ def test_from_the_pricing_page_to_the_billing_portal(billing, browser):
     fresh = browser.find("#key").text
     assert fresh != key and works(billing, fresh) == works(billing, key) == 200
     browser.click("a.button")
-    browser.wait_text("this session")
+    browser.wait_text("current session")
     browser.find("#label").send_keys("a <b>build</b> server")
     browser.click("#create")
     browser.wait_text("Copy it now")
@@ -211,5 +211,5 @@ def test_a_failure_is_a_page(billing, browser):
     browser.driver.get(billing.agent.url("/pricing"))
     billing.fake.down()
     browser.click("input[value=basic] ~ button")
-    browser.wait_text("Stripe session creation failed: ")
+    browser.wait_text("We couldn't start the checkout")
     browser.picture("9-failure")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* template: the texts of notices. */
+/* template: see template.h. */
 #include "config/template.h"
 
 #include <errno.h>
@@ -17,36 +17,41 @@ static const char *const words[] = {
 };
 
 static const char *const built_in[] = {
-	[TEMPLATE_PAYMENT_FAILED] = "Subject: Your payment failed\n\n"
-				    "Hello,\n\n"
-				    "a payment for your API subscription ({{tier}}) failed. Your "
-				    "keys go on working until\n"
-				    "{{grace_ends}}. Please bring your payment details up to date "
-				    "before then." DASHBOARD,
-	[TEMPLATE_GRACE_ENDING] = "Subject: Your API access ends soon\n\n"
-				  "Hello,\n\n"
-				  "your API subscription ({{tier}}) is still unpaid. On "
-				  "{{grace_ends}} your keys will\n"
-				  "stop working." DASHBOARD,
-	[TEMPLATE_SUSPENDED] = "Subject: Your API access is suspended\n\n"
-			       "Hello,\n\n"
-			       "your API subscription ({{tier}}) is now {{status}}, and your keys "
-			       "do not work any more.\n"
-			       "They will again as soon as the subscription is active." DASHBOARD,
+	[TEMPLATE_PAYMENT_FAILED] =
+		"Subject: Your payment failed\n\n"
+		"Hello,\n\n"
+		"A payment for your API subscription ({{tier}}) failed. Your API keys keep\n"
+		"working until {{grace_ends}}. Please update your payment details\n"
+		"before then." DASHBOARD,
+	[TEMPLATE_GRACE_ENDING] =
+		"Subject: Your API access ends soon\n\n"
+		"Hello,\n\n"
+		"Your API subscription ({{tier}}) is still unpaid. Your API keys will stop\n"
+		"working on {{grace_ends}}. To keep your access, please pay before\n"
+		"then." DASHBOARD,
+	[TEMPLATE_SUSPENDED] =
+		"Subject: Your API access is suspended\n\n"
+		"Hello,\n\n"
+		"Your API keys no longer work, because your API subscription ({{tier}}) now has\n"
+		"the status \"{{status}}\". They will work again as soon as the subscription is\n"
+		"active." DASHBOARD,
 	[TEMPLATE_TRIAL_ENDING] =
 		"Subject: Your trial ends soon\n\n"
 		"Hello,\n\n"
-		"the trial of your API subscription ({{tier}}) ends on {{trial_ends}}." DASHBOARD,
-	[TEMPLATE_QUOTA_80] = "Subject: 80 % of your quota is used\n\n"
-			      "Hello,\n\n"
-			      "you have used 80 % of the {{quota}} requests of your API "
-			      "subscription ({{tier}}). The\n"
-			      "quota begins anew on {{quota_resets}}." DASHBOARD,
-	[TEMPLATE_QUOTA_100] = "Subject: Your quota is used up\n\n"
-			       "Hello,\n\n"
-			       "you have used all {{quota}} requests of your API subscription "
-			       "({{tier}}). Further\n"
-			       "requests are refused until {{quota_resets}}." DASHBOARD,
+		"The trial of your API subscription ({{tier}}) ends on {{trial_ends}}.\n"
+		"To keep your access, please make sure that your payment details are up to\n"
+		"date." DASHBOARD,
+	[TEMPLATE_QUOTA_80] =
+		"Subject: You have used 80% of your quota\n\n"
+		"Hello,\n\n"
+		"You have used 80% of the {{quota}} requests in your API subscription\n"
+		"({{tier}}). Your quota resets on {{quota_resets}}." DASHBOARD,
+	[TEMPLATE_QUOTA_100] =
+		"Subject: You have used all of your quota\n\n"
+		"Hello,\n\n"
+		"You have used all {{quota}} requests in your API subscription ({{tier}}).\n"
+		"Further requests are refused until your quota resets on\n"
+		"{{quota_resets}}." DASHBOARD,
 };
 
 const char *template_word(enum template_kind kind)
@@ -54,7 +59,7 @@ const char *template_word(enum template_kind kind)
 	return words[kind];
 }
 
-/* The operator's text, or the built-in one. */
+/* Append the operator's text of @kind, or the built-in one if there is none. */
 static int load(const char *folder, enum template_kind kind, struct buf *text, char *why,
 		size_t why_size)
 {
@@ -92,7 +97,7 @@ static int refuse(char *why, size_t why_size, enum template_kind kind, const cha
 	return -EINVAL;
 }
 
-/* Copy @from to @to with its names replaced. */
+/* Append @from to @to, with each {{name}} replaced by its value. */
 static int fill(struct text from, const json_t *values, enum template_kind kind, struct buf *to,
 		char *why, size_t why_size)
 {
@@ -110,11 +115,12 @@ static int fill(struct text from, const json_t *values, enum template_kind kind,
 			continue;
 		close = memmem(open, from.len - at, "}}", 2);
 		if (!close || close - open - 2 >= (ptrdiff_t)sizeof(name))
-			return refuse(why, why_size, kind, "'{{' without its '}}'", TEXT(""));
+			return refuse(why, why_size, kind, "'{{' without a matching '}}'",
+				      TEXT(""));
 		snprintf(name, sizeof(name), "%.*s", (int)(close - open - 2), open + 2);
 		value = json_string_value(json_object_get(values, name));
 		if (!value)
-			return refuse(why, why_size, kind, "unknown name ", text_of(name));
+			return refuse(why, why_size, kind, "unknown placeholder: ", text_of(name));
 		err = buf_append_str(to, value);
 		at += (size_t)(close + 2 - open);
 	}
@@ -135,7 +141,7 @@ int template_render(const char *folder, enum template_kind kind, const json_t *v
 	all = buf_text(&text);
 	newline = all.len ? memchr(all.ptr, '\n', all.len) : NULL;
 	if (!err && (!text_starts(all, TEXT("Subject: ")) || !newline))
-		err = refuse(ret_why, why_size, kind, "its first line is no 'Subject: ...'",
+		err = refuse(ret_why, why_size, kind, "the first line must be 'Subject: ...'",
 			     TEXT(""));
 	if (!err) {
 		head = (struct text){ all.ptr + 9, (size_t)(newline - all.ptr) - 9 };
@@ -167,7 +173,7 @@ int template_check(const char *folder, char *ret_why, size_t why_size)
 	int err = values ? 0 : -ENOMEM;
 
 	if (folder && (stat(folder, &st) || !S_ISDIR(st.st_mode))) {
-		snprintf(ret_why, why_size, "%s is no folder that can be read", folder);
+		snprintf(ret_why, why_size, "%s is not a readable folder", folder);
 		err = -ENOENT;
 	}
 	buf_init(&subject, TEMPLATE_MAX_BYTES);

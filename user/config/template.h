@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * template: the texts of notices, built in or the operator's.
+ * template: the texts of notices, built in or written by the operator.
  *
- * A text's first line is "Subject: ...", then an empty line, then the body. {{name}} stands for a value.
- * An operator's text is the file <kind>.txt in a folder; kinds without a file keep the built-in text.
+ * The first line of a text is "Subject: ...", followed by an empty line and the body. {{name}} is
+ * replaced by a value. The operator's texts are files <kind>.txt in a folder; a kind without a file
+ * has the built-in text.
  */
 #ifndef CONFIG_TEMPLATE_H
 #define CONFIG_TEMPLATE_H
@@ -14,7 +15,7 @@
 
 #define TEMPLATE_MAX_BYTES (64 << 10)
 
-/* The kinds of notices, and what they are called. X(name, word) */
+/* The kinds of notices, with their names in files and JSON. X(name, word) */
 #define TEMPLATE_KINDS(X)                   \
 	X(PAYMENT_FAILED, "payment_failed") \
 	X(GRACE_ENDING, "grace_ending")     \
@@ -30,19 +31,21 @@ enum template_kind {
 		TEMPLATE_KIND_COUNT
 };
 
+/* The name of @kind, such as "payment_failed". */
 const char *template_word(enum template_kind kind);
 
 /*
- * Write subject (one line, no control bytes) and body of @kind with @values, an object of strings. @folder
- * may be NULL. 0; -EINVAL and words in @ret_why for a text that is none, or a {{name}} that @values lacks;
- * the errno of a file that is there and cannot be read; -ENOMEM, -EMSGSIZE.
+ * Append the subject (one line, no control bytes) and the body of @kind, filled in with @values, an
+ * object of strings. @folder is NULL for the built-in texts. 0; -EINVAL if the text is not valid or
+ * has a {{name}} that is not in @values; the errno of a file that exists but cannot be read;
+ * -ENOMEM, -EMSGSIZE. The first two also write a message to @ret_why.
  */
 int template_render(const char *folder, enum template_kind kind, const json_t *values,
 		    struct buf *subject, struct buf *body, char *ret_why, size_t why_size);
 
 /*
- * Whether @folder is one, and every text in it can be rendered; the first that cannot is in @ret_why.
- * 0 or as above; -ENOENT if there is no such folder.
+ * Check that @folder is a folder and that every text can be rendered; @ret_why describes the first
+ * error. 0 or as above; -ENOENT if there is no such folder. @folder is NULL for the built-in texts.
  */
 int template_check(const char *folder, char *ret_why, size_t why_size);
 

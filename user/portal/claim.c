@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * claim: the key of whoever has just paid.
+ * claim: a customer who has just paid collects the API key.
  *
- * GET shows a button, and only the POST behind it hands the key out: what fetches pages ahead of their
- * reader (prefetching browsers, mail and chat scanners that follow links, a reload) sends GETs, and the
- * only showing of a key must not be spent on one. The GET does bring the subscription's account up to date,
- * which any number of them may.
+ * A key can be shown only once, so a GET must not use up that one time: browsers that prefetch
+ * pages, scanners that follow links in mail and chat, and reloads all send GETs. GET therefore only
+ * shows a button, and the POST behind it shows the key. GET also creates or updates the
+ * subscription's account, which is safe to repeat.
  *
- * That a key is handed out once is the store's to see to: the claim and the key are one transaction. A
- * crash after it and before the page leaves a claimed session whose key nobody saw; the page says what then.
+ * The store makes sure that a session gets at most one key: it writes the claim and the key in one
+ * transaction. If tollgate crashes after that transaction and before the page is sent, the session
+ * is claimed but nobody has seen its key; the page then says whom to ask for a new one.
  */
 #include "portal/claim.h"
 
@@ -22,10 +23,14 @@
 #include "portal/portal_private.h"
 #include "stripe/apply.h"
 
-#define COOKIE_S (30 * 24 * 3600) /* payments that are slow take days */
-#define WINDOW_S (24 * 3600)	  /* to claim after paying */
+#define COOKIE_S (30 * 24 * 3600) /* slow payment methods take days */
+#define WINDOW_S (24 * 3600)	  /* the time to claim the key after payment */
 
-/* Each session has a cookie of its own, so that two tabs do not take each other's. */
+/* Texts that several answers use. */
+#define KEY_UNAVAILABLE \
+	"We can't show your API key right now. It is safe: please try again in a minute."
+
+/* Each session has its own cookie, so that checkouts in two tabs do not overwrite each other's. */
 static void cookie_name(const struct visit *visit, const char *session, char ret_name[64])
 {
 	bool is_secure = text_starts(text_of(cookie_session_name(visit)), TEXT("__Secure-"));
@@ -41,7 +46,7 @@ int claim_write_cookie(struct buf *fields, const struct visit *visit, const char
 
 	cookie_name(visit, session, name);
 	session_seal(visit->portal->secret, "checkout", text_of(session), seal);
-	/* Lax: the way back from Stripe begins on another site. */
+	/* Lax, because the customer comes back here from Stripe's site. */
 	return cookie_write(fields, visit, name, seal, COOKIE_S, false);
 }
 
@@ -75,7 +80,7 @@ static void say(struct visit *visit, unsigned status, const char *title, const c
 	page_answer(&page, visit, status, TEXT(""));
 }
 
-/* ---- what there is to say ---- */
+/* ---- answers ---- */
 
 static void say_wait(struct visit *visit)
 {
@@ -84,10 +89,9 @@ static void say_wait(struct visit *visit)
 	page_begin(&page, visit, "Waiting for your payment");
 	html_raw(&page,
 		 "<meta http-equiv=\"refresh\" content=\"10\">"
-		 "<p class=\"note\" role=\"status\">Your order is complete, but your payment has "
-		 "not "
-		 "arrived yet. With some ways of paying that takes days. This page looks again by "
-		 "itself; you can also come back to it later with this browser.</p>");
+		 "<p class=\"note\" role=\"status\">We have your order, but your payment hasn't "
+		 "arrived yet. Some payment methods take a few days. This page checks again every "
+		 "10 seconds. You can also close it and open it again later in this browser.</p>");
 	page_answer(&page, visit, 200, TEXT(""));
 }
 
@@ -97,10 +101,10 @@ static void say_open(struct visit *visit)
 	char path[256];
 
 	portal_path(visit->portal, "/pricing", path, sizeof(path));
-	page_begin(&page, visit, "Not paid");
+	page_begin(&page, visit, "Checkout not completed");
 	html_put(&page,
-		 "<p class=\"note\">This checkout was not completed, and nothing was paid.</p>"
-		 "<p><a class=\"button\" href=\"{}\">Back to the plans</a></p>",
+		 "<p class=\"note\">You did not complete this checkout, and you have not been "
+		 "charged.</p><p><a class=\"button\" href=\"{}\">Back to pricing</a></p>",
 		 path);
 	page_answer(&page, visit, visit->wants_html ? 200 : 402, TEXT(""));
 }
@@ -113,18 +117,17 @@ static void say_claimed(struct visit *visit, const struct store_key *key)
 	portal_path(visit->portal, "/dashboard", path, sizeof(path));
 	page_begin(&page, visit, "Your key was already shown");
 	if (key)
-		html_put(&page, "<p>The key of this order is <code>{}</code>{}.</p>", key->hint,
+		html_put(&page, "<p>The API key for this order is <code>{}</code>{}.</p>",
+			 key->hint,
 			 key->revoked_ms && key->revoked_ms <= clock_wall_ms()
-				 ? ", and it is not valid any more"
+				 ? ". It is no longer valid"
 				 : "");
-	html_put(
-		&page,
-		"<p class=\"note\">It was shown once and is kept nowhere, so it cannot be shown "
-		"again. If you did not get to see it, or have lost it, write to the people who run "
-		"this API: they can give you a new one.</p>"
-		"<p>If you have it, <a href=\"{}\">sign in with it</a> to see your usage and to "
-		"manage your keys.</p>",
-		path);
+	html_put(&page,
+		 "<p class=\"note\">A key is shown only once, and we don't keep a copy of it. If "
+		 "you didn't see it or have lost it, contact the provider of this API, who can "
+		 "give you a new one.</p><p>If you have the key, <a href=\"{}\">sign in with "
+		 "it</a> to see your usage and manage your keys.</p>",
+		 path);
 	page_answer(&page, visit, visit->wants_html ? 200 : 409, TEXT(""));
 }
 
@@ -138,18 +141,16 @@ static void say_ready(struct visit *visit, const struct store_account *account)
 	page_begin(&page, visit, "Thank you");
 	html_put(&page,
 		 "<section class=\"card\"><h2>Your plan: {}</h2><p>Your payment has arrived and "
-		 "your "
-		 "API key is ready. It is shown <strong>only once</strong>: have a safe place for "
-		 "it at "
-		 "hand.</p><form method=\"post\" action=\"{}\"><input type=\"hidden\" "
-		 "name=\"session_id\" value=\"{}\"><input type=\"hidden\" name=\"token\" "
-		 "value=\"{}\">"
+		 "your API key is ready. It is shown <strong>only once</strong>, so be "
+		 "ready to store it safely.</p><form method=\"post\" action=\"{}\"><input "
+		 "type=\"hidden\" name=\"session_id\" value=\"{}\"><input type=\"hidden\" "
+		 "name=\"token\" value=\"{}\">"
 		 "<button type=\"submit\">Show my API key</button></form></section>",
 		 account->tier[0] ? account->tier : "(none)", path, visit->session, token);
 	page_answer(&page, visit, 200, TEXT(""));
 }
 
-/* ---- claimed already? ---- */
+/* ---- whether the key was claimed before ---- */
 
 static void on_claimed_keys(void *arg, int err, const struct store_key *keys, size_t count)
 {
@@ -172,7 +173,7 @@ static void on_claim_found(void *arg, int err, const struct store_task *tasks, s
 	uint32_t slot;
 
 	if (err) {
-		visit_refuse(visit, 503, "Not available now; your key waits for you");
+		visit_refuse(visit, 503, KEY_UNAVAILABLE);
 	} else if (count && !account_parse_key_id(text_of(tasks[0].object), &visit->key) &&
 		   mirror_key_by_id(visit->portal->context->mirror, visit->key, &key)) {
 		store_keys_list(visit->portal->context->store, key.account, 0, PORTAL_KEYS_SHOWN,
@@ -185,7 +186,7 @@ static void on_claim_found(void *arg, int err, const struct store_task *tasks, s
 		if (account)
 			say_ready(visit, account);
 		else
-			visit_refuse(visit, 503, "Not available now; your key waits for you");
+			visit_refuse(visit, 503, KEY_UNAVAILABLE);
 	}
 }
 
@@ -195,7 +196,7 @@ static void look_for_claim(struct visit *visit)
 			on_claim_found, visit);
 }
 
-/* ---- handing out ---- */
+/* ---- claiming ---- */
 
 static void on_claimed(void *arg, const struct registry_result *result)
 {
@@ -207,8 +208,8 @@ static void on_claimed(void *arg, const struct registry_result *result)
 		return;
 	}
 	if (result->err) {
-		log_error("claim: no key could be made: %s", strerror(-result->err));
-		visit_refuse(visit, 503, "Not available now; your key waits for you");
+		log_error("claim: cannot create a key: %s", strerror(-result->err));
+		visit_refuse(visit, 503, KEY_UNAVAILABLE);
 		return;
 	}
 	buf_init(&fields, 1024);
@@ -223,12 +224,12 @@ static void on_applied(void *arg, const struct registry_result *result)
 	struct visit *visit = arg;
 
 	if (result->err) {
-		log_error("claim: the subscription could not be applied: %s",
-			  strerror(-result->err));
-		visit_refuse(visit, 503, "Not available now; your key waits for you");
+		log_error("claim: cannot apply the subscription: %s", strerror(-result->err));
+		visit_refuse(visit, 503, KEY_UNAVAILABLE);
 	} else if (!result->account) {
 		say(visit, 410, "This subscription has ended", "bad",
-		    "The subscription of this order has ended.");
+		    "The subscription for this order has ended. To subscribe again, choose a plan "
+		    "on the pricing page.");
 	} else {
 		visit->account = result->account->id;
 		if (is_claiming(visit))
@@ -249,11 +250,13 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 	if (answer->err) {
 		log_warn("claim: %s", answer->why);
 		if (answer->err == -EREMOTEIO && answer->status == 404)
-			say(visit, 404, "No such order", "bad", "There is no such order.");
+			say(visit, 404, "Order not found", "bad",
+			    "We couldn't find this order. If you have paid, contact the provider "
+			    "of this API.");
 		else
-			visit_refuse(
-				visit, 502,
-				"The payment service cannot be asked now; try again in a moment");
+			visit_refuse(visit, 502,
+				     "We can't reach our payment service right now. Please try "
+				     "again in a minute.");
 		return;
 	}
 	checkout_read(answer->body, &session);
@@ -263,11 +266,12 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 	else if (session.state == CHECKOUT_OPEN || session.state == CHECKOUT_EXPIRED)
 		say_open(visit);
 	else if (session.state != CHECKOUT_PAID)
-		say(visit, 403, "Nothing to collect", "bad", "This order comes with no key.");
+		say(visit, 403, "No API key to show", "bad",
+		    "This order does not include an API key.");
 	else if (now_s > since_s + WINDOW_S)
-		say(visit, 410, "Too late", "bad",
-		    "A key can be collected within 24 hours after the payment. Write to the people "
-		    "who run this API: they can give you one.");
+		say(visit, 410, "This page has expired", "bad",
+		    "Your API key could be shown here for 24 hours after your payment. Contact the "
+		    "provider of this API, who can give you a key.");
 	else
 		apply_subscription(visit->portal->context, session.subscription,
 				   &(struct apply_source){ .as_of_s = now_s }, on_applied, visit);
@@ -281,12 +285,14 @@ static void fetch(struct visit *visit)
 	uint64_t wait_ns = limiter_wait_ns(&visit->portal->all, 0, now_ns);
 
 	if (!checkout_id_is_plausible(text_of(visit->session))) {
-		visit_refuse(visit, 400, "That is no id of a checkout");
+		visit_refuse(
+			visit, 400,
+			"The session_id in this address is not a valid checkout ID. Please use "
+			"the complete address.");
 	} else if (!is_bound(visit)) {
-		say(visit, 403, "Another browser", "bad",
-		    "A key can be collected only with the browser in which its checkout began. Go "
-		    "back "
-		    "to that browser and open this page there.");
+		say(visit, 403, "Please use your other browser", "bad",
+		    "An API key can be shown only in the browser in which the checkout was "
+		    "started. Open this page in that browser.");
 	} else if (wait_ns) {
 		visit_refuse_busy(visit, wait_ns);
 	} else {
@@ -314,11 +320,13 @@ void claim_take(struct visit *visit)
 		visit->session[0] = '\0';
 	if (request_param(&visit->params, "token", token, sizeof(token)))
 		token[0] = '\0';
-	/* The page with the form has no referrer, and so its form no origin. */
+	/*
+	 * The page with the form sends no referrer, so browsers send "Origin: null" with the form.
+	 */
 	if (request_is_foreign(visit->handoff, origin, true) ||
 	    !session_is_sealed(visit->portal->secret, "claim token", text_of(visit->session),
 			       text_of(token)))
-		visit_refuse(visit, 403, "This form was not ours; open the page again");
+		visit_refuse(visit, 403, PORTAL_UNVERIFIED);
 	else
 		fetch(visit);
 }

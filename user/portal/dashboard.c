@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * dashboard: signing in with a key, and what can be done once signed in.
+ * dashboard: customers sign in with an API key, see their account and manage its keys.
  *
- * A session belongs to the key that it was signed in with, and ends with it: whoever revokes a stolen key
- * throws the thief out of here too.
+ * A session belongs to the key that signed in and ends when that key is revoked. So revoking a
+ * stolen key also signs the thief out.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,19 +20,31 @@
 #include "stripe/field.h"
 #include "stripe/form.h"
 
-#define MAX_KEYS       1000 /* of an account that are looked at */
+#define MAX_KEYS       1000 /* keys of one account that are read, revoked ones included */
 #define MAX_VALID_KEYS 20
-#define OVERLAP_MS     (24 * 3600 * 1000ULL)
+#define OVERLAP_MS     (24 * 3600 * 1000ULL) /* the old key's validity after a rotation */
 #define USAGE_ROWS     100000
+
+/* Texts that several answers use. */
+#define NO_KEY_CREATED                                                                            \
+	"We couldn't create a key. Please try again in a minute. If it fails again, contact the " \
+	"provider of this API."
+#define NO_KEY_REVOKED "We couldn't revoke the key. Please try again in a minute."
+#define TOO_MANY_KEYS  "You already have 20 valid keys. Revoke one of them first."
+#define NOT_YOUR_KEY \
+	"This is not one of your valid keys. Open the dashboard again to see your current keys."
 
 /* ---- who is signed in ---- */
 
-static bool is_over(const struct store_key *key)
+static bool is_revoked(const struct store_key *key)
 {
 	return key->revoked_ms && key->revoked_ms <= clock_wall_ms();
 }
 
-/* Whether @key, of which the mirror knows, is valid; all of an account's keys may be over at once. */
+/*
+ * Whether the mirror still accepts @key. The key's own revoked_ms is not enough, because all keys
+ * of an account may be revoked at once.
+ */
 static bool is_valid(const struct portal *portal, const struct store_key *key)
 {
 	struct mirror_key found;
@@ -41,7 +53,7 @@ static bool is_valid(const struct portal *portal, const struct store_key *key)
 	       (!found.revoked_ms || found.revoked_ms > clock_wall_ms());
 }
 
-/* Whether the visitor is signed in; then `account` and `key` say as whom. */
+/* Whether the visitor is signed in. If so, set the visit's account, key and cookie. */
 static bool enter(struct visit *visit)
 {
 	struct text field, cookie;
@@ -90,19 +102,23 @@ static bool is_foreign(const struct visit *visit)
 	return request_is_foreign(visit->handoff, request_origin(text_of(app_url)), false);
 }
 
-/* Whether a form of a signed-in page asks for @action. If not, the visit has been answered. */
+/*
+ * Whether the request comes from the form for @action on a page of this session. If not, the visit
+ * has been answered.
+ */
 static bool may_act(struct visit *visit, const char *action)
 {
 	char purpose[32], token[SESSION_SEAL_SIZE];
 
 	if (is_foreign(visit)) {
-		visit_refuse(visit, 403, "This form was not ours");
+		visit_refuse(visit, 403, PORTAL_UNVERIFIED);
 	} else if (!enter(visit)) {
-		dashboard_show_sign_in(visit, 403, "Your session is over. Sign in again.");
+		dashboard_show_sign_in(visit, 403, "Your session has ended. Please sign in again.");
 	} else if (request_param(&visit->params, "token", token, sizeof(token)) ||
 		   !session_is_sealed(visit->portal->secret, token_purpose(action, purpose),
 				      visit->cookie, text_of(token))) {
-		visit_refuse(visit, 403, "This form is out of date; open the dashboard again");
+		visit_refuse(visit, 403,
+			     "This form is out of date. Please open the dashboard again.");
 	} else {
 		return true;
 	}
@@ -126,9 +142,8 @@ void dashboard_show_sign_in(struct visit *visit, unsigned status, const char *wh
 		html_put(&page, "<p class=\"note {}\" role=\"alert\">{}</p>",
 			 status >= 400 ? "bad" : "good", why);
 	html_put(&page,
-		 "<section class=\"card\"><h2>Sign in</h2><p class=\"soft\">With one of your API "
-		 "keys, "
-		 "you see your plan and usage and manage your keys.</p>"
+		 "<section class=\"card\"><h2>Sign in</h2><p class=\"soft\">Sign in with one of "
+		 "your API keys to see your plan and usage and to manage your keys.</p>"
 		 "<form method=\"post\" action=\"{}\"><label for=\"key\">API key</label>"
 		 "<input id=\"key\" name=\"key\" type=\"password\" required maxlength=\"256\" "
 		 "autocomplete=\"current-password\" spellcheck=\"false\">"
@@ -137,7 +152,7 @@ void dashboard_show_sign_in(struct visit *visit, unsigned status, const char *wh
 	page_answer(&page, visit, status, TEXT(""));
 }
 
-/* The id of the valid key that is @text; 0: there is none. */
+/* The ID of the key whose plain text is @text; 0 if that is not a valid key. */
 static uint64_t find_key(const struct portal *portal, struct text text)
 {
 	uint8_t hash[CRYPTO_HASH_BYTES];
@@ -161,7 +176,7 @@ void dashboard_sign_in(struct visit *visit)
 	struct buf fields;
 
 	if (is_foreign(visit)) {
-		visit_refuse(visit, 403, "This form was not ours");
+		visit_refuse(visit, 403, PORTAL_UNVERIFIED);
 		return;
 	}
 	if (wait_ns) {
@@ -174,25 +189,27 @@ void dashboard_sign_in(struct visit *visit)
 	OPENSSL_cleanse(text, sizeof(text));
 	if (!key) {
 		limiter_charge(&portal->sign_ins, source, now_ns);
-		dashboard_show_sign_in(visit, 403, "That is no valid API key.");
+		dashboard_show_sign_in(
+			visit, 403,
+			"This API key is not valid. Please check that you copied all of it.");
 		return;
 	}
 	buf_init(&fields, 1024);
 	if (dashboard_write_session(&fields, visit, key))
-		visit_refuse(visit, 500, "Out of memory");
+		visit_refuse(visit, 500, PORTAL_OUR_FAULT);
 	else
 		visit_go(visit, "/dashboard", buf_text(&fields));
 	buf_done(&fields);
 }
 
-/* To @page, signed out. */
+/* Delete the session's cookie and redirect to @page. */
 static void leave_signed_out(struct visit *visit, const char *page)
 {
 	struct buf fields;
 
 	buf_init(&fields, 1024);
 	if (cookie_write(&fields, visit, cookie_session_name(visit), "", 0, true))
-		visit_refuse(visit, 500, "Out of memory");
+		visit_refuse(visit, 500, PORTAL_OUR_FAULT);
 	else
 		visit_go(visit, page, buf_text(&fields));
 	buf_done(&fields);
@@ -211,9 +228,10 @@ static const char *done_words(const struct visit *visit)
 	static const struct {
 		const char *word, *words;
 	} rows[] = {
-		{ "revoked", "The key is revoked. It is not accepted any more." },
+		{ "revoked", "The key is revoked. Requests with it are refused from now on." },
 		{ "signed-out", "You are signed out." },
-		{ "own", "The key is revoked, and with it you are signed out." },
+		{ "own",
+		  "You revoked the key that you had signed in with, so you are signed out." },
 	};
 	char done[16];
 
@@ -239,7 +257,7 @@ static void on_keys_to_show(void *arg, int err, const struct store_key *keys, si
 	visit->shown = err || !count ? NULL : malloc(count * sizeof(*keys));
 	if (!visit->shown) {
 		visit_refuse(visit, 503,
-			     "The dashboard is not available now; try again in a moment");
+			     "We couldn't load your dashboard. Please try again in a minute.");
 		return;
 	}
 	memcpy(visit->shown, keys, count * sizeof(*keys));
@@ -253,7 +271,7 @@ void dashboard_open(struct visit *visit)
 {
 	char session[4];
 
-	/* Even a broken one: the answer says so. */
+	/* A session_id that is too long or malformed goes to the claim too, which refuses it. */
 	if (request_form_get(visit->handoff->query, "session_id", session, sizeof(session)) !=
 	    -ENOENT) {
 		claim_open(visit);
@@ -277,12 +295,12 @@ void dashboard_show_key(struct visit *visit, const struct registry_result *resul
 	page_begin(&page, visit, title);
 	html_put(
 		&page,
-		"<p class=\"note\">Copy it now: this is the only time that it is shown. It is kept "
-		"nowhere, so nobody can look it up for you later.</p>"
+		"<p class=\"note\">Copy it now and store it in a safe place. We don't keep a copy, "
+		"so we can't show it again.</p>"
 		"<code class=\"key\" id=\"key\">{}</code>"
-		"<p>Send it with each request:</p>"
+		"<p>Send it with every request:</p>"
 		"<code class=\"key\">curl -H \"X-API-Key: {}\" {}/</code>"
-		"<p><a class=\"button\" href=\"{}\">I have saved it: to the dashboard</a></p>",
+		"<p><a class=\"button\" href=\"{}\">I have saved my key</a></p>",
 		result->key_text, result->key_text, visit->portal->context->settings->app_url,
 		path);
 	page_answer(&page, visit, 200, fields);
@@ -290,7 +308,10 @@ void dashboard_show_key(struct visit *visit, const struct registry_result *resul
 
 /* ---- keys ---- */
 
-/* The action's key among the account's: NULL if it is not there, or over. And how many are valid. */
+/*
+ * The key that the form names, if it is one of the account's @keys and not revoked; else NULL.
+ * Counts the valid keys.
+ */
 static const struct store_key *survey(const struct visit *visit, const struct store_key *keys,
 				      size_t count, unsigned *ret_valid)
 {
@@ -303,7 +324,7 @@ static const struct store_key *survey(const struct visit *visit, const struct st
 	    account_parse_key_id(text_of(named), &id))
 		id = 0;
 	for (size_t i = 0; i < count; i++) {
-		if (is_over(&keys[i]))
+		if (is_revoked(&keys[i]))
 			continue;
 		++*ret_valid;
 		if (keys[i].id == id)
@@ -312,13 +333,13 @@ static const struct store_key *survey(const struct visit *visit, const struct st
 	return found;
 }
 
-static void on_made(void *arg, const struct registry_result *result)
+static void on_created(void *arg, const struct registry_result *result)
 {
 	struct visit *visit = arg;
 
 	if (result->err) {
-		log_error("dashboard: no key could be made: %s", strerror(-result->err));
-		visit_refuse(visit, 503, "No key can be made now; try again in a moment");
+		log_error("dashboard: cannot create a key: %s", strerror(-result->err));
+		visit_refuse(visit, 503, NO_KEY_CREATED);
 	} else {
 		dashboard_show_key(visit, result, "Your new API key", TEXT(""));
 	}
@@ -330,7 +351,7 @@ static void on_revoked(void *arg, const struct registry_result *result)
 	struct store_key key;
 
 	if (result->err)
-		visit_refuse(visit, 503, "The key cannot be revoked now; try again in a moment");
+		visit_refuse(visit, 503, NO_KEY_REVOKED);
 	else if (mirror_key_by_id(visit->portal->context->mirror, visit->key, &key) &&
 		 is_valid(visit->portal, &key))
 		visit_go(visit, "/dashboard?done=revoked", TEXT(""));
@@ -348,12 +369,12 @@ static void on_keys_to_create(void *arg, int err, const struct store_key *keys, 
 	if (request_param(&visit->params, "label", label, sizeof(label)))
 		label[0] = '\0';
 	if (err || count == MAX_KEYS)
-		visit_refuse(visit, 503, "No key can be made now");
+		visit_refuse(visit, 503, NO_KEY_CREATED);
 	else if (valid >= MAX_VALID_KEYS)
-		visit_refuse(visit, 409, "You have twenty valid keys: revoke one first");
+		visit_refuse(visit, 409, TOO_MANY_KEYS);
 	else
 		registry_key_create(visit->portal->context->registry, visit->account, label,
-				    on_made, visit);
+				    on_created, visit);
 }
 
 static void on_keys_to_rotate(void *arg, int err, const struct store_key *keys, size_t count)
@@ -363,14 +384,14 @@ static void on_keys_to_rotate(void *arg, int err, const struct store_key *keys, 
 	const struct store_key *key = survey(visit, keys, err ? 0 : count, &valid);
 
 	if (err || count == MAX_KEYS)
-		visit_refuse(visit, 503, "No key can be made now");
+		visit_refuse(visit, 503, NO_KEY_CREATED);
 	else if (!key)
-		visit_refuse(visit, 404, "You have no such key that is valid");
+		visit_refuse(visit, 404, NOT_YOUR_KEY);
 	else if (valid >= MAX_VALID_KEYS)
-		visit_refuse(visit, 409, "You have twenty valid keys: revoke one first");
+		visit_refuse(visit, 409, TOO_MANY_KEYS);
 	else
-		registry_key_rotate(visit->portal->context->registry, key->id, OVERLAP_MS, on_made,
-				    visit);
+		registry_key_rotate(visit->portal->context->registry, key->id, OVERLAP_MS,
+				    on_created, visit);
 }
 
 static void on_keys_to_revoke(void *arg, int err, const struct store_key *keys, size_t count)
@@ -380,12 +401,14 @@ static void on_keys_to_revoke(void *arg, int err, const struct store_key *keys, 
 	const struct store_key *key = survey(visit, keys, err ? 0 : count, &valid);
 
 	if (err)
-		visit_refuse(visit, 503, "The key cannot be revoked now; try again in a moment");
+		visit_refuse(visit, 503, NO_KEY_REVOKED);
 	else if (!key)
-		visit_refuse(visit, 404, "You have no such key that is valid");
-	/* Without a key there would be no way back in here. */
+		visit_refuse(visit, 404, NOT_YOUR_KEY);
+	/* Without a valid key the customer could not sign in again. */
 	else if (valid == 1)
-		visit_refuse(visit, 409, "This is your last key: create another one first");
+		visit_refuse(visit, 409,
+			     "This is your only valid key. Create another one before you revoke "
+			     "it.");
 	else
 		registry_key_revoke(visit->portal->context->registry, key->id, clock_wall_ms(),
 				    on_revoked, visit);
@@ -426,8 +449,8 @@ static void on_billing(void *arg, const struct stripe_answer *answer)
 		visit_leave(visit, PORTAL_BILLING, url, TEXT(""));
 	else
 		visit_refuse(visit, 502,
-			     "Stripe's billing page cannot be opened now; try again in a "
-			     "moment");
+			     "We couldn't open Stripe's billing page. Please try again in a "
+			     "minute.");
 }
 
 void dashboard_billing(struct visit *visit)
@@ -442,7 +465,9 @@ void dashboard_billing(struct visit *visit)
 		return;
 	if (!mirror_account(context->mirror, visit->account, &account, &slot) ||
 	    !account.customer[0]) {
-		visit_refuse(visit, 409, "This account is not billed through Stripe");
+		visit_refuse(visit, 409,
+			     "This account is not billed through Stripe, so it has no billing "
+			     "page.");
 		return;
 	}
 	if (limiter_wait_ns(&visit->portal->all, 0, now_ns)) {
@@ -456,7 +481,7 @@ void dashboard_billing(struct visit *visit)
 		       context->settings->portal_path, '\0') ||
 	    form_add(&form, "customer", account.customer) ||
 	    form_add(&form, "return_url", buf_head(&back)))
-		visit_refuse(visit, 500, "Out of memory");
+		visit_refuse(visit, 500, PORTAL_OUR_FAULT);
 	else
 		stripe_api_call(context->api,
 				&(struct stripe_call){ .method = "POST",

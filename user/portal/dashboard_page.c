@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* dashboard_page: what a customer sees of the account: plan, usage, keys. */
+/* dashboard_page: the page that shows an account's plan, usage and keys to its customer. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,17 +11,20 @@
 #include "portal/portal_private.h"
 #include "portal/words.h"
 
-#define DAY_S	 86400
-#define MAX_DAYS 31 /* bars of the chart */
-#define MAX_OVER 5  /* keys that are over and still shown */
+#define DAY_S	    86400
+#define MAX_DAYS    31 /* bars of the chart */
+#define MAX_REVOKED 5  /* revoked keys that are still shown */
+
+#define PAYMENT_FAILED \
+	"Your payment failed, so your access is suspended. Pay under Billing below to restore it."
 
 /* ---- the plan ---- */
 
 struct standing {
-	const char *word, *kind; /* of the badge */
+	const char *word, *kind; /* the badge: its text and class */
 	const char *note;	 /* or NULL */
 	const char *note_kind;
-	uint64_t at_s; /* the time that the note ends with; 0: none */
+	uint64_t at_s; /* a time to append to the note; 0: none */
 };
 
 static struct standing past_due(const struct store_account *account, const struct tier *tier,
@@ -30,15 +33,10 @@ static struct standing past_due(const struct store_account *account, const struc
 	uint64_t ends_ms = account->past_due_ms + (tier ? tier->grace_ms : 0);
 
 	if (!tier || wall_ms >= ends_ms)
-		return (struct standing){
-			"Suspended", "bad",
-			"Your payment failed, and your access has ended. Pay through "
-			"Billing below to have it back.",
-			"bad", 0
-		};
+		return (struct standing){ "Suspended", "bad", PAYMENT_FAILED, "bad", 0 };
 	return (struct standing){
 		"Payment failed", "warn",
-		"Your last payment failed. Pay through Billing below, or your access "
+		"Your last payment failed. Please pay under Billing below. Otherwise your access "
 		"ends on ",
 		"", ends_ms / 1000
 	};
@@ -52,8 +50,8 @@ static struct standing standing_of(const struct store_account *account, const st
 	if (account->is_held)
 		return (struct standing){
 			"On hold", "bad",
-			"The people who run this API have put your access on hold. "
-			"Write to them to learn why.",
+			"The provider of this API has put your access on hold. Please contact them "
+			"to find out why.",
 			"bad", 0
 		};
 	switch (account->status) {
@@ -71,21 +69,24 @@ static struct standing standing_of(const struct store_account *account, const st
 	case STORE_PAST_DUE:
 		return past_due(account, tier, wall_ms);
 	case STORE_PAUSED:
-		return (struct standing){ "Paused", "bad", "Your subscription is paused.", "bad",
-					  0 };
-	case STORE_INCOMPLETE:
-		return (struct standing){ "Waiting for payment", "warn",
-					  "Your first payment has not arrived yet.", "", 0 };
-	case STORE_UNPAID:
 		return (struct standing){
-			"Suspended", "bad",
-			"Your payment failed, and your access has ended. Pay through "
-			"Billing below to have it back.",
+			"Paused", "bad",
+			"Your subscription is paused. Your keys will work again when it resumes.",
 			"bad", 0
 		};
+	case STORE_INCOMPLETE:
+		return (struct standing){
+			"Waiting for payment", "warn",
+			"Your first payment hasn't arrived yet. Your keys will work once it does.",
+			"", 0
+		};
+	case STORE_UNPAID:
+		return (struct standing){ "Suspended", "bad", PAYMENT_FAILED, "bad", 0 };
 	default:
-		return (struct standing){ "Ended", "bad", "Your subscription has ended.", "bad",
-					  0 };
+		return (struct standing){ "Ended", "bad",
+					  "Your subscription has ended. To subscribe again, choose "
+					  "a plan on the pricing page.",
+					  "bad", 0 };
 	}
 }
 
@@ -163,8 +164,8 @@ static void write_quota(struct html *page, const struct visit *visit, uint32_t s
 		used = limits.quota_limit;
 	snprintf(width, sizeof(width), "%.2f", 1000.0 * (double)used / (double)limits.quota_limit);
 	html_put(page,
-		 "<p>{} of {} used; begins anew on {}</p><svg viewBox=\"0 0 1000 14\" role=\"img\" "
-		 "aria-label=\"Part of the quota that is used\"><rect class=\"track\" "
+		 "<p>{} of {} requests used. Resets on {}.</p><svg viewBox=\"0 0 1000 14\" "
+		 "role=\"img\" aria-label=\"Used part of the quota\"><rect class=\"track\" "
 		 "width=\"1000\" height=\"14\" rx=\"7\"/><rect class=\"{}\" width=\"{}\" "
 		 "height=\"14\" rx=\"7\"/></svg>",
 		 words_number(used, used_words), words_number(limits.quota_limit, all_words),
@@ -190,7 +191,10 @@ static void write_bar(struct html *page, unsigned i, unsigned count, uint64_t da
 		 x, y, width, height, words_date(day_s, date), words_number(requests, n));
 }
 
-/* The days of the chart; the sum is that of the billing period, as far as it is among them. */
+/*
+ * A bar for each day, and the total above it. The total is that of the current billing period, or
+ * that of the chart if the period began before it.
+ */
 static void write_chart(struct html *page, const struct store_account *account,
 			const struct store_usage *rows, size_t count, uint64_t since_s)
 {
@@ -211,18 +215,18 @@ static void write_chart(struct html *page, const struct store_account *account,
 	}
 	for (unsigned i = 0; i < MAX_DAYS; i++)
 		most = days[i] > most ? days[i] : most;
-	html_put(page,
-		 "<p><span class=\"amount\" id=\"total\">{}</span> requests since {}</p>"
-		 "<svg viewBox=\"0 0 1000 164\" role=\"img\" aria-label=\"Requests by day; the "
-		 "most on "
-		 "one day: {}\">",
-		 words_number(sum, total), words_date(from_s, first),
-		 words_number(most, most_words));
+	html_put(
+		page,
+		"<p><span class=\"amount\" id=\"total\">{}</span> requests since {}</p>"
+		"<svg viewBox=\"0 0 1000 164\" role=\"img\" aria-label=\"Requests per day; busiest "
+		"day: {}\">",
+		words_number(sum, total), words_date(from_s, first),
+		words_number(most, most_words));
 	html_raw(page, "<rect class=\"track\" y=\"160\" width=\"1000\" height=\"2\"/>");
 	for (unsigned i = 0; i < MAX_DAYS; i++)
 		write_bar(page, i, MAX_DAYS, since_s + (uint64_t)i * DAY_S, days[i], most);
 	html_put(page,
-		 "</svg><p class=\"ends soft small\"><span>{}</span><span>most on a day: {}</span>"
+		 "</svg><p class=\"ends soft small\"><span>{}</span><span>busiest day: {}</span>"
 		 "<span>today</span></p>",
 		 words_date(since_s, first), words_number(most, most_words));
 }
@@ -246,31 +250,32 @@ static void write_key_form(struct html *page, const struct visit *visit, const c
 }
 
 static void write_key(struct html *page, const struct visit *visit, const struct store_key *key,
-		      bool is_last)
+		      bool is_only_valid)
 {
 	uint64_t wall_ms = clock_wall_ms();
-	bool is_over = key->revoked_ms && key->revoked_ms <= wall_ms;
+	bool is_revoked = key->revoked_ms && key->revoked_ms <= wall_ms;
 	char id[ACCOUNT_ID_SIZE], date[WORDS_SIZE];
 
 	account_format_key_id(key->id, id);
 	html_put(page,
 		 "<tr class=\"{}\"><td><code>{}</code>{}</td><td data-name=\"Label\">{}</td>"
-		 "<td data-name=\"Created\">{}</td><td data-name=\"State\">",
-		 is_over ? "over" : "", key->hint, key->id == visit->key ? " (this session)" : "",
+		 "<td data-name=\"Created\">{}</td><td data-name=\"Status\">",
+		 is_revoked ? "over" : "", key->hint,
+		 key->id == visit->key ? " (current session)" : "",
 		 key->label[0] ? key->label : "-", words_date(key->created_ms / 1000, date));
 	if (key->revoked_ms)
-		html_put(page, "<span class=\"badge {}\">{} {}</span>", is_over ? "bad" : "warn",
-			 is_over ? "revoked" : "ends", words_time(key->revoked_ms / 1000, date));
+		html_put(page, "<span class=\"badge {}\">{} {}</span>", is_revoked ? "bad" : "warn",
+			 is_revoked ? "revoked" : "expires",
+			 words_time(key->revoked_ms / 1000, date));
 	else
 		html_raw(page, "<span class=\"badge good\">valid</span>");
 	html_raw(page, "</td><td>");
 	if (!key->revoked_ms)
 		write_key_form(page, visit, "rotate", id,
 			       "<button class=\"plain\" type=\"submit\">Rotate</button>");
-	if (!is_over && !is_last) {
-		html_raw(page,
-			 "<details><summary>Revoke</summary><p class=\"small\">It stops working "
-			 "at once.</p>");
+	if (!is_revoked && !is_only_valid) {
+		html_raw(page, "<details><summary>Revoke</summary><p class=\"small\">The key stops "
+			       "working immediately.</p>");
 		write_key_form(page, visit, "revoke", id,
 			       "<button class=\"danger\" type=\"submit\">Revoke this key</button>");
 		html_raw(page, "</details>");
@@ -281,30 +286,30 @@ static void write_key(struct html *page, const struct visit *visit, const struct
 static void write_keys(struct html *page, const struct visit *visit)
 {
 	uint64_t wall_ms = clock_wall_ms();
-	unsigned valid = 0, over = 0;
+	unsigned valid = 0, revoked = 0;
 	char path[256];
 
 	for (size_t i = 0; i < visit->shown_count; i++)
 		valid += !visit->shown[i].revoked_ms || visit->shown[i].revoked_ms > wall_ms;
-	html_raw(page, "<section class=\"card\"><h2>API keys</h2><table><thead><tr><th>Key</th>"
-		       "<th>Label</th><th>Created</th><th>State</th><th></th></tr></thead><tbody>");
-	/* The newest first, and of those that are over only the last few. */
+	html_raw(page,
+		 "<section class=\"card\"><h2>API keys</h2><table><thead><tr><th>Key</th>"
+		 "<th>Label</th><th>Created</th><th>Status</th><th></th></tr></thead><tbody>");
+	/* The newest first; of the revoked keys, only the last few. */
 	for (size_t i = visit->shown_count; i-- > 0;) {
 		const struct store_key *key = &visit->shown[i];
 
-		if (key->revoked_ms && key->revoked_ms <= wall_ms && ++over > MAX_OVER)
+		if (key->revoked_ms && key->revoked_ms <= wall_ms && ++revoked > MAX_REVOKED)
 			continue;
 		write_key(page, visit, key, valid == 1);
 	}
 	portal_path(visit->portal, "/dashboard/create", path, sizeof(path));
 	html_put(page,
-		 "</tbody></table><p class=\"soft small\">Rotate makes a new key; the old one "
-		 "works for "
-		 "24 hours more.</p><form method=\"post\" action=\"{}\">",
+		 "</tbody></table><p class=\"soft small\">Rotate creates a new key. The old one "
+		 "keeps working for 24 hours.</p><form method=\"post\" action=\"{}\">",
 		 path);
 	dashboard_write_token(page, visit, "create");
 	html_raw(page, "<label for=\"label\">New key</label><div class=\"row\"><input id=\"label\" "
-		       "name=\"label\" maxlength=\"60\" placeholder=\"what it is for\" "
+		       "name=\"label\" maxlength=\"60\" placeholder=\"Label (optional)\" "
 		       "autocomplete=\"off\"><button id=\"create\" type=\"submit\">Create</button>"
 		       "</div></form></section>");
 }
@@ -317,7 +322,8 @@ void dashboard_write(struct visit *visit, const struct store_usage *usage, size_
 	uint32_t slot;
 
 	if (!mirror_account(visit->portal->context->mirror, visit->account, &account, &slot)) {
-		visit_refuse(visit, 503, "Your account is not to be found now; try again");
+		visit_refuse(visit, 503,
+			     "We couldn't load your account. Please try again in a minute.");
 		return;
 	}
 	page_begin(&page, visit, "Dashboard");
@@ -328,7 +334,8 @@ void dashboard_write(struct visit *visit, const struct store_usage *usage, size_
 	if (since_s)
 		write_chart(&page, &account, usage, usage_count, since_s);
 	else
-		html_raw(&page, "<p>What you used cannot be shown now.</p>");
+		html_raw(&page,
+			 "<p>We couldn't load your usage. Please try again in a minute.</p>");
 	html_raw(&page, "</section>");
 	write_keys(&page, visit);
 	page_answer(&page, visit, 200, TEXT(""));

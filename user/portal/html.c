@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* html: pages written into a buffer. */
+/* html: see html.h. */
 #include "portal/html.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * html: pages written into a buffer, so that a text can never become markup by mistake.
+ * html: writes pages into a buffer and escapes every text, so that text never becomes markup.
  *
- * A writer remembers its first error, and does nothing after it: callers look at `err` once, at the end.
+ * After its first error a writer does nothing, so callers check `err` only once, at the end.
  */
 #ifndef PORTAL_HTML_H
 #define PORTAL_HTML_H
@@ -11,21 +11,24 @@
 
 struct html {
 	struct buf buf; /* owned */
-	int err;
+	int err;	/* 0 or the first error, a negative errno */
 };
 
 void html_init(struct html *h, size_t max_bytes);
 void html_done(struct html *h);
 
-/* Markup as it is. */
+/* Append markup without escaping. */
 void html_raw(struct html *h, const char *markup);
 
-/* Escaped for content and for quoted attributes. Control bytes but blanks and newlines become "?". */
+/*
+ * Append text, escaped for content and quoted attributes. Control bytes other than tab and newline
+ * become "?".
+ */
 void html_text(struct html *h, const char *text);
 
 /*
- * A template: markup in which each "{}" is replaced by the next text, escaped. NULL is the empty text.
- * More "{}" than texts, or fewer, is -EINVAL.
+ * Append markup in which each "{}" is replaced by the next text, escaped. A NULL text is empty.
+ * -EINVAL if the number of "{}" is not the number of texts.
  */
 void html_fill(struct html *h, const char *template, const char *const *texts, size_t count);
 #define html_put(h, template, ...)                                       \

@@ -42,7 +42,7 @@ static bool is_plain(struct text t)
 	return t.len < PLAIN_BYTES && !(t.len && memmem(t.ptr, t.len, "=?", 2));
 }
 
-/* How many bytes of @t go into one encoded word, which holds whole UTF-8 characters only. */
+/* How many bytes of @t go into one encoded word. Does not split UTF-8 characters. */
 static size_t word_bytes(struct text t)
 {
 	size_t len = t.len < WORD_BYTES ? t.len : WORD_BYTES;

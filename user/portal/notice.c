@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* notice: what customers are told, and when it is due. */
+/* notice: decides which notices customers get, and when; notice_send.c sends them. */
 #include "portal/notice.h"
 
 #include <errno.h>
@@ -18,14 +18,18 @@
 #include "portal/notice_private.h"
 #include "tollgate/siphash.h"
 
-#define TICK_MS	      1000
-#define LOOK_SLOTS    4096 /* a tick: 100,000 accounts at once would hold up events for long */
+#define TICK_MS 1000
+#define LOOK_SLOTS \
+	4096 /* per tick: checking 100,000 accounts at once would block the loop too long */
 #define TRIAL_AHEAD_S (3 * 86400ULL)
 #define MAX_RAISED    (1 << 21)
 
-/* ---- what has been raised ---- */
+/* ---- causes seen before ---- */
 
-/* Whether this is the first time since the start; when in doubt it is: the store knows better. */
+/*
+ * Whether @id is raised for the first time since the start. May say yes wrongly, which is harmless:
+ * the store ignores a task whose ID it has.
+ */
 static bool is_first(struct notices *n, const char *id)
 {
 	static const __u64 key[2];
@@ -49,7 +53,7 @@ static void format_day(uint64_t at_ms, char ret_text[64])
 	strftime(ret_text, 64, "%-d %B %Y, %H:%M UTC", &tm);
 }
 
-/* What templates and the webhook's receiver may name. */
+/* The task's body: the JSON that the webhook receives, whose values the mail templates use. */
 static json_t *make_body(struct notices *n, enum template_kind kind, const char *id,
 			 const struct store_account *account, uint64_t quota, uint64_t resets_ms)
 {
@@ -85,9 +89,9 @@ static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
 	(void)count;
 	(void)is_fresh;
 	if (err) {
-		log_error("notices cannot be stored, and are tried again: %s",
+		log_error("notices: cannot add tasks to the store, will retry: %s",
 			  store_error(n->context->store));
-		/* What was to be told is looked for again. */
+		/* Forget what was raised, so that the check of all accounts raises it again. */
 		id_set_done(&n->raised);
 	}
 }
@@ -135,7 +139,7 @@ static uint64_t grace_of(const struct notices *n, const struct store_account *ac
 	return tier ? tier->grace_ms : 0;
 }
 
-/* What holds for an account that is past due, whenever it is looked at. */
+/* Raise what is due for an account that is past due. Safe to repeat. */
 static void look_at_past_due(struct notices *n, const struct store_account *account)
 {
 	uint64_t now_ms = clock_wall_ms(), end_ms = account->past_due_ms + grace_of(n, account);
@@ -190,7 +194,7 @@ static void look_at(struct notices *n, uint32_t index)
 	look_at_quota(n, &account, slot);
 }
 
-/* The next accounts in the order of their slots. */
+/* Check the next accounts, in the order of their slots. */
 static void look_around(struct notices *n)
 {
 	uint32_t count = n->context->slots->count;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * notice: what customers are told of payments, grace, trials and quotas, by mail and webhook.
+ * notice: notifies customers about payments, grace periods, trials and quotas, by mail and webhook.
  *
- * A cause makes a task in the store for each way of telling, under an id that names the cause, so that
- * each is told at most once, whatever is repeated. Tasks are sent until they are taken, for at most three
- * days. What time alone brings about is looked for every half minute. Control loop only.
+ * Each cause, such as one failed payment, becomes one task in the store per channel (mail,
+ * webhook). The task's ID names the cause, so an event that is repeated does not notify twice. A
+ * task is retried until it is accepted, for at most three days. Causes that come with time, such as
+ * the end of a trial, are found by a check of all accounts that takes at most half a minute.
+ * Control loop only.
  */
 #ifndef PORTAL_NOTICE_H
 #define PORTAL_NOTICE_H
@@ -16,25 +18,25 @@ struct notices;
 
 struct notice_counters {
 	uint64_t sent;
-	uint64_t setbacks; /* tries that are repeated later */
-	uint64_t failed;   /* given up: kept in the store with the reason */
+	uint64_t setbacks; /* attempts that failed and will be retried */
+	uint64_t failed;   /* given up; the store keeps the task and the reason */
 };
 
-/* All borrowed; @settings until notices_set(). NULL when memory is short. */
+/* All arguments are borrowed; @settings until notices_set(). NULL if out of memory. */
 struct notices *notices_new(const struct stripe_context *context, struct transfers *transfers,
 			    const struct notice_settings *settings);
 void notices_set(struct notices *notices, const struct notice_settings *settings);
 
-/* Begin; what was not sent before goes on. Once, when the registry is there. */
+/* Start, which also sends tasks left from before. Call it once, when the registry exists. */
 void notices_start(struct notices *notices);
 
-/* An account changed by what Stripe said; @before is NULL for a new one. */
+/* Stripe has changed an account; @before is NULL for a new one. */
 void notices_account_changed(struct notices *notices, const struct store_account *before,
 			     const struct store_account *after);
 
 const struct notice_counters *notices_counters(const struct notices *notices);
 
-/* Stop; then, when the loop has turned, free. Accept NULL. */
+/* notices_stop() stops; notices_free() frees after the loop has turned. Both accept NULL. */
 void notices_stop(struct notices *notices);
 void notices_free(struct notices *notices);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What notice.c (causes) and notice_send.c (tasks) know of each other. */
+/* notice_private: what notice.c (causes) and notice_send.c (sending) share. */
 #ifndef PORTAL_NOTICE_PRIVATE_H
 #define PORTAL_NOTICE_PRIVATE_H
 
@@ -11,36 +11,37 @@
 #define NOTICE_HOOK	   "hook"
 #define NOTICE_MAX_SENDING 8
 
-/* One task on its way. */
+/* One task that is being sent. */
 struct notice_sending {
 	struct notice_sender *sender; /* borrowed */
 	struct store_task task;	      /* its body is owned */
-	bool is_busy;
+	bool is_busy;		      /* the result is not known yet */
 };
 
-/* The tasks of one queue. */
+/* One channel: sends the tasks of one queue. */
 struct notice_sender {
 	struct notices *notices; /* borrowed */
 	const char *queue;
 	bool (*is_wanted)(const struct notices *notices);
-	/* Start; notice_settle() follows, now or later. */
+	/* Start sending. The result is noted in the task, now or later. */
 	void (*send)(struct notice_sending *s);
-	bool is_running;
+	bool is_running; /* a round is in progress */
 	struct notice_sending sending[NOTICE_MAX_SENDING];
 	unsigned count;
-	struct store_task *settled; /* owned: being written */
+	struct store_task *settled; /* owned: results being written to the store */
 };
 
 struct notices {
-	const struct stripe_context *context; /* borrowed, as the next two */
+	const struct stripe_context *context; /* borrowed, as are the next two */
 	const struct notice_settings *settings;
 	struct transfers *transfers;
 	struct notice_sender senders[2];
 	struct notice_counters counters;
 	uv_timer_t timer;
-	uint32_t next_slot; /* to be looked at */
+	uint32_t next_slot; /* the next slot to check */
 	bool is_stopped;
-	struct id_set raised; /* hashes of causes that became tasks, to spare the store */
+	struct id_set
+		raised; /* hashes of task IDs already added, so that the store is not asked again */
 };
 
 void notice_senders_init(struct notices *notices);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * notice_send: tasks to mail servers and to the operator's own receiver.
+ * notice_send: sends notice tasks to the mail server and to the operator's webhook receiver.
  *
- * A round for each queue: what is due -> sent -> all results in one transaction -> the next round.
- * A mail that was taken in the moment of a crash goes out twice; it has the same Message-ID then.
+ * Each queue works in rounds: list the due tasks, send them, write all results in one transaction,
+ * start the next round. If tollgate crashes after a mail was accepted and before its result is
+ * written, the mail is sent twice, with the same Message-ID.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -44,7 +45,8 @@ static void on_settled(void *arg, int err)
 	struct notice_sender *sender = arg;
 
 	if (err)
-		log_error("notices that were sent cannot be marked so: %s",
+		log_error("notices: cannot write the results to the store, so some notices may be "
+			  "sent twice: %s",
 			  store_error(sender->notices->context->store));
 	forget_round(sender);
 	if (!err)
@@ -76,7 +78,7 @@ static void sent(struct notice_sending *s)
 
 static void give_up(struct notice_sending *s, const char *why)
 {
-	log_error("notice %s by %s is given up: %s", s->task.id, s->sender->queue, why);
+	log_error("notice %s (%s) failed, giving up: %s", s->task.id, s->sender->queue, why);
 	s->task.state = STORE_TASK_FAILED;
 	snprintf(s->task.note, sizeof(s->task.note), "%s", why);
 	s->sender->notices->counters.failed++;
@@ -92,7 +94,7 @@ static void try_later(struct notice_sending *s, const char *why)
 		return;
 	}
 	s->task.due_ms = now_ms + backoff_plain(&pauses_ms, s->task.attempts);
-	log_warn("notice %s by %s is tried again: %s", s->task.id, s->sender->queue, why);
+	log_warn("notice %s (%s) failed, will retry: %s", s->task.id, s->sender->queue, why);
 	snprintf(s->task.note, sizeof(s->task.note), "%s", why);
 	s->sender->notices->counters.setbacks++;
 	settle(s);
@@ -122,7 +124,7 @@ static void on_mailed(void *arg, const struct transfer_result *result)
 		try_later(s, why);
 }
 
-/* A mail as it is written: `fields` points into `head`. */
+/* A mail that is being composed. `fields` point into `head`. */
 struct message {
 	struct buf head, text; /* owned */
 	const char *fields[MAIL_FIELDS + 1];
@@ -146,7 +148,7 @@ static int write_message(struct notice_sending *s, const json_t *body, struct me
 	err = template_render(n->settings->templates, kind, values, &subject, &message->text, why,
 			      why_size);
 	if (err) {
-		log_error("notices: %s; the built-in text is sent", why);
+		log_error("notices: %s; using the built-in text instead", why);
 		buf_clear(&subject);
 		buf_clear(&message->text);
 		err = template_render(NULL, kind, values, &subject, &message->text, why, why_size);
@@ -195,7 +197,7 @@ static int start_mail(struct notice_sending *s, const json_t *body, const struct
 static void send_mail(struct notice_sending *s)
 {
 	json_t *body = json_loads(s->task.body, 0, NULL);
-	char why[256] = "the task cannot be read";
+	char why[256] = "the task in the store is not valid";
 	struct message message;
 	int err = body ? 0 : -EINVAL;
 
@@ -231,7 +233,7 @@ static void on_hooked(void *arg, const struct transfer_result *result)
 	if (result->err)
 		snprintf(why, sizeof(why), "%s", result->words);
 	else
-		snprintf(why, sizeof(why), "the receiver answered %u", result->status);
+		snprintf(why, sizeof(why), "the receiver answered with status %u", result->status);
 	try_later(s, why);
 }
 

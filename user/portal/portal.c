@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* portal: which page a request is for, and what all answers have in common. */
+/* portal: dispatch of requests to pages, and what all answers have in common. */
 #include "portal/portal.h"
 
 #include <errno.h>
@@ -17,11 +17,11 @@
 #include "portal/portal_private.h"
 #include "portal/style.h"
 
-#define MAX_VISITS     1000 /* the others of the responder's handoffs are for webhooks */
+#define MAX_VISITS     1000 /* leaves the rest of the responder's handoffs to webhooks */
 #define MAX_PAGE_BYTES (1 << 20)
 #define MAX_HEAD_BYTES (16 * 1024)
 
-/* ---- who visits ---- */
+/* ---- visits ---- */
 
 static struct visit *visit_new(struct portal *portal, struct handoff *e)
 {
@@ -50,7 +50,6 @@ void visit_answer(struct visit *visit, unsigned status, struct text fields, stru
 	free(visit);
 }
 
-/* The source of @visit for a limiter: an address, or an IPv6 network. */
 uint64_t visit_source(const struct visit *visit)
 {
 	const struct sockaddr_storage *peer = &visit->handoff->peer;
@@ -95,8 +94,9 @@ int cookie_write(struct buf *fields, const struct visit *visit, const char *name
 }
 
 /*
- * Browsers hold redirects after a form to form-action too, so Stripe's pages must be in it: by default at
- * these places, with a domain of the operator's own where they last were.
+ * Browsers apply form-action to redirects after a form as well, so it must list the origins of
+ * Stripe's pages: the usual ones and, if the operator uses a custom domain at Stripe, the ones last
+ * seen.
  */
 static int write_policy(struct buf *fields, const struct portal *portal)
 {
@@ -124,7 +124,10 @@ static int write_fields(struct buf *fields, const struct visit *visit, struct te
 		err = buf_append_str(fields, "Cache-Control: no-store\r\n"
 					     "X-Content-Type-Options: nosniff\r\n"
 					     "Vary: Accept, Cookie\r\n");
-	/* A page without a referrer has no origin either, which forms without a token need. */
+	/*
+	 * With no-referrer, browsers send "Origin: null" with forms. Pages whose forms have no
+	 * token need the real origin.
+	 */
 	if (!err)
 		err = buf_printf(fields, "Referrer-Policy: %s\r\n",
 				 visit->is_claim ? "no-referrer" : "same-origin");
@@ -159,7 +162,7 @@ void visit_answer_json(struct visit *visit, unsigned status, struct text fields,
 		answer_with(visit, status, "Content-Type: application/json\r\n", fields,
 			    text_of(body));
 	else
-		visit_refuse(visit, 500, "Out of memory");
+		visit_refuse(visit, 500, PORTAL_OUR_FAULT);
 	free(body);
 }
 
@@ -188,7 +191,7 @@ void page_answer(struct html *page, struct visit *visit, unsigned status, struct
 {
 	html_raw(page, "</main></body></html>\n");
 	if (page->err) {
-		log_error("portal: a page cannot be written: %s", strerror(-page->err));
+		log_error("portal: cannot write a page: %s", strerror(-page->err));
 		visit_answer(visit, 500, TEXT("Cache-Control: no-store\r\n"), TEXT(""));
 	} else {
 		answer_with(visit, status, "Content-Type: text/html; charset=utf-8\r\n", fields,
@@ -202,19 +205,23 @@ static const char *title_of(unsigned status)
 	switch (status) {
 	case 400:
 	case 415:
-		return "That did not work";
+		return "Invalid request";
 	case 403:
 		return "Not allowed";
 	case 404:
 		return "Not found";
 	case 405:
-		return "Not a page";
+		return "Method not allowed";
+	case 409:
+		return "Not possible";
 	case 429:
-		return "Too many tries";
+		return "Too many attempts";
+	case 500:
+		return "Something went wrong";
 	case 502:
-		return "Payment is not available";
+		return "Payment service unavailable";
 	default:
-		return "Not available";
+		return "Temporarily unavailable";
 	}
 }
 
@@ -247,7 +254,8 @@ void visit_refuse_busy(struct visit *visit, uint64_t wait_ns)
 
 	snprintf(field, sizeof(field), "Retry-After: %" PRIu64 "\r\n",
 		 (uint64_t)(wait_ns / NS_PER_SECOND + 1));
-	refuse_with(visit, 429, "Too many tries; wait a little", text_of(field));
+	refuse_with(visit, 429, "Too many attempts. Please wait a few seconds and try again.",
+		    text_of(field));
 }
 
 void visit_go(struct visit *visit, const char *page, struct text fields)
@@ -261,13 +269,16 @@ void visit_go(struct visit *visit, const char *page, struct text fields)
 	if (!err)
 		err = buf_append_text(&all, fields);
 	if (err)
-		visit_refuse(visit, 500, "Out of memory");
+		visit_refuse(visit, 500, PORTAL_OUR_FAULT);
 	else
 		answer_with(visit, 303, "", buf_text(&all), TEXT(""));
 	buf_done(&all);
 }
 
-/* Whether the page that the form was on named @origin as a place to go; it is named from now on. */
+/*
+ * Whether the content security policy of the pages sent so far lists @origin. If it does not,
+ * policies from now on will.
+ */
 static bool knows_place(struct portal *portal, enum portal_place place, struct text origin)
 {
 	static const char *const usual[] = { "https://checkout.stripe.com",
@@ -289,11 +300,16 @@ void visit_leave(struct visit *visit, enum portal_place place, const char *url, 
 	struct buf all;
 
 	if (!origin.len || strpbrk(url, "\r\n\"<> ")) {
-		visit_refuse(visit, 502, "The payment service gave an address that is none");
+		visit_refuse(visit, 502,
+			     "Our payment service sent an invalid link. Please try again in a "
+			     "minute.");
 		return;
 	}
 	if (!knows_place(visit->portal, place, origin) && visit->wants_html) {
-		/* This browser would not follow: its page did not name the place. */
+		/*
+		 * The browser would block a redirect to an origin that the policy of its page does
+		 * not list, but it follows a link from a new page.
+		 */
 		page_begin(&page, visit, "Just a moment");
 		html_put(&page,
 			 "<meta http-equiv=\"refresh\" content=\"0;url={}\">"
@@ -304,7 +320,7 @@ void visit_leave(struct visit *visit, enum portal_place place, const char *url, 
 	}
 	buf_init(&all, MAX_HEAD_BYTES);
 	if (buf_printf(&all, "Location: %s\r\n", url) || buf_append_text(&all, fields))
-		visit_refuse(visit, 500, "Out of memory");
+		visit_refuse(visit, 500, PORTAL_OUR_FAULT);
 	else
 		answer_with(visit, 303, "", buf_text(&all), TEXT(""));
 	buf_done(&all);
@@ -312,13 +328,13 @@ void visit_leave(struct visit *visit, enum portal_place place, const char *url, 
 
 /* ---- dispatch ---- */
 
-struct place {
+struct endpoint {
 	const char *page;
-	const char *method; /* GET is HEAD too */
+	const char *method; /* GET includes HEAD */
 	void (*visit)(struct visit *visit);
 };
 
-static const struct place places[] = {
+static const struct endpoint endpoints[] = {
 	{ "/pricing", "GET", pricing_show },
 	{ "/checkout", "POST", pricing_buy },
 	{ "/dashboard", "GET", dashboard_open },
@@ -331,7 +347,7 @@ static const struct place places[] = {
 	{ "/dashboard/billing", "POST", dashboard_billing },
 };
 
-static const struct place *find_place(const struct portal *portal, struct text path)
+static const struct endpoint *find_endpoint(const struct portal *portal, struct text path)
 {
 	struct text prefix = text_of(portal->context->settings->portal_path);
 	struct text page;
@@ -339,9 +355,9 @@ static const struct place *find_place(const struct portal *portal, struct text p
 	if (!text_starts(path, prefix))
 		return NULL;
 	page = (struct text){ path.ptr + prefix.len, path.len - prefix.len };
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		if (text_is(page, places[i].page))
-			return &places[i];
+	for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++) {
+		if (text_is(page, endpoints[i].page))
+			return &endpoints[i];
 	}
 	return NULL;
 }
@@ -353,10 +369,14 @@ bool portal_has(const struct portal *portal, struct text path)
 
 	if (!portal->context->settings->app_url || !text_starts(path, prefix))
 		return false;
+	/*
+	 * The first three distinct pages cover all paths of the portal: /pricing, /checkout,
+	 * /dashboard.
+	 */
 	for (size_t i = 0; i < 3; i++) {
-		size_t len = strlen(places[i].page);
+		size_t len = strlen(endpoints[i].page);
 
-		if (text_starts(page, text_of(places[i].page)) &&
+		if (text_starts(page, text_of(endpoints[i].page)) &&
 		    (page.len == len || page.ptr[len] == '/'))
 			return true;
 	}
@@ -366,28 +386,33 @@ bool portal_has(const struct portal *portal, struct text path)
 static void route(struct visit *visit)
 {
 	const struct handoff *e = visit->handoff;
-	const struct place *place = find_place(visit->portal, e->path);
+	const struct endpoint *endpoint = find_endpoint(visit->portal, e->path);
 	bool is_get = text_is(e->method, "GET") || text_is(e->method, "HEAD");
 	int err;
 
-	if (!place) {
-		visit_refuse(visit, 404, "Not found");
+	if (!endpoint) {
+		visit_refuse(visit, 404, "There is no page at this address.");
 		return;
 	}
-	if (place->method[0] == 'G' ? !is_get : !text_is(e->method, "POST")) {
-		refuse_with(visit, 405,
-			    place->method[0] == 'G' ? "Use GET" : "This is for forms only",
-			    place->method[0] == 'G' ? TEXT("Allow: GET, HEAD\r\n")
-						    : TEXT("Allow: POST\r\n"));
+	if (endpoint->method[0] == 'G' ? !is_get : !text_is(e->method, "POST")) {
+		refuse_with(
+			visit, 405,
+			endpoint->method[0] == 'G'
+				? "This address accepts GET requests only."
+				: "This address accepts submitted forms only. Please start from "
+				  "the pricing page or the dashboard.",
+			endpoint->method[0] == 'G' ? TEXT("Allow: GET, HEAD\r\n")
+						   : TEXT("Allow: POST\r\n"));
 		return;
 	}
 	err = is_get ? 0 : request_params_read(e, &visit->params);
 	if (err)
 		visit_refuse(visit, err == -EPROTONOSUPPORT ? 415 : 400,
-			     err == -EPROTONOSUPPORT ? "Send a form or a JSON object"
-						     : "The JSON object cannot be read");
+			     err == -EPROTONOSUPPORT
+				     ? "Send a form or a JSON object, with its Content-Type."
+				     : "The request body is not a valid JSON object.");
 	else
-		place->visit(visit);
+		endpoint->visit(visit);
 }
 
 void portal_answer(struct portal *portal, struct handoff *handoff)
@@ -437,7 +462,7 @@ void portal_refresh(struct portal *portal)
 {
 	unsigned calls = portal->context->settings->calls_per_second;
 
-	/* Customers may take half of the calls that Stripe allows; the rest is for what must be done. */
+	/* Visitors may use half of the calls that Stripe allows; the rest is left for billing. */
 	limiter_init(&portal->all, 2 * NS_PER_SECOND / calls, 2 * calls);
 	if (portal->context->settings->app_url)
 		catalog_refresh(portal->catalog);
@@ -454,7 +479,8 @@ void portal_free(struct portal *portal)
 	if (!portal)
 		return;
 	while (!LIST_EMPTY(&portal->visits))
-		visit_refuse(LIST_FIRST(&portal->visits), 503, "Stopping; try again soon");
+		visit_refuse(LIST_FIRST(&portal->visits), 503,
+			     "We are restarting. Please try again in a minute.");
 	catalog_free(portal->catalog);
 	crypto_hmac_free(portal->secret);
 	free(portal);

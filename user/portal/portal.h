@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * portal: the pages on which customers buy access, get their key and look after it.
+ * portal: the pages on which customers buy access, get their API key and manage their keys.
  *
- * Plain HTML from the server, without a script. Everything that waits for Stripe or the store keeps its
- * handoff until then. Control loop only.
+ * The pages are plain HTML without scripts. A request that waits for Stripe or the store keeps its
+ * handoff until it is answered. Control loop only.
  */
 #ifndef PORTAL_PORTAL_H
 #define PORTAL_PORTAL_H
@@ -13,27 +13,27 @@
 
 struct portal;
 
-/* What is borrowed beside the context: the pepper of keys and their prefix. */
+/* How API keys are hashed, and what they begin with. */
 struct portal_keys {
-	const struct crypto_hmac *pepper;
+	const struct crypto_hmac *pepper; /* borrowed, as is the next */
 	const char *prefix;
 };
 
-/* NULL when memory is short. */
+/* @context is borrowed, and so is what @keys points to. NULL if out of memory. */
 struct portal *portal_new(const struct stripe_context *context, const struct portal_keys *keys);
 
-/* Whether @path is one of the portal's pages, or below one. */
+/* Whether @path is one of the portal's pages or below one. */
 bool portal_has(const struct portal *portal, struct text path);
 
-/* Answer @handoff, on one of these, now or later. */
+/* Answer @handoff, whose path portal_has(), now or later. */
 void portal_answer(struct portal *portal, struct handoff *handoff);
 
-/* Begin; and again when tiers, settings or Stripe's prices have changed. */
+/* Call once to start, and again when tiers, settings or Stripe's prices have changed. */
 void portal_refresh(struct portal *portal);
 
 /*
- * Stop: nothing more is asked of Stripe. Then, when the store's callbacks are over, free: who waits is
- * answered with 503. Accept NULL.
+ * portal_stop() ends calls of Stripe's API. portal_free() answers waiting visitors with 503 and
+ * frees everything; call it when the store will not call back any more. Both accept NULL.
  */
 void portal_stop(struct portal *portal);
 void portal_free(struct portal *portal);

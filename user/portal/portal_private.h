@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the pages' files know of each other. */
+/* portal_private: what the portal's files share with each other. */
 #ifndef PORTAL_PRIVATE_H
 #define PORTAL_PRIVATE_H
 
@@ -18,69 +18,88 @@
 #define PORTAL_ORIGIN_MAX 128
 #define PORTAL_KEYS_SHOWN 100
 
+/* Texts for customers that several files use. */
+#define PORTAL_OUR_FAULT  "Something went wrong on our side. Please try again in a minute."
+#define PORTAL_UNVERIFIED "We couldn't verify this form. Please open its page again and retry."
+
+/* Stripe's pages, to which the portal sends customers. */
 enum portal_place { PORTAL_CHECKOUT, PORTAL_BILLING, PORTAL_PLACE_COUNT };
 
 struct portal {
 	const struct stripe_context *context; /* borrowed */
 	struct portal_keys keys;	      /* borrowed */
-	struct crypto_hmac *secret;	      /* owned: of cookies and tokens */
+	struct crypto_hmac *secret;	      /* owned: signs cookies and tokens */
 	struct catalog *catalog;	      /* owned */
-	LIST_HEAD(, visit) visits;	      /* owned: those that wait for an answer */
+	LIST_HEAD(, visit) visits;	      /* owned: visits without an answer yet */
 	unsigned visit_count;
-	struct limiter sign_ins;  /* that failed, by source */
+	struct limiter sign_ins;  /* failed sign-ins, by source */
 	struct limiter checkouts; /* by source */
-	struct limiter all;	  /* checkouts and claims of all sources, which Stripe sees */
-	/* Where Stripe's pages turned out to be, for forms may only lead to places that are named. */
+	struct limiter all;	  /* calls of Stripe's API for all visitors together */
+	/*
+	 * The origins at which Stripe's pages were last seen, "" if at the usual ones. The content
+	 * security policy must list them, because forms may redirect only to listed origins.
+	 */
 	char places[PORTAL_PLACE_COUNT][PORTAL_ORIGIN_MAX];
 	char style_hash[64]; /* for the content security policy */
 };
 
 /* One request, until it is answered. */
 struct visit {
-	LIST_ENTRY(visit) entry; /* of the portal's */
-	struct portal *portal;
+	LIST_ENTRY(visit) entry; /* in the portal's visits */
+	struct portal *portal;	 /* borrowed, as is the next */
 	struct handoff *handoff;
-	struct request_params params; /* of a POST */
+	struct request_params params; /* owned; of a POST */
 	bool wants_json, wants_html;
-	bool is_claim; /* its URL holds a secret */
-	/* Signed in: as whom, and with which cookie. */
+	bool is_claim; /* the URL contains a secret */
+	/* Set once the visitor is signed in. */
 	uint64_t account, key;
-	struct text cookie;
+	struct text cookie; /* the session cookie; borrowed from the handoff */
 	/* Checkout and claim. */
 	char session[CHECKOUT_ID_MAX];
 	char price[SUBSCRIPTION_NAME_MAX];
 	char email[256], reference[201];
-	/* The dashboard, while it is put together. */
-	const char *notice;	 /* static: what was done just now; or NULL */
+	/* The dashboard, while its data is collected. */
+	const char *notice;	 /* static: the outcome of the last action; or NULL */
 	struct store_key *shown; /* owned */
 	size_t shown_count;
 };
 
 /* ---- portal.c ---- */
 
-/* Answer and end the visit. Fields are lines beyond those that every answer has. */
+/*
+ * Answer and free the visit. @fields are header lines, each with CRLF. visit_answer() sends only
+ * these; all other functions add the lines that every answer of the portal has.
+ */
 void visit_answer(struct visit *visit, unsigned status, struct text fields, struct text body);
 void visit_answer_json(struct visit *visit, unsigned status, struct text fields, json_t *owned);
 
-/* A page: begin, write, and answer with it, which ends the visit and the page. */
+/* A page: begin, write the content, and answer with it, which frees the visit and ends the page. */
 void page_begin(struct html *page, const struct visit *visit, const char *title);
 void page_answer(struct html *page, struct visit *visit, unsigned status, struct text fields);
 
-/* Say no: as a page to whom wants one, else as a problem. */
+/*
+ * Refuse and free the visit: with a page if the visitor wants HTML, else with problem details.
+ * visit_refuse_busy() answers 429 and says when to retry.
+ */
 void visit_refuse(struct visit *visit, unsigned status, const char *detail);
 void visit_refuse_busy(struct visit *visit, uint64_t wait_ns);
 
-/* See another page of ours, "/dashboard"; or one of Stripe's. */
+/*
+ * Redirect the visitor and free the visit: visit_go() to a page of the portal such as "/dashboard",
+ * visit_leave() to @url, a page of Stripe's.
+ */
 void visit_go(struct visit *visit, const char *page, struct text fields);
 void visit_leave(struct visit *visit, enum portal_place place, const char *url, struct text fields);
 
-/* Append a Set-Cookie for the dashboard; @max_age_s 0 takes it away. */
+/* Append a Set-Cookie field for the dashboard; @max_age_s 0 deletes the cookie. */
 int cookie_write(struct buf *fields, const struct visit *visit, const char *name, const char *value,
 		 uint64_t max_age_s, bool is_strict);
 const char *cookie_session_name(const struct visit *visit);
 
-/* "prefix/page". */
+/* The path of @page below the portal's prefix. */
 void portal_path(const struct portal *portal, const char *page, char *ret_path, size_t size);
+
+/* The visitor's source as a number for a limiter: equal for equal addresses (IPv6: equal /64). */
 uint64_t visit_source(const struct visit *visit);
 
 /* ---- the pages ---- */
@@ -99,22 +118,25 @@ void dashboard_rotate(struct visit *visit);
 void dashboard_revoke(struct visit *visit);
 void dashboard_billing(struct visit *visit);
 
-/* The form to sign in, with a word on why. */
+/* Answer with the sign-in form. @why is shown above it; NULL for nothing. */
 void dashboard_show_sign_in(struct visit *visit, unsigned status, const char *why);
 
-/* A new key, this once; @fields as above. */
+/* Answer with a page that shows a new key, the only time that it is shown; @fields as above. */
 void dashboard_show_key(struct visit *visit, const struct registry_result *result,
 			const char *words, struct text fields);
 
-/* Sign the browser in with @key: a cookie. */
+/* Append the cookie that signs the browser in with the key whose ID is @key. */
 int dashboard_write_session(struct buf *fields, const struct visit *visit, uint64_t key);
 
-/* dashboard_page.c: the signed-in account's page. @since_s 0: usage cannot be had. */
+/*
+ * dashboard_page.c: answer with the signed-in account's page. @since_s is 0 if the usage is
+ * unknown.
+ */
 void dashboard_write(struct visit *visit, const struct store_usage *usage, size_t usage_count,
 		     uint64_t since_s);
 uint64_t dashboard_usage_since_s(uint64_t now_s);
 
-/* A hidden token of the session for @action. */
+/* A hidden input with the token that the session needs for @action. */
 void dashboard_write_token(struct html *page, const struct visit *visit, const char *action);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* pricing: what is for sale, and the way to Stripe's checkout. */
+/* pricing: the plans for sale, and the start of a checkout at Stripe. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,19 +23,19 @@ static void write_price(struct html *page, const struct catalog_price *price)
 
 	if (!price || !price->amount[0]) {
 		html_raw(page,
-			 "<p class=\"amount\">At checkout</p><p class=\"soft small\">The price is "
-			 "shown before you pay.</p>");
+			 "<p class=\"amount\">Price at checkout</p><p class=\"soft small\">Stripe "
+			 "shows it before you pay.</p>");
 		return;
 	}
 	if (price->interval_count > 1)
 		snprintf(every, sizeof(every), "every %u %ss", price->interval_count,
 			 price->interval);
 	else
-		snprintf(every, sizeof(every), "%s %s", price->is_metered ? "every" : "a",
+		snprintf(every, sizeof(every), "%s %s", price->is_metered ? "every" : "per",
 			 price->interval);
 	html_put(page, "<p class=\"amount\">{} {}</p><p class=\"soft small\">{}{}</p>",
-		 price->amount, price->currency,
-		 price->is_metered ? "for each request, billed " : "", every);
+		 price->amount, price->currency, price->is_metered ? "per request, billed " : "",
+		 every);
 }
 
 static void write_tier(struct html *page, const struct visit *visit, const struct tier *tier)
@@ -76,7 +76,7 @@ static void show_page(struct visit *visit)
 	struct html page;
 
 	page_begin(&page, visit, "Pricing");
-	html_raw(&page, "<p class=\"soft\">You pay on Stripe's page. Your API key is shown right "
+	html_raw(&page, "<p class=\"soft\">You pay on Stripe's website and get your API key right "
 			"after that.</p><div class=\"grid\">");
 	for (unsigned i = 0; i < tiers->count; i++) {
 		if (tiers->list[i].price_count) {
@@ -86,7 +86,7 @@ static void show_page(struct visit *visit)
 	}
 	html_raw(&page, "</div>");
 	if (!shown)
-		html_raw(&page, "<p class=\"note\">Nothing is for sale at the moment.</p>");
+		html_raw(&page, "<p class=\"note\">No plans are for sale at the moment.</p>");
 	page_answer(&page, visit, 200, TEXT(""));
 }
 
@@ -162,7 +162,12 @@ static void fail_checkout(struct visit *visit, const char *reason)
 {
 	char detail[512];
 
-	snprintf(detail, sizeof(detail), "Stripe session creation failed: %s", reason);
+	snprintf(detail, sizeof(detail), "%s: %s",
+		 visit->wants_html
+			 ? "We couldn't start the checkout, and you have not been charged. "
+			   "Please try again in a minute. Reason"
+			 : "Stripe session creation failed",
+		 reason);
 	visit_refuse(visit, 502, detail);
 }
 
@@ -174,7 +179,7 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 
 	if (answer->err) {
 		log_warn("checkout: %s", answer->why);
-		/* Perhaps the price is not what it was. */
+		/* The price may have changed at Stripe. */
 		if (answer->err == -EREMOTEIO)
 			catalog_refresh(visit->portal->catalog);
 		fail_checkout(visit, checkout_reason(answer));
@@ -182,8 +187,8 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 	}
 	checkout_read(answer->body, &session);
 	if (!session.id || !session.url || !checkout_id_is_plausible(text_of(session.id))) {
-		log_error("checkout: Stripe's answer has no session with a URL");
-		fail_checkout(visit, "an answer that is none");
+		log_error("checkout: Stripe's answer has no session with a valid ID and a URL");
+		fail_checkout(visit, "the payment service sent an invalid answer");
 		return;
 	}
 	buf_init(&fields, 4096);
@@ -203,8 +208,9 @@ static void on_price(void *arg, const struct catalog_price *price, const struct 
 
 	if (!price) {
 		log_warn("checkout: price '%s': %s", visit->price,
-			 why ? why->why : "Stripe has none that is for sale");
-		fail_checkout(visit, why ? checkout_reason(why) : "No such price");
+			 why ? why->why : "Stripe has no active price of this name");
+		fail_checkout(visit,
+			      why ? checkout_reason(why) : "this price is no longer for sale");
 		return;
 	}
 	checkout_create(visit->portal->context,
@@ -216,7 +222,10 @@ static void on_price(void *arg, const struct catalog_price *price, const struct 
 			on_session, visit);
 }
 
-/* The name of a price that some tier has: by itself, by its id, or by the tier. NULL: there is none. */
+/*
+ * Find a price of a tier by its configured name or Stripe ID @price, by the name @tier, or by both.
+ * Either may be empty. Returns the configured name of the price; NULL if there is none.
+ */
 static const char *choose_price(const struct portal *portal, const char *tier, const char *price)
 {
 	const struct tiers *tiers = portal->context->tiers;
@@ -246,7 +255,7 @@ static bool is_plain_email(const char *email)
 	return at && at != email && at[1] && !strchr(at + 1, '@') && !strpbrk(email, " <>,;\"()");
 }
 
-/* Read the order. False: it was refused. */
+/* Read the order into the visit. If it is not valid, refuse it and return false. */
 static bool read_order(struct visit *visit)
 {
 	char tier[STORE_NAME_MAX], price[SUBSCRIPTION_NAME_MAX];
@@ -261,18 +270,19 @@ static bool read_order(struct visit *visit)
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
 	if ((tier_err && tier_err != -ENOENT) || (price_err && price_err != -ENOENT) || !chosen) {
-		visit_refuse(visit, 400, "Name a price or a tier of the pricing page");
+		visit_refuse(visit, 400, "Please choose a plan from the pricing page.");
 		return false;
 	}
 	if ((email_err && email_err != -ENOENT) ||
 	    (visit->email[0] && !is_plain_email(visit->email))) {
-		visit_refuse(visit, 400, "That is no mail address");
+		visit_refuse(visit, 400, "customer_email is not a valid email address.");
 		return false;
 	}
 	if ((reference_err && reference_err != -ENOENT) ||
 	    strspn(visit->reference, plain) != strlen(visit->reference)) {
 		visit_refuse(visit, 400,
-			     "client_reference_id has up to 200 letters, digits, '-' and '_'");
+			     "client_reference_id is not valid. Use up to 200 letters, digits, '-' "
+			     "and '_'.");
 		return false;
 	}
 	snprintf(visit->price, sizeof(visit->price), "%s", chosen);
@@ -280,15 +290,15 @@ static bool read_order(struct visit *visit)
 }
 
 /*
- * No token is asked for: whoever comes here has no authority that another site could misuse, and a form
- * of another site gets its visitor no further than to Stripe's page.
+ * The form needs no token: visitors of this page have no authority that another site could misuse,
+ * and a form on another site can take its visitor no further than to Stripe's page.
  */
 void pricing_buy(struct visit *visit)
 {
 	struct portal *portal = visit->portal;
 	uint64_t source = visit_source(visit), now_ns = clock_mono_ns(), wait_ns, all_ns;
 
-	/* Who sends JSON does not want to be led elsewhere. */
+	/* A program that sends JSON gets the URL as JSON, not a redirect. */
 	visit->wants_json |= visit->params.json && !visit->wants_html;
 	if (!read_order(visit))
 		return;

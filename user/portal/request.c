@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* request: what a browser or a program sent to a page. */
+/* request: see request.h. */
 #include "portal/request.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 
 /* ---- forms ---- */
 
-/* The part of *@rest before the next @separator; *@rest goes on behind it. */
+/* Cut off and return the part of *@rest before the next @separator, and remove that too. */
 static struct text cut(struct text *rest, char separator)
 {
 	const char *end = rest->len ? memchr(rest->ptr, separator, rest->len) : NULL;
@@ -142,7 +142,7 @@ bool request_cookie(struct text field, const char *name, struct text *ret_value)
 	return found == 1;
 }
 
-/* "0.85" in thousandths; what is no such number weighs nothing. */
+/* A weight such as "0.85" (RFC 9110, 12.4.2) in thousandths; 0 if it is not valid. */
 static unsigned parse_weight(struct text t)
 {
 	unsigned weight = 0, worth = 1000;
@@ -158,7 +158,7 @@ static unsigned parse_weight(struct text t)
 	return weight;
 }
 
-/* The weight that @accept gives to @type by name, in thousandths; 0: none. */
+/* The weight that @accept gives to exactly @type, in thousandths; 0 if it is not listed. */
 static unsigned weight_of(struct text accept, struct text type)
 {
 	while (accept.len) {

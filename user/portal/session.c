@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* session: who a browser is. */
+/* session: see session.h. */
 #include "portal/session.h"
 
 #include <endian.h>
@@ -11,7 +11,7 @@
 
 #define LABEL	     "tollgate portal 1"
 #define MAX_SEALED   512
-#define FIELDS_BYTES (16 + 1 + 16) /* what the cookie's seal is on */
+#define FIELDS_BYTES (16 + 1 + 16) /* the sealed part of the cookie */
 
 struct crypto_hmac *session_secret(const struct crypto_hmac *pepper)
 {
@@ -24,7 +24,10 @@ struct crypto_hmac *session_secret(const struct crypto_hmac *pepper)
 	return secret;
 }
 
-/* Of "purpose NUL text"; a purpose holds no NUL. Texts above the limit get a seal that nothing has. */
+/*
+ * The HMAC of purpose, NUL, text. Purposes contain no NUL, so no two pairs have the same bytes. A
+ * text that is too long gets random bytes.
+ */
 static void seal_bytes(const struct crypto_hmac *secret, const char *purpose, struct text text,
 		       uint8_t ret_hash[CRYPTO_HASH_BYTES])
 {
@@ -54,12 +57,13 @@ void session_seal(const struct crypto_hmac *secret, const char *purpose, struct 
 bool session_is_sealed(const struct crypto_hmac *secret, const char *purpose, struct text text,
 		       struct text seal)
 {
-	uint8_t hash[CRYPTO_HASH_BYTES], told[CRYPTO_HASH_BYTES];
+	uint8_t hash[CRYPTO_HASH_BYTES], given[CRYPTO_HASH_BYTES];
 
-	if (strlen(purpose) + 1 + text.len > MAX_SEALED || text_parse_hex(seal, told, sizeof(told)))
+	if (strlen(purpose) + 1 + text.len > MAX_SEALED ||
+	    text_parse_hex(seal, given, sizeof(given)))
 		return false;
 	seal_bytes(secret, purpose, text, hash);
-	return crypto_equal(hash, told, sizeof(hash));
+	return crypto_equal(hash, given, sizeof(hash));
 }
 
 void session_write(const struct crypto_hmac *secret, uint64_t key, uint64_t expires_s,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * session: who a browser is, in cookies and tokens that nobody else can make.
+ * session: cookies and tokens that only the portal can create.
  *
- * Nothing is kept of sessions: each cookie carries what it says under an HMAC. Its secret derives from
- * the pepper, so it survives restarts and is the same on all hosts of a store. Pure.
+ * The server keeps no sessions: each cookie carries its data and an HMAC of them. The HMAC's secret
+ * is derived from the pepper, so it survives restarts and is the same on all hosts that share a
+ * store. Pure.
  */
 #ifndef PORTAL_SESSION_H
 #define PORTAL_SESSION_H
@@ -15,23 +16,30 @@
 #define SESSION_SEAL_SIZE (2 * CRYPTO_HASH_BYTES + 1)
 #define SESSION_TEXT_SIZE (16 + 1 + 16 + 1 + SESSION_SEAL_SIZE)
 
-/* The portal's secret; NULL when memory is short. */
+/* Derive the portal's secret from @pepper; the caller owns it. NULL if out of memory. */
 struct crypto_hmac *session_secret(const struct crypto_hmac *pepper);
 
 /*
- * A seal on @text for one purpose: 64 hex digits. What is sealed for one purpose is worth nothing for
- * another. session_is_sealed() compares in constant time.
+ * A seal is an HMAC of @purpose and @text, in 64 hex digits. A seal for one purpose is not valid
+ * for another. session_is_sealed() compares in constant time. A text that is too long, with its
+ * purpose over 511 bytes, gets a random seal, which is never valid.
  */
 void session_seal(const struct crypto_hmac *secret, const char *purpose, struct text text,
 		  char ret_seal[SESSION_SEAL_SIZE]);
 bool session_is_sealed(const struct crypto_hmac *secret, const char *purpose, struct text text,
 		       struct text seal);
 
-/* The cookie of somebody who proved to have key @key, until @expires_s (Unix time). */
+/*
+ * Write the cookie for a visitor who signed in with the key whose ID is @key, until @expires_s
+ * (Unix time).
+ */
 void session_write(const struct crypto_hmac *secret, uint64_t key, uint64_t expires_s,
 		   char ret_cookie[SESSION_TEXT_SIZE]);
 
-/* 0 and the key; -EBADMSG: not ours; -ETIMEDOUT: it is over at @now_s, or ends later than we ever say. */
+/*
+ * Read the key's ID from a cookie. 0; -EBADMSG if the portal did not write it; -ETIMEDOUT if it has
+ * expired at @now_s, or expires later than SESSION_SECONDS from now.
+ */
 int session_read(const struct crypto_hmac *secret, struct text cookie, uint64_t now_s,
 		 uint64_t *ret_key);
 

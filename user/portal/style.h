@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* style: the pages' stylesheet, in each page. The content security policy names its hash. */
+/*
+ * style: the stylesheet that every page contains. The content security policy allows it by its
+ * hash.
+ */
 #ifndef PORTAL_STYLE_H
 #define PORTAL_STYLE_H
 

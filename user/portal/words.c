@@ -24,7 +24,7 @@ const char *words_number(uint64_t n, char ret_words[WORDS_SIZE])
 
 static const char *format_time(uint64_t unix_s, const char *format, char ret_words[WORDS_SIZE])
 {
-	/* The year 9999 is as far as anything here goes. */
+	/* Dates after the year 9999 are shown as its end. */
 	time_t t = (time_t)(unix_s < 253402300799ULL ? unix_s : 253402300799ULL);
 	struct tm tm;
 
@@ -49,7 +49,10 @@ struct unit {
 	uint64_t ns;
 };
 
-/* How many pass in which unit of time: the first in which the interval is a whole number's. */
+/*
+ * How many requests per @ret_unit an interval allows: the smallest unit of which it gives a whole
+ * number, else the largest, rounded down.
+ */
 static uint64_t rate_of(uint64_t interval_ns, const struct unit **ret_unit)
 {
 	static const struct unit units[] = {
@@ -88,9 +91,9 @@ static const char *rate_words(const struct tier *tier, char ret_words[WORDS_SIZE
 	uint64_t rate;
 
 	if (!tier->interval_ns)
-		return "No limit on the rate";
+		return "No rate limit";
 	rate = rate_of(tier->interval_ns, &unit);
-	snprintf(ret_words, WORDS_SIZE, "%.27s request%s a %s, bursts of %.27s",
+	snprintf(ret_words, WORDS_SIZE, "%.27s request%s per %s, bursts up to %.27s",
 		 words_number(rate, n), rate == 1 ? "" : "s", unit->word,
 		 words_number(tier->burst, burst));
 	return ret_words;
@@ -101,8 +104,8 @@ static const char *quota_words(const struct tier *tier, char ret_words[WORDS_SIZ
 	char n[WORDS_SIZE];
 
 	if (!tier->quota)
-		return tier->meter ? "Pay for what you use" : "No quota";
-	snprintf(ret_words, WORDS_SIZE, "%.27s requests a %s", words_number(tier->quota, n),
+		return tier->meter ? "Pay only for what you use" : "No quota";
+	snprintf(ret_words, WORDS_SIZE, "%.27s requests per %s", words_number(tier->quota, n),
 		 tier->period == TOLLGATE_PERIOD_DAY ? "day" : "month");
 	return ret_words;
 }
@@ -117,7 +120,7 @@ const char *words_limit(const struct tier *tier, unsigned i, char ret_words[WORD
 		return quota_words(tier, ret_words);
 	if (i > 2 || !tier->concurrency)
 		return NULL;
-	snprintf(ret_words, WORDS_SIZE, "%.27s at the same time",
+	snprintf(ret_words, WORDS_SIZE, "%.27s concurrent requests",
 		 words_number(tier->concurrency, n));
 	return ret_words;
 }

@@ -15,12 +15,12 @@ const char *words_date(uint64_t unix_s, char ret_words[WORDS_SIZE]);
 const char *words_time(uint64_t unix_s, char ret_words[WORDS_SIZE]);
 
 /*
- * The tier's limit number @i, from 0: "100 requests a second, up to 200 at once"; NULL: there are no
- * more.
+ * Limit number @i of a tier, from 0, such as "100 requests per second, bursts up to 200". NULL
+ * if there are no more.
  */
 const char *words_limit(const struct tier *tier, unsigned i, char ret_words[WORDS_SIZE]);
 
-/* "100/s" as the configuration has it, for programs; "" without a limit. */
+/* A rate for programs, as in the configuration: "100/s"; "" without a limit. */
 const char *words_rate(uint64_t interval_ns, char ret_words[WORDS_SIZE]);
 
 #endif

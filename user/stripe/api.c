@@ -2,10 +2,12 @@
 /*
  * api: calls to Stripe's API.
  *
- * A call is in one list at a time: ready (two of them, by urgency), resting before another try, or on
- * its way. One timer wakes whatever is next: the limiter's next place, or the first rest that is over.
- * The limiter remembers when each of the last calls_per_second calls was sent, so that no second, wherever
- * it begins, has more of them.
+ * A call is in exactly one list: `urgent` or `ready` while it waits to be sent, `on_the_way` while
+ * it waits for its answer, `resting` while it waits for a retry. One timer fires when the limiter
+ * allows the next call or the first rest is over, whichever is sooner.
+ *
+ * The limiter keeps a ring with the times of the last calls_per_second calls, so no period of one
+ * second has more calls than that, wherever it begins.
  */
 #include "stripe/api.h"
 
@@ -27,8 +29,8 @@
 #define MAX_ON_THE_WAY	   20
 #define MAX_TRIES	   5
 #define MAX_TRIES_URGENT   2
-#define MAX_URGENT_REST_MS 3000	 /* somebody looks at an empty page */
-#define MAX_ASKED_REST_MS  60000 /* of what Retry-After may ask for */
+#define MAX_URGENT_REST_MS 3000	 /* a customer is waiting for a page */
+#define MAX_ASKED_REST_MS  60000 /* the longest Retry-After that is obeyed */
 #define CONNECT_MS	   10000
 #define TOTAL_MS	   30000
 #define TOTAL_URGENT_MS	   15000
@@ -38,15 +40,15 @@
 static const struct backoff rests_ms = { .first = 500, .most = 8000 };
 
 struct call {
-	TAILQ_ENTRY(call) entry; /* of one of the lists */
+	TAILQ_ENTRY(call) entry; /* in one of the lists */
 	struct stripe_api *api;	 /* borrowed */
 	stripe_done done;
 	void *arg;
 	char *method, *path, *form, *key; /* owned */
-	struct transfer *transfer;	  /* on its way */
+	struct transfer *transfer;	  /* while it is on the way, else NULL */
 	bool is_urgent;
 	unsigned tries;
-	uint64_t due_ms; /* resting: loop time */
+	uint64_t due_ms; /* when the rest is over, in loop time */
 };
 
 TAILQ_HEAD(call_list, call);
@@ -58,14 +60,14 @@ struct stripe_api {
 	uv_timer_t timer;
 	struct call_list urgent, ready, resting, on_the_way;
 	unsigned on_the_way_count;
-	uint64_t *sent_ms; /* owned: a ring of loop times; 0: not used yet */
-	unsigned places, next_place;
+	uint64_t *sent_ms;	     /* owned: the limiter's ring of loop times; 0: not used yet */
+	unsigned places, next_place; /* size of the ring, and where the oldest time is */
 	struct stripe_api_counters counters;
 };
 
 static void on_timer(uv_timer_t *timer);
 
-/* Whoever calls is in the middle of something, so nothing is sent from here. */
+/* Send from the loop, not from here: the caller may be in the middle of a change of the lists. */
 static void pump_soon(struct stripe_api *api)
 {
 	uv_timer_start(&api->timer, on_timer, 0, 0);
@@ -135,7 +137,10 @@ static bool should_retry(const struct transfer_result *result)
 	return result->status == 409 || result->status == 429 || result->status >= 500;
 }
 
-/* How long to rest: longer after each attempt, and at least as long as Stripe asks for. */
+/*
+ * How long to rest before the next attempt: longer each time, and at least as long as Stripe asks
+ * for.
+ */
 static uint64_t rest_ms(const struct call *call, const struct transfer_result *result)
 {
 	uint64_t span_ms = backoff_draw(&rests_ms, call->tries), asked_s;
@@ -148,8 +153,8 @@ static uint64_t rest_ms(const struct call *call, const struct transfer_result *r
 }
 
 /*
- * What of @path may be logged: without its query, and a checkout session's id only by its beginning, for
- * who knows all of it can claim a key.
+ * How much of @path may be logged: not the query, and only the beginning of a checkout session's
+ * ID, because the whole ID helps to claim a key.
  */
 static int shown_len(const char *path)
 {
@@ -210,6 +215,7 @@ static void finish(struct call *call, const struct transfer_result *result)
 	call_free(call);
 }
 
+/* Put the call to rest if it is worth another attempt. False if it is not. */
 static bool rests(struct call *call, const struct transfer_result *result)
 {
 	uint64_t ms;
@@ -272,7 +278,10 @@ static int send_call(struct call *call)
 	return err;
 }
 
-/* Calls whose rest is over become ready. Returns when the next one will be; UINT64_MAX: none rests. */
+/*
+ * Make calls ready whose rest is over. Returns when the next rest is over; UINT64_MAX if no call
+ * rests.
+ */
 static uint64_t wake_rested(struct stripe_api *api, uint64_t now_ms)
 {
 	uint64_t next_ms = UINT64_MAX;
@@ -290,7 +299,7 @@ static uint64_t wake_rested(struct stripe_api *api, uint64_t now_ms)
 	return next_ms;
 }
 
-/* When the next call may be sent; not before @now_ms. */
+/* When the limiter allows the next call; never before @now_ms. */
 static uint64_t next_place_ms(const struct stripe_api *api, uint64_t now_ms)
 {
 	uint64_t sent_ms = api->sent_ms[api->next_place];
@@ -316,7 +325,7 @@ static int start(struct call *call, uint64_t now_ms)
 	return 0;
 }
 
-/* Send what may be sent now; set the timer for what may be sent later. */
+/* Send all calls that may be sent now, and set the timer for the rest. */
 static void pump(struct stripe_api *api)
 {
 	uint64_t now_ms = uv_now(api->loop), next_ms = wake_rested(api, now_ms);
@@ -417,7 +426,9 @@ static void free_secret(char *text)
 	free(text);
 }
 
-/* After a change of the number all places count as used just now. */
+/*
+ * Resize the ring. All its places then count as used just now, so the new limit is never exceeded.
+ */
 static int set_places(struct stripe_api *api, unsigned calls_per_second)
 {
 	unsigned places = calls_per_second ? calls_per_second : 1;

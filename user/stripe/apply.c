@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* apply: what a subscription means for its account. */
+/* apply: see apply.h. */
 #include "stripe/apply.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "enforce/account.h"
 
-/* Who asked, kept over the registry's work. */
+/* The caller's callback, kept until the registry has applied the change. */
 struct application {
 	const struct stripe_context *context; /* borrowed */
 	registry_done done;
@@ -27,7 +27,10 @@ static void on_applied(void *arg, const struct registry_result *result)
 	free(a);
 }
 
-/* Whether the account @id is of another subscription than @s, which goes on and has the meter of @tier. */
+/*
+ * Whether the account @id belongs to another subscription than @s, has not ended, and uses the
+ * meter of @tier.
+ */
 static bool has_meter(const struct stripe_context *context, uint64_t id,
 		      const struct subscription *s, const struct tier *tier,
 		      struct store_account *ret_other)
@@ -44,9 +47,10 @@ static bool has_meter(const struct stripe_context *context, uint64_t id,
 }
 
 /*
- * Meter events belong to a customer. If two accounts of one customer shared a meter, Stripe would bill
- * the usage of each to both subscriptions. The account that was there first keeps the meter. 1, 0, or
- * -ENOMEM.
+ * Whether another account of the customer already uses the meter of @tier: 1, 0 or -ENOMEM.
+ *
+ * Stripe counts meter events per customer, so if two subscriptions of a customer used the same
+ * meter, it would bill the usage of each to both. Only the account that was first gets access.
  */
 static int shares_meter(const struct stripe_context *context, const struct subscription *s,
 			const struct tier *tier)
@@ -67,12 +71,15 @@ static int shares_meter(const struct stripe_context *context, const struct subsc
 	free(ids);
 	if (is_shared)
 		log_error("subscription %s gets no access: customer %s already has subscription "
-			  "%s, whose tier has the same meter '%s'",
+			  "%s, whose tier uses the same meter '%s'",
 			  s->id, s->customer, other.subscription, tier->meter);
 	return is_shared;
 }
 
-/* The name of the tier, "" for none; NULL when memory is short. */
+/*
+ * The name of the subscription's tier, or "" if it gets none. NULL if out of memory. @ret_item as
+ * of subscription_tier().
+ */
 static const char *choose_tier(const struct stripe_context *context, const struct subscription *s,
 			       const struct subscription_item **ret_item)
 {
@@ -81,9 +88,8 @@ static const char *choose_tier(const struct stripe_context *context, const struc
 
 	if (!tier) {
 		context->oddities->untiered++;
-		log_warn("subscription %s: no tier names its price %s (lookup key '%s', product "
-			 "%s); it "
-			 "gets no access",
+		log_warn("subscription %s gets no access: no tier has its price %s (lookup key "
+			 "'%s', product %s)",
 			 s->id, *ret_item ? (*ret_item)->price : "",
 			 *ret_item ? (*ret_item)->lookup_key : "",
 			 *ret_item ? (*ret_item)->product : "");
@@ -97,7 +103,7 @@ static int choose_status(const struct stripe_context *context, const struct subs
 {
 	if (s->status < 0) {
 		context->oddities->unknown_statuses++;
-		log_error("subscription %s: unknown status '%s'; its access stays as it is", s->id,
+		log_error("subscription %s: unknown status '%s'; its access does not change", s->id,
 			  s->status_word);
 	}
 	if (s->is_collection_paused && context->settings->refuse_when_paused &&
@@ -106,7 +112,7 @@ static int choose_status(const struct stripe_context *context, const struct subs
 	return s->status;
 }
 
-/* A subscription that ended for good, and never was one of ours: no account is made for it. */
+/* Whether the subscription has ended and has no account. It gets none. */
 static bool is_history(const struct stripe_context *context, const struct subscription *s)
 {
 	struct store_account account;
@@ -132,7 +138,7 @@ void apply_subscription(const struct stripe_context *context, const json_t *obje
 	const char *why;
 
 	if (subscription_parse(object, &s, &why)) {
-		log_error("a subscription cannot be read: %s", why);
+		log_error("cannot read a subscription from Stripe: %s", why);
 		fail(done, arg, -EBADMSG);
 		return;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * apply: what a subscription means for its account: tier, status, grace, periods.
+ * apply: updates an account from its Stripe subscription: tier, status, grace, periods.
  */
 #ifndef STRIPE_APPLY_H
 #define STRIPE_APPLY_H
@@ -10,16 +10,16 @@
 
 /* Where a subscription's state comes from. */
 struct apply_source {
-	uint64_t as_of_s; /* Stripe's time at which it was so */
-	bool is_snapshot; /* an event's copy, which may be older than what is known */
-	uint64_t
-		failed_ms; /* when its payment began to fail, if that is known better than now; 0 */
+	uint64_t as_of_s;   /* the time, by Stripe's clock, of which this was the state */
+	bool is_snapshot;   /* a copy in an event, which may be older than the stored state */
+	uint64_t failed_ms; /* when payments began to fail; 0 if that is not known */
 };
 
 /*
- * Bring the account of @object, a subscription, up to date. @done follows as for
- * registry_subscription_apply(), with -EBADMSG when it is no subscription that can be read; it may come
- * before the call returns. One that has ended and has no account gets none: `account` is NULL. The log says what of it is not understood.
+ * Create or update the account of @object, a subscription. @done is called as by
+ * registry_subscription_apply(), perhaps before this returns; with -EBADMSG if @object is not a
+ * valid subscription. A subscription that has ended and has no account gets none; the result's
+ * `account` is then NULL. What tollgate does not understand about the subscription is logged.
  */
 void apply_subscription(const struct stripe_context *context, const json_t *object,
 			const struct apply_source *source, registry_done done, void *arg);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * catalog: what the prices that tiers name are at Stripe.
+ * catalog: see catalog.h.
  *
- * A name says not which kind it is, so each look-up asks in up to three ways, the likeliest first.
+ * The configuration does not say whether a name is an ID, a lookup key or a product, so each lookup
+ * asks Stripe in up to three ways, the most likely one first.
  */
 #include "stripe/catalog.h"
 
@@ -19,7 +20,7 @@
 #include "stripe/form.h"
 
 #define REFRESH_MS (60 * 60 * 1000ULL)
-#define SOON_MS	   200 /* several events of one change make one refresh */
+#define SOON_MS	   200 /* so that the events of one change cause only one refresh */
 #define RETRY_MS   30000
 
 struct entry {
@@ -27,12 +28,12 @@ struct entry {
 	struct catalog_price price;
 };
 
-/* One name that is asked for. */
+/* The lookup of one name. */
 struct lookup {
-	LIST_ENTRY(lookup) entry; /* of the catalog's */
+	LIST_ENTRY(lookup) entry; /* in the catalog's lookups */
 	struct catalog *catalog;  /* borrowed */
 	char name[SUBSCRIPTION_NAME_MAX];
-	unsigned way; /* of asking */
+	unsigned way; /* how many ways of asking have failed */
 	catalog_done done;
 	void *arg;
 	bool is_interactive;
@@ -43,11 +44,13 @@ struct catalog {
 	struct entry *entries;		      /* owned */
 	unsigned count;
 	size_t room;
-	LIST_HEAD(, lookup) lookups; /* owned: under way */
+	LIST_HEAD(, lookup) lookups; /* owned: in progress */
 	uv_timer_t timer;
-	unsigned at;	 /* the entry that is looked up in the background */
-	unsigned failed; /* of this round */
-	bool is_running, is_again, is_stopped;
+	unsigned at;	 /* the entry that the background refresh has reached */
+	unsigned failed; /* lookups that failed in this refresh */
+	bool is_running; /* a refresh is in progress */
+	bool is_again;	 /* start over: something changed during the refresh */
+	bool is_stopped;
 };
 
 /* ---- reading ---- */
@@ -73,7 +76,7 @@ bool catalog_format_amount(const char *amount, const char *currency, char ret_te
 	if (!whole || strspn(rest, "0123456789") != strlen(rest) || len > 30 ||
 	    (amount[whole] == '.' && !*rest))
 		return false;
-	/* Enough zeros before it that there is a digit left of the point. */
+	/* Pad with zeros, so that there is a digit before the decimal point. */
 	snprintf(digits, sizeof(digits), "%.*s%.*s%s",
 		 whole <= decimals ? (int)(decimals + 1 - whole) : 0, "0000", (int)whole, amount,
 		 rest);
@@ -132,11 +135,11 @@ bool catalog_read(const json_t *object, struct catalog_price *ret_price)
 	return false;
 }
 
-/* ---- one look-up ---- */
+/* ---- one lookup ---- */
 
 enum way { BY_ID, BY_LOOKUP_KEY, BY_PRODUCT, WAY_COUNT };
 
-/* The path of @lookup's present way. */
+/* The path with which to ask in @lookup's current way. */
 static int write_path(struct buf *path, const struct lookup *lookup)
 {
 	static const enum way ways[][WAY_COUNT] = {
@@ -176,7 +179,7 @@ static void lookup_end(struct lookup *lookup, const struct catalog_price *price,
 	catalog_done done = lookup->done;
 	void *arg = lookup->arg;
 
-	/* What Stripe does not say now may have been true before: it stays unless Stripe denies it. */
+	/* If Stripe could not be asked, keep what is known; only an answer replaces it. */
 	if (entry && (price || !why))
 		entry->price = price ? *price : (struct catalog_price){ 0 };
 	LIST_REMOVE(lookup, entry);
@@ -258,7 +261,7 @@ static void add_name(struct catalog *catalog, const char *name)
 
 	if (find_entry(catalog, name) || strlen(name) >= SUBSCRIPTION_NAME_MAX)
 		return;
-	/* The configuration limits how many names there are. */
+	/* The configuration limits the number of names. */
 	if (array_reserve(catalog->entries, catalog->room, catalog->count + (size_t)1,
 			  ARRAY_NO_LIMIT))
 		return;
@@ -267,7 +270,7 @@ static void add_name(struct catalog *catalog, const char *name)
 		catalog->entries[catalog->count++] = (struct entry){ .name = copy };
 }
 
-/* The entries are those that tiers name now; what was known of them stays. */
+/* Make the entries match the names that tiers have now. Entries that stay keep their price. */
 static void take_names(struct catalog *catalog)
 {
 	const struct tiers *tiers = catalog->context->tiers;
@@ -298,10 +301,9 @@ static void on_looked_up(void *arg, const struct catalog_price *price,
 
 	if (why) {
 		catalog->failed++;
-		log_debug("price '%s' cannot be looked up: %s", name, why->why);
+		log_debug("cannot look up price '%s': %s", name, why->why);
 	} else if (!price) {
-		log_warn("price '%s', which a tier names, is none at Stripe that is for sale",
-			 name);
+		log_warn("price '%s' of a tier is not an active recurring price at Stripe", name);
 	}
 	catalog->at++;
 	look_up_next(catalog);
@@ -311,7 +313,9 @@ static void look_up_next(struct catalog *catalog)
 {
 	if (catalog->is_stopped)
 		return;
-	/* One failure says enough of Stripe for now. */
+	/*
+	 * After one failure the others would likely fail too, so end the refresh and retry later.
+	 */
 	if (catalog->at < catalog->count && !catalog->failed && !catalog->is_again) {
 		look_up(catalog, catalog->entries[catalog->at].name, false, on_looked_up, catalog);
 		return;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * catalog: what the prices that tiers name are at Stripe: which id, how much, how often.
+ * catalog: the IDs, amounts and intervals at Stripe of the prices in the configuration.
  *
- * A tier may name a price by its id, its lookup key or its product. Each name is looked up in the
- * background, and again every hour and whenever prices change; until then nothing is known of it.
+ * A tier may name a price by its ID, its lookup key or its product. All names are looked up in the
+ * background: at the start, every hour, and whenever prices change. Before its first lookup a price
+ * is unknown.
  */
 #ifndef STRIPE_CATALOG_H
 #define STRIPE_CATALOG_H
@@ -17,45 +18,51 @@
 struct catalog;
 
 struct catalog_price {
-	char id[SUBSCRIPTION_NAME_MAX]; /* Stripe's; "": nothing is known */
+	char id[SUBSCRIPTION_NAME_MAX]; /* Stripe's ID; "" if the price is unknown */
 	char currency[8];		/* "USD" */
-	char amount[40];		/* "10.00"; "": no single amount */
+	char amount[40];		/* "10.00"; "" if the price has no single amount */
 	char interval[16];		/* "month" */
 	uint32_t interval_count;
 	bool is_metered;
 };
 
-/* @context is borrowed. NULL when memory is short. */
+/* @context is borrowed. NULL if out of memory. */
 struct catalog *catalog_new(const struct stripe_context *context);
 
-/* The tiers may name others now, or Stripe has changed some: look all up again, soon. */
+/* Look up all prices again, soon. Call it when tiers or Stripe's prices have changed. */
 void catalog_refresh(struct catalog *catalog);
 
-/* What is known of @name, one that a tier has; NULL: nothing. Until the next turn of the loop. */
+/*
+ * The price that a tier names @name; NULL if it is unknown. Borrowed until the caller returns to
+ * the loop.
+ */
 const struct catalog_price *catalog_find(const struct catalog *catalog, const char *name);
 
 /*
- * The same, but asked for now if it is not known, for a customer who waits. @done follows, perhaps
- * before this returns, unless the catalog is freed first: @price is NULL if there is none; then @why
- * is Stripe's answer, or NULL: Stripe has no such price.
+ * As catalog_find(), but ask Stripe if the price is unknown, because a customer waits. Calls @done
+ * once, perhaps before this returns, unless the catalog is freed first. @price is NULL if there is
+ * no price: @why is then the failed answer, or NULL if Stripe has no such price.
  */
 typedef void (*catalog_done)(void *arg, const struct catalog_price *price,
 			     const struct stripe_answer *why);
 void catalog_resolve(struct catalog *catalog, const char *name, catalog_done done, void *arg);
 
 /*
- * Read a price, or the first recurring one of a list of prices. False: it is none, or is not recurring,
- * or not for sale any more. Pure.
+ * Read a price, or the first valid one of a list of prices. False if there is no price that is
+ * valid, recurring and active. Pure.
  */
 bool catalog_read(const json_t *object, struct catalog_price *ret_price);
 
 /*
- * "1000" of a currency's smallest units as "10.00", "0.05" as "0.0005". False: no number, or too long.
- * Pure.
+ * Format an amount given in the currency's smallest unit: "1000" as "10.00", "0.05" as "0.0005".
+ * False if @amount is not a number or too long. Pure.
  */
 bool catalog_format_amount(const char *amount, const char *currency, char ret_text[40]);
 
-/* Stop; then, when the API is freed and the loop has turned, free. Accept NULL. */
+/*
+ * catalog_stop() stops; catalog_free() frees, after the API is freed and the loop has turned. Both
+ * accept NULL.
+ */
 void catalog_stop(struct catalog *catalog);
 void catalog_free(struct catalog *catalog);
 

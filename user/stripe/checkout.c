@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* checkout: Stripe's Checkout sessions. */
+/* checkout: see checkout.h. */
 #include "stripe/checkout.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ static int add_metadata(struct buf *form, const struct stripe_settings *settings
 	return err;
 }
 
-/* The address @configured, or that of a page of ours. */
+/* Add a URL: @configured, or if that is NULL, the URL of the portal's @page. */
 static int add_url(struct buf *form, const struct stripe_settings *settings, const char *name,
 		   const char *configured, const char *page)
 {
@@ -169,20 +169,20 @@ const char *checkout_reason(const struct stripe_answer *answer)
 	const char *message = answer->message ? answer->message : "";
 
 	if (answer->err == -EREMOTEIO && (answer->status == 401 || answer->status == 403))
-		return "the payment service refused its own credentials";
-	/* Messages about keys show parts of them. */
+		return "the payment service did not accept our credentials";
+	/* Stripe's messages about API keys contain parts of the key. */
 	if (answer->err == -EREMOTEIO && message[0] && !strstr(message, "sk_") &&
 	    !strstr(message, "rk_"))
 		return message;
 	switch (answer->err) {
 	case -EREMOTEIO:
-		return "the payment service refused";
+		return "the payment service refused the request";
 	case -ENOBUFS:
-		return "too many requests are under way";
+		return "too many requests are in progress";
 	case -ENOMEM:
 		return "out of memory";
 	case -EBADMSG:
-		return "an answer that is none";
+		return "the payment service sent an invalid answer";
 	default:
 		return "the payment service cannot be reached";
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* context: what the parts of stripe/ share. */
+/* context: see context.h. */
 #include "stripe/context.h"
 
 #include "base/clock.h"

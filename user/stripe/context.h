@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * context: what the parts of billing work with. All borrowed from the agent, which replaces `tiers` and
- * `settings` at a reload; whoever keeps them over a return to the loop holds on to nothing.
+ * context: what all parts of billing share.
+ *
+ * Everything is borrowed from the agent, which replaces `tiers` and `settings` at a reload.
+ * Pointers into these two are therefore valid only until the code that uses them returns to the
+ * loop.
  */
 #ifndef STRIPE_CONTEXT_H
 #define STRIPE_CONTEXT_H
@@ -16,13 +19,16 @@
 struct stripe_api;
 struct stripe_context;
 
-/* Whether this host is the one of all that share the store that works what the store has for Stripe. */
+/*
+ * Whether this host holds the lease for billing. Of all hosts that share a store, only the holder
+ * processes events, reports usage, reconciles and sends notices.
+ */
 bool stripe_is_holder(const struct stripe_context *context);
 
-/* What Stripe said that tollgate does not understand, or the configuration has no tier for. */
+/* Subscriptions that tollgate could not make sense of, counted each time they are applied. */
 struct stripe_oddities {
 	uint64_t unknown_statuses;
-	uint64_t untiered; /* subscriptions that no tier names */
+	uint64_t untiered; /* without a price of any tier */
 };
 
 struct stripe_context {
@@ -35,11 +41,11 @@ struct stripe_context {
 	const struct tiers *tiers;
 	const struct stripe_settings *settings;
 	struct stripe_oddities *oddities;
-	uint64_t held_until_ns; /* this host works events, reports and notices until then */
+	uint64_t held_until_ns; /* when this host's lease expires, on the monotonic clock */
 
 	/*
-	 * An account has changed by what Stripe said; @before is NULL for a new one. May be NULL. Called
-	 * once the change is durable and in force.
+	 * Stripe has changed an account; @before is NULL for a new one. Called once the change is
+	 * durable and in force. May be NULL.
 	 */
 	void (*on_changed)(void *arg, const struct store_account *before,
 			   const struct store_account *after);

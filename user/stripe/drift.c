@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * drift: account by account: usage rows -> the task of each closing -> Stripe's sum -> a line.
+ * drift: see drift.h.
  *
- * A window's meter event lies within the window, so both sides agree on a range that begins where a
- * window does. Closings without a task were not to be billed: the account had no meter then.
+ * For one account after the other: read its usage rows from the store, find the task of each
+ * closing, ask Stripe for the sum, write a line of the answer.
+ *
+ * The time of a meter event lies within its window, so a range that begins with a window has the
+ * same events on both sides. A closing without a task was not to be billed, because the account had
+ * no meter.
  */
 #include "stripe/drift.h"
 
@@ -21,8 +25,8 @@
 
 #define MAX_ROWS  20000
 #define DAY_S	  86400ULL
-#define LONGEST_S DAY_S /* of windows */
-#define SOON_S	  120	/* how far ahead of now Stripe's sum goes */
+#define LONGEST_S DAY_S /* the longest window */
+#define SOON_S	  120	/* Stripe's sum is asked for until this long after now */
 #define MINUTE_S  60
 
 struct metered_account {
@@ -44,7 +48,7 @@ struct drift {
 	json_t *lines; /* owned */
 	uint64_t drifting, errors;
 
-	/* the account at hand */
+	/* the current account */
 	struct store_usage *rows; /* owned */
 	size_t row_count, row_at;
 	uint32_t closing;
@@ -59,7 +63,7 @@ static const struct metered_account *current(const struct drift *drift)
 	return &drift->accounts[drift->at];
 }
 
-/* ---- the end ---- */
+/* ---- the end of a run ---- */
 
 static void finish(struct drift *drift, const char *why)
 {
@@ -79,7 +83,7 @@ static void finish(struct drift *drift, const char *why)
 	drift->done(drift->arg, answer, why ? why : "out of memory");
 }
 
-/* ---- a line ---- */
+/* ---- a line of the answer ---- */
 
 static void write_time(uint64_t s, char ret_text[32])
 {
@@ -137,7 +141,8 @@ static void ask_stripe(struct drift *drift)
 
 	if (drift->context->settings->report == STRIPE_USAGE_RECORDS || !meter) {
 		add_line(drift, 0,
-			 meter ? "usage records cannot be asked for" : "Stripe has no such meter");
+			 meter ? "Stripe has no summaries of usage records"
+			       : "Stripe has no active meter with this name");
 		return;
 	}
 	snprintf(path, sizeof(path),
@@ -149,7 +154,7 @@ static void ask_stripe(struct drift *drift)
 
 /* ---- closings ---- */
 
-/* Whether @task is of @meter; one that was delivered says so in its note. */
+/* Whether @task is for @meter. A delivered task has no body any more; its note names the meter. */
 static bool is_of_meter(const struct store_task *task, const char *meter)
 {
 	const char *mark = task->body ? "event_name=" : " units of ";
@@ -210,7 +215,7 @@ static void next_task(struct drift *drift)
 	store_task_find(drift->context->store, REPORT_QUEUE, id, on_task, drift);
 }
 
-/* ---- rows ---- */
+/* ---- usage rows ---- */
 
 static void on_rows(void *arg, int err, const struct store_usage *rows, size_t count)
 {
@@ -246,9 +251,12 @@ static void next_account(struct drift *drift)
 			 current(drift)->from_s - LONGEST_S, MAX_ROWS, on_rows, drift);
 }
 
-/* ---- the beginning ---- */
+/* ---- the start of a run ---- */
 
-/* Where the range of an account begins that is to begin at @since_s: with a window, and a minute. */
+/*
+ * Where the range of an account begins: at since_s or its billing period, whichever is later,
+ * rounded down to a window and a minute.
+ */
 static uint64_t from_s(const struct drift *drift, uint64_t period_start_s)
 {
 	uint64_t window_s = drift->context->slots->head->window_seconds;
@@ -270,7 +278,7 @@ static void visit(void *arg, const struct store_account *account, uint32_t slot)
 	(void)slot;
 	if (!tier || !tier->meter || !account->customer[0] || drift->is_out_of_memory)
 		return;
-	/* No more accounts than slots. */
+	/* The number of slots limits the number of accounts. */
 	if (array_reserve(drift->accounts, drift->room, drift->count + 1, ARRAY_NO_LIMIT)) {
 		drift->is_out_of_memory = true;
 		return;
@@ -322,7 +330,7 @@ void drift_stop(struct drift *drift)
 		return;
 	drift->is_stopped = true;
 	if (drift->is_running)
-		finish(drift, "the agent stops");
+		finish(drift, "the agent is stopping");
 }
 
 void drift_free(struct drift *drift)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * drift: what was counted and delivered, against what Stripe's meters have. Looks and changes nothing.
+ * drift: compares the usage that was counted and delivered with the usage in Stripe's meters. It
+ * changes nothing.
  */
 #ifndef STRIPE_DRIFT_H
 #define STRIPE_DRIFT_H
@@ -13,24 +14,29 @@ struct drift;
 struct report;
 
 /*
- * @answer is the callee's: {"accounts": [{account, customer, meter, since, counted, open, pending,
- * failed, delivered, stripe, drift, error}], "drifting": n, "errors": n}. NULL: @why says why.
+ * @answer, which the callee takes over, is {"accounts": [{account, customer, meter, since, counted,
+ * open, pending, failed, delivered, stripe, drift, error}], "drifting": n, "errors": n}. It is NULL
+ * after an error, which @why describes.
  */
 typedef void (*drift_done)(void *arg, json_t *answer, const char *why);
 
-/* Both are borrowed. NULL when memory is short. */
+/* Both arguments are borrowed. NULL if out of memory. */
 struct drift *drift_new(const struct stripe_context *context, struct report *report);
 
 /*
- * For each account with a meter: units in windows since the later of @since_s and its billing period's
- * beginning, at most DRIFT_DAYS ago, as the store has them; what became of each closing; and the sum of
- * Stripe's summaries of the same time. One account after the other. Drift is what Stripe has beyond
- * what was delivered or failed. @done follows once. 0; -EBUSY: one is under way; -ENOMEM.
+ * Compare, for each account with a meter, from the later of @since_s and the start of its billing
+ * period, but at most DRIFT_DAYS ago: the units in the store, what became of each closing of a
+ * window, and the sum of Stripe's summaries. "drift" is what Stripe has minus what was delivered or
+ * failed. Accounts are processed one after the other. Calls @done once. 0; -EBUSY if a run is in
+ * progress; -ENOMEM.
  */
 #define DRIFT_DAYS 60
 int drift_run(struct drift *drift, uint64_t since_s, drift_done done, void *arg);
 
-/* End a run with an error; before Stripe's API is freed. Then free. Accept NULL. */
+/*
+ * drift_stop() ends a run with an error; call it before Stripe's API is freed. Then drift_free()
+ * frees. Both accept NULL.
+ */
 void drift_stop(struct drift *drift);
 void drift_free(struct drift *drift);
 

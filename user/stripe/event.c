@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* event: what a webhook says has happened. */
+/* event: see event.h. */
 #include "stripe/event.h"
 
 #include <errno.h>
@@ -9,13 +9,14 @@
 #include "stripe/field.h"
 
 /*
- * The first row applies whose name is the event's, or its beginning where the row's ends in '.'. In a
- * snapshot the dirty object's id is at one of @paths in data.object, tried in order.
+ * What each type of event makes dirty. The first row applies whose name is the event's type; a name
+ * that ends in '.' is a prefix. In a snapshot event, the dirty object's ID is in data.object at the
+ * first of `paths` that exists.
  */
 static const struct rule {
 	const char *name;
 	enum event_kind kind;
-	const char *object_type; /* what is dirty */
+	const char *object_type; /* of the dirty object */
 	const char *paths[2];
 } rules[] = {
 	{ "customer.subscription.", EVENT_SUBSCRIPTION, "subscription", { "id" } },
@@ -64,7 +65,7 @@ static const struct rule *find_rule(const char *name)
 	return NULL;
 }
 
-/* The number that the @count digits at @text are; false unless all are digits and it is in range. */
+/* Read a number of exactly @count digits. False if it is not one, or out of range. */
 static bool digits(const char *text, size_t count, unsigned min, unsigned max, int *ret_value)
 {
 	uint64_t value;
@@ -80,7 +81,7 @@ int event_parse_time(const char *text, uint64_t *ret_s)
 {
 	struct tm tm = { 0 };
 
-	/* Each one stops the next from reading past the end. */
+	/* Each check fails at the NUL, so the next one does not read past it. */
 	if (!digits(text, 4, 1970, 9999, &tm.tm_year) || text[4] != '-' ||
 	    !digits(text + 5, 2, 1, 12, &tm.tm_mon) || text[7] != '-' ||
 	    !digits(text + 8, 2, 1, 31, &tm.tm_mday) || text[10] != 'T' ||
@@ -105,10 +106,10 @@ static const char *read_thin(const json_t *root, struct event *e, const struct r
 	const char *created = field_text(root, "created");
 
 	if (!created || event_parse_time(created, &e->created_s))
-		return "no time of its making, or a bad one";
+		return "created is missing or not valid";
 	if (!field_copy(field_text(related, "id"), e->object_id, sizeof(e->object_id)) ||
 	    !field_copy(field_text(related, "type"), e->object_type, sizeof(e->object_type)))
-		return "a bad id or type of its object";
+		return "the id or type of related_object is not valid";
 	if (!strcmp(e->object_type, "customer"))
 		field_copy(e->object_id, e->customer, sizeof(e->customer));
 	if (!rule)
@@ -117,7 +118,7 @@ static const char *read_thin(const json_t *root, struct event *e, const struct r
 	if (rule->kind == EVENT_SUBSCRIPTION && !strcmp(e->object_type, "invoice"))
 		e->kind = EVENT_INVOICE;
 	if (e->kind != EVENT_METER_ERROR && !e->object_id[0])
-		return "its object is not named";
+		return "related_object has no id";
 	return NULL;
 }
 
@@ -128,20 +129,20 @@ static const char *read_snapshot(const json_t *root, struct event *e, const stru
 
 	e->created_s = field_u64(root, "created");
 	if (!e->created_s)
-		return "no time of its making, or a bad one";
+		return "created is missing or not valid";
 	if (!json_is_object(object))
-		return "no data.object";
+		return "data.object is missing";
 	field_copy_words(field_text(root, "api_version"), e->api_version, sizeof(e->api_version));
 	if (!rule)
 		return NULL;
 	for (size_t i = 0; i < 2 && rule->paths[i] && !id; i++)
 		id = field_id(object, rule->paths[i]);
 	if (!id && rule->kind == EVENT_SUBSCRIPTION && type && !strcmp(type, "invoice"))
-		return NULL; /* of no subscription */
+		return NULL; /* an invoice without a subscription */
 	if (rule->kind != EVENT_METER_ERROR && (!id || !*id))
-		return "its object has no id";
+		return "data.object does not have the id of the object concerned";
 	if (!field_copy(id, e->object_id, sizeof(e->object_id)))
-		return "a bad id of its object";
+		return "the id in data.object is not valid";
 	e->kind = rule->kind;
 	field_copy(rule->object_type, e->object_type, sizeof(e->object_type));
 	customer = strcmp(rule->object_type, "customer") ? field_id(object, "customer") : id;
@@ -159,13 +160,13 @@ static const char *read_event(const json_t *root, struct event *e)
 		return "not an event";
 	e->is_thin = shape[0] == 'v';
 	if (!field_copy(field_text(root, "id"), e->id, sizeof(e->id)) || !e->id[0])
-		return "no id, or a bad one";
+		return "id is missing or not valid";
 	if (!field_copy(field_text(root, "type"), e->type, sizeof(e->type)) || !e->type[0])
-		return "no type, or a bad one";
+		return "type is missing or not valid";
 	if (!json_is_boolean(field_at(root, "livemode")))
-		return "livemode is not said";
+		return "livemode is missing or not valid";
 	if (!field_copy(field_text(root, "account"), e->account, sizeof(e->account)))
-		return "a bad account";
+		return "account is not valid";
 	e->is_live = field_bool(root, "livemode");
 	if (e->is_thin)
 		return read_thin(root, e,

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* field: reading JSON that somebody else made. */
+/* field: see field.h. */
 #include "stripe/field.h"
 
 #include <errno.h>
 #include <string.h>
 
 /*
- * jansson descends by calling itself, down to a depth of 2048: the depth is bounded before it starts.
- * Brackets in strings do not count; what is no JSON is jansson's to find.
+ * jansson's parser is recursive and allows a depth of 2048, so the depth is checked before it runs,
+ * to save the stack. Brackets in strings do not count. Whether the text is valid JSON is left to
+ * jansson.
  */
 static bool is_too_deep(struct text t)
 {
@@ -46,8 +47,8 @@ int field_parse(struct text text, json_t **ret_object, const char **ret_why)
 	object = json_loadb(text.len ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &error);
 	if (!object) {
 		*ret_why = json_error_code(&error) == json_error_duplicate_key
-				   ? "a name is there twice"
-				   : "not JSON";
+				   ? "a name occurs twice in an object"
+				   : "not valid JSON";
 		return -EBADMSG;
 	}
 	if (!json_is_object(object)) {
@@ -116,7 +117,7 @@ void field_copy_words(const char *text, char *ret_text, size_t size)
 {
 	size_t len = strnlen(text ? text : "", size - 1);
 
-	/* Not in the middle of a character: bytes 10xxxxxx continue one. */
+	/* Do not cut within a UTF-8 character, whose later bytes are 10xxxxxx. */
 	if (text && text[len]) {
 		while (len && ((unsigned char)text[len] & 0xc0) == 0x80)
 			len--;

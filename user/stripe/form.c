@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* form: request bodies for Stripe's API; curl encodes them. */
+/* form: see form.h. */
 #include "stripe/form.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * inbox: which object is fetched when, and which events are done by that.
+ * inbox: decides when objects are fetched, and which events that completes.
  *
- * An object is in the table while it is dirty. It is in the queue, or being fetched, or (paused, or
- * more were fetched already than may be) still in the queue.
+ * An object is in the table while it is dirty or being fetched. A dirty object waits in the queue
+ * until there is room for another fetch and the inbox is not paused.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,8 +18,8 @@
 #include "stripe/webhook.h"
 
 #define MAX_FETCHING 16
-#define PAGE	     500     /* pending events read at once */
-#define MAX_EVENTS   1000000 /* held for one object, or finished but not yet marked so */
+#define PAGE	     500     /* pending events read from the store at once */
+#define MAX_EVENTS   1000000 /* waiting for one object, or finished but not yet written */
 
 static const struct backoff pauses_ms = { .first = 500, .most = 60000 };
 
@@ -44,7 +44,10 @@ static void list_done(struct event_list *list)
 	*list = (struct event_list){ 0 };
 }
 
-/* Move all of @from behind @to. Without memory they are left for the next start. */
+/*
+ * Append all of @from to @to. If out of memory, some are dropped and stay pending until the next
+ * start.
+ */
 static void list_move(struct event_list *to, struct event_list *from)
 {
 	for (size_t i = 0; i < from->count; i++) {
@@ -54,7 +57,7 @@ static void list_move(struct event_list *to, struct event_list *from)
 	list_done(from);
 }
 
-/* ---- finished events, to the store ---- */
+/* ---- writing finished events to the store ---- */
 
 static void on_set(void *arg, int err);
 
@@ -69,13 +72,17 @@ static void write_finished(struct inbox *inbox)
 	store_tasks_set(inbox->context->store, inbox->writing, inbox->writing_count, on_set, inbox);
 }
 
-/* One that could not be written is worked again after the next start: harmless. */
+/*
+ * An event whose result could not be written is processed again after the next start, which is
+ * harmless.
+ */
 static void on_set(void *arg, int err)
 {
 	struct inbox *inbox = arg;
 
 	if (err)
-		log_error("events that were worked cannot be marked so: %s",
+		log_error("cannot mark events as processed, so the next start processes them "
+			  "again: %s",
 			  store_error(inbox->context->store));
 	free(inbox->writing);
 	inbox->writing = NULL;
@@ -164,7 +171,7 @@ void inbox_add(struct inbox *inbox, enum event_kind kind, const char *id, const 
 
 	if (!object || (event_id && (!copy || list_add(&object->waiting, copy)))) {
 		free(copy);
-		log_error("out of memory: event %s waits for the next start",
+		log_error("out of memory: event %s is processed at the next start",
 			  event_id ? event_id : "");
 	}
 	if (!object)
@@ -199,7 +206,7 @@ static void on_pause_over(uv_timer_t *timer)
 	pump(inbox);
 }
 
-/* Stripe cannot be had: wait, for longer each time, and not all hosts at the same moment. */
+/* Pause with backoff after a failure, with jitter so that hosts do not all return at once. */
 static void pause_after_setback(struct inbox *inbox)
 {
 	if (inbox->is_paused || inbox->is_stopped)
@@ -209,7 +216,7 @@ static void pause_after_setback(struct inbox *inbox)
 	uv_timer_start(&inbox->pause, on_pause_over, backoff_draw(&pauses_ms, inbox->setbacks), 0);
 }
 
-/* The events that the fetch covered are over; the object goes on if it became dirty meanwhile. */
+/* Finish the events that the fetch covered. Queue the object again if it became dirty meanwhile. */
 static void leave(struct object *object, enum store_task_state state, const char *note)
 {
 	struct inbox *inbox = object->inbox;
@@ -248,7 +255,7 @@ void object_done(struct object *object, int err, const char *note)
 	leave(object, STORE_TASK_DONE, note);
 }
 
-/* Whether asking again could help. */
+/* Whether the error may pass, so that a retry can help. */
 static bool is_passing(const struct stripe_answer *answer)
 {
 	return answer->err == -ENOBUFS || !answer->status || answer->status == 401 ||
@@ -268,8 +275,8 @@ static void on_answer(void *arg, const struct stripe_answer *answer)
 		return;
 	}
 	if (is_passing(answer)) {
-		log_warn("%s %s cannot be fetched, and is tried again: %s",
-			 event_kind_word(object->kind), object->id, answer->why);
+		log_warn("cannot fetch %s %s, will retry: %s", event_kind_word(object->kind),
+			 object->id, answer->why);
 		object_done(object, -EIO, "");
 		return;
 	}
@@ -309,7 +316,7 @@ static void pump(struct inbox *inbox)
 	inbox->is_pumping = false;
 }
 
-/* ---- events in ---- */
+/* ---- new events ---- */
 
 void inbox_take(struct inbox *inbox, const struct store_task *task)
 {
@@ -345,19 +352,18 @@ static void on_page(void *arg, int err, const struct store_task *tasks, size_t c
 
 	inbox->is_reading = false;
 	if (err)
-		log_error("events that wait cannot be read: %s",
-			  store_error(inbox->context->store));
+		log_error("cannot read pending events: %s", store_error(inbox->context->store));
 	if (inbox->is_stopped || !stripe_is_holder(inbox->context))
 		return;
 	if (err) {
-		/* The next pause that ends reads on. */
+		/* on_pause_over() continues. */
 		inbox->reads_again = true;
 		pause_after_setback(inbox);
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (tasks[i].seq <= inbox->seen_seq)
-			continue; /* listed before all was forgotten */
+			continue; /* read already */
 		inbox->seen_seq = tasks[i].seq;
 		inbox_take(inbox, &tasks[i]);
 	}
@@ -373,7 +379,10 @@ void inbox_look(struct inbox *inbox)
 		read_page(inbox);
 }
 
-/* What waits here; an object that is being fetched is left to its end, which is fenced off. */
+/*
+ * Forget all events and objects that wait here. A fetch in progress still ends, and its object is
+ * then freed. If another host has got the lease since, the store rejects what that fetch writes.
+ */
 static void forget(struct inbox *inbox)
 {
 	struct object *object;

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * inbox: what is made of stored events: each marks an object dirty; the object is fetched and applied.
+ * inbox: processes stored events. Each marks an object dirty; dirty objects are fetched and
+ * applied.
  *
- * Events of one object are worked together: one fetch is under way for it at a time, and covers all
- * events that had come when it began. Before that a subscription's own copy in the event is applied,
- * if it is newer than what is known; a cancellation always. An event's task is done when what it was about
- * is in force; until then it is in the store, and a restart goes on with it. While Stripe cannot be
- * reached the inbox pauses, for longer each time.
+ * Events of the same object are processed together: it has at most one fetch at a time, which
+ * covers all events that arrived before the fetch began. If an event contains a copy of the
+ * subscription, that copy is applied first, unless the stored state is newer; a cancellation is
+ * always applied.
+ *
+ * An event's task is done once the fetched state is in force. Until then it stays in the store, and
+ * a restart processes it again. While Stripe cannot be reached the inbox pauses, with backoff.
  */
 #ifndef STRIPE_INBOX_H
 #define STRIPE_INBOX_H
@@ -18,53 +21,55 @@
 struct inbox;
 
 struct inbox_counters {
-	uint64_t worked;   /* events */
-	uint64_t ignored;  /* events of a type that is not known or not ours */
+	uint64_t worked;   /* events processed */
+	uint64_t ignored;  /* events of a type that tollgate does not use */
 	uint64_t failed;   /* events given up, with a reason in the store */
 	uint64_t fetches;  /* objects fetched */
-	uint64_t failures; /* fetches that did not succeed */
+	uint64_t failures; /* fetches or changes that failed */
 	uint64_t pending;  /* events waiting now */
 };
 
-/* What other parts of billing hear of. @arg is theirs; all may be NULL. */
+/* Callbacks for other parts of billing. Each may be NULL. */
 struct inbox_listeners {
-	void (*on_catalog)(void *arg); /* prices or products changed: tiers may match others */
-	/* A meter event was refused after it was accepted; @event as Stripe has it. */
+	void (*on_catalog)(void *arg); /* a price or product changed, so tiers may match others */
+	/*
+	 * Stripe refused a meter event after accepting it; @event is the error event, as fetched.
+	 */
 	void (*on_meter_error)(void *arg, const json_t *event);
 	void *arg;
 };
 
-/* NULL when memory is short. @context is borrowed. */
+/* @context is borrowed. NULL if out of memory. */
 struct inbox *inbox_new(const struct stripe_context *context,
 			const struct inbox_listeners *listeners);
 
 /*
- * Take up the events that are pending in the store, when the registry is there; and again when this host
- * gets the lease anew: what was waiting here is forgotten first.
+ * Process the events that are pending in the store. Call it when the registry exists, and each time
+ * this host gets the lease; events that waited here from an earlier lease are forgotten first.
  */
 void inbox_start(struct inbox *inbox);
 
 /*
- * The note of an event's task that is older than a look at all subscriptions: its own copy of one says
- * nothing new.
+ * The note of a task whose event was missed and found by a reconciliation. All subscriptions have
+ * been fetched since, so the event's own copy is out of date.
  */
 #define INBOX_MISSED "missed"
 
 /* Process one event that has just been stored. */
 void inbox_take(struct inbox *inbox, const struct store_task *event);
 
-/* Events were stored, by whichever host: take up those that are new, if they are this host's to work. */
+/* Some host has stored events: process those that are new, if this host holds the lease. */
 void inbox_look(struct inbox *inbox);
 
 /* Fetch and apply the subscription @id soon. */
 void inbox_mark(struct inbox *inbox, const char *id);
 
-/* The same for the entitlements of the account's customer, if its tier goes by them. */
+/* Fetch and apply the entitlements of the account's customer soon, if its tier uses them. */
 void inbox_mark_entitlements(struct inbox *inbox, const struct store_account *account);
 
 const struct inbox_counters *inbox_counters(const struct inbox *inbox);
 
-/* Stop: nothing is fetched any more. Then, when the loop has turned, free. Accept NULL. */
+/* inbox_stop() stops fetching; inbox_free() frees after the loop has turned. Both accept NULL. */
 void inbox_stop(struct inbox *inbox);
 void inbox_free(struct inbox *inbox);
 

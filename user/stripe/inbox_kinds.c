@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * inbox_kinds: what each kind of dirty object is asked of Stripe, and what is done with the answer.
+ * inbox_kinds: for each kind of dirty object, what is fetched from Stripe and how the answer is
+ * applied.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@ static const char *text_at(const json_t *object, const char *name)
 	return value ? value : "";
 }
 
-/* The id of what may be an id or, expanded, an object; "" for neither. */
+/* The ID of a member that is an ID or, if expanded, an object; "" if it is neither. */
 static const char *id_at(const json_t *object, const char *name)
 {
 	const json_t *value = json_object_get(object, name);
@@ -34,18 +35,18 @@ static void on_applied(void *arg, const struct registry_result *result)
 	struct object *object = arg;
 
 	if (result->err == -EBADMSG) {
-		object_give_up(object, "it cannot be read; see the log");
+		object_give_up(object, "the subscription is not valid; see the log");
 		return;
 	}
 	if (result->err == -ENOSPC && mirror_can_add(object->inbox->context->mirror)) {
-		log_error("subscription %s: all slots are taken; raise max_accounts, and then "
+		log_error("subscription %s: all slots are taken; raise max_accounts, then run "
 			  "tollgate sync",
 			  object->id);
 		object_give_up(object, "all slots are taken");
 		return;
 	}
 	if (result->err)
-		log_error("subscription %s cannot be applied, and is tried again: %s", object->id,
+		log_error("cannot apply subscription %s, will retry: %s", object->id,
 			  strerror(-result->err));
 	object_done(object, result->err, result->is_changed ? "changed" : "nothing changed");
 }
@@ -57,9 +58,9 @@ static void act_subscription(struct object *object, const struct stripe_answer *
 	apply_subscription(object->inbox->context, answer->body, &source, on_applied, object);
 }
 
-/* ---- what leads to a subscription ---- */
+/* ---- objects that lead to a subscription ---- */
 
-/* Its events go on with the subscription @id. */
+/* Move the object's events to the subscription @id. */
 static void hand_on(struct object *object, const char *id)
 {
 	struct inbox *inbox = object->inbox;
@@ -82,7 +83,7 @@ static void act_invoice(struct object *object, const struct stripe_answer *answe
 	if (id[0])
 		hand_on(object, id);
 	else
-		object_done(object, 0, "no subscription's invoice");
+		object_done(object, 0, "the invoice has no subscription");
 }
 
 static void act_checkout(struct object *object, const struct stripe_answer *answer)
@@ -92,7 +93,7 @@ static void act_checkout(struct object *object, const struct stripe_answer *answ
 	if (id[0])
 		hand_on(object, id);
 	else
-		object_done(object, 0, "no subscription yet");
+		object_done(object, 0, "the checkout session has no subscription yet");
 }
 
 /* ---- customers ---- */
@@ -107,7 +108,7 @@ static void on_step(void *arg, const struct registry_result *result)
 		object_done(object, object->err, "");
 }
 
-/* Begin with one step, that object_done() waits for; end_steps() is its end. */
+/* Count one step from here to end_steps(), so that object_done() is not called too early. */
 static void begin_steps(struct object *object)
 {
 	object->pending = 1;
@@ -163,7 +164,8 @@ static void act_entitlements(struct object *object, const struct stripe_answer *
 		if (!more || strchr(key, ' '))
 			continue;
 		if (len + more + 2 > sizeof(features)) {
-			log_error("customer %s: more entitlements than are kept", object->id);
+			log_error("customer %s has too many entitlements; the rest are ignored",
+				  object->id);
 			break;
 		}
 		len += (size_t)snprintf(features + len, sizeof(features) - len, "%s%s",
@@ -177,7 +179,9 @@ static void act_entitlements(struct object *object, const struct stripe_answer *
 
 /* ---- disputes ---- */
 
-/* Stripe took money back. The operator said what that means. */
+/*
+ * A charge was disputed or refunded. The setting on_dispute decides whether that suspends access.
+ */
 static void act_dispute(struct object *object, const struct stripe_answer *answer)
 {
 	const struct stripe_context *context = object->inbox->context;
@@ -217,7 +221,7 @@ static void act_meter_error(struct object *object, const struct stripe_answer *a
 }
 
 static const struct {
-	const char *path; /* with the object's id for its %s */
+	const char *path; /* %s stands for the object's ID */
 	void (*act)(struct object *object, const struct stripe_answer *answer);
 } kinds[] = {
 	[EVENT_SUBSCRIPTION] = { "/v1/subscriptions/%s?expand%%5B0%%5D=customer"
@@ -254,7 +258,7 @@ void object_act(struct object *object, const struct stripe_answer *answer)
 
 /* ---- events ---- */
 
-/* What may stand in a URL as it is; Stripe's ids are of these. */
+/* Whether @id needs no escaping in a URL. All of Stripe's IDs are so. */
 static bool is_plain_id(const char *id)
 {
 	return id[0] && id[strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -265,7 +269,7 @@ static void on_snapshot_applied(void *arg, const struct registry_result *result)
 {
 	(void)arg;
 	if (result->err && result->err != -EBADMSG)
-		log_warn("an event's subscription cannot be applied yet: %s",
+		log_warn("cannot apply an event's copy of a subscription, will fetch it: %s",
 			 strerror(-result->err));
 }
 
@@ -300,11 +304,11 @@ static void ignore(struct inbox *inbox, const struct event *event, const char *w
 void inbox_sort(struct inbox *inbox, const struct event *event)
 {
 	if (event->account[0]) {
-		ignore(inbox, event, "a connected account's");
+		ignore(inbox, event, "from a connected account");
 		return;
 	}
 	if (event->kind == EVENT_UNKNOWN) {
-		ignore(inbox, event, "nothing that tollgate acts on");
+		ignore(inbox, event, "tollgate does not use this type");
 		return;
 	}
 	if (event->kind == EVENT_CATALOG) {
@@ -314,8 +318,8 @@ void inbox_sort(struct inbox *inbox, const struct event *event)
 		return;
 	}
 	if (!is_plain_id(event->kind == EVENT_METER_ERROR ? event->id : event->object_id)) {
-		log_error("event %s (%s): odd id", event->id, event->type);
-		inbox_finish(inbox, event->id, STORE_TASK_FAILED, "an odd id");
+		log_error("event %s (%s): the object's ID is not valid", event->id, event->type);
+		inbox_finish(inbox, event->id, STORE_TASK_FAILED, "the object's ID is not valid");
 		return;
 	}
 	if (event->kind == EVENT_SUBSCRIPTION && event->snapshot)
@@ -323,7 +327,7 @@ void inbox_sort(struct inbox *inbox, const struct event *event)
 	if (event->kind == EVENT_CHECKOUT)
 		sort_checkout(inbox, event);
 	else if (event->kind == EVENT_DISPUTE && strstr(event->type, "charge.dispute.closed"))
-		inbox_finish(inbox, event->id, STORE_TASK_DONE, "a dispute's end changes nothing");
+		inbox_finish(inbox, event->id, STORE_TASK_DONE, "the end of a dispute is ignored");
 	else
 		inbox_add(inbox, event->kind,
 			  event->kind == EVENT_METER_ERROR ? event->id : event->object_id,

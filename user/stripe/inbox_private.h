@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What inbox.c (which object is when fetched) and inbox_kinds.c (what is then done) know of each other. */
+/*
+ * inbox_private: what inbox.c (when objects are fetched) and inbox_kinds.c (what is done then)
+ * share.
+ */
 #ifndef STRIPE_INBOX_PRIVATE_H
 #define STRIPE_INBOX_PRIVATE_H
 
@@ -10,25 +13,25 @@
 #include "stripe/event.h"
 #include "stripe/inbox.h"
 
-/* Events that wait for an object, by their ids. */
+/* The IDs of events that wait for an object. */
 struct event_list {
-	char **ids; /* owned, and what they point to */
+	char **ids; /* owned, with the strings */
 	size_t count, room;
 };
 
-/* Something that Stripe has, and that is dirty. */
+/* A dirty object at Stripe. */
 struct object {
-	struct cds_lfht_node by_key; /* by kind and id */
-	STAILQ_ENTRY(object) entry;  /* of the queue */
+	struct cds_lfht_node by_key; /* by kind and ID */
+	STAILQ_ENTRY(object) entry;  /* in the inbox's queue */
 	struct inbox *inbox;	     /* borrowed */
 	enum event_kind kind;
-	struct event_list covered; /* by the fetch under way */
-	struct event_list waiting;
-	uint64_t date_s;  /* of the answer that is being applied */
-	unsigned pending; /* steps of its application that are not over */
-	int err;	  /* the first error of those */
+	struct event_list covered; /* events that the fetch in progress covers */
+	struct event_list waiting; /* events that need another fetch */
+	uint64_t date_s;	   /* of the answer that is being applied */
+	unsigned pending;	   /* unfinished steps of applying the answer */
+	int err;		   /* an error of these steps, or 0 */
 	bool is_queued, is_fetching;
-	bool is_dirty; /* since its fetch began */
+	bool is_dirty; /* again since its fetch began */
 	char id[EVENT_ID_MAX];
 };
 
@@ -36,39 +39,45 @@ struct inbox {
 	const struct stripe_context *context; /* borrowed */
 	struct inbox_listeners listeners;
 	struct inbox_counters counters;
-	struct table objects; /* owns them */
-	STAILQ_HEAD(, object)
-	queue; /* those to be fetched, in the order in which they became dirty */
+	struct table objects;	     /* owns them */
+	STAILQ_HEAD(, object) queue; /* to be fetched, in the order in which they became dirty */
 	unsigned fetching;
-	unsigned setbacks; /* in a row: how long to pause */
+	unsigned setbacks; /* failures in a row, which decide how long to pause */
 	uv_timer_t pause;
 	bool is_paused, is_stopped, is_pumping;
-	bool is_reading, reads_again;	       /* the store's list; there is more by now */
-	uint64_t seen_seq;		       /* of the last event that was taken from it */
-	struct store_task *finished, *writing; /* owned: tasks to be set, and those being set */
+	bool is_reading;   /* a page of the store's pending events is being read */
+	bool reads_again;  /* there may be more events than that page */
+	uint64_t seen_seq; /* of the last event that was read */
+	struct store_task *finished, *writing; /* owned: results to be written, and being written */
 	size_t finished_count, finished_room, writing_count;
 };
 
-/* Mark the object dirty; @event_id (may be NULL) is done when it was fetched and applied. */
+/*
+ * Mark an object dirty. The event @event_id (may be NULL) is done when it has been fetched and
+ * applied.
+ */
 void inbox_add(struct inbox *inbox, enum event_kind kind, const char *id, const char *event_id);
 
-/* The event needs nothing more. */
+/* Write the event's final state and note to the store. */
 void inbox_finish(struct inbox *inbox, const char *event_id, enum store_task_state state,
 		  const char *note);
 
-/* All that the object's answer led to is over, with 0 or why not: then it is fetched again later. */
+/*
+ * The object's answer has been applied; or, with @err, has not, and the object is fetched again
+ * later.
+ */
 void object_done(struct object *object, int err, const char *note);
 
-/* Nothing more can be done for the object's events; @note says why. */
+/* The object's events have failed for good; @note says why. */
 void object_give_up(struct object *object, const char *note);
 
-/* What to ask Stripe for. */
+/* The path to fetch the object from. */
 void object_path(const struct object *object, char *ret_path, size_t size);
 
-/* Act on the answer; object_done() follows, now or later. */
+/* Apply the answer. Calls object_done() or object_give_up(), now or later. */
 void object_act(struct object *object, const struct stripe_answer *answer);
 
-/* A new event: whatever can be done before a fetch, and the object that it makes dirty. */
+/* Process a new event: apply what is possible without a fetch, and mark the object dirty. */
 void inbox_sort(struct inbox *inbox, const struct event *event);
 
 #endif

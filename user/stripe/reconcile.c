@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * reconcile: all subscriptions that Stripe has, held against ours.
+ * reconcile: see reconcile.h.
  *
- * A run is a chain: page of subscriptions -> each applied -> next page -> ... -> pages of events that
- * were not delivered -> stored -> the end.
+ * A run fetches a page of subscriptions, applies each, fetches the next page, and so on. Then it
+ * does the same with the events that Stripe could not deliver: each page is stored before the next
+ * is fetched.
  */
 #include "stripe/reconcile.h"
 
@@ -43,11 +44,11 @@ struct reconcile {
 	struct waiter_list waiters; /* owned */
 	struct reconcile_report report;
 	uint64_t started_ms, last_ms;
-	char after[ID_MAX]; /* the last id of the page */
+	char after[ID_MAX]; /* the last ID of the page */
 	bool has_more;
-	unsigned pending; /* applications of the page, and one for the page itself */
+	unsigned pending; /* subscriptions of the page still being applied, and one for the page */
 	json_t *page;	  /* owned: events being stored */
-	struct store_task *tasks;
+	struct store_task *tasks; /* owned, with their bodies: the same events */
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -83,7 +84,7 @@ static void finish(struct reconcile *r, int err, const char *why)
 	r->report.err = err;
 	r->report.why = why;
 	if (err)
-		log_warn("reconciliation with Stripe ended early: %s", why);
+		log_warn("reconciliation with Stripe failed: %s", why);
 	else
 		log_info("reconciled %llu subscriptions: %llu repaired, %llu failed, %llu missed "
 			 "events",
@@ -125,7 +126,7 @@ static void on_events_stored(void *arg, int err, const bool *is_fresh, size_t co
 	struct reconcile *r = arg;
 
 	if (err)
-		log_error("missed events cannot be stored: %s", store_error(r->context->store));
+		log_error("cannot store missed events: %s", store_error(r->context->store));
 	for (size_t i = 0; !err && i < count; i++)
 		r->report.missed += is_fresh[i];
 	for (size_t i = 0; i < json_array_size(json_object_get(r->page, "data")); i++)
@@ -133,7 +134,7 @@ static void on_events_stored(void *arg, int err, const bool *is_fresh, size_t co
 	next_events(r);
 }
 
-/* 0 when @task was filled in. */
+/* Fill in @task, whose body the caller owns. 0; -EBADMSG if @object is not a valid event. */
 static int task_of_event(const json_t *object, struct store_task *task)
 {
 	char *body = json_dumps(object, JSON_COMPACT);
@@ -205,12 +206,13 @@ static void visit_stray(void *arg, const struct store_account *account, uint32_t
 	struct reconcile *r = arg;
 
 	(void)slot;
-	/* What was seen in this run, or changed since, has a younger mark than its beginning. */
+	/* Accounts that this run has seen, or that changed since, have a time after its start. */
 	if (!account->subscription[0] || account->as_of_s * 1000 + 5000 >= r->started_ms)
 		return;
 	r->report.strays++;
 	if (r->report.strays <= 10)
-		log_warn("Stripe lists no subscription %s; its account keeps its last status '%s'",
+		log_warn("Stripe does not list subscription %s; its account keeps its last status "
+			 "'%s'",
 			 account->subscription, store_status_word(account->status));
 }
 
@@ -223,7 +225,7 @@ static void page_step_over(struct reconcile *r)
 	if (--r->pending)
 		return;
 	if (r->is_stopped) {
-		finish(r, -ECANCELED, "the agent stops");
+		finish(r, -ECANCELED, "the agent is stopping");
 		return;
 	}
 	if (r->has_more) {
@@ -321,7 +323,10 @@ static void begin(struct reconcile *r)
 	if (r->is_running || r->is_stopped || !r->is_started)
 		return;
 	if (!stripe_is_holder(r->context)) {
-		/* Another host does it; this one begins anew when it gets the lease. */
+		/*
+		 * Another host does it. reconcile_start() is called again if this host gets the
+		 * lease.
+		 */
 		r->is_started = false;
 		uv_timer_stop(&r->timer);
 		return;
@@ -374,7 +379,7 @@ void reconcile_stop(struct reconcile *r)
 	r->is_stopped = true;
 	uv_close((uv_handle_t *)&r->timer, NULL);
 	if (!SLIST_EMPTY(&r->waiters))
-		finish(r, -ECANCELED, "the agent stops");
+		finish(r, -ECANCELED, "the agent is stopping");
 }
 
 void reconcile_free(struct reconcile *r)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * reconcile: all subscriptions that Stripe has, held against ours; what differs is repaired.
+ * reconcile: compares all subscriptions at Stripe with the accounts here, and repairs differences.
  *
- * Events may be lost for good; a list of everything is not. Runs at the start, every few hours, when
- * prices change, and on demand; one run at a time, page by page, each page applied before the next is
- * fetched. A run ends with the events that Stripe could not deliver.
+ * Events can be lost; a complete list cannot miss anything. A run happens at the start, every few
+ * hours, when prices change, and on demand, one at a time. It works page by page, so it needs
+ * little memory. At its end it also fetches the events that Stripe could not deliver.
  */
 #ifndef STRIPE_RECONCILE_H
 #define STRIPE_RECONCILE_H
@@ -16,33 +16,39 @@
 struct reconcile;
 
 struct reconcile_report {
-	int err;	 /* 0; or -EIO when Stripe could not be asked, -ECANCELED; @why says more */
-	const char *why; /* lives during the callback */
-	uint64_t seen;	 /* subscriptions */
-	uint64_t repaired;
-	uint64_t failed; /* that could not be applied: see the log */
-	uint64_t missed; /* events that had not come */
-	uint64_t strays; /* accounts whose subscription Stripe does not have */
-	json_t *repairs; /* borrowed: [{"account","subscription","change"}], the first thousand */
+	int err;	   /* 0; -EIO if Stripe could not be asked; -ECANCELED if stopped */
+	const char *why;   /* the error in words; valid during the callback */
+	uint64_t seen;	   /* subscriptions at Stripe */
+	uint64_t repaired; /* accounts created or changed */
+	uint64_t failed;   /* subscriptions that could not be applied; the log says why */
+	uint64_t missed;   /* events that had not arrived */
+	uint64_t strays;   /* accounts whose subscription Stripe does not list */
+	json_t *repairs;   /* borrowed: [{"account","subscription","change"}], the first thousand */
 };
 typedef void (*reconcile_done)(void *arg, const struct reconcile_report *report);
 
-/* NULL when memory is short. */
+/* @context is borrowed. NULL if out of memory. */
 struct reconcile *reconcile_new(const struct stripe_context *context);
 
-/* Begin, and from then on run by the clock. */
+/* Run now, and from then on at the configured interval. */
 void reconcile_start(struct reconcile *reconcile);
 
-/* Run now, or join the run that is under way. @done is called once. -ENOMEM, -EAGAIN: not started yet. */
+/*
+ * Run now, or join the run in progress. Calls @done once. 0; -ENOMEM; -EAGAIN if reconcile_start()
+ * has not been called on this host.
+ */
 int reconcile_run(struct reconcile *reconcile, reconcile_done done, void *arg);
 
 /* Run in a few seconds. */
 void reconcile_soon(struct reconcile *reconcile);
 
-/* Of the last run that came to its end: Unix ms, 0: none yet. */
+/* When the last complete run ended, in Unix milliseconds; 0 if there was none yet. */
 uint64_t reconcile_last_ms(const struct reconcile *reconcile);
 
-/* Stop, with -ECANCELED to who waits; then, when the loop has turned, free. Accept NULL. */
+/*
+ * reconcile_stop() stops, and calls waiting callbacks with -ECANCELED; reconcile_free() frees after
+ * the loop has turned. Both accept NULL.
+ */
 void reconcile_stop(struct reconcile *reconcile);
 void reconcile_free(struct reconcile *reconcile);
 

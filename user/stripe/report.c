@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* report: the life of metering, what it knows of meters, and its arithmetic. */
+/* report: start and stop of metering, Stripe's meters, and the arithmetic of windows. */
 #include "stripe/report.h"
 
 #include <inttypes.h>
@@ -15,10 +15,10 @@
 #define TICK_MS		1000
 #define CLOSE_TICKS	10
 #define WINDOW_TICKS	300
-#define PRUNE_TICKS	3600 /* so that there is never much to forget at once */
+#define PRUNE_TICKS	3600 /* often enough that each time there is little to delete */
 #define KEPT_S		(70 * 86400ULL)
 #define METERS_EVERY_MS (3600 * 1000ULL)
-#define METERS_AGAIN_MS (60 * 1000ULL) /* when one is wanted that is not there */
+#define METERS_AGAIN_MS (60 * 1000ULL) /* while a meter is missing */
 
 void report_identifier(uint64_t account, uint64_t window_start_s, uint32_t closing,
 		       char ret_id[REPORT_ID_MAX])
@@ -42,7 +42,7 @@ uint64_t report_timestamp(uint64_t window_start_s, uint32_t window_seconds, uint
 uint32_t report_factor(uint64_t metered_accounts, uint64_t report_every_s,
 		       uint32_t calls_per_second)
 {
-	uint64_t calls = report_every_s * calls_per_second / 2; /* a window */
+	uint64_t calls = report_every_s * calls_per_second / 2; /* per window */
 
 	if (!calls || metered_accounts <= calls)
 		return 1;
@@ -80,7 +80,7 @@ static void on_meters(void *arg, const struct stripe_answer *answer)
 	report->is_fetching_meters = false;
 	report_note_date(report, answer);
 	if (answer->err) {
-		log_warn("meters cannot be fetched, and usage waits: %s", answer->why);
+		log_warn("cannot fetch meters, so usage is reported later: %s", answer->why);
 		return;
 	}
 	meters = calloc(json_array_size(data) + 1, sizeof(*meters));
@@ -125,7 +125,9 @@ const struct report_meter *report_find_meter(struct report *report, const char *
 			return &report->meters[i];
 	}
 	if (report->has_meters && clock_wall_ms() - report->missed_ms >= METERS_AGAIN_MS) {
-		log_error("Stripe has no active meter '%s': its usage waits", event_name);
+		log_error("Stripe has no active meter '%s', so its usage waits; create it at "
+			  "Stripe",
+			  event_name);
 		report->missed_ms = clock_wall_ms();
 	}
 	fetch_meters(report, METERS_AGAIN_MS);
@@ -178,8 +180,8 @@ uint32_t report_window_seconds(struct report *report)
 	if (every_s * factor > 86400)
 		factor = (uint32_t)(86400 / every_s);
 	if (factor != report->factor && (factor > 1 || report->factor > 1))
-		log_warn("%" PRIu64 " metered accounts: usage is reported every %" PRIu64
-			 " s, so that calls stay within half of %u a second",
+		log_warn("%" PRIu64 " accounts have a meter: usage is reported every %" PRIu64
+			 " s, to use at most half of %u calls per second",
 			 metered.accounts, every_s * factor, settings->calls_per_second);
 	report->factor = factor;
 	return (uint32_t)(every_s * factor);
@@ -190,14 +192,14 @@ void report_configure(struct report *report)
 	slots_set_window(report->context->slots, report_window_seconds(report));
 }
 
-/* ---- what is history ---- */
+/* ---- old usage ---- */
 
 static void on_pruned(void *arg, int err)
 {
 	struct report *report = arg;
 
 	if (err)
-		log_warn("old usage cannot be forgotten: %s", store_error(report->context->store));
+		log_warn("cannot delete old usage: %s", store_error(report->context->store));
 }
 
 static void prune(struct report *report)
@@ -274,7 +276,7 @@ void report_hold(struct report *report)
 {
 	report->is_tallied = false;
 	forget_early(report);
-	report_load_early(report); /* then report_tally(), and then it ticks */
+	report_load_early(report); /* continues with report_tally(), which starts the ticks */
 }
 
 const struct report_counters *report_counters(const struct report *report)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * report_close: usage whose window has ended becomes tasks.
+ * report_close: turns usage whose window has ended into tasks.
  *
- * One listing at a time: rows that are open -> a task each, where there is somebody to bill -> one
- * transaction. Usage of accounts without a meter is closed without a task, so that a meter that a tier
- * gets later does not bill the past.
+ * It lists open usage rows, makes a task of each that has somebody to bill, and writes both in one
+ * transaction. Usage of an account without a meter is closed without a task, so that if its tier
+ * gets a meter later, past usage is not billed.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,16 +18,16 @@
 #include "stripe/report_private.h"
 
 #define MAX_ROWS  10000
-#define SETTLE_S  3 /* after a window's end: usage is written to the store every second */
+#define SETTLE_S  3 /* wait after a window's end, because usage is written once a second */
 #define SETTLE_MS (SETTLE_S * 1000)
 #define MAX_BODY  2048
 
 static void list_open(struct report *report);
 
-/* Whom the usage of @account is to be billed to; NULL customer: nobody. */
+/* Whom to bill for an account's usage. */
 struct payer {
-	const char *customer, *subscription, *meter;
-	struct store_account account; /* what the above may point into */
+	const char *customer, *subscription, *meter; /* customer NULL: nobody */
+	struct store_account account;		     /* the above may point into it */
 };
 
 static void find_payer(const struct report *report, uint64_t account, struct payer *ret)
@@ -79,7 +79,7 @@ static int write_usage_record(uint64_t units, uint64_t at_s, struct buf *body)
 	return err ? err : form_add_u64(body, "timestamp", at_s);
 }
 
-/* 0; -EAGAIN: the meter is not known yet, so the row stays open; -ENOMEM. */
+/* 0; -ENOMEM; -EAGAIN if the meter is not known yet, and then the row must stay open. */
 static int make_task(struct report *report, const struct store_usage *row,
 		     const struct payer *payer, struct store_task *task)
 {
@@ -122,7 +122,7 @@ static void forget_rows(struct report *report)
 	report->task_units = 0;
 }
 
-/* The first account whose usage has settled, out of the list. */
+/* Remove and return the first early closing that is due; NULL if there is none. */
 static struct early_close *take_early(struct report *report)
 {
 	uint64_t now_ms = clock_wall_ms();
@@ -142,11 +142,11 @@ static void on_early_settled(void *arg, int err)
 	struct report *report = arg;
 
 	if (err)
-		log_error("a closing cannot be noted, and is repeated at the next start: %s",
+		log_error("cannot mark an early closing as done, so the next start repeats it: %s",
 			  store_error(report->context->store));
 }
 
-/* The account that was to be closed early is closed, or is to be tried again. */
+/* Finish the early closing in progress; with @err, put it back to be retried. */
 static void end_early(struct report *report, int err)
 {
 	struct early_close *early = report->current;
@@ -190,7 +190,7 @@ static void on_closed(void *arg, int err)
 	bool goes_on = !err && report->is_page_full && !report->is_stopped;
 
 	if (err)
-		log_error("usage cannot be closed, and is tried again: %s (%s)",
+		log_error("cannot close usage, will retry: %s (%s)",
 			  store_error(report->context->store), strerror(-err));
 	else
 		count_closed(report);
@@ -204,7 +204,10 @@ static void on_closed(void *arg, int err)
 		report_send(report);
 }
 
-/* Take the row, with a task if somebody is to pay. False when memory is short. */
+/*
+ * Add the row to the transaction, with a task if there is somebody to bill. Leaves it out if its
+ * meter is not known yet. False if out of memory.
+ */
 static bool take_row(struct report *report, const struct store_usage *row)
 {
 	struct store_task *task = &report->tasks[report->task_count];
@@ -228,7 +231,7 @@ static void on_open(void *arg, int err, const struct store_usage *rows, size_t c
 
 	if (err || !count || report->is_stopped) {
 		if (err)
-			log_error("usage cannot be listed: %s",
+			log_error("cannot list open usage: %s",
 				  store_error(report->context->store));
 		end_listing(report, report->is_stopped ? -ECANCELED : err);
 		return;
@@ -241,7 +244,9 @@ static void on_open(void *arg, int err, const struct store_usage *rows, size_t c
 	}
 	report->is_page_full = count == MAX_ROWS;
 	if (!report->row_count) {
-		/* Of an account that is closed early all is open still: its meter is not known. */
+		/*
+		 * No meter is known yet. An early closing is retried, because its rows stay open.
+		 */
 		end_listing(report, -EAGAIN);
 		return;
 	}
@@ -264,9 +269,9 @@ void report_close(struct report *report)
 	list_open(report);
 }
 
-/* ---- before a window ends ---- */
+/* ---- early closings ---- */
 
-/* @meter is the task's body up to a newline, which the subscription follows. */
+/* The task's body is the meter, a newline, and the subscription. NULL if it is not valid. */
 static struct early_close *early_new(const struct store_task *task)
 {
 	struct early_close *early = calloc(1, sizeof(*early));
@@ -287,7 +292,7 @@ static struct early_close *early_new(const struct store_task *task)
 	return early;
 }
 
-/* Without memory it is closed when its window ends. */
+/* If out of memory, the usage is closed when its window ends. */
 static void push_early(struct report *report, const struct store_task *task)
 {
 	struct early_close *early = early_new(task);
@@ -303,7 +308,8 @@ static void on_early_kept(void *arg, int err, const bool *is_fresh, size_t count
 	(void)is_fresh;
 	(void)count;
 	if (err)
-		log_error("a closing cannot be kept, and is lost if the agent dies now: %s",
+		log_error("cannot store an early closing, which is lost if the agent crashes now: "
+			  "%s",
 			  store_error(report->context->store));
 }
 
@@ -330,7 +336,7 @@ static void on_early_found(void *arg, int err, const struct store_task *tasks, s
 	struct report *report = arg;
 
 	if (err)
-		log_error("closings of before cannot be listed: %s",
+		log_error("cannot list earlier early closings: %s",
 			  store_error(report->context->store));
 	for (size_t i = 0; !err && i < count && !report->is_stopped; i++)
 		push_early(report, &tasks[i]);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * report_send: tasks to Stripe, until it has them.
+ * report_send: sends tasks to Stripe until it has accepted them.
  *
- * A round: list what is due -> mark as tried (so that a crash leaves a doubt, never a blind second
- * try a day later) -> send -> settle all results in one transaction -> the next round. Within a day
- * Stripe recognises a repeated identifier. After that its summaries are asked: a minute in which we
- * placed one event (see report_timestamp()) holds nothing, or that event, or something we cannot tell apart.
+ * A round lists the due tasks, marks them as tried in the store, sends them, writes all results in
+ * one transaction, and starts the next round. Because tasks are marked before they are sent, a
+ * crash leaves a task that is known to be in doubt.
+ *
+ * For a day Stripe recognizes a repeated identifier, so a task may simply be sent again. After
+ * that, Stripe's summaries decide: the minute of the task's event (see report_timestamp()) has no
+ * usage, so the task is sent; or exactly the task's units, so it was delivered; or something else,
+ * and then the operator must decide.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -21,10 +25,10 @@
 #include "stripe/report_private.h"
 
 #define DOUBT_MS      (23 * 3600 * 1000ULL) /* Stripe keeps identifiers for at least 24 h */
-#define OLDEST_S      (35 * 86400ULL)	    /* Stripe takes nothing older */
+#define OLDEST_S      (35 * 86400ULL)	    /* Stripe accepts nothing older */
 #define KNOWN_ALREADY "already exists with identifier"
 
-/* One host sends at a time, and few calls at once: no jitter. */
+/* Without jitter, because only one host sends, and only a few calls at a time. */
 static const struct backoff retries_ms = { .first = 1000, .most = 300 * 1000 };
 
 void report_done_sending(struct report *report)
@@ -43,7 +47,7 @@ static void on_settled(void *arg, int err)
 	struct report *report = arg;
 
 	if (err)
-		log_error("what Stripe took cannot be noted, and is sent again: %s",
+		log_error("cannot store which usage Stripe accepted, so it is sent again: %s",
 			  store_error(report->context->store));
 	report_done_sending(report);
 	report->is_listing = false;
@@ -73,7 +77,7 @@ static uint64_t timestamp_of(const struct store_task *task)
 	return at ? strtoull(at + strlen("timestamp="), NULL, 10) : 0;
 }
 
-/* The value of @name in the task's body, decoded; these are plain words. */
+/* The value after @name, such as "event_name=", in the task's body. It must not need decoding. */
 static void body_value(const char *body, const char *name, char *ret, size_t size)
 {
 	const char *at = strstr(body, name);
@@ -87,13 +91,14 @@ static void body_value(const char *body, const char *name, char *ret, size_t siz
 static void deliver(struct sending *s, const char *note, bool is_repeated)
 {
 	struct report *report = s->report;
-
 	uint64_t units = report_task_units(&s->task);
 	char meter[128];
 
 	body_value(s->task.body, "event_name=", meter, sizeof(meter));
 	s->task.state = STORE_TASK_DONE;
-	/* The body goes; the note keeps what drift.c asks for. */
+	/*
+	 * The store drops the body of a finished task; drift.c reads units and meter from the note.
+	 */
 	snprintf(s->task.note, sizeof(s->task.note), "%" PRIu64 " units of %s%s", units, meter,
 		 note);
 	report->counters.delivered++;
@@ -141,7 +146,7 @@ static void on_sent(void *arg, const struct stripe_answer *answer)
 	if (!answer->err)
 		deliver(s, "", false);
 	else if (answer->status == 400 && strstr(answer->why, KNOWN_ALREADY))
-		deliver(s, ", which Stripe had already", true);
+		deliver(s, ", already at Stripe", true);
 	else if (is_passing(answer))
 		try_later(s, answer->why);
 	else
@@ -160,7 +165,7 @@ static void post(struct sending *s, const char *path)
 	stripe_api_call(s->report->context->api, &call, on_sent, s);
 }
 
-/* Usage records go to the metered item of the subscription. */
+/* Usage records are sent to the metered item of the subscription. */
 static void on_subscription(void *arg, const struct stripe_answer *answer)
 {
 	const json_t *items = json_object_get(answer->body, "items"), *item;
@@ -205,7 +210,7 @@ static void send_task(struct sending *s)
 	stripe_api_call(s->report->context->api, &call, on_subscription, s);
 }
 
-/* ---- doubts ---- */
+/* ---- tasks in doubt ---- */
 
 static void on_summaries(void *arg, const struct stripe_answer *answer)
 {
@@ -221,14 +226,14 @@ static void on_summaries(void *arg, const struct stripe_answer *answer)
 	json_array_foreach (data, i, summary)
 		sum += json_number_value(json_object_get(summary, "aggregated_value"));
 	if (sum == 0) {
-		s->task.tried_ms = clock_wall_ms(); /* a first try again */
+		s->task.tried_ms =
+			clock_wall_ms(); /* Stripe has nothing: as good as a first attempt */
 		send_task(s);
 	} else if (sum == (double)report_task_units(&s->task)) {
-		deliver(s, ", which Stripe's summary has", true);
+		deliver(s, ", found in Stripe's summary", true);
 	} else {
-		give_up(s,
-			"Stripe's summary of that minute has other usage too: look whether it was "
-			"billed");
+		give_up(s, "sent over a day ago, and Stripe's summary of that minute also has "
+			   "other usage: check at Stripe whether it was billed");
 	}
 }
 
@@ -244,9 +249,9 @@ static void ask_summaries(struct sending *s)
 		meter = report_find_meter(s->report, name);
 	if (!meter) {
 		if (s->report->context->settings->report == STRIPE_USAGE_RECORDS)
-			give_up(s, "tried more than a day ago: look whether it was billed");
+			give_up(s, "sent over a day ago: check at Stripe whether it was billed");
 		else
-			try_later(s, "its meter is not known");
+			try_later(s, "its meter is not known yet");
 		return;
 	}
 	snprintf(path, sizeof(path),
@@ -274,7 +279,7 @@ static void on_marked(void *arg, int err)
 			s->task.attempts > 1 && clock_wall_ms() - s->task.tried_ms > DOUBT_MS;
 
 		if (timestamp_of(&s->task) + OLDEST_S < report_now_s(report))
-			give_up(s, "older than the 35 days that Stripe takes");
+			give_up(s, "older than the 35 days that Stripe accepts");
 		else if (is_doubtful)
 			ask_summaries(s);
 		else
@@ -282,7 +287,10 @@ static void on_marked(void *arg, int err)
 	}
 }
 
-/* One call at a time for a customer, and so for a customer and meter. */
+/*
+ * Whether a task of the same customer (or subscription) is in this round. Each has one call at a
+ * time.
+ */
 static bool has_sibling(const struct report *report, const struct store_task *task)
 {
 	for (unsigned i = 0; i < report->sending_count; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * report_tally: how much usage waits and how much failed; and usage that fails after its delivery, which
- * Stripe tells in an event.
+ * report_tally: counts the usage that is pending and the usage that failed, and handles usage that
+ * Stripe refuses after accepting it, which it reports in an event.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ uint64_t report_task_units(const struct store_task *task)
 	return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
-/* ---- what is there at the start ---- */
+/* ---- counting ---- */
 
 static void list_page(struct report *report, enum store_task_state state, uint64_t after_seq);
 
@@ -41,8 +41,7 @@ static void on_pending(void *arg, int err, const struct store_task *tasks, size_
 	for (size_t i = 0; i < count; i++)
 		add_pending(report, &tasks[i]);
 	if (err)
-		log_error("usage that waits cannot be counted: %s",
-			  store_error(report->context->store));
+		log_error("cannot count pending usage: %s", store_error(report->context->store));
 	if (report->is_stopped)
 		return;
 	if (count == PAGE)
@@ -64,8 +63,7 @@ static void on_failed(void *arg, int err, const struct store_task *tasks, size_t
 	for (size_t i = 0; i < count; i++)
 		add_failed(report, &tasks[i]);
 	if (err)
-		log_error("usage that failed cannot be counted: %s",
-			  store_error(report->context->store));
+		log_error("cannot count failed usage: %s", store_error(report->context->store));
 	if (report->is_stopped)
 		return;
 	if (count == PAGE)
@@ -89,11 +87,11 @@ void report_tally(struct report *report)
 	list_page(report, STORE_TASK_PENDING, 0);
 }
 
-/* ---- errors that come later ---- */
+/* ---- usage refused after it was accepted ---- */
 
 struct late_error {
 	struct report *report;	  /* borrowed */
-	char why[STORE_NOTE_MAX]; /* Stripe's words */
+	char why[STORE_NOTE_MAX]; /* Stripe's code and message */
 };
 
 static void on_noted(void *arg, int err)
@@ -101,7 +99,8 @@ static void on_noted(void *arg, int err)
 	struct report *report = arg;
 
 	if (err)
-		log_error("refused usage cannot be noted: %s", store_error(report->context->store));
+		log_error("cannot store that Stripe refused usage: %s",
+			  store_error(report->context->store));
 }
 
 static void on_found(void *arg, int err, const struct store_task *tasks, size_t count)
@@ -110,14 +109,13 @@ static void on_found(void *arg, int err, const struct store_task *tasks, size_t 
 	struct report *report = error->report;
 	struct store_task task;
 
-	/* A repeated event, or one about usage of somebody else's making. */
+	/* The event is a repetition, or it is about usage that tollgate did not report. */
 	if (err || !count || tasks[0].state == STORE_TASK_FAILED || report->is_stopped) {
 		free(error);
 		return;
 	}
 	task = tasks[0];
-	log_error("usage %s was refused by Stripe after it had been taken: %s", task.id,
-		  error->why);
+	log_error("Stripe accepted usage %s but refused it later: %s", task.id, error->why);
 	if (task.state == STORE_TASK_PENDING) {
 		report->counters.pending--;
 		report->counters.pending_units -= report_task_units(&task);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* signature: does a webhook come from Stripe? */
+/* signature: see signature.h. */
 #include "stripe/signature.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "base/crypto.h"
 
 struct signed_header {
-	struct text time; /* as it was sent: it is part of what is signed */
+	struct text time; /* exactly as sent, because the signature covers it */
 	uint64_t time_s;
 	size_t count;
 	uint8_t candidates[SIGNATURE_MAX_CANDIDATES][CRYPTO_HASH_BYTES];
@@ -46,12 +46,15 @@ static struct text next_part(struct text *rest)
 static bool take_time(struct signed_header *parsed, struct text value)
 {
 	if (parsed->time.ptr)
-		return false; /* two times: nobody can say which one was signed */
+		return false; /* two times: it is unclear which one was signed */
 	parsed->time = value;
 	return !text_parse_u64(value, INT64_MAX, &parsed->time_s);
 }
 
-/* A v1 that is no lower-case hex of a hash can match nothing; others' schemes are not ours to judge. */
+/*
+ * A v1 that is not the lower-case hex of a hash is skipped: it cannot match. False if there are too
+ * many.
+ */
 static bool take_candidate(struct signed_header *parsed, struct text value)
 {
 	for (size_t i = 0; i < value.len; i++) {
@@ -65,7 +68,10 @@ static bool take_candidate(struct signed_header *parsed, struct text value)
 	return true;
 }
 
-/* Scheme names are letters and digits. A blank is what joins two header lines. */
+/*
+ * Names of schemes are lower-case letters and digits. A space, which appears where two header lines
+ * were joined, makes the header malformed.
+ */
 static bool is_name(struct text t)
 {
 	for (size_t i = 0; i < t.len; i++) {
@@ -97,7 +103,7 @@ static bool parse(struct text header, struct signed_header *parsed)
 	return parsed->time.ptr && parsed->count;
 }
 
-/* HMAC-SHA-256 of "<t>.<body>", without joining them. */
+/* HMAC-SHA-256 of "<t>.<body>", without copying them together. */
 static bool sign(const char *secret, struct text time, struct text body,
 		 uint8_t ret_hash[CRYPTO_HASH_BYTES])
 {

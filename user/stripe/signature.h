@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * signature: does a webhook come from Stripe? And the same for the webhooks that tollgate sends.
+ * signature: verifies that a webhook comes from Stripe, and signs the webhooks that tollgate sends.
  *
- * The header is "t=<unix>,v1=<hex>[,v1=<hex>...]"; what is signed is "<t>.<raw body>" with HMAC-SHA-256
- * under the whole text of an endpoint's secret. While a secret is rolled there are several signatures,
- * and several secrets are held: any pair may match (docs.stripe.com/webhooks#verify-manually). Pure.
+ * The header is "t=<unix>,v1=<hex>[,v1=<hex>...]". Each v1 is the HMAC-SHA-256 of "<t>.<raw body>",
+ * and its key is the whole text of an endpoint's secret. While a secret is being rolled there may
+ * be several signatures and several configured secrets; any pair may match
+ * (docs.stripe.com/webhooks#verify-manually). Pure.
  */
 #ifndef STRIPE_SIGNATURE_H
 #define STRIPE_SIGNATURE_H
@@ -16,32 +17,33 @@
 #include "base/text.h"
 
 #define SIGNATURE_TOLERANCE_S	 300 /* how old a signature may be */
-#define SIGNATURE_FUTURE_S	 300 /* how far ahead its clock may be; the SDKs set no bound */
-#define SIGNATURE_MAX_CANDIDATES 16  /* v1 parts looked at; more are refused */
+#define SIGNATURE_FUTURE_S	 300 /* how far in the future its time may be */
+#define SIGNATURE_MAX_CANDIDATES 16  /* the most v1 parts; a header with more is malformed */
 
 enum signature_verdict {
 	SIGNATURE_OK,
-	SIGNATURE_MALFORMED, /* no or two times, no v1, too many of them, odd bytes */
-	SIGNATURE_MISMATCH,  /* none of the secrets made any of the v1 */
-	SIGNATURE_EXPIRED,   /* right, but older than @tolerance_s */
-	SIGNATURE_FUTURE,    /* right, but from too far ahead */
+	SIGNATURE_MALFORMED, /* not one t, no valid v1, too many v1, or bad syntax */
+	SIGNATURE_MISMATCH,  /* no v1 matches any secret */
+	SIGNATURE_EXPIRED,   /* it matches, but is older than @tolerance_s */
+	SIGNATURE_FUTURE,    /* it matches, but its time is too far in the future */
 };
 
-/* Why, in a few words for the answer's detail and the log. */
+/* A description of @verdict for the answer's detail and the log. */
 const char *signature_reason(enum signature_verdict verdict);
 
 /*
- * Verify @header, the value of the one Stripe-Signature line there is, over @body against @count secrets at Unix time @now_s. An empty secret never
- * verifies. Comparison takes the same time wherever two signatures differ. The time is looked at only
- * once a signature is right, so that nobody learns of clocks without a secret.
+ * Verify @header, the value of the only Stripe-Signature field, for @body, with @count secrets, at
+ * Unix time @now_s. An empty secret never matches. Signatures are compared in constant time. The
+ * time is checked only after a signature has matched, so nobody without a secret learns anything
+ * about the clock.
  */
 enum signature_verdict signature_verify(struct text header, struct text body,
 					const char *const *secrets, size_t count, uint64_t now_s,
 					uint64_t tolerance_s);
 
 /*
- * Append to @header what makes @body, sent at Unix time @now_s, verify against @secret. 0; -EINVAL
- * for an empty secret, -EMSGSIZE, -ENOMEM.
+ * Append the header's value with which @body, sent at Unix time @now_s, verifies with @secret. 0;
+ * -EINVAL if the secret is empty; -EMSGSIZE, -ENOMEM.
  */
 int signature_write(const char *secret, uint64_t now_s, struct text body, struct buf *header);
 

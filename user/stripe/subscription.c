@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* subscription: what tollgate needs of a Stripe subscription, in whichever shape it comes. */
+/* subscription: see subscription.h. */
 #include "stripe/subscription.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 static bool read_item(const json_t *object, const struct subscription *s,
 		      struct subscription_item *item)
 {
-	/* `plan` is what prices were called; old versions send both. */
+	/* Prices used to be called plans; old API versions send both members. */
 	const json_t *price = field_at(object, "price");
 	const char *usage;
 
@@ -26,7 +26,7 @@ static bool read_item(const json_t *object, const struct subscription *s,
 		item->period_start_s = s->period_start_s;
 		item->period_end_s = s->period_end_s;
 	}
-	/* These may be the operator's own words, blanks and all. */
+	/* The operator may have chosen these, even with spaces in them. */
 	field_copy_words(field_text(price, "id"), item->price, sizeof(item->price));
 	field_copy_words(field_text(price, "lookup_key"), item->lookup_key,
 			 sizeof(item->lookup_key));
@@ -42,7 +42,7 @@ static const char *read_items(const json_t *object, struct subscription *s)
 	size_t i;
 
 	if (!json_is_array(items))
-		return "no items";
+		return "items is missing or not valid";
 	s->has_more_items = field_bool(object, "items.has_more");
 	json_array_foreach (items, i, item) {
 		if (i == SUBSCRIPTION_MAX_ITEMS) {
@@ -50,7 +50,7 @@ static const char *read_items(const json_t *object, struct subscription *s)
 			break;
 		}
 		if (!read_item(item, s, &s->items[i]))
-			return "an item without a price, or with a bad id";
+			return "an item has no price, or an id that is not valid";
 		s->item_count++;
 	}
 	return NULL;
@@ -112,12 +112,12 @@ static const char *parse(const json_t *object, struct subscription *s)
 	if (!kind || strcmp(kind, "subscription"))
 		return "not a subscription";
 	if (!field_copy(field_text(object, "id"), s->id, sizeof(s->id)) || !s->id[0])
-		return "no id, or a bad one";
+		return "id is missing or not valid";
 	if (!field_copy(field_id(object, "customer"), s->customer, sizeof(s->customer)) ||
 	    !s->customer[0])
-		return "no customer, or a bad id of it";
+		return "customer is missing or not valid";
 	if (!field_text(object, "status"))
-		return "no status";
+		return "status is missing or not valid";
 	s->is_live = field_bool(object, "livemode");
 	s->is_customer_deleted = field_bool(object, "customer.deleted");
 	field_copy_words(field_text(object, "customer.email"), s->email, sizeof(s->email));

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * subscription: what tollgate needs of a Stripe subscription, in whichever shape its API version has.
+ * subscription: reads what tollgate needs from a Stripe subscription, in the format of any API
+ * version.
  *
- * Billing periods are on the subscription before 2025-03-31.basil, and on its items since then. Other
- * objects are ids or, expanded, objects. What is not known is left as it is: an unknown status is -1
- * with its word, an unknown field is not looked at. Pure.
+ * Billing periods are members of the subscription before 2025-03-31.basil, and of its items since
+ * then. References to other objects are IDs or, if expanded, objects. An unknown status is kept as
+ * -1 with its word; unknown members are ignored. Pure.
  */
 #ifndef STRIPE_SUBSCRIPTION_H
 #define STRIPE_SUBSCRIPTION_H
@@ -16,14 +17,14 @@
 
 #define SUBSCRIPTION_MAX_ITEMS 20 /* Stripe's own limit */
 #define SUBSCRIPTION_WORD_MAX  64
-#define SUBSCRIPTION_NAME_MAX  256 /* what operators may choose themselves, with its NUL */
+#define SUBSCRIPTION_NAME_MAX  256 /* names that operators can choose, with the NUL */
 
 struct subscription_item {
 	char id[STORE_NAME_MAX];
 	char price[SUBSCRIPTION_NAME_MAX];
 	char lookup_key[SUBSCRIPTION_NAME_MAX];
 	char product[SUBSCRIPTION_NAME_MAX];
-	char meter[STORE_NAME_MAX]; /* id of the billing meter behind the price, or "" */
+	char meter[STORE_NAME_MAX]; /* ID of the price's billing meter, or "" */
 	bool is_metered;
 	uint64_t period_start_s, period_end_s;
 };
@@ -31,49 +32,49 @@ struct subscription_item {
 struct subscription {
 	char id[STORE_NAME_MAX];
 	char customer[STORE_NAME_MAX];
-	bool is_customer_deleted;    /* known only where the customer is expanded */
-	char email[STORE_LABEL_MAX]; /* the expanded customer's, or "" */
-	int status;		     /* enum store_status; -1: a word that is not known */
+	bool is_customer_deleted;    /* known only if the customer is expanded */
+	char email[STORE_LABEL_MAX]; /* the customer's, if expanded; else "" */
+	int status;		     /* enum store_status; -1 if the word is unknown */
 	char status_word[SUBSCRIPTION_WORD_MAX];
-	char paused_cause[SUBSCRIPTION_WORD_MAX]; /* why it is paused, if Stripe says so, or "" */
+	char paused_cause[SUBSCRIPTION_WORD_MAX]; /* why it is paused; "" if unknown */
 	bool is_collection_paused;
 	bool is_live;
 	uint64_t created_s;
-	uint64_t period_start_s, period_end_s; /* the first item's; 0: none is told */
+	uint64_t period_start_s, period_end_s; /* the first item's; 0 if unknown */
 	uint64_t trial_end_s;		       /* 0: no trial */
-	uint64_t cancel_at_s;		       /* 0: it goes on */
+	uint64_t cancel_at_s;		       /* 0: no cancellation is scheduled */
 	uint64_t ended_at_s;		       /* 0: it has not ended */
 
-	/* The latest invoice. All but the id are of an expanded one. */
+	/* The latest invoice. All but its ID are known only if it is expanded. */
 	char invoice[STORE_NAME_MAX];
 	char invoice_status[SUBSCRIPTION_WORD_MAX];
-	uint32_t invoice_attempts; /* to have it paid */
+	uint32_t invoice_attempts; /* to collect the payment */
 	uint64_t invoice_created_s;
 	/*
-	 * When the latest invoice, if it is owed after a try to have it paid, began to be owed; 0: it is
-	 * not, or nothing is told. The first failure is not on any object: it came at this time or later,
-	 * or with an earlier invoice.
+	 * Since when the latest invoice is owed, if an attempt to collect it has failed; else 0. No
+	 * object of Stripe's says when the first payment failed: it was at this time or later, or
+	 * with an earlier invoice.
 	 */
 	uint64_t owed_since_s;
 
 	unsigned item_count;
-	bool has_more_items; /* than are here: never, by Stripe's limits */
+	bool has_more_items; /* more than `items` holds; Stripe's limits rule this out */
 	struct subscription_item items[SUBSCRIPTION_MAX_ITEMS];
 };
 
 /*
- * Read @object. 0; or -EBADMSG, a few words in @ret_why, and *@ret untouched: it is no subscription,
- * or lacks its id, customer, status or items, or an id is longer than any of Stripe's.
+ * Read @object. 0; or -EBADMSG if it is not a subscription, has no ID, customer, status or items,
+ * or has an ID that is too long. Then *@ret is untouched and @ret_why is a static description.
  */
 int subscription_parse(const json_t *object, struct subscription *ret, const char **ret_why);
 
-/* The text of metadata @name on @object, a subscription or anything else with metadata; or NULL. */
+/* The value of the metadata @name of @object, any object with metadata; NULL if there is none. */
 const char *subscription_metadata(const json_t *object, const char *name);
 
 /*
- * The first tier, in the configuration's order, that names the price id, the lookup key or the product
- * of any item. @ret_item is the item; its billing period is the account's. NULL when no tier matches: then
- * @ret_item is the first item, for the log, or NULL if there is none.
+ * The first tier, in the order of the configuration, that lists the price ID, lookup key or product
+ * of an item. @ret_item is that item, whose billing period becomes the account's. NULL if no tier
+ * matches; then @ret_item is the first item, for the log, or NULL if there are none.
  */
 const struct tier *subscription_tier(const struct tiers *tiers, const struct subscription *s,
 				     const struct subscription_item **ret_item);

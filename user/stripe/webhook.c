@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * webhook: Stripe's events as they arrive.
+ * webhook: see webhook.h.
  *
- * There are two lists of arrivals: one is being written while the other gathers. A stored event reaches
- * the inbox through the store's feed.
+ * There are two lists of events: one gathers new events while the other is being written to the
+ * store. A stored event reaches the inbox through the store's feed.
  */
 #include "stripe/webhook.h"
 
@@ -21,7 +21,7 @@
 #define MAX_BATCH 1000 /* events in one transaction */
 
 struct arrivals {
-	struct handoff **handoffs; /* owned: the arrays, and what waits in them */
+	struct handoff **handoffs; /* owned, with the handoffs, which wait for their answer */
 	struct store_task *tasks;  /* owned, with their bodies */
 	size_t count, handoff_room, task_room;
 };
@@ -81,7 +81,8 @@ static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
 	struct arrivals *list = &webhook->writing;
 
 	if (err)
-		log_error("events cannot be stored: %s", store_error(webhook->context->store));
+		log_error("cannot store events, so Stripe will send them again: %s",
+			  store_error(webhook->context->store));
 	for (size_t i = 0; i < list->count; i++) {
 		struct handoff *e = list->handoffs[i];
 
@@ -98,7 +99,7 @@ static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
 	write_batch(webhook);
 }
 
-/* Unless a batch is under way: its end comes back here. */
+/* Write the gathered events, unless a batch is being written, whose end calls this again. */
 static void write_batch(struct webhook *webhook)
 {
 	struct arrivals list = webhook->writing;
@@ -141,7 +142,7 @@ static void gather(struct webhook *webhook, struct handoff *e, const struct even
 	write_batch(webhook);
 }
 
-/* Is it from Stripe? If not it is answered here. */
+/* Whether the request is signed by Stripe. If not, it has been answered. */
 static bool is_genuine(struct webhook *webhook, struct handoff *e)
 {
 	const struct stripe_settings *settings = webhook->context->settings;

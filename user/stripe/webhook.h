@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * webhook: Stripe's events as they come in: verified, stored, and only then acknowledged.
+ * webhook: receives Stripe's events. Each is verified, stored, and only then acknowledged.
  *
- * No answer waits for a call to Stripe. Events that come while others are being written are written
- * together after them, so that a burst costs few commits. What the events mean is for the inbox.
+ * Answers never wait for a call to Stripe. Events that arrive while others are being written are
+ * written together afterwards, so a burst costs few commits. The inbox processes the stored events.
  */
 #ifndef STRIPE_WEBHOOK_H
 #define STRIPE_WEBHOOK_H
@@ -11,30 +11,31 @@
 #include "http/handoff.h"
 #include "stripe/context.h"
 
-#define WEBHOOK_QUEUE "event" /* of the store's tasks */
+#define WEBHOOK_QUEUE "event" /* the queue of tasks in the store */
 
 struct webhook;
 
 struct webhook_counters {
 	uint64_t accepted;
-	uint64_t repeated;  /* known already: accepted again */
-	uint64_t forged;    /* 400: the signature */
-	uint64_t malformed; /* 400: anything else */
-	uint64_t failed;    /* 5xx: the store did not take it, Stripe will send it again */
+	uint64_t repeated;  /* already in the store; acknowledged again */
+	uint64_t forged;    /* 400 because of the signature */
+	uint64_t malformed; /* 400 for any other reason */
+	uint64_t failed;    /* 503: could not be stored, so Stripe will send it again */
 };
 
-/* NULL when memory is short. */
+/* @context is borrowed. NULL if out of memory. */
 struct webhook *webhook_new(const struct stripe_context *context);
 
 /*
- * Answer @handoff: 200 once its event is stored; 400 "Missing signature header", "Signature verification
- * failed: ...", "Invalid payload: ..."; 405; 503 if it cannot be stored.
+ * Answer @handoff, now or later: 200 once its event is stored; 400 "Missing signature header",
+ * "Signature verification failed: ..." or "Invalid payload: ..."; 405; 503 if the event cannot be
+ * stored.
  */
 void webhook_receive(struct webhook *webhook, struct handoff *handoff);
 
 const struct webhook_counters *webhook_counters(const struct webhook *webhook);
 
-/* Events that wait are answered with 503. The store's callbacks must be over. Accepts NULL. */
+/* Free, and answer waiting events with 503. The store must not call back any more. Accepts NULL. */
 void webhook_free(struct webhook *webhook);
 
 #endif

@@ -197,22 +197,23 @@ static void what_is_no_event_is_refused(void **state)
 		struct text body;
 		const char *why;
 	} rows[] = {
-		{ { "", 0 }, "not JSON" },
-		{ { NULL, 0 }, "not JSON" },
+		{ { "", 0 }, "not valid JSON" },
+		{ { NULL, 0 }, "not valid JSON" },
 		{ { "[]", 2 }, "not a JSON object" },
 		{ { "{}", 2 }, "not an event" },
-		{ { "{\"object\":\"event\"} x", 20 }, "not JSON" },
-		{ { "{\"object\":\"event\"}\0", 19 }, "not JSON" },
-		{ { "{\"object\":\"eve\\u0000nt\"}", 24 }, "not JSON" },
-		{ { "{\"object\":\"\xc3\x28\"}", 15 }, "not JSON" },
-		{ { "{\"object\":\"event\",\"object\":\"event\"}", 35 }, "a name is there twice" },
+		{ { "{\"object\":\"event\"} x", 20 }, "not valid JSON" },
+		{ { "{\"object\":\"event\"}\0", 19 }, "not valid JSON" },
+		{ { "{\"object\":\"eve\\u0000nt\"}", 24 }, "not valid JSON" },
+		{ { "{\"object\":\"\xc3\x28\"}", 15 }, "not valid JSON" },
+		{ { "{\"object\":\"event\",\"object\":\"event\"}", 35 },
+		  "a name occurs twice in an object" },
 		{ { "{\"object\":[\"event\"]}", 20 }, "not an event" },
-		{ { "{\"object\":\"event\"}", 18 }, "no id, or a bad one" },
-		{ { "{\"object\":\"event\",\"id\":5}", 25 }, "no id, or a bad one" },
-		{ { "{\"object\":\"event\",\"id\":\"a\\nb\"}", 30 }, "no id, or a bad one" },
-		{ { "{\"object\":\"event\",\"id\":\"e\"}", 27 }, "no type, or a bad one" },
+		{ { "{\"object\":\"event\"}", 18 }, "id is missing or not valid" },
+		{ { "{\"object\":\"event\",\"id\":5}", 25 }, "id is missing or not valid" },
+		{ { "{\"object\":\"event\",\"id\":\"a\\nb\"}", 30 }, "id is missing or not valid" },
+		{ { "{\"object\":\"event\",\"id\":\"e\"}", 27 }, "type is missing or not valid" },
 		{ { "{\"object\":\"event\",\"id\":\"e\",\"type\":\"t\"}", 38 },
-		  "livemode is not said" },
+		  "livemode is missing or not valid" },
 	};
 
 	(void)state;
@@ -225,32 +226,33 @@ static void wrong_types_are_refused(void **state)
 	static const struct {
 		const char *body, *why;
 	} rows[] = {
-		{ SNAPSHOT("customer.subscription.updated", "[]"), "no data.object" },
-		{ SNAPSHOT("customer.subscription.updated", "null"), "no data.object" },
-		{ SNAPSHOT("anything", "\"x\""), "no data.object" },
-		{ SNAPSHOT("customer.subscription.updated", "{\"id\":7}"), "its object has no id" },
+		{ SNAPSHOT("customer.subscription.updated", "[]"), "data.object is missing" },
+		{ SNAPSHOT("customer.subscription.updated", "null"), "data.object is missing" },
+		{ SNAPSHOT("anything", "\"x\""), "data.object is missing" },
+		{ SNAPSHOT("customer.subscription.updated", "{\"id\":7}"),
+		  "data.object does not have the id of the object concerned" },
 		{ SNAPSHOT("customer.subscription.updated", "{\"id\":\"\"}"),
-		  "its object has no id" },
+		  "data.object does not have the id of the object concerned" },
 		{ SNAPSHOT("customer.subscription.updated", "{\"id\":\"a b\"}"),
-		  "a bad id of its object" },
+		  "the id in data.object is not valid" },
 		{ SNAPSHOT("charge.dispute.created", "{\"id\":\"dp_1\",\"object\":\"dispute\"}"),
-		  "its object has no id" },
-		{ THIN("v1.customer.subscription.updated", "null"), "its object is not named" },
-		{ THIN("v1.customer.deleted", "null"), "its object is not named" },
+		  "data.object does not have the id of the object concerned" },
+		{ THIN("v1.customer.subscription.updated", "null"), "related_object has no id" },
+		{ THIN("v1.customer.deleted", "null"), "related_object has no id" },
 		{ THIN("v1.customer.deleted", "{\"id\":\"a\\tb\",\"type\":\"customer\"}"),
-		  "a bad id or type of its object" },
+		  "the id or type of related_object is not valid" },
 		{ "{\"id\":\"e\",\"object\":\"v2.core.event\",\"type\":\"t\",\"livemode\":true,"
 		  "\"created\":1700000000}",
-		  "no time of its making, or a bad one" },
+		  "created is missing or not valid" },
 		{ "{\"id\":\"e\",\"object\":\"event\",\"type\":\"t\",\"livemode\":true,"
 		  "\"created\":\"2024-09-17T06:20:52Z\"}",
-		  "no time of its making, or a bad one" },
+		  "created is missing or not valid" },
 		{ "{\"id\":\"e\",\"object\":\"event\",\"type\":\"t\",\"livemode\":\"no\","
 		  "\"created\":1}",
-		  "livemode is not said" },
+		  "livemode is missing or not valid" },
 		{ "{\"id\":\"e\",\"object\":\"event\",\"type\":\"t\",\"livemode\":true,"
 		  "\"account\":\"a b\"}",
-		  "a bad account" },
+		  "account is not valid" },
 	};
 
 	(void)state;
@@ -291,7 +293,7 @@ static void depth_length_and_size_are_bounded(void **state)
 			   "\"data\":{\"object\":{}},\"livemode\":true}",
 			   len, 0);
 		if (len == EVENT_ID_MAX) {
-			refused(buf_text(&body), -EBADMSG, "no id, or a bad one");
+			refused(buf_text(&body), -EBADMSG, "id is missing or not valid");
 		} else {
 			assert_int_equal(event_parse(buf_text(&body), &e, &why), 0);
 			event_done(&e);

@@ -212,18 +212,19 @@ static void what_is_no_subscription_is_refused(void **state)
 	} rows[] = {
 		{ "\"object\":\"subscription\"", "\"object\":\"invoice\"", "not a subscription" },
 		{ "\"object\":\"subscription\"", "\"object\":7", "not a subscription" },
-		{ "\"id\":\"sub_1Old\"", "\"id\":\"\"", "no id, or a bad one" },
-		{ "\"id\":\"sub_1Old\"", "\"id\":null", "no id, or a bad one" },
-		{ "\"id\":\"sub_1Old\"", "\"id\":\"sub 1\"", "no id, or a bad one" },
+		{ "\"id\":\"sub_1Old\"", "\"id\":\"\"", "id is missing or not valid" },
+		{ "\"id\":\"sub_1Old\"", "\"id\":null", "id is missing or not valid" },
+		{ "\"id\":\"sub_1Old\"", "\"id\":\"sub 1\"", "id is missing or not valid" },
 		{ "\"id\":\"sub_1Old\"",
 		  "\"id\":\"sub_45678901234567890123456789012345678901234567890123456789012345\"",
-		  "no id, or a bad one" },
-		{ "\"customer\":\"cus_1\"", "\"customer\":null", "no customer, or a bad id of it" },
-		{ "\"customer\":\"cus_1\"", "\"customer\":{}", "no customer, or a bad id of it" },
-		{ "\"status\":\"active\"", "\"status\":1", "no status" },
-		{ "\"items\":{", "\"item\":{", "no items" },
+		  "id is missing or not valid" },
+		{ "\"customer\":\"cus_1\"", "\"customer\":null",
+		  "customer is missing or not valid" },
+		{ "\"customer\":\"cus_1\"", "\"customer\":{}", "customer is missing or not valid" },
+		{ "\"status\":\"active\"", "\"status\":1", "status is missing or not valid" },
+		{ "\"items\":{", "\"item\":{", "items is missing or not valid" },
 		{ "\"price\":{\"id\":\"price_pro\"", "\"price\":{\"id\":null",
-		  "an item without a price, or with a bad id" },
+		  "an item has no price, or an id that is not valid" },
 	};
 
 	(void)state;
