@@ -195,7 +195,7 @@ def other_pepper(agent):
 
 
 @pytest.mark.parametrize("harm, said", [
-    (break_header, "is no SQLite database"),
+    (break_header, "is not an SQLite database"),
     (break_pages, "malformed"),
     (cut_short, "tollgate.db"),
     (newer_schema, "newer"),

@@ -167,7 +167,7 @@ static void no_database_at_all_is_refused(void **state)
 
 	memset(text, 'x', sizeof(text));
 	write_file(f->path, text, sizeof(text));
-	expect_refused(f, -EUCLEAN, "is no SQLite database");
+	expect_refused(f, -EUCLEAN, "is not an SQLite database");
 }
 
 static void a_short_file_is_refused(void **state)
@@ -175,7 +175,7 @@ static void a_short_file_is_refused(void **state)
 	struct fixture *f = *state;
 
 	write_file(f->path, "SQLite", 6);
-	expect_refused(f, -EUCLEAN, "is no SQLite database");
+	expect_refused(f, -EUCLEAN, "is not an SQLite database");
 }
 
 static void a_corrupt_page_is_refused(void **state)
