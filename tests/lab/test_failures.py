@@ -120,7 +120,8 @@ def test_a_missing_interface_leaves_the_agent_alone_which_says_why(make):
     fastpath = agent.status()["fastpath"]
     assert "nosuch0" in fastpath["why"]
     assert fastpath["interfaces"] == [{"name": "nosuch0", "mode": "none",
-                                       "why": "there is no such interface"}]
+                                       "why": "no such interface: create it, or correct "
+                                              "`interfaces`"}]
     assert "there is no such interface" in agent.cli("status").stdout
 
 
