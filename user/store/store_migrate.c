@@ -14,6 +14,7 @@
 
 #include <openssl/evp.h>
 
+#include "base/array.h"
 #include "store/engine.h"
 
 #define PAGE	   500
@@ -32,16 +33,12 @@ struct image {
 
 static int append(struct table *t, const void *records, size_t count, size_t size)
 {
-	t->size = size;
-	if (t->count + count > t->room) {
-		size_t room = 2 * (t->count + count);
-		char *rows = realloc(t->rows, room * size);
+	/* Everything that the store holds is read into memory: ARRAY_NO_LIMIT. */
+	int err = array_grow(&t->rows, &t->room, t->count + count, size, ARRAY_NO_LIMIT);
 
-		if (!rows)
-			return -ENOMEM;
-		t->rows = rows;
-		t->room = room;
-	}
+	if (err)
+		return err;
+	t->size = size;
 	if (count)
 		memcpy(t->rows + t->count * size, records, count * size);
 	t->count += count;
