@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conf: YAML by tables. This file parses the document, reads its scalars and lists, and reports errors;
- * conf_record.c reads mappings into records, and conf_set.c has the setters.
+ * conf: YAML by tables. This file parses the document, reads its scalars and lists, and reports
+ * errors; conf_record.c reads mappings into records, and conf_set.c has the setters.
  *
  * The file is parsed twice. The first pass reads libyaml's events, because only they show what is
- * refused and where: aliases (with which a document could contain itself), tags and depth. The second
- * pass loads the document.
+ * refused and where: aliases (with which a document could contain itself), tags and depth. The
+ * second pass loads the document.
  */
 #include "base/conf_private.h"
 
@@ -110,7 +110,7 @@ int conf_read_file(const char *path, struct buf *content, struct buf *messages)
 	if (fd >= 0)
 		close(fd);
 	if (err == -EMSGSIZE)
-		buf_printf(messages, "%s: is larger than %zu bytes\n", path, content->max);
+		buf_printf(messages, "%s: the file is larger than %zu bytes\n", path, content->max);
 	else if (err)
 		buf_printf(messages, "%s: %s\n", path, strerror(-err));
 	return err;
@@ -145,7 +145,7 @@ static const char *refuse_event(const yaml_event_t *event, unsigned depth, unsig
 		return "anchors are not supported";
 	if (tag)
 		return "tags are not supported";
-	return depth > CONF_MAX_DEPTH ? "is nested too deeply" : NULL;
+	return depth > CONF_MAX_DEPTH ? "lists and mappings are nested too deeply" : NULL;
 }
 
 static void parser_error(struct conf *conf, const yaml_parser_t *parser)
@@ -227,7 +227,8 @@ int conf_parse(const char *path, struct text yaml, struct buf *messages, struct 
 	if (!yaml.ptr)
 		yaml = TEXT("");
 	if (yaml.len > CONF_MAX_BYTES)
-		error_at(conf, (yaml_mark_t){ 0 }, "is larger than %d bytes", CONF_MAX_BYTES);
+		error_at(conf, (yaml_mark_t){ 0 }, "the file is larger than %d bytes",
+			 CONF_MAX_BYTES);
 	else if (pass(conf, yaml, false) && pass(conf, yaml, true) &&
 		 !yaml_document_get_root_node(&conf->document))
 		error_at(conf, (yaml_mark_t){ 0 }, "the file is empty");
@@ -277,13 +278,13 @@ static bool is_name_byte(char c, bool is_first)
 
 static size_t too_long(struct conf *conf, const struct conf_node *node)
 {
-	conf_error(conf, node, "is too long");
+	conf_error(conf, node, "the value is too long");
 	return 0;
 }
 
 /*
- * Expand the reference "${...}" at the start of @rest into @out. Returns the length of the reference, or
- * 0 after reporting an error.
+ * Expand the reference "${...}" at the start of @rest into @out. Returns the length of the
+ * reference, or 0 after reporting an error.
  */
 static size_t expand_one(struct conf *conf, const struct conf_node *node, struct text rest,
 			 struct buf *out)
@@ -304,7 +305,7 @@ static size_t expand_one(struct conf *conf, const struct conf_node *node, struct
 		return 0;
 	}
 	snprintf(name, sizeof(name), "%.*s", (int)name_len, inner.ptr);
-	env_hide(name); /* it may be a secret */
+	env_hide(name); /* the value may be a secret */
 	value = getenv(name);
 	if (!value && !fallback.ptr) {
 		conf_error(conf, node, "the environment variable '%s' is not set", name);
@@ -369,7 +370,7 @@ bool conf_text(struct conf *conf, const struct conf_node *node, struct text *ret
 		return false;
 	for (size_t i = 0; i < raw.len; i++) {
 		if ((unsigned char)raw.ptr[i] < 0x20 || raw.ptr[i] == 0x7f) {
-			conf_error(conf, node, "contains a control character");
+			conf_error(conf, node, "the value contains a control character");
 			return false;
 		}
 	}
@@ -389,7 +390,7 @@ int conf_list(struct conf *conf, const struct conf_node *node)
 		conf_yaml(node)->data.sequence.items.start;
 	if (count <= CONF_MAX_ITEMS)
 		return (int)count;
-	conf_error(conf, node, "a list has at most %d items", CONF_MAX_ITEMS);
+	conf_error(conf, node, "the list has more than %d items", CONF_MAX_ITEMS);
 	return -1;
 }
 

@@ -2,15 +2,16 @@
 /*
  * conf: reads YAML into records, driven by tables, and reports every error with its place.
  *
- * A table describes the options of a mapping: the name of each, where its value goes in the record, and
- * the function that reads it. Options are read in the order of the table, whatever their order in the
- * file, so a setter may use the values of earlier options. An option that is not given is read from its
- * `standard` text, if it has one, by the same setter. YAML's own types are ignored: each setter parses
- * its text itself. "${NAME}" in a scalar is replaced by the environment variable, "${NAME:-text}" has a
- * default for a variable that is unset or empty. Anchors, aliases and tags are refused.
+ * A table describes the options of a mapping: the name of each, where its value goes in the record,
+ * and the function that reads it. Options are read in the order of the table, whatever their order
+ * in the file, so a setter may use the values of earlier options. An option that is not given is
+ * read from its `standard` text, if it has one, by the same setter. YAML's own types are ignored:
+ * each setter parses its text itself. "${NAME}" in a scalar is replaced by the environment
+ * variable, "${NAME:-text}" has a default for a variable that is unset or empty. Anchors, aliases
+ * and tags are refused.
  *
- * Messages have the form "file:line:column: what is wrong". Reading continues after an error, up to 50
- * messages. One thread at a time for each document.
+ * Messages have the form "file:line:column: what is wrong". Reading continues after an error, up to
+ * 50 messages. One thread at a time for each document.
  */
 #ifndef BASE_CONF_H
 #define BASE_CONF_H
@@ -64,7 +65,10 @@ struct conf_schema {
 	size_t option_count;
 	size_t record_size;  /* bytes; for lists of mappings */
 	const void *initial; /* value of a record before anything is read; NULL: zeros */
-	/* Called after all options of a record were read without error, to compare them. May be NULL. */
+	/*
+	 * Called after all options of a record were read without error, to compare them. May be
+	 * NULL.
+	 */
 	void (*finish)(struct conf *conf, const struct conf_node *mapping, void *record);
 };
 
@@ -74,15 +78,15 @@ struct conf_schema {
 int conf_read_file(const char *path, struct buf *content, struct buf *messages);
 
 /*
- * Parse @yaml. @yaml, @path (for messages) and @messages are borrowed until conf_free(). 0, -EINVAL with
- * messages if the document cannot be used, or -ENOMEM.
+ * Parse @yaml. @yaml, @path (for messages) and @messages are borrowed until conf_free(). 0, -EINVAL
+ * with messages if the document cannot be used, or -ENOMEM.
  */
 int conf_parse(const char *path, struct text yaml, struct buf *messages, struct conf **ret_conf);
 void conf_free(struct conf *conf); /* accepts NULL */
 
 /*
- * Read the whole document into @record. Setters get @owner from conf_owner(). 0, -EINVAL with messages,
- * or -ENOMEM. The caller owns what the record points to, also after an error.
+ * Read the whole document into @record. Setters get @owner from conf_owner(). 0, -EINVAL with
+ * messages, or -ENOMEM. The caller owns what the record points to, also after an error.
  */
 int conf_read(struct conf *conf, const struct conf_schema *schema, void *record, void *owner);
 
@@ -106,13 +110,17 @@ void conf_no_memory(struct conf *conf);
 const struct conf_node *conf_find(struct conf *conf, const struct conf_node *mapping,
 				  const char *name);
 
-/* Get the expanded scalar at @node, which lives as long as @conf. False after reporting an error. */
+/*
+ * Get the expanded scalar at @node, which lives as long as @conf. False after reporting an error.
+ */
 bool conf_text(struct conf *conf, const struct conf_node *node, struct text *ret_text);
 
 /* The same for a name: characters that are safe in headers, metrics and paths. */
 bool conf_name(struct conf *conf, const struct conf_node *node, struct text *ret_name);
 
-/* The number of items of the list at @node; -1 after reporting that it is not a list or too long. */
+/*
+ * The number of items of the list at @node; -1 after reporting that it is not a list or too long.
+ */
 int conf_list(struct conf *conf, const struct conf_node *node);
 const struct conf_node *conf_item(struct conf *conf, const struct conf_node *list, int i);
 

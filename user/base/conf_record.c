@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* conf_record: mappings of the document into records, by the tables of options. */
+/* conf_record: reads mappings of the document into records, as the tables of options say. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -80,7 +80,7 @@ static void check_names(struct conf *conf, const struct conf_schema *schema,
 	}
 }
 
-/* Read the text in the table as if it stood in the file. */
+/* Set an option to its default, by reading the text in the table as if it were in the file. */
 static void read_standard(struct conf *conf, const struct conf_option *option, void *record)
 {
 	yaml_node_t scalar = {
@@ -92,7 +92,7 @@ static void read_standard(struct conf *conf, const struct conf_option *option, v
 	option->set(conf, (const struct conf_node *)&scalar, option, record);
 }
 
-/* Options that are not given, in mappings that are not given either. */
+/* Set all defaults of a mapping that is missing. */
 static void read_standards(struct conf *conf, const struct conf_schema *schema, void *record)
 {
 	for (size_t i = 0; i < schema->option_count; i++) {
@@ -112,7 +112,7 @@ static void read_mapping(struct conf *conf, const struct conf_node *mapping,
 	unsigned messages = conf->message_count;
 
 	if (conf_yaml(mapping)->type != YAML_MAPPING_NODE) {
-		conf_error(conf, mapping, "expected %s, which is a mapping of options, found %s",
+		conf_error(conf, mapping, "expected %s, a mapping of options, but found %s",
 			   schema->noun, conf_kind(mapping));
 		return;
 	}

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -35,9 +36,9 @@ static bool read_text(struct conf *conf, const struct conf_node *node, struct te
 	if (!conf_text(conf, node, ret_text))
 		return false;
 	if (!ret_text->len)
-		conf_error(conf, node, "must not be empty");
+		conf_error(conf, node, "the value must not be empty");
 	else if (ret_text->len > MAX_TEXT)
-		conf_error(conf, node, "is longer than %d bytes", MAX_TEXT);
+		conf_error(conf, node, "the value is longer than %d bytes", MAX_TEXT);
 	return ret_text->len && ret_text->len <= MAX_TEXT;
 }
 
@@ -113,7 +114,7 @@ void conf_set_bool(struct conf *conf, const struct conf_node *node,
 	if (text_is(t, "true") || text_is(t, "false"))
 		*(bool *)place(option, record) = text_is(t, "true");
 	else
-		conf_error(conf, node, "'%.*s' is neither true nor false", CONF_SHOWN(t));
+		conf_error(conf, node, "'%.*s' is not valid; use true or false", CONF_SHOWN(t));
 }
 
 static bool read_u64(struct conf *conf, const struct conf_node *node,
@@ -125,8 +126,8 @@ static bool read_u64(struct conf *conf, const struct conf_node *node,
 		return false;
 	if (!text_parse_u64(t, option->max, ret_value) && *ret_value >= option->min)
 		return true;
-	conf_error(conf, node, "'%.*s' is not a number from %llu to %llu", CONF_SHOWN(t),
-		   (unsigned long long)option->min, (unsigned long long)option->max);
+	conf_error(conf, node, "'%.*s' is not valid; use a whole number from %llu to %llu",
+		   CONF_SHOWN(t), (unsigned long long)option->min, (unsigned long long)option->max);
 	return false;
 }
 
@@ -148,9 +149,29 @@ void conf_set_u64(struct conf *conf, const struct conf_node *node, const struct 
 		*(uint64_t *)place(option, record) = value;
 }
 
+/* A duration as it is written in the file, in the largest unit of which it is a whole number. */
+static const char *format_duration(uint64_t ms, char ret_text[32])
+{
+	static const struct {
+		const char *unit;
+		uint64_t ms;
+	} units[] = { { "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 } };
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (ms < units[i].ms || ms % units[i].ms)
+			continue;
+		snprintf(ret_text, 32, "%llu%s", (unsigned long long)(ms / units[i].ms),
+			 units[i].unit);
+		return ret_text;
+	}
+	snprintf(ret_text, 32, "%llums", (unsigned long long)ms);
+	return ret_text;
+}
+
 void conf_set_duration(struct conf *conf, const struct conf_node *node,
 		       const struct conf_option *option, void *record)
 {
+	char min[32], max[32];
 	struct text t;
 	uint64_t ms;
 
@@ -162,8 +183,8 @@ void conf_set_duration(struct conf *conf, const struct conf_node *node,
 			"'%.*s' is not a valid duration; use for example 500ms, 30s, 5m, 24h or 7d",
 			CONF_SHOWN(t));
 	else if (ms < option->min || ms > option->max)
-		conf_error(conf, node, "must be from %llums to %llus",
-			   (unsigned long long)option->min, (unsigned long long)option->max / 1000);
+		conf_error(conf, node, "the duration must be from %s to %s",
+			   format_duration(option->min, min), format_duration(option->max, max));
 	else
 		*(uint64_t *)place(option, record) = ms;
 }
@@ -181,7 +202,7 @@ void conf_set_size(struct conf *conf, const struct conf_node *node,
 			   "'%.*s' is not a valid size; use for example 512, 64k, 10m or 1g",
 			   CONF_SHOWN(t));
 	else if (bytes < option->min || bytes > option->max)
-		conf_error(conf, node, "must be from %llu to %llu bytes",
+		conf_error(conf, node, "the size must be from %llu to %llu bytes",
 			   (unsigned long long)option->min, (unsigned long long)option->max);
 	else
 		*(uint64_t *)place(option, record) = bytes;
@@ -204,10 +225,10 @@ static void unknown_word(struct conf *conf, const struct conf_node *node, struct
 	}
 	nearest = text_nearest(t, names, count);
 	if (nearest)
-		conf_error(conf, node, "'%.*s' is not %.*s, did you mean '%s'?", CONF_SHOWN(t),
-			   TEXT_ARG(buf_text(&list)), nearest);
+		conf_error(conf, node, "'%.*s' is not valid; use %.*s (did you mean '%s'?)",
+			   CONF_SHOWN(t), TEXT_ARG(buf_text(&list)), nearest);
 	else
-		conf_error(conf, node, "'%.*s' is not %.*s", CONF_SHOWN(t),
+		conf_error(conf, node, "'%.*s' is not valid; use %.*s", CONF_SHOWN(t),
 			   TEXT_ARG(buf_text(&list)));
 	buf_done(&list);
 }

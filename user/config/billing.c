@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* settings: what the operator configured of billing. */
+/* billing: see billing.h. */
 #include "config/billing.h"
 
 #include <stdlib.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * settings: what the operator configured of billing, as the configuration has it.
+ * billing: the settings of `stripe` and `notices` in the configuration.
  *
- * Immutable once it is in use; a reload makes others. Secrets are wiped when they are freed.
+ * They are immutable once in use; a reload creates new ones. Secrets are wiped before they are
+ * freed.
  */
 #ifndef CONFIG_BILLING_H
 #define CONFIG_BILLING_H
@@ -18,7 +19,7 @@ enum stripe_report {
 };
 
 enum stripe_livemode {
-	STRIPE_LIVEMODE_BY_KEY, /* as the secret key says: sk_live_ or sk_test_ */
+	STRIPE_LIVEMODE_BY_KEY, /* by the secret key's prefix: sk_live_ or sk_test_ */
 	STRIPE_LIVEMODE_TRUE,
 	STRIPE_LIVEMODE_FALSE,
 };
@@ -30,18 +31,18 @@ struct stripe_settings {
 	unsigned webhook_secret_count;
 	size_t webhook_secret_room;
 	char *webhook_path;	      /* owned; "/webhooks/stripe" */
-	char *portal_path;	      /* owned; prefix of /pricing, /checkout, /dashboard; "" */
+	char *portal_path;	      /* owned; prefix of /pricing, /checkout, /dashboard; or "" */
 	char *api_base, *api_version; /* owned */
 	unsigned calls_per_second;
 	unsigned livemode;     /* enum stripe_livemode */
 	uint64_t tolerance_ms; /* how old a signature may be */
-	uint64_t grace_ms;     /* for tiers that have none of their own */
+	uint64_t grace_ms;     /* for tiers without their own */
 	uint64_t reconcile_every_ms;
-	bool refuse_when_paused; /* pause_collection is set */
+	bool refuse_when_paused; /* no access while Stripe's pause_collection is set */
 	bool suspend_on_dispute;
-	/* checkout; app_url NULL: there is none */
-	char *app_url;			/* owned; without a '/' at its end */
-	char *success_url, *cancel_url; /* owned; NULL: made of app_url */
+	/* checkout */
+	char *app_url;			/* owned; without '/' at the end; NULL: no pages */
+	char *success_url, *cancel_url; /* owned; NULL: derived from app_url */
 	char **metadata;		/* owned: "name=value" */
 	unsigned metadata_count;
 	char **payment_method_types; /* owned */
@@ -57,7 +58,7 @@ enum smtp_tls {
 	SMTP_PLAIN,
 };
 
-/* Where notices to customers go. */
+/* How notices are sent to customers. */
 struct notice_settings {
 	char *smtp_server;				/* owned: "host:port"; NULL: no mail */
 	unsigned smtp_tls;				/* enum smtp_tls */
@@ -69,10 +70,10 @@ struct notice_settings {
 	uint64_t before_grace_end_ms;
 };
 
-/* Whether the key is for live mode, by its own words or the operator's. */
+/* Whether events must be of live mode: as configured, or by the secret key's prefix. */
 bool stripe_settings_is_live(const struct stripe_settings *settings);
 
-/* Free what they own. Accept zeroed ones. */
+/* Free what the settings own. Both accept zeroed settings. */
 void stripe_settings_done(struct stripe_settings *settings);
 void notice_settings_done(struct notice_settings *settings);
 

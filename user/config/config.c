@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * config: what an operator wrote, checked as a whole.
+ * config: see config.h.
  *
- * The tables here and in network_options.c and tier_options.c are the one list of options; the order of
- * `options` is the order of reading.
+ * The tables here and in the files *_options.c are the only list of options. `options` gives the
+ * order in which sections are read, so that a route can refer to upstreams and tiers.
  */
 #include "config/config.h"
 
@@ -34,13 +34,16 @@ static void set_redis(struct conf *conf, const struct conf_node *node, struct te
 		return;
 	}
 	free(copy);
-	if (err == -EINVAL) /* the URL is not shown: it may have a password in it */
+	if (err == -EINVAL) /* do not show the URL: it may contain a password */
 		conf_error(conf, node, "%s", why);
 	else
 		conf_no_memory(conf);
 }
 
-/* "sqlite:" and a path, which is resolved as all paths are; or the URL of a Redis. */
+/*
+ * "sqlite:" and a path, relative to the configuration's folder like all paths; or the URL of a
+ * Redis.
+ */
 static void set_store(struct conf *conf, const struct conf_node *node,
 		      const struct conf_option *option, void *record)
 {
@@ -73,7 +76,8 @@ static void set_admin_socket(struct conf *conf, const struct conf_node *node,
 
 	config_set_path(conf, node, option, record);
 	if (config->admin_socket && strlen(config->admin_socket) > MAX_SOCKET)
-		conf_error(conf, node, "a socket's name has at most %d bytes", MAX_SOCKET);
+		conf_error(conf, node, "the path of a socket may have at most %d bytes",
+			   MAX_SOCKET);
 }
 
 static void set_admin_address(struct conf *conf, const struct conf_node *node,
@@ -92,7 +96,7 @@ static bool is_word(const char *word, const char *allowed, size_t max)
 	return len && len <= max && strspn(word, allowed) == len;
 }
 
-/* It becomes the name of a folder in bpffs, where '.' is not allowed. */
+/* The instance becomes the name of a folder in bpffs, where '.' is not allowed. */
 static void set_instance(struct conf *conf, const struct conf_node *node,
 			 const struct conf_option *option, void *record)
 {
@@ -104,7 +108,8 @@ static void set_instance(struct conf *conf, const struct conf_node *node,
 		     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-",
 		     MAX_INSTANCE))
 		conf_error(conf, node,
-			   "'%.64s' is no instance: up to %d letters, digits, '_' and '-'",
+			   "'%.64s' is not a valid instance; use up to %d letters, digits, '_' and "
+			   "'-'",
 			   config->instance, MAX_INSTANCE);
 }
 
@@ -118,10 +123,10 @@ static void set_key_prefix(struct conf *conf, const struct conf_node *node,
 	prefix = config->key_prefix;
 	if (prefix && (!is_word(prefix, "abcdefghijklmnopqrstuvwxyz0123456789_", MAX_PREFIX) ||
 		       prefix[strlen(prefix) - 1] == '_'))
-		conf_error(
-			conf, node,
-			"'%.64s' is no prefix: up to %d of a-z, 0-9 and '_', and no '_' at its end",
-			prefix, MAX_PREFIX);
+		conf_error(conf, node,
+			   "'%.64s' is not a valid prefix; use up to %d characters of a-z, 0-9 and "
+			   "'_', the last of which must not be '_'",
+			   prefix, MAX_PREFIX);
 }
 
 static void set_listeners(struct conf *conf, const struct conf_node *node,
@@ -197,7 +202,7 @@ static const struct conf_option fastpath_options[] = {
 	{ .name = "action",
 	  .set = conf_set_word,
 	  .offset = offsetof(struct config, fastpath.action),
-	  .words = action_words + 1, /* `off` is for operators at run time only */
+	  .words = action_words + 1, /* without `off`, which can only be set at run time */
 	  .standard = "answer" },
 	{ .name = "required",
 	  .set = conf_set_bool,
@@ -305,7 +310,7 @@ static const struct conf_option options[] = {
 
 const struct conf_schema config_schema = { CONF_SCHEMA(options), .noun = "the configuration" };
 
-/* Give *@at @format with @a, if it has nothing yet. False without memory. */
+/* Set *@at to @format with @a, if it is NULL. False if out of memory. */
 static bool fill(char **at, const char *format, const char *a)
 {
 	if (*at)
@@ -317,7 +322,7 @@ static bool fill(char **at, const char *format, const char *a)
 	return true;
 }
 
-/* Texts that were not given and follow from others. 0 or -ENOMEM. */
+/* Set defaults that depend on other options. 0 or -ENOMEM. */
 static int fill_texts(struct config *config)
 {
 	bool ok = fill(&config->store, SQLITE_SCHEME "%s/tollgate.db", config->state_dir) &&
@@ -409,7 +414,7 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
-/* The files of a certificate may change: they are read again at a reload. */
+/* The files of a certificate may differ, because a reload reads them again. */
 static bool same_listener(const struct config_listener *a, const struct config_listener *b)
 {
 	if (!same_text(a->name, b->name) || !config_same_address(&a->address, &b->address) ||

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * config: what an operator wrote, checked as a whole and ready for use.
+ * config: the operator's configuration, completely checked and ready for use.
  *
- * config_read() either gives a configuration in which every name resolves and every number is in
- * range, or a list of messages "file:line:column: ..." and nothing else.
+ * config_read() returns either a configuration in which every name exists and every number is in
+ * range, or a list of messages "file:line:column: ...".
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -25,9 +25,9 @@
 struct config_listener {
 	char *name; /* owned */
 	struct sockaddr_storage address;
-	char **interfaces; /* owned; none: no fast path */
+	char **interfaces; /* owned; without any, no fast path */
 	unsigned interface_count;
-	char *certificate, *private_key; /* owned; both or neither. Relative to the file's folder */
+	char *certificate, *private_key; /* owned: paths of PEM files; both or neither */
 };
 
 struct config {
@@ -36,9 +36,8 @@ struct config {
 	unsigned listener_count;
 	char *admin_socket; /* owned */
 	bool has_admin_address;
-	struct sockaddr_storage
-		admin_address;		   /* loopback or not: /metrics, /healthz, /readyz only */
-	struct upstream_config *upstreams; /* owned */
+	struct sockaddr_storage admin_address; /* serves only /metrics, /healthz and /readyz */
+	struct upstream_config *upstreams;     /* owned */
 	unsigned upstream_count;
 	struct tiers tiers;
 	struct routes routes;	      /* sorted */
@@ -48,19 +47,19 @@ struct config {
 	unsigned workers;	    /* 0: one per CPU */
 	char *state_dir, *instance; /* owned */
 	char *pepper_file;	    /* owned; default <state_dir>/pepper */
-	char *user;		    /* owned; NULL: stay */
+	char *user;		    /* owned: run as this user; NULL: do not change the user */
 	char *key_prefix;	    /* owned */
 	enum log_level log;
 	uint32_t max_accounts;
 	uint64_t redis_timeout_ms;
 	uint64_t max_stale_ms;
 	bool refuse_when_stale; /* on_stale: refuse */
-	uint64_t drain_ms;	/* how long SIGTERM waits for answers; default 30 s */
+	uint64_t drain_ms;	/* how long answers in progress may take after SIGTERM */
 	struct {
 		enum fastpath_mode mode;
 		enum tollgate_action action;
 		bool required;
-		unsigned tolerance; /* refusals a second before a penalty */
+		unsigned tolerance; /* refusals per second before a penalty */
 		uint64_t stale_after_ms;
 		uint32_t max_flows;
 		uint32_t event_every;
@@ -68,35 +67,40 @@ struct config {
 	unsigned count_below; /* answers with a status below this count as usage */
 	struct stripe_settings stripe;
 	struct notice_settings notices;
-	struct text own_paths[4]; /* into `stripe`'s texts, and the next */
-	char *portal_paths[3];	  /* owned: pricing, checkout, dashboard; see stripe_options.c */
+	struct text
+		own_paths[4]; /* that tollgate serves itself; borrowed from `stripe` and the next */
+	char *portal_paths[3]; /* owned: pricing, checkout, dashboard */
 	unsigned own_path_count;
 };
 
 /*
- * Read and check the file at @path. 0, or a negative errno and then @messages (lines, each ended by a
- * newline) says all that is wrong: -EINVAL for content, or why the file cannot be read.
+ * Read and check the file at @path. 0; -EINVAL if the configuration is not valid; -ENOMEM; or the
+ * error of reading the file. @messages gets one line for each thing that is wrong.
  */
 int config_read(const char *path, struct config **ret_config, struct buf *messages);
 
-/* The same for text in memory; @path is only for the messages and for relative file names. */
+/*
+ * The same for text in memory. @path is for messages, and relative file names are relative to its
+ * folder.
+ */
 int config_parse(const char *path, struct text yaml, struct config **ret_config,
 		 struct buf *messages);
 
 /*
- * Whether names of upstream servers are resolved while reading (true). For programs that read what
- * others wrote, such as fuzzers: set it once, at the start; then a name is an error.
+ * Whether reading a configuration resolves the names of upstream servers; if not, a name is an
+ * error. True by default. Programs that read untrusted configurations, such as fuzzers, set it to
+ * false at the start.
  */
 extern bool config_resolves_names;
 
-void config_free(struct config *config); /* accepts NULL and half-built ones */
+void config_free(struct config *config); /* accepts NULL and half-built objects */
 
-/* Whether both describe the same listeners in the same order; only certificates may differ. */
+/* Whether both have the same listeners in the same order. The files of certificates may differ. */
 bool config_same_listeners(const struct config *a, const struct config *b);
 
 /*
- * What of @fresh cannot take effect in a running agent that uses @old (listeners, store, workers,
- * state_dir, ...): appends the option's names to @ret_names. 0 when nothing is.
+ * The options in which @fresh differs from @old but which a running agent cannot change. Appends
+ * their names to @ret_names, and returns how many there are.
  */
 unsigned config_needs_restart(const struct config *old, const struct config *fresh,
 			      struct buf *ret_names);

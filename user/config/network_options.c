@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* config_net: listeners, upstreams and addresses in the configuration. */
+/*
+ * network_options: the options of listeners and upstreams, and setters of paths and address blocks.
+ */
 #include "config/parts.h"
 
 #include <errno.h>
@@ -11,7 +13,7 @@
 
 #include "base/array.h"
 
-#define MAX_HOST 253 /* RFC 1035, 2.3.4, as text */
+#define MAX_HOST 253 /* RFC 1035, 2.3.4: 255 bytes in DNS messages are 253 characters */
 
 bool config_resolves_names = true;
 
@@ -52,7 +54,7 @@ void config_set_path(struct conf *conf, const struct conf_node *node,
 	if (!conf_text(conf, node, &t))
 		return;
 	if (!t.len || t.len > 1024) {
-		conf_error(conf, node, "is no file's name");
+		conf_error(conf, node, "a file name must have 1 to 1024 bytes");
 		return;
 	}
 	name = config_resolve_path(conf_path(conf), t);
@@ -86,8 +88,8 @@ void config_set_cidrs(struct conf *conf, const struct conf_node *node,
 			continue;
 		if (cidr_parse(t, &(*list)[*count]))
 			conf_error(conf, item,
-				   "'%.*s' is no block of addresses, such as 10.0.0.0/8 or "
-				   "2001:db8::1",
+				   "'%.*s' is not a valid address block; use for example "
+				   "10.0.0.0/8 or 2001:db8::1",
 				   CONF_SHOWN(t));
 		else
 			++*count;
@@ -101,16 +103,17 @@ static void finish_listener(struct conf *conf, const struct conf_node *mapping, 
 
 	if (listener->certificate && !listener->private_key)
 		conf_error(conf, conf_find(conf, mapping, "certificate"),
-			   "a certificate needs its 'private_key'");
+			   "a certificate needs the option 'private_key'");
 	if (listener->private_key && !listener->certificate)
 		conf_error(conf, conf_find(conf, mapping, "private_key"),
-			   "a private key needs its 'certificate'");
-	if (!listener->address.ss_family) /* missing or wrong: there is a message already */
+			   "a private key needs the option 'certificate'");
+	if (!listener->address.ss_family) /* missing or not valid, which has been reported */
 		return;
 	for (const struct config_listener *l = config->listeners; l < listener; l++) {
 		if (config_same_address(&l->address, &listener->address))
 			conf_error(conf, conf_find(conf, mapping, "address"),
-				   "listener '%s' has the same address", l->name ? l->name : "");
+				   "listener '%s' already has this address",
+				   l->name ? l->name : "");
 	}
 }
 
@@ -123,7 +126,7 @@ static void set_interfaces(struct conf *conf, const struct conf_node *node,
 	for (unsigned i = 0; i < listener->interface_count; i++) {
 		if (strlen(listener->interfaces[i]) >= IFNAMSIZ ||
 		    strpbrk(listener->interfaces[i], "/ "))
-			conf_error(conf, node, "'%.32s' is no name of an interface",
+			conf_error(conf, node, "'%.32s' is not a valid interface name",
 				   listener->interfaces[i]);
 	}
 }
@@ -157,7 +160,7 @@ const struct conf_schema listener_schema = {
 	.finish = finish_listener,
 };
 
-/* Add a server unless it is there already. False after an error that was reported. */
+/* Add a server unless the upstream has it already. False after reporting an error. */
 static bool add_server(struct conf *conf, const struct conf_node *node,
 		       struct upstream_config *upstream, const struct sockaddr_storage *address)
 {
@@ -170,7 +173,7 @@ static bool add_server(struct conf *conf, const struct conf_node *node,
 	err = array_reserve(upstream->servers, upstream->server_room,
 			    upstream->server_count + (size_t)1, UPSTREAM_MAX_SERVERS);
 	if (err == -ENOSPC)
-		conf_error(conf, node, "the upstream's names have more than %d addresses",
+		conf_error(conf, node, "the servers of this upstream have more than %d addresses",
 			   UPSTREAM_MAX_SERVERS);
 	else if (err)
 		conf_no_memory(conf);
@@ -180,8 +183,8 @@ static bool add_server(struct conf *conf, const struct conf_node *node,
 }
 
 /*
- * All addresses of @host, of one family: IPv4 if there are any. A name like "localhost" has both, and
- * a server seldom listens on both.
+ * Add all addresses of @host that are of one family: IPv4, or IPv6 if there are no IPv4 addresses.
+ * A name such as "localhost" has both, but a server rarely listens on both.
  */
 static void add_resolved(struct conf *conf, const struct conf_node *node, const char *host,
 			 const char *port, struct upstream_config *upstream)
@@ -210,7 +213,7 @@ static void add_resolved(struct conf *conf, const struct conf_node *node, const 
 	freeaddrinfo(list);
 }
 
-/* Whether it could be a host's name: letters, digits, dots and dashes, and not only an address. */
+/* Whether @host has the form of a host name, and not that of an IP address. */
 static bool is_host_name(struct text host)
 {
 	bool has_letter = false;
@@ -248,7 +251,8 @@ static void read_server(struct conf *conf, const struct conf_node *node,
 			   &number) ||
 	    !number) {
 		conf_error(conf, node,
-			   "'%.*s' is no server, such as 10.0.0.1:9000 or api.internal:9000",
+			   "'%.*s' is not a valid server; use for example 10.0.0.1:9000 or "
+			   "api.internal:9000",
 			   CONF_SHOWN(t));
 		return;
 	}
@@ -267,7 +271,8 @@ static void set_servers(struct conf *conf, const struct conf_node *node,
 
 	(void)option;
 	if (!items || items > UPSTREAM_MAX_SERVERS)
-		conf_error(conf, node, "an upstream has 1 to %d servers", UPSTREAM_MAX_SERVERS);
+		conf_error(conf, node, "an upstream must have 1 to %d servers",
+			   UPSTREAM_MAX_SERVERS);
 	for (int i = 0; i < items && items <= UPSTREAM_MAX_SERVERS; i++)
 		read_server(conf, conf_item(conf, node, i), record);
 }

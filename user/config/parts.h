@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * config_parts: the tables of the configuration, for the files that make it up and the tests that
- * hold them against the JSON Schema. The owner of a conf that is read by them is its struct config.
+ * parts: the tables of options, shared by the files of this folder and by the tests that compare
+ * them with the JSON Schema. When they are read, conf_owner() is the struct config.
  */
 #ifndef CONFIG_PARTS_H
 #define CONFIG_PARTS_H
@@ -9,7 +9,7 @@
 #include "config/config.h"
 #include "base/conf.h"
 
-extern const struct conf_schema config_schema;	 /* config.c: the whole */
+extern const struct conf_schema config_schema;	 /* config.c: the whole configuration */
 extern const struct conf_schema listener_schema; /* network_options.c */
 extern const struct conf_schema upstream_schema; /* network_options.c */
 extern const struct conf_schema tier_schema;	 /* tier_options.c */
@@ -18,10 +18,10 @@ extern const struct conf_schema route_schema;	 /* route_options.c */
 extern const struct conf_schema stripe_schema;	/* stripe_options.c */
 extern const struct conf_schema notices_schema; /* stripe_options.c */
 
-/* After all is read: texts that follow from others. 0 or -ENOMEM. */
+/* Set what depends on several options of `stripe`, after all have been read. 0 or -ENOMEM. */
 int config_stripe_fill(struct config *config);
 
-/* After all is read: what tiers leave to other sections. */
+/* Set what tiers take from other sections, after all have been read. */
 void config_tiers_fill(struct config *config);
 
 #define SECOND_MS 1000ULL
@@ -29,19 +29,22 @@ void config_tiers_fill(struct config *config);
 #define DAY_MS	  (24 * 60 * MINUTE_MS)
 
 /*
- * The bit of the feature that @node names, made on first use; -1 after an error message. In
+ * The bit of the feature named by @node, assigned on first use; -1 after reporting an error. In
  * tier_options.c.
  */
 int config_read_feature(struct conf *conf, const struct conf_node *node);
 
-/* A file's name; a relative one is meant from the configuration's folder. */
+/* Setter: a file's path, relative to the configuration's folder unless absolute. */
 void config_set_path(struct conf *conf, const struct conf_node *node,
 		     const struct conf_option *option, void *record);
 
-/* A malloc'd name of @path as seen from the folder of the configuration; NULL without memory. */
+/*
+ * @path, relative to the folder of @config_path unless absolute. The caller frees it. NULL if out
+ * of memory.
+ */
 char *config_resolve_path(const char *config_path, struct text path);
 
-/* A list of "10.0.0.0/8" into an array of struct cidr. */
+/* Setter: a list of address blocks such as "10.0.0.0/8", as an array of struct cidr. */
 void config_set_cidrs(struct conf *conf, const struct conf_node *node,
 		      const struct conf_option *option, void *record);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* route: which requests go where, at what cost, and what they need. */
+/* route: see route.h. */
 #include "config/route.h"
 
 #include <ctype.h>
@@ -24,7 +24,7 @@ static int escaped_byte(struct text path, size_t at)
 	return hex_value(path.ptr[at + 1]) << 4 | hex_value(path.ptr[at + 2]);
 }
 
-/* The byte at *@at, written as itself or as an escape; *@at moves behind it. */
+/* Read one byte, plain or as an escape "%xx", and advance *@at past it. */
 static int next_byte(struct text path, size_t *at)
 {
 	size_t here = *at;
@@ -64,8 +64,9 @@ void routes_sort(struct routes *routes)
 }
 
 /*
- * The length of what in @path is @prefix, or 0. Servers take "%3a", "%3A" and ":" for the same, so an
- * escape is the byte that it stands for; in a plain path none stands for a separator.
+ * How many bytes of @path match @prefix; 0 if it does not begin with @prefix. Servers treat "%3a",
+ * "%3A" and ":" alike, so escapes are compared as the bytes that they stand for. That is safe
+ * because in a plain path no escape stands for a separator.
  */
 static size_t match(struct text prefix, struct text path)
 {
@@ -98,7 +99,10 @@ const struct route *routes_find(const struct routes *routes, struct text path)
 	return NULL;
 }
 
-/* Bytes that RFC 3986, 2.3 says should never be encoded, and those whose encoding hides a separator. */
+/*
+ * Whether a path may contain this byte as an escape. Not if it is unreserved, which should not be
+ * escaped (RFC 3986, 2.3), or if the escape would hide a separator or a NUL.
+ */
 static bool may_be_encoded(int byte)
 {
 	bool is_unreserved = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
@@ -107,7 +111,7 @@ static bool may_be_encoded(int byte)
 	return !is_unreserved && byte != '/' && byte != '\\' && byte != 0;
 }
 
-/* A segment of one or two dots names another place than its bytes. */
+/* A segment "." or ".." refers to another path. */
 static bool is_dots(struct text segment)
 {
 	return text_is(segment, ".") || text_is(segment, "..");

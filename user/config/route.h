@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * route: which requests go where, at what cost, and what they need.
+ * route: where requests go, what they cost, and what they require.
  *
- * A table is immutable once it is in use; a reload makes a new one.
+ * A table of routes is immutable once in use; a reload creates a new one.
  */
 #ifndef CONFIG_ROUTE_H
 #define CONFIG_ROUTE_H
@@ -16,11 +16,11 @@ struct route {
 	char *path; /* owned: the prefix; see tollgate/path.h */
 	size_t path_len;
 	unsigned upstream; /* index into the configuration's upstreams */
-	uint32_t cost;	   /* units a request is charged; 0: checked, but free */
-	int feature;	   /* bit that the tier must have, or -1 */
-	bool is_public;	   /* no key is asked for */
-	bool cors;	   /* preflight requests are answered without a key */
-	char *host;	   /* owned: Host sent upstream; NULL: the client's */
+	uint32_t cost;	   /* units charged for a request; 0: checked, but free */
+	int feature;	   /* bit of the feature that the tier must have, or -1 */
+	bool is_public;	   /* needs no key */
+	bool cors;	   /* preflight requests need no key */
+	char *host;	   /* owned: the Host sent upstream; NULL: the client's */
 };
 
 struct routes {
@@ -28,19 +28,20 @@ struct routes {
 	unsigned count;
 };
 
-/* Order the table for routes_find(). */
+/* Sort the table for routes_find(). */
 void routes_sort(struct routes *routes);
 
 /*
- * The route with the longest prefix that covers @path (no query), or NULL. An escape in either is the
- * byte it stands for: what an upstream takes for the same path has the same route.
+ * The route with the longest prefix that covers @path, which has no query; NULL if there is none.
+ * Escapes in both count as the bytes that they stand for, so paths that are equal to an upstream
+ * have the same route.
  */
 const struct route *routes_find(const struct routes *routes, struct text path);
 
 /*
- * Whether @path can be routed at all: it begins with '/', and has no empty segment, dot segment,
- * backslash, encoded '/', backslash or NUL, and no needlessly encoded unreserved character, so that
- * what is routed is byte for byte what is forwarded.
+ * Whether @path can be routed: it begins with '/', and has no empty segment, no dot segment, no
+ * backslash, no escaped '/', backslash or NUL, and no escaped unreserved character. Such a path
+ * means the same to every upstream, so it can be forwarded byte for byte.
  */
 bool route_path_is_plain(struct text path);
 

@@ -2,8 +2,8 @@
 /*
  * route_options: the options of a route.
  *
- * The table of options puts tiers and upstreams before routes, so the names that a route mentions can
- * be looked up while the route is read.
+ * Tiers and upstreams are read before routes, so the names that a route refers to can be looked up
+ * at once.
  */
 #include "config/parts.h"
 
@@ -21,10 +21,12 @@ static void set_route_path(struct conf *conf, const struct conf_node *node,
 	if (!conf_text(conf, node, &t))
 		return;
 	if (!t.len || t.ptr[0] != '/') {
-		conf_error(conf, node, "a path begins with '/'");
+		conf_error(conf, node, "a path must begin with '/'");
 	} else if (memchr(t.ptr, '?', t.len) || memchr(t.ptr, '#', t.len) ||
 		   memchr(t.ptr, ' ', t.len) || !route_path_is_plain(t)) {
-		conf_error(conf, node, "'%.*s' is no plain path: no request could have it",
+		conf_error(conf, node,
+			   "'%.*s' can never match a request; use a path without query, '//', dot "
+			   "segments and unnecessary escapes",
 			   CONF_SHOWN(t));
 	} else {
 		conf_set_text(conf, node, option, record);
@@ -65,7 +67,10 @@ static bool has_entitlements(const struct tiers *tiers)
 	return false;
 }
 
-/* A feature that no tier has can only be one that Stripe grants. */
+/*
+ * A feature that no tier has is an error, unless some tier takes features from Stripe's
+ * entitlements.
+ */
 static void set_route_feature(struct conf *conf, const struct conf_node *node,
 			      const struct conf_option *option, void *record)
 {
@@ -87,11 +92,11 @@ static void set_route_feature(struct conf *conf, const struct conf_node *node,
 			return;
 		}
 	}
-	conf_error_unknown(conf, node, "feature (no tier has it)", t,
-			   (const char *const *)tiers->features, tiers->feature_count);
+	conf_error_unknown(conf, node, "tier feature", t, (const char *const *)tiers->features,
+			   tiers->feature_count);
 }
 
-/* A value that is sent in a header as it stands: "api.internal" or "api.internal:8080". */
+/* "api.internal" or "api.internal:8080", which is sent in a header without escaping. */
 static void set_route_host(struct conf *conf, const struct conf_node *node,
 			   const struct conf_option *option, void *record)
 {
@@ -102,14 +107,19 @@ static void set_route_host(struct conf *conf, const struct conf_node *node,
 	for (size_t i = 0; i < t.len; i++) {
 		if ((unsigned char)t.ptr[i] <= ' ' || (unsigned char)t.ptr[i] > '~' ||
 		    strchr("/?#@,\\", t.ptr[i])) {
-			conf_error(conf, node, "'%.*s' is no host", CONF_SHOWN(t));
+			conf_error(conf, node,
+				   "'%.*s' is not a valid host; use for example api.internal:8080",
+				   CONF_SHOWN(t));
 			return;
 		}
 	}
 	conf_set_text(conf, node, option, record);
 }
 
-/* A cost above what a tier can ever have at once would be refused for ever. */
+/*
+ * Report a cost that is higher than a tier's burst or quota, because such requests are always
+ * refused.
+ */
 static void check_cost(struct conf *conf, const struct conf_node *cost, const struct route *route,
 		       const struct tier *tier)
 {
@@ -119,14 +129,14 @@ static void check_cost(struct conf *conf, const struct conf_node *cost, const st
 	if (tier->interval_ns && route->cost > tier->burst)
 		conf_error(
 			conf, cost,
-			"the cost %u of route '%s' is above the burst %llu of tier '%s': no such "
-			"request could ever pass",
+			"the cost %u of route '%s' is higher than the burst %llu of tier '%s', so "
+			"its requests would always be refused",
 			route->cost, route->path, (unsigned long long)tier->burst, tier->name);
 	else if (tier->quota && route->cost > tier->quota)
 		conf_error(
 			conf, cost,
-			"the cost %u of route '%s' is above the quota %llu of tier '%s': no such "
-			"request could ever pass",
+			"the cost %u of route '%s' is higher than the quota %llu of tier '%s', so "
+			"its requests would always be refused",
 			route->cost, route->path, (unsigned long long)tier->quota, tier->name);
 }
 
@@ -140,9 +150,10 @@ static void finish_route(struct conf *conf, const struct conf_node *mapping, voi
 	if (route->is_public) {
 		if (feature)
 			conf_error(conf, feature,
-				   "a public route asks for no key, so it needs no feature");
+				   "a public route needs no key, so it cannot require a feature");
 		if (cost)
-			conf_error(conf, cost, "a public route asks for no key, so it has no cost");
+			conf_error(conf, cost,
+				   "a public route needs no key, so it cannot have a cost");
 		return;
 	}
 	for (unsigned i = 0; i < config->tiers.count && cost; i++) {

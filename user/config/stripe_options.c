@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * config_stripe: the options of `stripe` and `notices`.
+ * stripe_options: the options of `stripe` and `notices`.
  *
- * A secret is given in place (best as "${NAME}") or as a file's name, and is never shown in a message.
+ * A secret is given as a value (best as "${NAME}") or as the name of a file. No message shows a
+ * secret.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include "config/parts.h"
 #include "config/template.h"
 
-#define LAST_USAGE_RECORDS "2025-03-31" /* versions from this day on have none */
+#define LAST_USAGE_RECORDS "2025-03-31" /* API versions from this date on have no usage records */
 #define MAX_SECRET_BYTES   4096
 
 static void set_text(struct conf *conf, struct text t, char **at)
@@ -47,7 +48,8 @@ static bool read_secret(struct conf *conf, const struct conf_node *node, struct 
 		return false;
 	if (!is_secret(*ret_secret))
 		conf_error(conf, node,
-			   "a secret is of printable characters without blanks, and not empty");
+			   "a secret must have 1 to %d printable ASCII characters and no spaces",
+			   MAX_SECRET_BYTES);
 	return is_secret(*ret_secret);
 }
 
@@ -60,7 +62,7 @@ static void set_secret(struct conf *conf, const struct conf_node *node,
 		set_text(conf, t, (char **)((char *)record + option->offset));
 }
 
-/* Read the secret in the file that @node names; blanks and newlines at its end do not count. */
+/* Read the secret in the file named by @node. White space at the end of the file is ignored. */
 static void read_secret_file(struct conf *conf, const struct conf_node *node, char **at)
 {
 	struct buf content, messages;
@@ -86,7 +88,10 @@ static void read_secret_file(struct conf *conf, const struct conf_node *node, ch
 		if (is_secret(secret))
 			set_text(conf, secret, at);
 		else
-			conf_error(conf, node, "%s holds no secret of printable characters", path);
+			conf_error(conf, node,
+				   "%s does not contain a valid secret, which has printable ASCII "
+				   "characters and no spaces",
+				   path);
 		OPENSSL_cleanse(buf_head(&content), buf_len(&content));
 	}
 	buf_done(&messages);
@@ -100,12 +105,15 @@ static void set_secret_file(struct conf *conf, const struct conf_node *node,
 	char **at = (char **)((char *)record + option->offset);
 
 	if (*at)
-		conf_error(conf, node, "give the secret itself or its file, not both");
+		conf_error(conf, node, "set the secret itself or its file, not both");
 	else
 		read_secret_file(conf, node, at);
 }
 
-/* Append to the list of webhook secrets, from texts or from files. */
+/*
+ * Append the list at @node to the webhook secrets. Its items are secrets or, if @are_files, names
+ * of files.
+ */
 static void add_secrets(struct conf *conf, const struct conf_node *node, struct stripe_settings *s,
 			bool are_files)
 {
@@ -160,7 +168,10 @@ static bool is_loopback(struct text host)
 	return false;
 }
 
-/* "https://host[:port][/path]"; http only where nobody can listen in, if @loopback_http. */
+/*
+ * Read "https://host[:port][/path]". With @loopback_http, http is allowed only for loopback
+ * addresses.
+ */
 static bool read_url(struct conf *conf, const struct conf_node *node, bool loopback_http,
 		     struct text *ret_url)
 {
@@ -177,11 +188,13 @@ static bool read_url(struct conf *conf, const struct conf_node *node, bool loopb
 			    (unsigned char)t.ptr[i]<0x7f, is_http &= (unsigned char)t.ptr[i]> ' ' &&
 			    (unsigned char)t.ptr[i] < 0x7f;
 	if ((!is_https && !is_http) || !rest.len || rest.ptr[0] == '/') {
-		conf_error(conf, node, "'%.*s' is no URL: https://host/path", CONF_SHOWN(t));
+		conf_error(conf, node,
+			   "'%.*s' is not a valid URL; use for example https://host/path",
+			   CONF_SHOWN(t));
 		return false;
 	}
 	if (is_http && loopback_http && !is_loopback(rest)) {
-		conf_error(conf, node, "http is for loopback addresses only; use https");
+		conf_error(conf, node, "http is allowed only for loopback addresses; use https");
 		return false;
 	}
 	*ret_url = t;
@@ -200,7 +213,7 @@ static void set_url(struct conf *conf, const struct conf_node *node,
 	set_text(conf, t, (char **)((char *)record + option->offset));
 }
 
-/* Where tollgate itself answers: "/webhooks/stripe". A prefix may be empty. */
+/* A path that tollgate serves itself, such as "/webhooks/stripe". A prefix (min 0) may be empty. */
 static void set_own_path(struct conf *conf, const struct conf_node *node,
 			 const struct conf_option *option, void *record)
 {
@@ -212,7 +225,9 @@ static void set_own_path(struct conf *conf, const struct conf_node *node,
 		return;
 	if (!t.len || t.ptr[0] != '/' || t.ptr[t.len - 1] == '/' || !route_path_is_plain(t) ||
 	    memchr(t.ptr, '?', t.len) || memchr(t.ptr, '%', t.len))
-		conf_error(conf, node, "'%.*s' is no plain path without a '/' at its end",
+		conf_error(conf, node,
+			   "'%.*s' is not a valid path; use for example /webhooks/stripe, without "
+			   "escapes or a '/' at the end",
 			   CONF_SHOWN(t));
 	else
 		set_text(conf, t, (char **)((char *)record + option->offset));
@@ -229,7 +244,8 @@ static void set_metadata(struct conf *conf, const struct conf_node *node,
 
 		if (!equals || equals == s->metadata[i] || equals - s->metadata[i] > 40)
 			conf_error(conf, node,
-				   "'%.64s' is no name=value, with up to 40 bytes of name",
+				   "'%.64s' is not valid; use name=value, with a name of up to 40 "
+				   "bytes",
 				   s->metadata[i]);
 	}
 }
@@ -247,7 +263,7 @@ static const struct conf_word report_words[] = {
 	{ NULL, 0 },
 };
 
-/* A word for a bool in the settings: the second one is true. */
+/* Setter: one of two words, as a bool that is true for the second one. */
 static void set_policy(struct conf *conf, const struct conf_node *node,
 		       const struct conf_option *option, void *record)
 {
@@ -360,14 +376,15 @@ static void finish_stripe(struct conf *conf, const struct conf_node *mapping, vo
 	s->is_configured = true;
 	if (!s->secret_key && !conf_find(conf, mapping, "secret_key") &&
 	    !conf_find(conf, mapping, "secret_key_file"))
-		conf_error(conf, mapping, "stripe needs secret_key or secret_key_file");
+		conf_error(conf, mapping,
+			   "stripe needs the option 'secret_key' or 'secret_key_file'");
 	if (report && s->report == STRIPE_USAGE_RECORDS && strcmp(version, LAST_USAGE_RECORDS) >= 0)
 		conf_error(conf, report,
-			   "Stripe has no usage records since 2025-03-31.basil: set an "
-			   "api_version before that, or report meter_events");
+			   "Stripe removed usage records in 2025-03-31.basil; use meter_events, or "
+			   "set an earlier 'api_version'");
 	if (s->report_every_ms % SECOND_MS)
 		conf_error(conf, conf_find(conf, mapping, "report_every"),
-			   "must be a whole number of seconds");
+			   "the duration must be a whole number of seconds");
 }
 
 const struct conf_schema stripe_schema = { CONF_SCHEMA(stripe_options), .noun = "stripe",
@@ -396,10 +413,12 @@ static void finish_smtp(struct conf *conf, const struct conf_node *mapping, void
 	const struct notice_settings *n = &((struct config *)record)->notices;
 
 	if (n->mail_from && (!strchr(n->mail_from, '@') || strpbrk(n->mail_from, "\r\n<> ")))
-		conf_error(conf, conf_find(conf, mapping, "from"), "'%.64s' is no mail address",
+		conf_error(conf, conf_find(conf, mapping, "from"),
+			   "'%.64s' is not a valid mail address; use for example "
+			   "billing@example.com",
 			   n->mail_from);
 	if (!n->smtp_user != !n->smtp_password)
-		conf_error(conf, mapping, "user and password go together");
+		conf_error(conf, mapping, "smtp needs both a user and a password, or neither");
 }
 
 static const struct conf_schema smtp_schema = { CONF_SCHEMA(smtp_options), .noun = "smtp",
@@ -414,13 +433,14 @@ static const struct conf_option hook_options[] = {
 static void finish_hook(struct conf *conf, const struct conf_node *mapping, void *record)
 {
 	if (!((struct config *)record)->notices.hook_secret)
-		conf_error(conf, mapping, "a webhook needs secret or secret_file, which signs it");
+		conf_error(conf, mapping,
+			   "a webhook needs the option 'secret' or 'secret_file' to be signed");
 }
 
 static const struct conf_schema hook_schema = { CONF_SCHEMA(hook_options), .noun = "webhook",
 						.finish = finish_hook };
 
-/* Texts are looked at here, not when a customer is to be told. */
+/* Check the templates now, so that errors do not appear only when a notice is sent. */
 static void set_templates(struct conf *conf, const struct conf_node *node,
 			  const struct conf_option *option, void *record)
 {
@@ -452,7 +472,7 @@ static bool fill_text(char **at, const char *text)
 	return *at;
 }
 
-/* What tollgate answers itself, once Stripe is configured; the pages only if they have an address. */
+/* List the paths that tollgate serves itself: the webhook, and the pages if there is an app_url. */
 static int fill_own_paths(struct config *config)
 {
 	static const char *const pages[] = { "pricing", "checkout", "dashboard" };

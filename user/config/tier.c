@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tier: what an account bought. */
+/* tier: see tier.h. */
 #include "config/tier.h"
 
 #include <errno.h>

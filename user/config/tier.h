@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * tier: what an account bought. Tiers come from the configuration alone.
+ * tier: what an account bought: limits, features and a meter. Tiers exist only in the
+ * configuration.
  *
- * A set of tiers is immutable once it is in use; a reload makes a new set.
+ * A set of tiers is immutable once in use; a reload creates a new one.
  */
 #ifndef CONFIG_TIER_H
 #define CONFIG_TIER_H
@@ -18,20 +19,20 @@
 
 struct tier {
 	char *name;    /* owned */
-	char **prices; /* owned: Stripe price ids, lookup keys or products */
+	char **prices; /* owned: Stripe price IDs, lookup keys or products */
 	unsigned price_count;
-	uint64_t interval_ns; /* cost of one unit; 0: no rate limit */
-	uint64_t burst;	      /* units from idle; 1 or more if there is a rate limit */
+	uint64_t interval_ns; /* time per unit; 0: no rate limit */
+	uint64_t burst;	      /* units at once after idle time; not 0 if there is a rate limit */
 	uint64_t limit_ns;    /* burst * interval_ns */
-	uint64_t quota;	      /* units a period; 0: no quota */
+	uint64_t quota;	      /* units per period; 0: no quota */
 	enum tollgate_period period;
-	uint32_t concurrency; /* requests at once; 0: no limit */
-	uint64_t features;    /* one bit a feature */
-	bool is_shared; /* rate, quota and concurrency hold for all hosts together, not for each */
-	bool uses_entitlements; /* those that Stripe says the customer has come on top */
-	uint64_t grace_ms;	/* access that is left when a payment fails */
+	uint32_t concurrency;	/* concurrent requests; 0: no limit */
+	uint64_t features;	/* one bit per feature */
+	bool is_shared;		/* limits hold for all hosts together, not for each host */
+	bool uses_entitlements; /* the customer's Stripe entitlements are features too */
+	uint64_t grace_ms;	/* access after a payment fails */
 	char *meter;		/* owned; NULL: usage is not reported */
-	uint32_t answers;	/* its set of templates, see fastpath.h; the agent fills it in */
+	uint32_t answers;	/* set of answer templates, see fastpath.h; set by the agent */
 };
 
 struct tiers {
@@ -41,22 +42,24 @@ struct tiers {
 	unsigned feature_count;
 };
 
-/* The tier of that name, or NULL. */
+/* The tier with this name, or NULL. */
 const struct tier *tiers_find(const struct tiers *tiers, const char *name);
 
-/* The bit of that feature, made on first use. -ENOSPC when there are 64 others, -ENOMEM. */
+/*
+ * The bit of the feature @name, assigned on first use. -ENOSPC if all 64 bits are taken; -ENOMEM.
+ */
 int tiers_feature(struct tiers *tiers, struct text name);
 
 /*
- * Renumber the features of @fresh so that every name that @old knows has the same bit there, and names
- * new to it get further ones. @ret_bits says what each bit of @fresh has become. A running agent needs
- * this at a reload, when slots and routes change one after the other. -ENOSPC when both together
- * have more than 64 names, -ENOMEM; then @fresh is as it was.
+ * Renumber the features of @fresh so that each feature of @old keeps its bit and new features get
+ * unused ones. @ret_bits maps the old bits of @fresh to the new ones. A reload needs this, because
+ * slots and routes change one after the other and must agree on the bits all the time. 0; -ENOSPC
+ * if both sets together have more than 64 features; -ENOMEM. After an error @fresh is unchanged.
  */
 int tiers_keep_features(struct tiers *fresh, const struct tiers *old,
 			int ret_bits[TIER_MAX_FEATURES]);
 
-/* Free what the set owns; accepts NULL and half-built sets. */
+/* Free what the set owns. Accepts NULL and half-built sets. */
 void tiers_done(struct tiers *tiers);
 
 #endif

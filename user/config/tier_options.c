@@ -10,10 +10,10 @@
 #define MAX_BURST	1000000000
 #define MAX_CONCURRENCY 1000000
 #define MAX_GRACE_MS	(365 * 86400000ULL)
-#define NO_GRACE	UINT64_MAX /* none is set: it is that of `stripe` */
+#define NO_GRACE	UINT64_MAX /* not set: use the grace of `stripe` */
 
-/* What a rate gives in a second, rounded up: "90/m" is 2. The text is known to be a rate. */
-static uint64_t units_a_second(struct text rate)
+/* The units per second of a valid rate, rounded up: 2 for "90/m". */
+static uint64_t units_per_second(struct text rate)
 {
 	const char *slash = memchr(rate.ptr, '/', rate.len);
 	uint64_t units = 0, seconds = 1;
@@ -36,14 +36,15 @@ static void set_rate(struct conf *conf, const struct conf_node *node,
 	if (!conf_text(conf, node, &t))
 		return;
 	if (text_parse_rate(t, &tier->interval_ns))
-		conf_error(conf, node, "'%.*s' is no rate, such as 10/s, 600/m or 3600/h",
+		conf_error(conf, node,
+			   "'%.*s' is not a valid rate; use a whole number, for example 10/s, 30/m "
+			   "or 3600/h",
 			   CONF_SHOWN(t));
 	else
-		tier->burst =
-			units_a_second(t); /* unless the option, which is read next, says more */
+		tier->burst = units_per_second(t); /* the default of `burst`, which is read next */
 }
 
-/* "10000/month" */
+/* Read a quota such as "10000/month". */
 static void set_quota(struct conf *conf, const struct conf_node *node,
 		      const struct conf_option *option, void *record)
 {
@@ -59,9 +60,11 @@ static void set_quota(struct conf *conf, const struct conf_node *node,
 	period = slash ? (struct text){ slash + 1, t.len - units.len - 1 } : TEXT("");
 	if (text_parse_u64(units, TOLLGATE_QUOTA_MAX, &tier->quota) || !tier->quota ||
 	    (!text_is(period, "day") && !text_is(period, "month"))) {
-		conf_error(conf, node,
-			   "'%.*s' is no quota from 1 to %llu, such as 1000/day or 10000/month",
-			   CONF_SHOWN(t), TOLLGATE_QUOTA_MAX);
+		conf_error(
+			conf, node,
+			"'%.*s' is not a valid quota; use a whole number up to %llu, for example "
+			"1000/day or 10000/month",
+			CONF_SHOWN(t), TOLLGATE_QUOTA_MAX);
 		return;
 	}
 	tier->period = text_is(period, "day") ? TOLLGATE_PERIOD_DAY : TOLLGATE_PERIOD_MONTH;
@@ -79,7 +82,9 @@ int config_read_feature(struct conf *conf, const struct conf_node *node)
 	if (bit >= 0)
 		return bit;
 	if (bit == -ENOSPC)
-		conf_error(conf, node, "'%.*s' is one too many: there are at most %d features",
+		conf_error(conf, node,
+			   "feature '%.*s' is one too many; there may be at most %d different "
+			   "features",
 			   CONF_SHOWN(name), TIER_MAX_FEATURES);
 	else
 		conf_no_memory(conf);
@@ -101,7 +106,10 @@ static void set_features(struct conf *conf, const struct conf_node *node,
 	}
 }
 
-/* The tier before @tier, or itself before its price @last, that has this price. */
+/*
+ * The tier in which price @last of @tier appears before: an earlier tier or @tier itself. NULL if
+ * none.
+ */
 static const struct tier *find_price(const struct tiers *tiers, const struct tier *tier,
 				     unsigned last)
 {
@@ -121,11 +129,11 @@ static void finish_tier(struct conf *conf, const struct conf_node *mapping, void
 	struct tier *tier = record;
 
 	if (burst && !tier->interval_ns)
-		conf_error(conf, burst, "a burst needs a 'rate'");
+		conf_error(conf, burst, "a burst needs the option 'rate'");
 	else if (tier->interval_ns &&
 		 tier->burst > (TOLLGATE_BUCKET_MAX_NS - 1) / tier->interval_ns)
 		conf_error(conf, burst ? burst : mapping,
-			   "a burst of %llu takes too long at this rate",
+			   "a burst of %llu is too large for this rate",
 			   (unsigned long long)tier->burst);
 	else
 		tier->limit_ns = tier->burst * tier->interval_ns;
@@ -135,7 +143,7 @@ static void finish_tier(struct conf *conf, const struct conf_node *mapping, void
 		if (other)
 			conf_error(conf,
 				   conf_item(conf, conf_find(conf, mapping, "prices"), (int)i),
-				   "price '%s' is already that of tier '%s'", tier->prices[i],
+				   "price '%s' already belongs to tier '%s'", tier->prices[i],
 				   other->name ? other->name : "");
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* upstream: the servers behind a route, as configured. Immutable once in use. */
+/* upstream: the configured servers behind routes. Immutable once in use. */
 #ifndef CONFIG_UPSTREAM_H
 #define CONFIG_UPSTREAM_H
 
@@ -14,10 +14,10 @@ struct upstream_config {
 	struct sockaddr_storage *servers; /* owned; at least one */
 	unsigned server_count;
 	size_t server_room;
-	uint64_t connect_ms;	  /* until connected */
-	uint64_t answer_ms;	  /* until the head of the answer */
-	uint64_t body_ms;	  /* between two pieces of it */
-	uint64_t idle_ms;	  /* kept open without a request */
+	uint64_t connect_ms;	  /* timeout for connecting */
+	uint64_t answer_ms;	  /* timeout for the head of the answer */
+	uint64_t body_ms;	  /* timeout between two pieces of its body */
+	uint64_t idle_ms;	  /* how long a connection is kept without a request */
 	unsigned max_idle;	  /* connections kept per worker and server */
 	unsigned max_connections; /* per worker and server */
 };

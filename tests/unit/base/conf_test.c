@@ -126,7 +126,7 @@ static void an_expansion_is_bounded(void **state)
 	for (int i = 0; i < 20; i++)
 		buf_append_str(&yaml, "${CONF_LARGE}");
 	assert_int_equal(read_record(buf_text(&yaml), &r, &messages), -EINVAL);
-	assert_true(text_is(buf_text(&messages), "f:1:7: is too long\n"));
+	assert_true(text_is(buf_text(&messages), "f:1:7: the value is too long\n"));
 	unsetenv("CONF_LARGE");
 	record_done(&r);
 	buf_done(&messages);
@@ -163,9 +163,10 @@ static void a_wrong_record_is_not_finished(void **state)
 		read_record(TEXT("{ text: t, number: 10, list: [[x], ''] }"), &r, &messages),
 		-EINVAL);
 	assert_int_equal(r.finished, 0);
-	assert_true(text_is(buf_text(&messages), "f:1:31: expected a single value, found a list\n"
-						 "f:1:36: must not be empty\n"
-						 "f:1:20: '10' is not a number from 0 to 9\n"));
+	assert_true(
+		text_is(buf_text(&messages),
+			"f:1:31: expected a single value, found a list\nf:1:36: the value must not "
+			"be empty\nf:1:20: '10' is not valid; use a whole number from 0 to 9\n"));
 	record_done(&r);
 	buf_done(&messages);
 }
@@ -203,7 +204,7 @@ static void a_file_is_bounded(void **state)
 	memset(yaml, '\n', CONF_MAX_BYTES + 1);
 	assert_int_equal(read_record((struct text){ yaml, CONF_MAX_BYTES + 1 }, &r, &messages),
 			 -EINVAL);
-	assert_true(text_is(buf_text(&messages), "f:1:1: is larger than 1048576 bytes\n"));
+	assert_true(text_is(buf_text(&messages), "f:1:1: the file is larger than 1048576 bytes\n"));
 	buf_done(&messages);
 	memcpy(yaml, "text: t", 7);
 	assert_int_equal(read_record((struct text){ yaml, CONF_MAX_BYTES }, &r, &messages), 0);

@@ -73,7 +73,7 @@ static void what_is_no_configuration_is_refused(void **state)
 		{ "", "t.yaml:1:1: the file is empty\n", "nothing at all" },
 		{ "# a comment\n", "t.yaml:1:1: the file is empty\n", "nothing but a comment" },
 		{ "text",
-		  "t.yaml:1:1: expected the configuration, which is a mapping of options, found a "
+		  "t.yaml:1:1: expected the configuration, a mapping of options, but found a "
 		  "single value\n",
 		  "no mapping" },
 		{ "a: [\n", "t.yaml:2:1: did not find expected node content\n", "broken YAML" },
@@ -83,8 +83,8 @@ static void what_is_no_configuration_is_refused(void **state)
 		{ "a: !!int 1\n", "t.yaml:1:4: tags are not supported\n", "a tag" },
 		{ BASE "---\na: b\n", "t.yaml:5:1: only one document is allowed in a file\n",
 		  "two documents" },
-		{ "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]", "t.yaml:1:17: is nested too deeply\n",
-		  "17 deep" },
+		{ "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]",
+		  "t.yaml:1:17: lists and mappings are nested too deeply\n", "17 deep" },
 		{ "workers: 1\n", "t.yaml:1:1: the configuration needs the option 'listeners'\n",
 		  "no listener" },
 		{ "listeners: []\n", "t.yaml:1:12: at least one listener is needed\n",
@@ -105,7 +105,8 @@ static void unknown_and_doubled_names_are_shown_where_they_stand(void **state)
 		{ BASE "strip: {}\n",
 		  "t.yaml:5:1: unknown option 'strip', did you mean 'stripe'?\n",
 		  "a section's name" },
-		{ BASE "stripe: {}\n", "t.yaml:5:9: stripe needs secret_key or secret_key_file\n",
+		{ BASE "stripe: {}\n",
+		  "t.yaml:5:9: stripe needs the option 'secret_key' or 'secret_key_file'\n",
 		  "billing without a secret" },
 		{ BASE "workers: 1\nworkers: 2\n", "t.yaml:6:1: option 'workers' is given twice\n",
 		  "twice" },
@@ -117,14 +118,16 @@ static void unknown_and_doubled_names_are_shown_where_they_stand(void **state)
 		  "t.yaml:5:36: unknown option 'pubic', did you mean 'public'?\n",
 		  "in a list of mappings" },
 		{ BASE "log: infos\n",
-		  "t.yaml:5:6: 'infos' is not error, warn, info or debug, did you mean 'info'?\n",
+		  "t.yaml:5:6: 'infos' is not valid; use error, warn, info or debug (did you mean "
+		  "'info'?)\n",
 		  "a word that is near" },
-		{ BASE "on_stale: xxxxxx\n", "t.yaml:5:11: 'xxxxxx' is not allow or refuse\n",
+		{ BASE "on_stale: xxxxxx\n",
+		  "t.yaml:5:11: 'xxxxxx' is not valid; use allow or refuse\n",
 		  "a word that is not" },
 		{ BASE "tierz: []\nlog: infos\nworkers: x\n",
-		  "t.yaml:5:1: unknown option 'tierz', did you mean 'tiers'?\n"
-		  "t.yaml:7:10: 'x' is not a number from 0 to 1024\n"
-		  "t.yaml:6:6: 'infos' is not error, warn, info or debug, did you mean 'info'?\n",
+		  "t.yaml:5:1: unknown option 'tierz', did you mean 'tiers'?\nt.yaml:7:10: 'x' is "
+		  "not valid; use a whole number from 0 to 1024\nt.yaml:6:6: 'infos' is not valid; "
+		  "use error, warn, info or debug (did you mean 'info'?)\n",
 		  "all that is wrong is said" },
 	};
 
@@ -135,18 +138,20 @@ static void unknown_and_doubled_names_are_shown_where_they_stand(void **state)
 static void values_are_parsed_and_not_guessed(void **state)
 {
 	static const struct wrong rows[] = {
-		{ BASE "workers: 0x10\n", "t.yaml:5:10: '0x10' is not a number from 0 to 1024\n",
-		  "hex" },
-		{ BASE "workers: 1_000\n", "t.yaml:5:10: '1_000' is not a number from 0 to 1024\n",
+		{ BASE "workers: 0x10\n",
+		  "t.yaml:5:10: '0x10' is not valid; use a whole number from 0 to 1024\n", "hex" },
+		{ BASE "workers: 1_000\n",
+		  "t.yaml:5:10: '1_000' is not valid; use a whole number from 0 to 1024\n",
 		  "YAML 1.1's digits" },
-		{ BASE "workers: 1025\n", "t.yaml:5:10: '1025' is not a number from 0 to 1024\n",
+		{ BASE "workers: 1025\n",
+		  "t.yaml:5:10: '1025' is not valid; use a whole number from 0 to 1024\n",
 		  "out of range" },
 		{ BASE "workers: [1]\n", "t.yaml:5:10: expected a single value, found a list\n",
 		  "a list" },
 		{ BASE "workers: { a: b }\n",
 		  "t.yaml:5:10: expected a single value, found a mapping\n", "a mapping" },
 		{ BASE "fastpath: { required: yes }\n",
-		  "t.yaml:5:23: 'yes' is neither true nor false\n", "YAML 1.1's yes" },
+		  "t.yaml:5:23: 'yes' is not valid; use true or false\n", "YAML 1.1's yes" },
 		{ BASE "drain: 30\n",
 		  "t.yaml:5:8: '30' is not a valid duration; use for example 500ms, 30s, 5m, 24h "
 		  "or 7d\n",
@@ -154,31 +159,34 @@ static void values_are_parsed_and_not_guessed(void **state)
 		{ BASE "limits: { head: 16kb }\n",
 		  "t.yaml:5:17: '16kb' is not a valid size; use for example 512, 64k, 10m or 1g\n",
 		  "no such unit" },
-		{ BASE "limits: { head: 1 }\n", "t.yaml:5:17: must be from 1024 to 1048576 bytes\n",
+		{ BASE "limits: { head: 1 }\n",
+		  "t.yaml:5:17: the size must be from 1024 to 1048576 bytes\n",
 		  "a head that holds nothing" },
-		{ BASE "max_accounts: 0\n", "t.yaml:5:15: '0' is not a number from 1 to 4194304\n",
+		{ BASE "max_accounts: 0\n",
+		  "t.yaml:5:15: '0' is not valid; use a whole number from 1 to 4194304\n",
 		  "none at all" },
 		{ BASE "instance: a/b\n",
-		  "t.yaml:5:11: 'a/b' is no instance: up to 32 letters, digits, '_' and '-'\n",
+		  "t.yaml:5:11: 'a/b' is not a valid instance; use up to 32 letters, digits, '_' "
+		  "and '-'\n",
 		  "a path" },
 		{ BASE "key_prefix: tg_\n",
-		  "t.yaml:5:13: 'tg_' is no prefix: up to 32 of a-z, 0-9 and '_', and no '_' at "
-		  "its end\n",
+		  "t.yaml:5:13: 'tg_' is not a valid prefix; use up to 32 characters of a-z, 0-9 "
+		  "and '_', the last of which must not be '_'\n",
 		  "ends in _" },
 		{ BASE "store: redis://:secret@h:0\n",
 		  "t.yaml:5:8: must be redis://[user:password@]host[:port][/database]\n",
 		  "the URL, which may have a password, is not shown" },
-		{ BASE "state_dir:\n", "t.yaml:5:11: is no file's name\n", "nothing" },
-		{ BASE "user: \"a\\nb\"\n", "t.yaml:5:7: contains a control character\n",
+		{ BASE "state_dir:\n", "t.yaml:5:11: a file name must have 1 to 1024 bytes\n",
+		  "nothing" },
+		{ BASE "user: \"a\\nb\"\n", "t.yaml:5:7: the value contains a control character\n",
 		  "a line break" },
 		{ BASE "trusted_proxies: [10.0.0.0/8, 10.0.0.1/8]\n",
-		  "t.yaml:5:31: '10.0.0.1/8' is no block of addresses, such as 10.0.0.0/8 or "
-		  "2001:db8::1\n",
+		  "t.yaml:5:31: '10.0.0.1/8' is not a valid address block; use for example "
+		  "10.0.0.0/8 or 2001:db8::1\n",
 		  "bits behind the prefix" },
 		{ BASE "admin: { address: \"localhost:1\" }\n",
 		  "t.yaml:5:19: 'localhost:1' is not an address with a port; use for example "
-		  "0.0.0.0:8080 or "
-		  "[::1]:80\n",
+		  "0.0.0.0:8080 or [::1]:80\n",
 		  "a name to listen on" },
 		{ BASE "user: ${TOLLGATE_TEST_UNSET}\n",
 		  "t.yaml:5:7: the environment variable 'TOLLGATE_TEST_UNSET' is not set\n",
@@ -200,37 +208,36 @@ static void listeners_and_upstreams_are_checked(void **state)
 		  "t.yaml:1:13: a listener needs the option 'address'\n", "no address" },
 		{ "listeners: [{ name: a, address: \"1.2.3.4:0\" }]\n",
 		  "t.yaml:1:33: '1.2.3.4:0' is not an address with a port; use for example "
-		  "0.0.0.0:8080 or "
-		  "[::1]:80\n",
+		  "0.0.0.0:8080 or [::1]:80\n",
 		  "port 0" },
 		{ "listeners:\n  - { name: a, address: \"1.2.3.4:1\" }\n"
 		  "  - { name: a, address: \"1.2.3.4:2\" }\n",
 		  "t.yaml:3:13: there is already a listener with the name 'a'\n", "a name twice" },
 		{ "listeners:\n  - { name: a, address: \"1.2.3.4:1\" }\n"
 		  "  - { name: b, address: \"1.2.3.4:1\" }\n",
-		  "t.yaml:3:25: listener 'a' has the same address\n", "an address twice" },
+		  "t.yaml:3:25: listener 'a' already has this address\n", "an address twice" },
 		{ "listeners: [{ name: a }, { name: b }]\n",
 		  "t.yaml:1:13: a listener needs the option 'address'\nt.yaml:1:26: a listener "
 		  "needs the option 'address'\n",
 		  "no address is not the same address" },
 		{ "listeners: [{ name: a, address: \"[::]:1\", certificate: c }]\n",
-		  "t.yaml:1:56: a certificate needs its 'private_key'\n", "half of TLS" },
+		  "t.yaml:1:56: a certificate needs the option 'private_key'\n", "half of TLS" },
 		{ "listeners: [{ name: a, address: \"[::]:1\", private_key: c }]\n",
-		  "t.yaml:1:56: a private key needs its 'certificate'\n", "the other half" },
+		  "t.yaml:1:56: a private key needs the option 'certificate'\n", "the other half" },
 		{ "listeners: [{ name: a, address: \"[::]:1\", interfaces: [a/b] }]\n",
-		  "t.yaml:1:55: 'a/b' is no name of an interface\n", "no interface" },
+		  "t.yaml:1:55: 'a/b' is not a valid interface name\n", "no interface" },
 		{ "listeners: [{ name: a b, address: \"[::]:1\" }]\n",
 		  "t.yaml:1:21: 'a b' is not a valid name; use up to 63 letters, digits, '_', '.' "
 		  "and '-'\n",
 		  "a blank" },
 		{ "listeners: [{ name: a, address: \"[::]:1\" }]\nupstreams: [{ name: u, servers: "
 		  "[] }]\n",
-		  "t.yaml:2:33: an upstream has 1 to 256 servers\n", "no server" },
+		  "t.yaml:2:33: an upstream must have 1 to 256 servers\n", "no server" },
 		{ "listeners: [{ name: a, address: \"[::]:1\" }]\n"
 		  "upstreams: [{ name: u, servers: [\"a b:1\", \"1.2.3:4\"] }]\n",
-		  "t.yaml:2:34: 'a b:1' is no server, such as 10.0.0.1:9000 or api.internal:9000\n"
-		  "t.yaml:2:43: '1.2.3:4' is no server, such as 10.0.0.1:9000 or "
-		  "api.internal:9000\n",
+		  "t.yaml:2:34: 'a b:1' is not a valid server; use for example 10.0.0.1:9000 or "
+		  "api.internal:9000\nt.yaml:2:43: '1.2.3:4' is not a valid server; use for "
+		  "example 10.0.0.1:9000 or api.internal:9000\n",
 		  "neither an address nor a name" },
 		{ "listeners: [{ name: a, address: \"[::]:1\" }]\n"
 		  "upstreams: [{ name: u, servers: [\"api.invalid:1\"] }]\n",
@@ -249,36 +256,40 @@ static void tiers_are_checked(void **state)
 #define TIERS "listeners: [{ name: a, address: \"[::]:1\" }]\ntiers:\n"
 	static const struct wrong rows[] = {
 		{ TIERS "  - { name: t, rate: 10 }\n",
-		  "t.yaml:3:22: '10' is no rate, such as 10/s, 600/m or 3600/h\n", "no unit" },
+		  "t.yaml:3:22: '10' is not a valid rate; use a whole number, for example 10/s, "
+		  "30/m or 3600/h\n",
+		  "no unit" },
 		{ TIERS "  - { name: t, rate: 0/s }\n",
-		  "t.yaml:3:22: '0/s' is no rate, such as 10/s, 600/m or 3600/h\n", "nothing" },
-		{ TIERS "  - { name: t, burst: 5 }\n", "t.yaml:3:23: a burst needs a 'rate'\n",
-		  "burst without rate" },
+		  "t.yaml:3:22: '0/s' is not a valid rate; use a whole number, for example 10/s, "
+		  "30/m or 3600/h\n",
+		  "nothing" },
+		{ TIERS "  - { name: t, burst: 5 }\n",
+		  "t.yaml:3:23: a burst needs the option 'rate'\n", "burst without rate" },
 		{ TIERS "  - { name: t, rate: 1/h, burst: 1000000000 }\n",
-		  "t.yaml:3:34: a burst of 1000000000 takes too long at this rate\n",
+		  "t.yaml:3:34: a burst of 1000000000 is too large for this rate\n",
 		  "10^9 * 3.6 * 10^12 ns is not below 2^62" },
 		{ TIERS "  - { name: t, quota: 10/week }\n",
-		  "t.yaml:3:23: '10/week' is no quota from 1 to 1099511627775, such as 1000/day or "
-		  "10000/month\n",
+		  "t.yaml:3:23: '10/week' is not a valid quota; use a whole number up to "
+		  "1099511627775, for example 1000/day or 10000/month\n",
 		  "no such period" },
 		{ TIERS "  - { name: t, quota: 1099511627776/day }\n",
-		  "t.yaml:3:23: '1099511627776/day' is no quota from 1 to 1099511627775, such as "
-		  "1000/day or "
-		  "10000/month\n",
+		  "t.yaml:3:23: '1099511627776/day' is not a valid quota; use a whole number up to "
+		  "1099511627775, for example 1000/day or 10000/month\n",
 		  "2^40" },
 		{ TIERS "  - { name: t, quota: 0/day }\n",
-		  "t.yaml:3:23: '0/day' is no quota from 1 to 1099511627775, such as 1000/day or "
-		  "10000/month\n",
+		  "t.yaml:3:23: '0/day' is not a valid quota; use a whole number up to "
+		  "1099511627775, for example 1000/day or 10000/month\n",
 		  "no quota is no option" },
 		{ TIERS "  - { name: t }\n  - { name: t }\n",
 		  "t.yaml:4:13: there is already a tier with the name 't'\n", "a name twice" },
 		{ TIERS "  - { name: t, prices: [p, q] }\n  - { name: u, prices: [r, q] }\n",
-		  "t.yaml:4:28: price 'q' is already that of tier 't'\n", "a price twice" },
+		  "t.yaml:4:28: price 'q' already belongs to tier 't'\n", "a price twice" },
 		{ TIERS "  - { name: t, prices: [p, p] }\n",
-		  "t.yaml:3:28: price 'p' is already that of tier 't'\n",
+		  "t.yaml:3:28: price 'p' already belongs to tier 't'\n",
 		  "a price twice in one tier" },
 		{ TIERS "  - { name: t, concurrency: 0 }\n",
-		  "t.yaml:3:29: '0' is not a number from 1 to 1000000\n", "nobody" },
+		  "t.yaml:3:29: '0' is not valid; use a whole number from 1 to 1000000\n",
+		  "nobody" },
 	};
 
 	(void)state;
@@ -293,37 +304,39 @@ static void routes_are_held_against_tiers_and_upstreams(void **state)
 		  "t.yaml:5:31: unknown upstream 'apl', did you mean 'api'?\n",
 		  "no such upstream" },
 		{ BASE "routes: [{ path: x, upstream: api }]\n",
-		  "t.yaml:5:18: a path begins with '/'\n", "no slash" },
+		  "t.yaml:5:18: a path must begin with '/'\n", "no slash" },
 		{ BASE "routes: [{ path: /a//b, upstream: api }]\n",
-		  "t.yaml:5:18: '/a//b' is no plain path: no request could have it\n",
+		  "t.yaml:5:18: '/a//b' can never match a request; use a path without query, '//', "
+		  "dot segments and unnecessary escapes\n",
 		  "empty segment" },
 		{ BASE "routes: [{ path: \"/a?b\", upstream: api }]\n",
-		  "t.yaml:5:18: '/a?b' is no plain path: no request could have it\n", "a query" },
+		  "t.yaml:5:18: '/a?b' can never match a request; use a path without query, '//', "
+		  "dot segments and unnecessary escapes\n",
+		  "a query" },
 		{ BASE "routes:\n  - { path: /, upstream: api }\n  - { path: /, upstream: api }\n",
 		  "t.yaml:7:13: there is already a route with the path '/'\n", "a path twice" },
 		{ ROUTE("feature: exports"),
-		  "t.yaml:5:46: unknown feature (no tier has it) 'exports', did you mean "
-		  "'export'?\n",
+		  "t.yaml:5:46: unknown tier feature 'exports', did you mean 'export'?\n",
 		  "no tier has the feature" },
 		{ ROUTE("feature: export, public: true"),
-		  "t.yaml:5:46: a public route asks for no key, so it needs no feature\n",
+		  "t.yaml:5:46: a public route needs no key, so it cannot require a feature\n",
 		  "public, with a feature" },
 		{ ROUTE("cost: 2, public: true"),
-		  "t.yaml:5:43: a public route asks for no key, so it has no cost\n",
+		  "t.yaml:5:43: a public route needs no key, so it cannot have a cost\n",
 		  "public, with a cost" },
 		{ ROUTE("cost: 21"),
-		  "t.yaml:5:43: the cost 21 of route '/x' is above the burst 20 of tier 'free': no "
-		  "such "
-		  "request could ever pass\n",
+		  "t.yaml:5:43: the cost 21 of route '/x' is higher than the burst 20 of tier "
+		  "'free', so its requests would always be refused\n",
 		  "above the burst" },
-		{ ROUTE("host: \"a b\""), "t.yaml:5:43: 'a b' is no host\n", "no host" },
+		{ ROUTE("host: \"a b\""),
+		  "t.yaml:5:43: 'a b' is not a valid host; use for example api.internal:8080\n",
+		  "no host" },
 		{ "listeners: [{ name: a, address: \"[::]:1\" }]\n"
 		  "upstreams: [{ name: api, servers: [\"1.2.3.4:5\"] }]\n"
 		  "tiers: [{ name: t, quota: 4/day }]\n"
 		  "routes: [{ path: /, upstream: api, cost: 5 }]\n",
-		  "t.yaml:4:42: the cost 5 of route '/' is above the quota 4 of tier 't': no such "
-		  "request "
-		  "could ever pass\n",
+		  "t.yaml:4:42: the cost 5 of route '/' is higher than the quota 4 of tier 't', so "
+		  "its requests would always be refused\n",
 		  "above the quota" },
 	};
 
@@ -360,9 +373,8 @@ static void the_number_of_features_is_bounded(void **state)
 	config = parse(buf_head(&yaml), &messages, &err);
 	assert_null(config);
 	assert_int_equal(err, -EINVAL);
-	assert_true(
-		text_is(buf_text(&messages),
-			"t.yaml:3:337: 'f64' is one too many: there are at most 64 features\n"));
+	assert_true(text_is(buf_text(&messages), "t.yaml:3:337: feature 'f64' is one too many; "
+						 "there may be at most 64 different features\n"));
 	buf_done(&messages);
 	buf_done(&yaml);
 }
@@ -412,7 +424,7 @@ static void files_that_cannot_be_read_say_why(void **state)
 		{ "/nonexistent/t.yaml", "/nonexistent/t.yaml: No such file or directory\n",
 		  -ENOENT },
 		{ "/", "/: Is a directory\n", -EISDIR },
-		{ "/dev/zero", "/dev/zero: is larger than 1052672 bytes\n", -EMSGSIZE },
+		{ "/dev/zero", "/dev/zero: the file is larger than 1052672 bytes\n", -EMSGSIZE },
 	};
 
 	(void)state;

@@ -113,24 +113,25 @@ static void a_wrong_secret_is_told_without_being_shown(void **state)
 {
 	static const struct wrong rows[] = {
 		{ LISTENER "stripe: { api_version: x }\n",
-		  "t.yaml:2:9: stripe needs secret_key or secret_key_file\n", "no key" },
+		  "t.yaml:2:9: stripe needs the option 'secret_key' or 'secret_key_file'\n",
+		  "no key" },
 		{ LISTENER "stripe: { secret_key: " SECRET ", secret_key_file: key }\n",
-		  "t.yaml:2:59: give the secret itself or its file, not both\n",
+		  "t.yaml:2:59: set the secret itself or its file, not both\n",
 		  "both, the key first" },
 		{ LISTENER "stripe: { secret_key_file: key, secret_key: " SECRET " }\n",
-		  "t.yaml:2:28: give the secret itself or its file, not both\n",
+		  "t.yaml:2:28: set the secret itself or its file, not both\n",
 		  "both, the file first" },
 		{ LISTENER "stripe: { secret_key: \"\" }\n",
-		  "t.yaml:2:23: a secret is of printable characters without blanks, and not "
-		  "empty\n",
+		  "t.yaml:2:23: a secret must have 1 to 4096 printable ASCII characters and no "
+		  "spaces\n",
 		  "an empty key" },
 		{ LISTENER "stripe: { secret_key: \"" SECRET " " SECRET "\" }\n",
-		  "t.yaml:2:23: a secret is of printable characters without blanks, and not "
-		  "empty\n",
+		  "t.yaml:2:23: a secret must have 1 to 4096 printable ASCII characters and no "
+		  "spaces\n",
 		  "a blank in it" },
 		{ LISTENER "stripe: { secret_key: \"" SECRET "\\u00e9\" }\n",
-		  "t.yaml:2:23: a secret is of printable characters without blanks, and not "
-		  "empty\n",
+		  "t.yaml:2:23: a secret must have 1 to 4096 printable ASCII characters and no "
+		  "spaces\n",
 		  "no ASCII" },
 		{ LISTENER "stripe: { secret_key: [" SECRET "] }\n",
 		  "t.yaml:2:23: expected a single value, found a list\n", "a list" },
@@ -139,35 +140,43 @@ static void a_wrong_secret_is_told_without_being_shown(void **state)
 		{ LISTENER "stripe: { secret_key_file: right }\n",
 		  "t.yaml:2:28: right: Is a directory\n", "a folder" },
 		{ LISTENER "stripe: { secret_key_file: empty }\n",
-		  "t.yaml:2:28: empty holds no secret of printable characters\n", "an empty file" },
+		  "t.yaml:2:28: empty does not contain a valid secret, which has printable ASCII "
+		  "characters and no spaces\n",
+		  "an empty file" },
 		{ LISTENER "stripe: { secret_key_file: too-long }\n",
-		  "t.yaml:2:28: too-long: is larger than 4096 bytes\n", "4097 bytes" },
+		  "t.yaml:2:28: too-long: the file is larger than 4096 bytes\n", "4097 bytes" },
 		{ LISTENER "stripe: { secret_key_file: newline }\n",
-		  "t.yaml:2:28: newline holds no secret of printable characters\n",
+		  "t.yaml:2:28: newline does not contain a valid secret, which has printable ASCII "
+		  "characters and no spaces\n",
 		  "a blank file" },
 		{ LISTENER "stripe: { secret_key_file: key-with-blank }\n",
-		  "t.yaml:2:28: key-with-blank holds no secret of printable characters\n",
+		  "t.yaml:2:28: key-with-blank does not contain a valid secret, which has "
+		  "printable ASCII characters and no spaces\n",
 		  "a blank within" },
 		{ LISTENER "stripe: { secret_key_file: key-behind-blank }\n",
-		  "t.yaml:2:28: key-behind-blank holds no secret of printable characters\n",
+		  "t.yaml:2:28: key-behind-blank does not contain a valid secret, which has "
+		  "printable ASCII characters and no spaces\n",
 		  "a blank before" },
 		{ LISTENER "stripe: { secret_key_file: key-of-two-lines }\n",
-		  "t.yaml:2:28: key-of-two-lines holds no secret of printable characters\n",
+		  "t.yaml:2:28: key-of-two-lines does not contain a valid secret, which has "
+		  "printable ASCII characters and no spaces\n",
 		  "two lines" },
 		{ LISTENER "stripe: { secret_key_file: key-with-control }\n",
-		  "t.yaml:2:28: key-with-control holds no secret of printable characters\n",
+		  "t.yaml:2:28: key-with-control does not contain a valid secret, which has "
+		  "printable ASCII characters and no spaces\n",
 		  "a control character" },
 		{ STRIPE "  webhook_secrets: [whsec_1, \"" SECRET " \"]\n",
-		  "t.yaml:4:30: a secret is of printable characters without blanks, and not "
-		  "empty\n",
+		  "t.yaml:4:30: a secret must have 1 to 4096 printable ASCII characters and no "
+		  "spaces\n",
 		  "a wrong webhook secret" },
 		{ STRIPE "  webhook_secrets: [\"\"]\n",
-		  "t.yaml:4:21: a secret is of printable characters without blanks, and not "
-		  "empty\n",
+		  "t.yaml:4:21: a secret must have 1 to 4096 printable ASCII characters and no "
+		  "spaces\n",
 		  "an empty webhook secret" },
 		{ STRIPE "  webhook_secret_files: [key, key-with-blank, missing]\n",
-		  "t.yaml:4:31: key-with-blank holds no secret of printable characters\n"
-		  "t.yaml:4:47: missing: No such file or directory\n",
+		  "t.yaml:4:31: key-with-blank does not contain a valid secret, which has "
+		  "printable ASCII characters and no spaces\nt.yaml:4:47: missing: No such file or "
+		  "directory\n",
 		  "wrong files of webhook secrets" },
 		{ STRIPE "  webhook_secret: " SECRET "\n",
 		  "t.yaml:4:3: unknown option 'webhook_secret', did you mean 'webhook_secrets'?\n",
@@ -182,84 +191,120 @@ static void wrong_values_of_stripe_are_told(void **state)
 {
 	static const struct wrong rows[] = {
 		{ STRIPE "  api_base: http://stripe.example.com\n",
-		  "t.yaml:4:13: http is for loopback addresses only; use https\n",
+		  "t.yaml:4:13: http is allowed only for loopback addresses; use https\n",
 		  "http to a far host" },
 		{ STRIPE "  api_base: http://127.0.0.1.example.com\n",
-		  "t.yaml:4:13: http is for loopback addresses only; use https\n", "not loopback" },
+		  "t.yaml:4:13: http is allowed only for loopback addresses; use https\n",
+		  "not loopback" },
 		{ STRIPE "  api_base: http://localhost.example.com/v1\n",
-		  "t.yaml:4:13: http is for loopback addresses only; use https\n", "nor this" },
+		  "t.yaml:4:13: http is allowed only for loopback addresses; use https\n",
+		  "nor this" },
 		{ STRIPE "  api_base: ftp://stripe.example.com\n",
-		  "t.yaml:4:13: 'ftp://stripe.example.com' is no URL: https://host/path\n",
+		  "t.yaml:4:13: 'ftp://stripe.example.com' is not a valid URL; use for example "
+		  "https://host/path\n",
 		  "another scheme" },
 		{ STRIPE "  api_base: https://\n",
-		  "t.yaml:4:13: 'https://' is no URL: https://host/path\n", "no host" },
+		  "t.yaml:4:13: 'https://' is not a valid URL; use for example https://host/path\n",
+		  "no host" },
 		{ STRIPE "  api_base: \"https://a b\"\n",
-		  "t.yaml:4:13: 'https://a b' is no URL: https://host/path\n", "a blank" },
+		  "t.yaml:4:13: 'https://a b' is not a valid URL; use for example "
+		  "https://host/path\n",
+		  "a blank" },
 		{ STRIPE "  report: usage_records\n",
-		  "t.yaml:4:11: Stripe has no usage records since 2025-03-31.basil: set an "
-		  "api_version before that, or report meter_events\n",
+		  "t.yaml:4:11: Stripe removed usage records in 2025-03-31.basil; use "
+		  "meter_events, or set an earlier 'api_version'\n",
 		  "usage records with the newest version" },
 		{ STRIPE "  report: usage_records\n  api_version: 2025-03-31.basil\n",
-		  "t.yaml:4:11: Stripe has no usage records since 2025-03-31.basil: set an "
-		  "api_version before that, or report meter_events\n",
+		  "t.yaml:4:11: Stripe removed usage records in 2025-03-31.basil; use "
+		  "meter_events, or set an earlier 'api_version'\n",
 		  "the first version without them" },
 		{ STRIPE "  report: both\n",
-		  "t.yaml:4:11: 'both' is not meter_events or usage_records\n", "no such report" },
-		{ STRIPE "  report_every: 30s\n", "t.yaml:4:17: must be from 60000ms to 86400s\n",
-		  "too often" },
-		{ STRIPE "  report_every: 25h\n", "t.yaml:4:17: must be from 60000ms to 86400s\n",
-		  "too seldom" },
+		  "t.yaml:4:11: 'both' is not valid; use meter_events or usage_records\n",
+		  "no such report" },
+		{ STRIPE "  report_every: 30s\n",
+		  "t.yaml:4:17: the duration must be from 1m to 1d\n", "too often" },
+		{ STRIPE "  report_every: 25h\n",
+		  "t.yaml:4:17: the duration must be from 1m to 1d\n", "too seldom" },
 		{ STRIPE "  report_every: 90500ms\n",
-		  "t.yaml:4:17: must be a whole number of seconds\n", "half a second" },
+		  "t.yaml:4:17: the duration must be a whole number of seconds\n",
+		  "half a second" },
 		{ STRIPE "  metadata: [source]\n",
-		  "t.yaml:4:13: 'source' is no name=value, with up to 40 bytes of name\n",
+		  "t.yaml:4:13: 'source' is not valid; use name=value, with a name of up to 40 "
+		  "bytes\n",
 		  "no value" },
 		{ STRIPE "  metadata: [a=b, =c]\n",
-		  "t.yaml:4:13: '=c' is no name=value, with up to 40 bytes of name\n", "no name" },
+		  "t.yaml:4:13: '=c' is not valid; use name=value, with a name of up to 40 bytes\n",
+		  "no name" },
 		{ STRIPE "  metadata: [a234567890b234567890c234567890d234567890e=1]\n",
-		  "t.yaml:4:13: 'a234567890b234567890c234567890d234567890e=1' is no name=value, "
-		  "with up to 40 bytes of name\n",
+		  "t.yaml:4:13: 'a234567890b234567890c234567890d234567890e=1' is not valid; use "
+		  "name=value, with a name of up to 40 bytes\n",
 		  "41 bytes of name" },
-		{ STRIPE "  webhook_path: webhooks\n",
-		  "t.yaml:4:17: 'webhooks' is no plain path without a '/' at its end\n",
-		  "no slash" },
-		{ STRIPE "  webhook_path: /webhooks/\n",
-		  "t.yaml:4:17: '/webhooks/' is no plain path without a '/' at its end\n",
-		  "a slash at the end" },
-		{ STRIPE "  webhook_path: /\n",
-		  "t.yaml:4:17: '/' is no plain path without a '/' at its end\n", "all paths" },
-		{ STRIPE "  webhook_path: \"\"\n",
-		  "t.yaml:4:17: '' is no plain path without a '/' at its end\n", "none" },
-		{ STRIPE "  webhook_path: /a/../b\n",
-		  "t.yaml:4:17: '/a/../b' is no plain path without a '/' at its end\n",
-		  "dot segments" },
-		{ STRIPE "  webhook_path: /a%2fb\n",
-		  "t.yaml:4:17: '/a%2fb' is no plain path without a '/' at its end\n",
-		  "an encoded slash" },
-		{ STRIPE "  webhook_path: /a%20b\n",
-		  "t.yaml:4:17: '/a%20b' is no plain path without a '/' at its end\n",
-		  "an encoded blank" },
-		{ STRIPE "  webhook_path: /a?b\n",
-		  "t.yaml:4:17: '/a?b' is no plain path without a '/' at its end\n", "a query" },
-		{ STRIPE "  portal_path: billing\n",
-		  "t.yaml:4:16: 'billing' is no plain path without a '/' at its end\n",
-		  "a prefix without slash" },
 		{ STRIPE "  app_url: app.example.com\n",
-		  "t.yaml:4:12: 'app.example.com' is no URL: https://host/path\n", "no scheme" },
-		{ STRIPE "  livemode: maybe\n", "t.yaml:4:13: 'maybe' is not auto, true or false\n",
-		  "no such mode" },
-		{ STRIPE "  tolerance: 500ms\n", "t.yaml:4:14: must be from 1000ms to 86400s\n",
+		  "t.yaml:4:12: 'app.example.com' is not a valid URL; use for example "
+		  "https://host/path\n",
+		  "no scheme" },
+		{ STRIPE "  livemode: maybe\n",
+		  "t.yaml:4:13: 'maybe' is not valid; use auto, true or false\n", "no such mode" },
+		{ STRIPE "  tolerance: 500ms\n",
+		  "t.yaml:4:14: the duration must be from 1s to 1d\n",
 		  "less than a signature's resolution" },
-		{ STRIPE "  grace: 366d\n", "t.yaml:4:10: must be from 0ms to 31536000s\n",
+		{ STRIPE "  grace: 366d\n", "t.yaml:4:10: the duration must be from 0ms to 365d\n",
 		  "more than a year" },
 		{ STRIPE "  calls_per_second: 0\n",
-		  "t.yaml:4:21: '0' is not a number from 1 to 1000\n", "never" },
+		  "t.yaml:4:21: '0' is not valid; use a whole number from 1 to 1000\n", "never" },
 		{ STRIPE "  reconcile_every: 30s\n",
-		  "t.yaml:4:20: must be from 60000ms to 604800s\n", "all the time" },
+		  "t.yaml:4:20: the duration must be from 1m to 7d\n", "all the time" },
 		{ STRIPE "  on_pause_collection: suspend\n",
-		  "t.yaml:4:24: 'suspend' is not allow or refuse\n", "another option's word" },
+		  "t.yaml:4:24: 'suspend' is not valid; use allow or refuse\n",
+		  "another option's word" },
 		{ STRIPE "  on_dispute: refuse\n",
-		  "t.yaml:4:15: 'refuse' is not notify or suspend\n", "and the other way" },
+		  "t.yaml:4:15: 'refuse' is not valid; use notify or suspend\n",
+		  "and the other way" },
+	};
+
+	(void)state;
+	CHECK_WRONG(rows);
+}
+
+static void wrong_paths_of_stripe_are_told(void **state)
+{
+	static const struct wrong rows[] = {
+		{ STRIPE "  webhook_path: webhooks\n",
+		  "t.yaml:4:17: 'webhooks' is not a valid path; use for example /webhooks/stripe, "
+		  "without escapes or a '/' at the end\n",
+		  "no slash" },
+		{ STRIPE "  webhook_path: /webhooks/\n",
+		  "t.yaml:4:17: '/webhooks/' is not a valid path; use for example "
+		  "/webhooks/stripe, without escapes or a '/' at the end\n",
+		  "a slash at the end" },
+		{ STRIPE "  webhook_path: /\n",
+		  "t.yaml:4:17: '/' is not a valid path; use for example /webhooks/stripe, without "
+		  "escapes or a '/' at the end\n",
+		  "all paths" },
+		{ STRIPE "  webhook_path: \"\"\n",
+		  "t.yaml:4:17: '' is not a valid path; use for example /webhooks/stripe, without "
+		  "escapes or a '/' at the end\n",
+		  "none" },
+		{ STRIPE "  webhook_path: /a/../b\n",
+		  "t.yaml:4:17: '/a/../b' is not a valid path; use for example /webhooks/stripe, "
+		  "without escapes or a '/' at the end\n",
+		  "dot segments" },
+		{ STRIPE "  webhook_path: /a%2fb\n",
+		  "t.yaml:4:17: '/a%2fb' is not a valid path; use for example /webhooks/stripe, "
+		  "without escapes or a '/' at the end\n",
+		  "an encoded slash" },
+		{ STRIPE "  webhook_path: /a%20b\n",
+		  "t.yaml:4:17: '/a%20b' is not a valid path; use for example /webhooks/stripe, "
+		  "without escapes or a '/' at the end\n",
+		  "an encoded blank" },
+		{ STRIPE "  webhook_path: /a?b\n",
+		  "t.yaml:4:17: '/a?b' is not a valid path; use for example /webhooks/stripe, "
+		  "without escapes or a '/' at the end\n",
+		  "a query" },
+		{ STRIPE "  portal_path: billing\n",
+		  "t.yaml:4:16: 'billing' is not a valid path; use for example /webhooks/stripe, "
+		  "without escapes or a '/' at the end\n",
+		  "a prefix without slash" },
 	};
 
 	(void)state;
@@ -270,36 +315,45 @@ static void wrong_values_of_notices_are_told(void **state)
 {
 	static const struct wrong rows[] = {
 		{ NOTICES "  webhook: { url: \"https://example.com/h\" }\n",
-		  "t.yaml:3:12: a webhook needs secret or secret_file, which signs it\n",
+		  "t.yaml:3:12: a webhook needs the option 'secret' or 'secret_file' to be "
+		  "signed\n",
 		  "unsigned" },
 		{ NOTICES "  webhook: { secret: " SECRET " }\n",
 		  "t.yaml:3:12: webhook needs the option 'url'\n", "to nobody" },
 		{ NOTICES "  webhook: { url: \"http://example.com/h\", secret: " SECRET " }\n",
-		  "t.yaml:3:19: http is for loopback addresses only; use https\n", "open to all" },
+		  "t.yaml:3:19: http is allowed only for loopback addresses; use https\n",
+		  "open to all" },
 		{ NOTICES "  webhook: { url: \"https://example.com/h\", secret: " SECRET
 			  ", secret_file: key }\n",
-		  "t.yaml:3:84: give the secret itself or its file, not both\n", "two secrets" },
+		  "t.yaml:3:84: set the secret itself or its file, not both\n", "two secrets" },
 		{ NOTICES "  smtp: { from: a@example.com }\n",
 		  "t.yaml:3:9: smtp needs the option 'server'\n", "no server" },
 		{ NOTICES "  smtp: { server: \"m:25\" }\n",
 		  "t.yaml:3:9: smtp needs the option 'from'\n", "from nobody" },
 		{ NOTICES "  smtp: { server: \"m:25\", from: a@example.com, user: ann }\n",
-		  "t.yaml:3:9: user and password go together\n", "no password" },
+		  "t.yaml:3:9: smtp needs both a user and a password, or neither\n",
+		  "no password" },
 		{ NOTICES "  smtp: { server: \"m:25\", from: a@example.com, password: " SECRET
 			  " }\n",
-		  "t.yaml:3:9: user and password go together\n", "no user" },
+		  "t.yaml:3:9: smtp needs both a user and a password, or neither\n", "no user" },
 		{ NOTICES "  smtp: { server: \"m:25\", from: a@example.com, user: ann, "
 			  "password_file: key-with-blank }\n",
-		  "t.yaml:3:74: key-with-blank holds no secret of printable characters\n",
+		  "t.yaml:3:74: key-with-blank does not contain a valid secret, which has "
+		  "printable ASCII characters and no spaces\n",
 		  "a password with a blank" },
 		{ NOTICES "  smtp: { server: \"m:25\", from: example.com }\n",
-		  "t.yaml:3:33: 'example.com' is no mail address\n", "no address" },
+		  "t.yaml:3:33: 'example.com' is not a valid mail address; use for example "
+		  "billing@example.com\n",
+		  "no address" },
 		{ NOTICES "  smtp: { server: \"m:25\", from: \"Ann <a@example.com>\" }\n",
-		  "t.yaml:3:33: 'Ann <a@example.com>' is no mail address\n", "a name beside it" },
+		  "t.yaml:3:33: 'Ann <a@example.com>' is not a valid mail address; use for example "
+		  "billing@example.com\n",
+		  "a name beside it" },
 		{ NOTICES "  smtp: { server: \"m:25\", from: \"a@b\\r\\nBcc: c@d\" }\n",
-		  "t.yaml:3:33: contains a control character\n", "another header in it" },
+		  "t.yaml:3:33: the value contains a control character\n", "another header in it" },
 		{ NOTICES "  smtp: { server: \"m:25\", from: a@b, tls: maybe }\n",
-		  "t.yaml:3:43: 'maybe' is not starttls, tls or none\n", "no such security" },
+		  "t.yaml:3:43: 'maybe' is not valid; use starttls, tls or none\n",
+		  "no such security" },
 		{ NOTICES "  templates: wrong\n",
 		  "t.yaml:3:14: trial_ending.txt: unknown placeholder: nothing_like_it\n",
 		  "an unknown placeholder" },
@@ -309,7 +363,8 @@ static void wrong_values_of_notices_are_told(void **state)
 		{ NOTICES "  templates: missing\n",
 		  "t.yaml:3:14: missing is not a readable folder\n", "no such folder" },
 		{ NOTICES "  before_grace_end: 31d\n",
-		  "t.yaml:3:21: must be from 0ms to 2592000s\n", "longer than anyone's grace" },
+		  "t.yaml:3:21: the duration must be from 0ms to 30d\n",
+		  "longer than anyone's grace" },
 	};
 
 	(void)state;
@@ -484,6 +539,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_wrong_secret_is_told_without_being_shown),
 		cmocka_unit_test(wrong_values_of_stripe_are_told),
+		cmocka_unit_test(wrong_paths_of_stripe_are_told),
 		cmocka_unit_test(wrong_values_of_notices_are_told),
 		cmocka_unit_test(what_is_left_out_has_a_default),
 		cmocka_unit_test(values_of_stripe_go_where_they_belong),
