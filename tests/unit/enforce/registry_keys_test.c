@@ -12,7 +12,7 @@ static enum tollgate_verdict verdict_of(struct world *w, uint64_t account, const
 	return verdict_at(w, key, clock_wall_ms());
 }
 
-static void all_keys_end_and_those_made_afterwards_do_not(void **state)
+static void all_keys_end_but_not_those_created_afterwards(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1"), other = create_account(w, "sub_2");
@@ -43,7 +43,7 @@ static void all_keys_end_and_those_made_afterwards_do_not(void **state)
 	assert_int_equal(wait_for(w)->err, -ENOENT);
 }
 
-static void imported_keys_made_afterwards_live_as_well(void **state)
+static void all_keys_end_but_not_those_imported_afterwards(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1");
@@ -134,7 +134,7 @@ static void a_session_gives_one_key(void **state)
 	assert_int_equal(wait_for(w)->err, 0);
 }
 
-static void a_claim_that_fails_may_be_made_again(void **state)
+static void a_failed_claim_may_be_repeated(void **state)
 {
 	struct world *w = *state;
 	char longer[STORE_TASK_ID_MAX + 1];
@@ -159,11 +159,11 @@ static void a_claim_that_fails_may_be_made_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD(all_keys_end_and_those_made_afterwards_do_not),
-		WORLD(imported_keys_made_afterwards_live_as_well),
+		WORLD(all_keys_end_but_not_those_created_afterwards),
+		WORLD(all_keys_end_but_not_those_imported_afterwards),
 		WORLD(a_rotation_overlap_ends_with_all_keys),
 		WORLD(a_session_gives_one_key),
-		WORLD(a_claim_that_fails_may_be_made_again),
+		WORLD(a_failed_claim_may_be_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,7 @@ static struct store_account known(struct world *w, const char *subscription)
 	return account;
 }
 
-static void a_new_subscription_is_a_new_account(void **state)
+static void a_new_subscription_creates_an_account(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	char tier[] = "basic", email[] = "a@example.com";
@@ -76,7 +76,7 @@ static void a_new_subscription_is_a_new_account(void **state)
 	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_OPEN);
 }
 
-static void what_stripe_says_changes_and_what_the_operator_said_stays(void **state)
+static void stripes_fields_change_and_the_operators_stay(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct registry_change change = no_change();
@@ -161,7 +161,7 @@ static void without_a_change_nothing_is_written(void **state)
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-static void only_news_is_believed(void **state)
+static void only_newer_states_are_applied(void **state)
 {
 	enum what { NOTHING, STATUS, ALL };
 	static const struct {
@@ -216,7 +216,7 @@ static void only_news_is_believed(void **state)
 	}
 }
 
-static void grace_begins_with_the_first_failure_and_survives_worse(void **state)
+static void grace_starts_at_the_first_failure_and_is_not_restarted(void **state)
 {
 	static const struct {
 		int status;
@@ -251,7 +251,7 @@ static void grace_begins_with_the_first_failure_and_survives_worse(void **state)
 	}
 }
 
-static void an_unknown_status_leaves_access_as_it_is(void **state)
+static void an_unknown_status_leaves_access_unchanged(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct world *w = *state;
@@ -270,7 +270,7 @@ static void an_unknown_status_leaves_access_as_it_is(void **state)
 	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_INACTIVE);
 }
 
-static void a_price_that_no_tier_has_gives_no_access(void **state)
+static void a_price_without_a_tier_gives_no_access(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct world *w = *state;
@@ -286,7 +286,7 @@ static void a_price_that_no_tier_has_gives_no_access(void **state)
 	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_OPEN);
 }
 
-static void said_twice_at_once_it_is_one_account(void **state)
+static void two_concurrent_states_create_one_account(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct world *w = *state;
@@ -305,7 +305,7 @@ static void said_twice_at_once_it_is_one_account(void **state)
 	assert_int_equal(mirror_accounts(w->f->mirror), 1);
 }
 
-static void without_a_slot_there_is_no_account(void **state)
+static void without_a_free_slot_no_account_is_created(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct world *w = *state;
@@ -323,7 +323,7 @@ static void without_a_slot_there_is_no_account(void **state)
 	assert_int_equal(apply(w, &s)->err, 0); /* a change needs no room */
 }
 
-static void what_the_store_refuses_is_no_change(void **state)
+static void a_change_that_the_store_refuses_is_undone(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct world *w = *state;
@@ -359,7 +359,7 @@ static void times_past_the_32nd_bit_are_the_last_there_is(void **state)
 	assert_false(apply(w, &s)->is_changed); /* again it is no change */
 }
 
-static void entitlements_are_those_of_all_accounts_of_the_customer(void **state)
+static void entitlements_apply_to_all_accounts_of_the_customer(void **state)
 {
 	static const char *const customers[] = { "cus_1", "cus_2", "cus_1", "" };
 	struct registry_subscription s = make_subscription();
@@ -399,18 +399,18 @@ static void entitlements_are_those_of_all_accounts_of_the_customer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD(a_new_subscription_is_a_new_account),
-		WORLD(what_stripe_says_changes_and_what_the_operator_said_stays),
+		WORLD(a_new_subscription_creates_an_account),
+		WORLD(stripes_fields_change_and_the_operators_stay),
 		WORLD(without_a_change_nothing_is_written),
-		WORLD(only_news_is_believed),
-		WORLD(grace_begins_with_the_first_failure_and_survives_worse),
-		WORLD(an_unknown_status_leaves_access_as_it_is),
-		WORLD(a_price_that_no_tier_has_gives_no_access),
-		WORLD(said_twice_at_once_it_is_one_account),
-		WORLD(without_a_slot_there_is_no_account),
-		WORLD(what_the_store_refuses_is_no_change),
+		WORLD(only_newer_states_are_applied),
+		WORLD(grace_starts_at_the_first_failure_and_is_not_restarted),
+		WORLD(an_unknown_status_leaves_access_unchanged),
+		WORLD(a_price_without_a_tier_gives_no_access),
+		WORLD(two_concurrent_states_create_one_account),
+		WORLD(without_a_free_slot_no_account_is_created),
+		WORLD(a_change_that_the_store_refuses_is_undone),
 		WORLD(times_past_the_32nd_bit_are_the_last_there_is),
-		WORLD(entitlements_are_those_of_all_accounts_of_the_customer),
+		WORLD(entitlements_apply_to_all_accounts_of_the_customer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

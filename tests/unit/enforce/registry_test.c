@@ -2,7 +2,7 @@
 /* registry_test: what each change does, when its answer comes: durable, and in the mirror. */
 #include "unit/enforce/registry_fixture.h"
 
-static void a_new_key_opens_the_gate_when_its_answer_comes(void **state)
+static void a_new_key_is_accepted_when_its_callback_runs(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1"), began_ms = clock_wall_ms();
@@ -26,7 +26,7 @@ static void a_new_key_opens_the_gate_when_its_answer_comes(void **state)
 	assert_false(a->has_text || a->has_key);
 }
 
-static void a_change_touches_what_it_names(void **state)
+static void a_change_affects_only_the_fields_it_names(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1");
@@ -64,7 +64,7 @@ static void a_change_touches_what_it_names(void **state)
 	assert_int_equal(wait_for(w)->err, -ENOENT);
 }
 
-static void grace_begins_with_the_first_failure(void **state)
+static void grace_starts_at_the_first_failure(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1"), first_ms;
@@ -128,7 +128,7 @@ static void a_rotated_key_ends_after_the_overlap(void **state)
 	assert_int_equal(mirror_keys(w->f->mirror), 4);
 }
 
-static void a_revoked_key_never_comes_back(void **state)
+static void a_revoked_key_never_becomes_valid_again(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1"), later_ms, ended_ms;
@@ -154,11 +154,11 @@ static void a_revoked_key_never_comes_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD(a_new_key_opens_the_gate_when_its_answer_comes),
-		WORLD(a_change_touches_what_it_names),
-		WORLD(grace_begins_with_the_first_failure),
+		WORLD(a_new_key_is_accepted_when_its_callback_runs),
+		WORLD(a_change_affects_only_the_fields_it_names),
+		WORLD(grace_starts_at_the_first_failure),
 		WORLD(a_rotated_key_ends_after_the_overlap),
-		WORLD(a_revoked_key_never_comes_back),
+		WORLD(a_revoked_key_never_becomes_valid_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
