@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* registry_keys_test: all keys of an account at once, and a key that is handed out once. */
+/* registry_keys_test: revoking all keys of an account, and keys that can be claimed only once. */
 #include "unit/enforce/registry_fixture.h"
 
-/* The verdict now, from an idle bucket. */
+/* The verdict for a request now. The bucket is full. */
 static enum tollgate_verdict verdict_of(struct world *w, uint64_t account, const char *key)
 {
 	struct tollgate_slot *slot = slot_of_account(w->f, account);
@@ -23,7 +23,7 @@ static void all_keys_end_but_not_those_created_afterwards(void **state)
 	strcpy(old[1], create_key(w, account)->text);
 	strcpy(others, create_key(w, other)->text);
 	for (unsigned round = 0; round < 50; round++) {
-		/* All within a millisecond, most of the time. */
+		/* Usually all of this happens within one millisecond. */
 		registry_keys_revoke(w->registry, account, on_answer, w);
 		registry_key_create(w->registry, account, NULL, on_answer, w);
 		run(w);
@@ -54,7 +54,7 @@ static void all_keys_end_but_not_those_imported_afterwards(void **state)
 
 		snprintf(key, sizeof(key), "an-imported-key-%u", round + 2);
 		import.key = text_of(key);
-		/* Asked for before all keys end, carried out after. */
+		/* The import is requested before all keys end, and runs afterwards. */
 		registry_keys_revoke(w->registry, account, on_answer, w);
 		registry_keys_import(w->registry, &import, 1, on_answer, w);
 		run(w);
@@ -109,7 +109,7 @@ static void a_session_gives_one_key(void **state)
 	const struct answer *a;
 
 	claim(w, account, session);
-	claim(w, account, session); /* at once */
+	claim(w, account, session); /* calls back at once */
 	memset(session, 'x', sizeof(session) - 1);
 	run(w);
 	a = &w->answers[w->taken++];

@@ -5,9 +5,9 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-/* Imports: whole lists against what was there before. */
+/* ---- imports ---- */
 
-#define A      0 /* accounts by the order of their creation */
+#define A      0 /* accounts, in the order of their creation */
 #define B      1
 #define NOBODY 2
 
@@ -52,7 +52,7 @@ static void imports_add_all_keys_or_none(void **state)
 		  0,
 		  0,
 		  1,
-		  "for an account that is not there" },
+		  "for an unknown account" },
 		{ { { B, "imported-key-0004" },
 		    { B, "imported-key-0005" },
 		    { B, "imported-key-0004" } },
@@ -60,7 +60,7 @@ static void imports_add_all_keys_or_none(void **state)
 		  2,
 		  1,
 		  SIZE_MAX,
-		  "one that comes twice, and none of the above is there" },
+		  "one that comes twice, and none that failed above was added" },
 		{ { { A, "imported-key-0006" }, { B, "imported-key-0006" } },
 		  -EEXIST,
 		  0,
@@ -118,7 +118,7 @@ static void a_large_import_is_added_completely(void **state)
 	free(keys);
 }
 
-/* Many at once. */
+/* ---- many changes at once ---- */
 
 static void changes_are_made_in_the_order_of_the_calls(void **state)
 {
@@ -128,7 +128,7 @@ static void changes_are_made_in_the_order_of_the_calls(void **state)
 	struct store_account now;
 	uint32_t slot;
 
-	/* Each names another field: if one began from a record of before, a field would be lost. */
+	/* Each names another field. A change based on an outdated record would lose a field. */
 	for (unsigned i = 0; i < 40; i++) {
 		char label[16];
 
@@ -144,7 +144,7 @@ static void changes_are_made_in_the_order_of_the_calls(void **state)
 			change.customer = label;
 		registry_account_set(w->registry, account, &change, on_answer, w);
 	}
-	assert_int_equal(w->answer_count, 1); /* none before the store has answered */
+	assert_int_equal(w->answer_count, 1); /* none before the store has committed */
 	run(w);
 	assert_int_equal(w->answer_count, 41);
 	assert_true(mirror_account(w->f->mirror, account, &now, &slot));
@@ -188,7 +188,7 @@ static void each_change_sees_the_result_of_the_one_before(void **state)
 	assert_int_equal(a[1].err, -EKEYREVOKED);
 	assert_int_equal(a[2].added, 1);
 	assert_int_equal(a[3].present, 1);
-	assert_int_equal(a[4].err, -ENOENT); /* ends at once, and yet not before its turn */
+	assert_int_equal(a[4].err, -ENOENT); /* fails at once, but not before its turn */
 	assert_int_equal(a[5].err, 0);
 	assert_true(a[5].has_text);
 }
@@ -238,14 +238,14 @@ static void waiting_changes_are_bounded(void **state)
 		registry_account_set(w->registry, account, &change, tally, &t);
 	assert_int_equal(t.refused, 5);
 	assert_int_equal(t.done, 0);
-	registry_free(w->registry); /* drops them without a word */
+	registry_free(w->registry); /* drops them without callbacks */
 	close_store(w);
 	w->registry = NULL;
 	assert_int_equal(t.done, 0);
 	open_store(w);
 }
 
-/* A store that fails. */
+/* ---- a store that fails ---- */
 
 static void a_change_that_the_store_refuses_is_not_in_the_mirror(void **state)
 {
