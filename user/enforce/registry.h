@@ -2,9 +2,9 @@
 /*
  * registry: changes of accounts and keys, first in the store and then in the mirror.
  *
- * Changes are processed one after another, in the order of the calls, so each sees the result of the one
- * before it. When a callback gets 0, the change is durable and in force on every worker and in XDP.
- * Control loop only.
+ * Changes are processed one after another, in the order of the calls, so each sees the result of
+ * the one before it. When a callback gets 0, the change is durable and in force on every worker and
+ * in XDP. Control loop only.
  */
 #ifndef ENFORCE_REGISTRY_H
 #define ENFORCE_REGISTRY_H
@@ -27,13 +27,13 @@ struct registry *registry_new(struct store *store, struct mirror *mirror,
 void registry_free(struct registry *registry);
 
 /*
- * The result of a change. The callback may run before the call returns. Pointers are valid during the
- * callback. Those that do not apply are NULL, as are all of them after an error.
+ * The result of a change. The callback may run before the call returns. Pointers are valid during
+ * the callback. Those that do not apply are NULL, as are all of them after an error.
  */
 struct registry_result {
 	/*
-	 * 0; -ENOENT, -EEXIST, -EKEYREVOKED (rotation of a key that has ended), -ENOSPC (out of slots
-	 * or of disk), -EBUSY, -EIO, -ENOBUFS (too many changes wait)
+	 * 0; -ENOENT, -EEXIST, -EKEYREVOKED (rotation of a key that has ended), -ENOSPC (out of
+	 * slots or of disk), -EBUSY, -EIO, -ENOBUFS (too many changes wait)
 	 */
 	int err;
 	const struct store_account *account;
@@ -78,25 +78,26 @@ struct registry_subscription {
 };
 
 /*
- * Update the account of a subscription, or create it (with status incomplete if the status is unknown).
- * The operator's hold and label stay as they are.
+ * Update the account of a subscription, or create it (with status incomplete if the status is
+ * unknown). The operator's hold and label stay as they are.
  *
  * Outdated states are ignored, with one exception:
  *   fetched: outdated if older than the known state
  *   snapshot: outdated if not newer than the known state, or if the subscription has ended for good
  *	(canceled, incomplete_expired)
- * The exception: a snapshot with status canceled ends the subscription even if it is outdated. Then only
- * the status is taken from it.
+ * The exception: a snapshot with status canceled ends the subscription even if it is outdated. Then
+ * only the status is taken from it.
  *
- * If nothing changes, at most a later as_of_s is written, and `is_changed` is false. -ENOSPC: no slot is free.
+ * If nothing changes, at most a later as_of_s is written, and `is_changed` is false. -ENOSPC: no
+ * slot is free.
  */
 void registry_subscription_apply(struct registry *registry, const struct registry_subscription *s,
 				 registry_done done, void *arg);
 
 /*
  * Set the entitlements of all accounts of @customer to @features (lookup keys separated by spaces).
- * `changed` counts the accounts that had others; `account` is any of the customer's accounts. -ENOENT: the
- * customer has no account. After any other error, some accounts may have been changed.
+ * `changed` counts the accounts that had others; `account` is any of the customer's accounts.
+ * -ENOENT: the customer has no account. After any other error, some accounts may have been changed.
  */
 void registry_account_entitle(struct registry *registry, const char *customer, const char *features,
 			      registry_done done, void *arg);
@@ -109,15 +110,17 @@ void registry_key_create(struct registry *registry, uint64_t account, const char
 void registry_key_revoke(struct registry *registry, uint64_t key, uint64_t at_ms,
 			 registry_done done, void *arg);
 
-/* Revoke all current keys of @account now, at the same time on every worker. `changed` counts them. */
+/*
+ * Revoke all current keys of @account now, at the same time on every worker. `changed` counts them.
+ */
 void registry_keys_revoke(struct registry *registry, uint64_t account, registry_done done,
 			  void *arg);
 
 /*
- * The same as registry_key_create(), but only once for each @session. Every further call with the same
- * @session gets -EEXIST, for any account, even if the key was revoked since. The claim is stored as the
- * task @session of the queue REGISTRY_CLAIMS, in state done, with the key's id as its object. -EINVAL:
- * @session is empty, or has STORE_TASK_ID_MAX bytes or more.
+ * The same as registry_key_create(), but only once for each @session. Every further call with the
+ * same @session gets -EEXIST, for any account, even if the key was revoked since. The claim is
+ * stored as the task @session of the queue REGISTRY_CLAIMS, in state done, with the key's id as its
+ * object. -EINVAL: @session is empty, or has STORE_TASK_ID_MAX bytes or more.
  */
 #define REGISTRY_CLAIMS "claim"
 void registry_key_claim(struct registry *registry, uint64_t account, const char *session,
@@ -135,9 +138,9 @@ struct registry_import {
 };
 
 /*
- * Import keys, all or none. A key that its account has already, or that comes twice in @imports, counts as
- * `present`. A key that another account has fails with -EEXIST. The caller has checked that the keys are
- * plausible (key.h).
+ * Import keys, all or none. A key that its account has already, or that comes twice in @imports,
+ * counts as `present`. A key that another account has fails with -EEXIST. The caller has checked
+ * that the keys are plausible (key.h).
  */
 void registry_keys_import(struct registry *registry, const struct registry_import *imports,
 			  size_t count, registry_done done, void *arg);

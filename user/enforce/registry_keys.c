@@ -200,9 +200,9 @@ void registry_key_rotate(struct registry *registry, uint64_t key, uint64_t overl
 }
 
 /*
- * Find a key with the same hash as @key among the first @kept keys. If there is none, add @key to the
- * index and return NULL. The index @noted is an open-addressing hash table of positions plus one; @places,
- * its size, is a power of two.
+ * Find a key with the same hash as @key among the first @kept keys. If there is none, add @key to
+ * the index and return NULL. The index @noted is an open-addressing hash table of positions plus
+ * one; @places, its size, is a power of two.
  */
 static const struct store_key *find_kept(const struct job *job, const struct store_key *key,
 					 size_t kept, uint32_t *noted, size_t places)
@@ -221,8 +221,8 @@ static const struct store_key *find_kept(const struct job *job, const struct sto
 }
 
 /*
- * Whether its account has @key already: 1 or 0. -ENOENT: unknown account. -EEXIST: another account has
- * the key.
+ * Whether its account has @key already: 1 or 0. -ENOENT: unknown account. -EEXIST: another account
+ * has the key.
  */
 static int is_present(const struct mirror *mirror, const struct store_key *key)
 {

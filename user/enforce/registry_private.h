@@ -3,9 +3,9 @@
  * registry_private: the queue of changes. Private to registry.c, registry_keys.c and
  * registry_subscriptions.c.
  *
- * A change is a job. begin() makes the new records from those in the mirror, and writes them to the store.
- * When the store's callback runs, the feed has already applied the change to the mirror. Only one job
- * runs at a time.
+ * A change is a job. begin() makes the new records from those in the mirror, and writes them to the
+ * store. When the store's callback runs, the feed has already applied the change to the mirror.
+ * Only one job runs at a time.
  */
 #ifndef ENFORCE_REGISTRY_PRIVATE_H
 #define ENFORCE_REGISTRY_PRIVATE_H

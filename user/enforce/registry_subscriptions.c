@@ -2,8 +2,8 @@
 /*
  * registry_subscriptions: applies the state of subscriptions and customers at Stripe to accounts.
  *
- * States may come twice, late and out of order. `as_of_s` of an account is the second of Stripe's clock
- * that its state belongs to, and only a newer state may change it.
+ * States may come twice, late and out of order. `as_of_s` of an account is the second of Stripe's
+ * clock that its state belongs to, and only a newer state may change it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -210,7 +210,9 @@ void registry_account_entitle(struct registry *registry, const char *customer, c
 
 	if (!job)
 		return;
-	/* Until the job begins, the arguments are kept in a record that this change does not need. */
+	/*
+	 * Until the job begins, the arguments are kept in a record that this change does not need.
+	 */
 	registry_replace(job->before.customer, sizeof(job->before.customer), customer);
 	registry_replace(job->before.features, sizeof(job->before.features), features);
 	registry_submit(job);

@@ -2,9 +2,9 @@
 /*
  * engine: the interface that each kind of store implements. Private to user/store.
  *
- * The front (store.c) owns the thread, the queue and the callbacks. An engine is plain synchronous code,
- * called only on the store's thread, one call at a time; follow() is the exception. Each call has the
- * meaning and the errors of the function with the same name in store.h.
+ * The front (store.c) owns the thread, the queue and the callbacks. An engine is plain synchronous
+ * code, called only on the store's thread, one call at a time; follow() is the exception. Each call
+ * has the meaning and the errors of the function with the same name in store.h.
  */
 #ifndef STORE_ENGINE_H
 #define STORE_ENGINE_H
@@ -57,8 +57,8 @@ struct store_engine_ops {
 	const char *scheme; /* the URL's scheme, including the colon */
 
 	/*
-	 * Create an engine for the part of the URL after the scheme, without I/O. @timeout_ms bounds
-	 * each wait for another machine. -EINVAL, -ENOMEM. The loop's thread.
+	 * Create an engine for the part of the URL after the scheme, without I/O. @timeout_ms
+	 * bounds each wait for another machine. -EINVAL, -ENOMEM. The loop's thread.
 	 */
 	int (*new)(const char *location, unsigned timeout_ms, struct store_engine **ret_engine);
 	void (*free)(struct store_engine *engine);			    /* closes too */
@@ -105,15 +105,16 @@ struct store_engine_ops {
 
 	/*
 	 * Read the changes after the last ones read. Called on the follower's thread. NULL for an
-	 * engine that serves a single host. Waits a fraction of a second if there are none. The list is
-	 * malloc'd. -EHOSTDOWN, -ESTALE: see on_state() in store.h; follow_error() returns the message.
-	 * place() returns the number of the last change read, or the place where the last load began.
+	 * engine that serves a single host. Waits a fraction of a second if there are none. The
+	 * list is malloc'd. -EHOSTDOWN, -ESTALE: see on_state() in store.h; follow_error() returns
+	 * the message. place() returns the number of the last change read, or the place where the
+	 * last load began.
 	 */
 	int (*follow)(struct store_engine *engine, struct store_change **ret_changes,
 		      size_t *ret_count);
 	/*
-	 * store_beat() and store_leave(); NULL for an engine that serves a single host. The hosts are
-	 * malloc'd.
+	 * store_beat() and store_leave(); NULL for an engine that serves a single host. The hosts
+	 * are malloc'd.
 	 */
 	int (*beat)(struct store_engine *engine, const struct store_host *self, bool wants_lease,
 		    uint64_t lease_ms, struct store_fleet *ret_fleet);

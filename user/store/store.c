@@ -2,9 +2,10 @@
 /*
  * store: the front of all engines: one thread, a queue of jobs, and callbacks on the loop.
  *
- * The thread takes jobs from `waiting`, runs them and posts them to the loop's mailbox. The loop keeps
- * them in `finished` until their changes have been reported to the follower, and then delivers them.
- * Every step is first in, first out, so calls complete in the order in which they were made.
+ * The thread takes jobs from `waiting`, runs them and posts them to the loop's mailbox. The loop
+ * keeps them in `finished` until their changes have been reported to the follower, and then
+ * delivers them. Every step is first in, first out, so calls complete in the order in which they
+ * were made.
  */
 #include "store/store.h"
 
@@ -118,9 +119,9 @@ static void *run_jobs(void *arg)
 }
 
 /*
- * Remove and return the next job that may be delivered, or NULL. A job that changed a shared store waits
- * until the change has come back in the stream, so that the change is in force here when the caller
- * hears of it. It does not wait while the stream is interrupted.
+ * Remove and return the next job that may be delivered, or NULL. A job that changed a shared store
+ * waits until the change has come back in the stream, so that the change is in force here when the
+ * caller hears of it. It does not wait while the stream is interrupted.
  */
 static struct job *take_finished(struct store *store)
 {
@@ -164,7 +165,9 @@ static struct store_message *message_of(struct mailbox_message *message)
 	return caa_container_of(message, struct store_message, message);
 }
 
-/* A callback may free the store. Its memory is released when the outermost of these calls returns. */
+/*
+ * A callback may free the store. Its memory is released when the outermost of these calls returns.
+ */
 static void on_message(void *arg, struct mailbox_message *message)
 {
 	struct store *store = arg;

@@ -2,14 +2,15 @@
 /*
  * store: durable storage of accounts, keys and usage. One interface in front of several engines.
  *
- * Calls are asynchronous: they return at once, and the callback runs later on the loop that was passed
- * to store_new(). Calls complete in the order in which they were made. No request ever waits for the
- * store: requests read the mirror.
+ * Calls are asynchronous: they return at once, and the callback runs later on the loop that was
+ * passed to store_new(). Calls complete in the order in which they were made. No request ever waits
+ * for the store: requests read the mirror.
  *
  * Errors that any callback may get: -EBUSY (locked by another process: retry), -ENOSPC (the disk is
  * full), -EIO, -EROFS, -EUCLEAN (corrupt), -ENOTCONN (not open), -ENOBUFS (too many calls are
- * outstanding), -ENOMEM. store_error() returns the engine's message for the last error. The callback
- * runs before the call returns in one case only: -ENOMEM because the call itself could not be allocated.
+ * outstanding), -ENOMEM. store_error() returns the engine's message for the last error. The
+ * callback runs before the call returns in one case only: -ENOMEM because the call itself could not
+ * be allocated.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -55,8 +56,8 @@ const char *store_status_word(enum store_status status);
 int store_status_parse(const char *word, enum store_status *ret_status); /* 0 or -EINVAL */
 
 /*
- * The fields of an account that can change, in the order in which the Redis engine writes them. Their
- * numbers are part of its format: only append.
+ * The fields of an account that can change, in the order in which the Redis engine writes them.
+ * Their numbers are part of its format: only append.
  */
 #define STORE_ACCOUNT_FIELDS(X) \
 	X(STATUS)               \
@@ -116,8 +117,8 @@ struct store_key {
 };
 
 /*
- * Running totals of one account in one window of one epoch. They are totals, not increments, so writing
- * the same row twice is harmless.
+ * Running totals of one account in one window of one epoch. They are totals, not increments, so
+ * writing the same row twice is harmless.
  */
 struct store_usage {
 	uint64_t account;
@@ -140,8 +141,8 @@ struct store_quota {
 };
 
 /*
- * The operator's lists of address blocks. Deny: new connections are refused. Allow: the addresses are
- * never penalized.
+ * The operator's lists of address blocks. Deny: new connections are refused. Allow: the addresses
+ * are never penalized.
  */
 enum store_list { STORE_DENY, STORE_ALLOW, STORE_LIST_COUNT };
 
@@ -165,10 +166,10 @@ void store_show_url(const char *url, char *ret_shown, size_t size);
 typedef void (*store_done)(void *arg, int err);
 
 /*
- * Create a store for @url ("sqlite:/path", "redis://host/0"...), without any I/O yet. All calls are made
- * on @loop's thread, and all callbacks run there. The store keeps the loop alive only while calls are
- * outstanding. A call to another machine times out after @timeout_ms. -EINVAL for an unknown scheme or
- * a malformed URL, -ENOMEM.
+ * Create a store for @url ("sqlite:/path", "redis://host/0"...), without any I/O yet. All calls are
+ * made on @loop's thread, and all callbacks run there. The store keeps the loop alive only while
+ * calls are outstanding. A call to another machine times out after @timeout_ms. -EINVAL for an
+ * unknown scheme or a malformed URL, -ENOMEM.
  */
 int store_new(uv_loop_t *loop, const char *url, unsigned timeout_ms, struct store **ret_store);
 
@@ -179,8 +180,8 @@ int store_new(uv_loop_t *loop, const char *url, unsigned timeout_ms, struct stor
 void store_free(struct store *store);
 
 /*
- * Connect, migrate the schema, and compare the pepper's check value with the stored one (a new store
- * saves it). Must succeed before any other call. May be repeated after -EBUSY.
+ * Connect, migrate the schema, and compare the pepper's check value with the stored one (a new
+ * store saves it). Must succeed before any other call. May be repeated after -EBUSY.
  *   -EUCLEAN	the file is corrupt, or is not a tollgate store
  *   -ENOTSUP	its schema is newer than this program
  *   -EKEYREJECTED	its hashes were made with another pepper
@@ -192,13 +193,13 @@ void store_open(struct store *store, const uint8_t pepper_check[STORE_HASH_BYTES
 		void *arg);
 
 /*
- * Keep a journal in the file at @path, for the time when a store on another machine is unreachable. Call
- * it before store_open(). Engines that serve a single host ignore it.
+ * Keep a journal in the file at @path, for the time when a store on another machine is unreachable.
+ * Call it before store_open(). Engines that serve a single host ignore it.
  *
- * While the store is unreachable, calls that change accounts, keys or lists, add tasks or write usage
- * are written to the journal, synced, and succeed. They are replayed exactly once, in order, when the
- * store is back. store_key_claim() is the exception: it needs the store. When the journal is full, calls
- * fail with -ENOSPC; older calls are never dropped to make room.
+ * While the store is unreachable, calls that change accounts, keys or lists, add tasks or write
+ * usage are written to the journal, synced, and succeed. They are replayed exactly once, in order,
+ * when the store is back. store_key_claim() is the exception: it needs the store. When the journal
+ * is full, calls fail with -ENOSPC; older calls are never dropped to make room.
  *
  * 0, or an error as in redis/journal.h with a message in @ret_why.
  */
@@ -207,7 +208,9 @@ int store_set_journal(struct store *store, const char *path, char *ret_why, size
 /* Calls and rows that wait in the journal; calls that the store refused for good when replayed. */
 void store_journal_counts(const struct store *store, uint64_t *ret_waiting, uint64_t *ret_refused);
 
-/* The random id that the store got when it was created: STORE_ID_BYTES. Valid after store_open(). */
+/*
+ * The random id that the store got when it was created: STORE_ID_BYTES. Valid after store_open().
+ */
 const uint8_t *store_id(const struct store *store);
 
 /* The engine's message for the last error, for logs and people. Valid until the next call. */
@@ -217,11 +220,11 @@ const char *store_error(const struct store *store);
  * Read everything. The visitor's functions run on the loop, batch by batch, in this order:
  *   accounts
  *   keys
- *   quotas of periods that began on or after @day (daily quotas) or @month_day (monthly quotas), each
- *	kind in the order of its periods; older periods are history and are left out
+ *   quotas of periods that began on or after @day (daily quotas) or @month_day (monthly quotas),
+ *	each kind in the order of its periods; older periods are history and are left out
  *   entries of the lists, including expired ones
- * Apart from that there is no order, and a record may come twice. Each function returns 0, or an error
- * that ends the load and is passed to @done.
+ * Apart from that there is no order, and a record may come twice. Each function returns 0, or an
+ * error that ends the load and is passed to @done.
  */
 struct store_visitor {
 	int (*on_accounts)(void *arg, const struct store_account *accounts, size_t count);
@@ -233,25 +236,27 @@ void store_load(struct store *store, const struct store_visitor *visitor, void *
 		uint32_t day, uint32_t month_day, store_done done, void *arg);
 
 /*
- * The feed: every change of accounts, keys and lists and every added task, by this host or another, in
- * the order in which they were committed. A change that this host makes is reported here before its
- * callback runs, so it is in force when the caller hears that it succeeded. Callers need not apply their
- * changes themselves.
+ * The feed: every change of accounts, keys and lists and every added task, by this host or another,
+ * in the order in which they were committed. A change that this host makes is reported here before
+ * its callback runs, so it is in force when the caller hears that it succeeded. Callers need not
+ * apply their changes themselves.
  *
- * Call store_follow() in the callback of each store_load(): the feed continues from the moment at which
- * that load began. The functions run on the loop. With a shared store, some reported records may be older
- * than what was loaded; the newer versions follow.
+ * Call store_follow() in the callback of each store_load(): the feed continues from the moment at
+ * which that load began. The functions run on the loop. With a shared store, some reported records
+ * may be older than what was loaded; the newer versions follow.
  *
- * While the server of a shared store is unreachable, changes that go to this host's journal are reported
- * at once, except tasks. They are reported again, in their place among the other hosts' changes, once
- * the server has them.
+ * While the server of a shared store is unreachable, changes that go to this host's journal are
+ * reported at once, except tasks. They are reported again, in their place among the other hosts'
+ * changes, once the server has them.
  */
 struct store_follower {
 	void (*on_account)(void *arg, const struct store_account *account); /* added or changed */
 	void (*on_key)(void *arg, const struct store_key *key);		    /* added or changed */
 	/* The key ends at @at_ms, unless it already ends sooner. */
 	void (*on_key_end)(void *arg, uint64_t key, uint64_t at_ms);
-	/* The same for all keys of @account that were created before @before_ms; 0: all its keys. */
+	/*
+	 * The same for all keys of @account that were created before @before_ms; 0: all its keys.
+	 */
 	void (*on_keys_end)(void *arg, uint64_t account, uint64_t before_ms, uint64_t at_ms);
 	void (*on_entry)(void *arg, const struct store_entry *entry);
 	/* The entry was removed. Entries that expire may not be reported. */
@@ -281,13 +286,13 @@ uint64_t store_followed(const struct store *store);
  * Changes. Each call is one durable transaction. Records are copied.
  *   store_account_add: -EEXIST if the id or the subscription exists already
  *   store_account_set: set the fields in which @account differs from @before, the version that the
- *	caller started from, and the fields in the mask @named even if they do not differ. Other fields
- *	keep what another host may have written meanwhile. @before NULL: set all fields. -ENOENT,
- *	-EEXIST if the subscription belongs to another account, -ESTALE if the store has a later state
- *	from Stripe
+ *	caller started from, and the fields in the mask @named even if they do not differ. Other
+ *	fields keep what another host may have written meanwhile. @before NULL: set all fields.
+ *	-ENOENT, -EEXIST if the subscription belongs to another account, -ESTALE if the store has a
+ *	later state from Stripe
  *   store_keys_add: all or none; -EEXIST if a hash or id exists, -ENOENT for an unknown account
- *   store_key_rotate: add @fresh, and let @old end at @old_revoked_ms unless it already ends sooner;
- *	-ENOENT, -EEXIST
+ *   store_key_rotate: add @fresh, and let @old end at @old_revoked_ms unless it already ends
+ *	sooner; -ENOENT, -EEXIST
  *   store_key_revoke: let @key end at @revoked_ms unless it already ends sooner; -ENOENT
  *   store_keys_revoke: let all keys of @account end at @revoked_ms, except those that already end
  *	sooner; 0 even if there are none
@@ -314,9 +319,9 @@ void store_entry_remove(struct store *store, const struct cidr *block, store_don
 void store_entries_prune(struct store *store, uint64_t ended_by_ms, store_done done, void *arg);
 
 /*
- * List the keys of @account (0: of all accounts) in the order of their creation, at most @limit. The list
- * starts after the key @after_id (-ENOENT if it does not exist), or at the beginning if that is 0. The
- * array is valid during the callback.
+ * List the keys of @account (0: of all accounts) in the order of their creation, at most @limit.
+ * The list starts after the key @after_id (-ENOENT if it does not exist), or at the beginning if
+ * that is 0. The array is valid during the callback.
  */
 typedef void (*store_keys_done)(void *arg, int err, const struct store_key *keys, size_t count);
 void store_keys_list(struct store *store, uint64_t account, uint64_t after_id, size_t limit,
@@ -328,8 +333,9 @@ void store_usage_put(struct store *store, const struct store_usage *usage, size_
 		     void *arg);
 
 /*
- * List the usage of @account (0: of all accounts) in windows that begin at @since_s or later, ordered by
- * window and account, at most @limit rows. The rows are summed over epochs; their `epoch` is 0.
+ * List the usage of @account (0: of all accounts) in windows that begin at @since_s or later,
+ * ordered by window and account, at most @limit rows. The rows are summed over epochs; their
+ * `epoch` is 0.
  */
 typedef void (*store_usage_done)(void *arg, int err, const struct store_usage *rows, size_t count);
 void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, size_t limit,
@@ -337,15 +343,16 @@ void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, s
 
 /*
  * List windows that have open (not closed) units, summed over epochs as above, at most @limit. With
- * @account 0: windows that have ended by @ended_by_s, in the order of their end. With another @account:
- * the windows of that account, ended or not. The cost does not depend on the number of closed windows.
+ * @account 0: windows that have ended by @ended_by_s, in the order of their end. With another
+ * @account: the windows of that account, ended or not. The cost does not depend on the number of
+ * closed windows.
  */
 void store_usage_open(struct store *store, uint64_t account, uint64_t ended_by_s, size_t limit,
 		      store_usage_done done, void *arg);
 
 /*
- * tasks: work that must be done once and survives a crash until it is done. A queue and an id within that
- * queue identify a task.
+ * tasks: work that must be done once and survives a crash until it is done. A queue and an id
+ * within that queue identify a task.
  */
 enum store_task_state {
 	STORE_TASK_PENDING,
@@ -370,17 +377,19 @@ struct store_task {
 };
 
 /*
- * Add tasks in one transaction. The store assigns `seq`; all else is stored as given. A task whose id
- * exists already in its queue, in any state, is left unchanged. @is_fresh says for each task whether it
- * was added; it is valid during the callback, and NULL after an error, when no task was added.
+ * Add tasks in one transaction. The store assigns `seq`; all else is stored as given. A task whose
+ * id exists already in its queue, in any state, is left unchanged. @is_fresh says for each task
+ * whether it was added; it is valid during the callback, and NULL after an error, when no task was
+ * added.
  */
 typedef void (*store_tasks_added)(void *arg, int err, const bool *is_fresh, size_t count);
 void store_tasks_add(struct store *store, const struct store_task *tasks, size_t count,
 		     store_tasks_added done, void *arg);
 
 /*
- * List the tasks of @queue in @state that are due by @due_by_ms and whose seq is after @after_seq, in the
- * order of their arrival, at most @limit. The array and the bodies are valid during the callback.
+ * List the tasks of @queue in @state that are due by @due_by_ms and whose seq is after @after_seq,
+ * in the order of their arrival, at most @limit. The array and the bodies are valid during the
+ * callback.
  */
 typedef void (*store_tasks_done)(void *arg, int err, const struct store_task *tasks, size_t count);
 void store_tasks_list(struct store *store, const char *queue, enum store_task_state state,
@@ -392,8 +401,8 @@ void store_task_find(struct store *store, const char *queue, const char *id, sto
 		     void *arg);
 
 /*
- * Set due_ms, tried_ms, attempts, state and note of these tasks, in one transaction. Tasks that do not
- * exist are skipped. A task that becomes DONE loses its body.
+ * Set due_ms, tried_ms, attempts, state and note of these tasks, in one transaction. Tasks that do
+ * not exist are skipped. A task that becomes DONE loses its body.
  */
 void store_tasks_set(struct store *store, const struct store_task *tasks, size_t count,
 		     store_done done, void *arg);
@@ -403,13 +412,14 @@ void store_tasks_prune(struct store *store, const char *queue, uint64_t before_m
 		       void *arg);
 
 /*
- * Delete the usage of windows that ended by @before_s and have no open units. The latest windows of each
- * account are kept, because a slot may still hold their totals and write them again.
+ * Delete the usage of windows that ended by @before_s and have no open units. The latest windows of
+ * each account are kept, because a slot may still hold their totals and write them again.
  */
 void store_usage_prune(struct store *store, uint64_t before_s, store_done done, void *arg);
 
 /*
- * Count the tasks of each queue that has any, ordered by the queue's name. Walks an index of all tasks.
+ * Count the tasks of each queue that has any, ordered by the queue's name. Walks an index of all
+ * tasks.
  */
 struct store_queue_count {
 	char queue[STORE_QUEUE_MAX];
@@ -421,8 +431,8 @@ typedef void (*store_queues_done)(void *arg, int err, const struct store_queue_c
 void store_queues_count(struct store *store, store_queues_done done, void *arg);
 
 /*
- * The hosts that share the store. Each sends a heartbeat every second. One of them holds the lease for
- * the work that only one host may do.
+ * The hosts that share the store. Each sends a heartbeat every second. One of them holds the lease
+ * for the work that only one host may do.
  */
 struct store_host {
 	uint64_t id; /* the epoch of its slots */
@@ -444,10 +454,11 @@ struct store_fleet {
 };
 
 /*
- * Send a heartbeat of @self. With @wants_lease, it gets the lease for @lease_ms from now, by the store's
- * clock, unless another host has it. The lease fences: as long as a host holds it, store_tasks_set() and
- * store_usage_close() fail with -ESTALE on every other host, even on one that believes to hold it. An
- * engine that serves a single host always grants the lease and lists no hosts.
+ * Send a heartbeat of @self. With @wants_lease, it gets the lease for @lease_ms from now, by the
+ * store's clock, unless another host has it. The lease fences: as long as a host holds it,
+ * store_tasks_set() and store_usage_close() fail with -ESTALE on every other host, even on one that
+ * believes to hold it. An engine that serves a single host always grants the lease and lists no
+ * hosts.
  */
 typedef void (*store_beat_done)(void *arg, int err, const struct store_fleet *fleet);
 void store_beat(struct store *store, const struct store_host *self, bool wants_lease,
@@ -457,8 +468,8 @@ void store_beat(struct store *store, const struct store_host *self, bool wants_l
 void store_leave(struct store *store, uint64_t host, store_done done, void *arg);
 
 /*
- * What a host has used and asks for of an account's limits that all hosts share; enforce/share.h explains
- * the protocol. The numbers are totals, so repeating a request is harmless.
+ * What a host has used and asks for of an account's limits that all hosts share; enforce/share.h
+ * explains the protocol. The numbers are totals, so repeating a request is harmless.
  */
 struct store_share_want {
 	uint64_t account, epoch;
@@ -486,9 +497,9 @@ struct store_share_grant {
 };
 
 /*
- * Settle what was used and borrow more, for all of @wants in one step; the grants come in the same order.
- * @instance is a random number for each run of a host, @hosts the number of hosts. -ENOTSUP with an
- * engine that serves a single host.
+ * Settle what was used and borrow more, for all of @wants in one step; the grants come in the same
+ * order. @instance is a random number for each run of a host, @hosts the number of hosts. -ENOTSUP
+ * with an engine that serves a single host.
  */
 typedef void (*store_share_done)(void *arg, int err, const struct store_share_grant *grants,
 				 size_t count);
@@ -497,10 +508,10 @@ void store_share_exchange(struct store *store, uint64_t instance, uint32_t hosts
 			  void *arg);
 
 /*
- * Close usage. Each row names a window as store_usage_open() or store_usage_list() returned it: account,
- * window_start_s, window_seconds, `units` and `closed_units`. One transaction closes all of these units,
- * increments the windows' `closings`, and adds @tasks. Units that were counted after the listing stay
- * open, whichever epoch counted them.
+ * Close usage. Each row names a window as store_usage_open() or store_usage_list() returned it:
+ * account, window_start_s, window_seconds, `units` and `closed_units`. One transaction closes all
+ * of these units, increments the windows' `closings`, and adds @tasks. Units that were counted
+ * after the listing stay open, whichever epoch counted them.
  *   -EAGAIN	another call closed the window first: list again
  *   -EEXIST	a task exists already
  *   -EINVAL	a row has nothing to close, or more units than the store

@@ -2,12 +2,12 @@
 /*
  * store_follow: calls from the store's threads to the loop: the batches of a load, and the feed.
  *
- * Changes reach the follower in the order in which they were committed. A store with a single host has
- * only this agent's changes, and reports each one just before it delivers the job. A store that many
- * hosts share has a stream of all hosts' changes, which a second thread reads.
+ * Changes reach the follower in the order in which they were committed. A store with a single host
+ * has only this agent's changes, and reports each one just before it delivers the job. A store that
+ * many hosts share has a stream of all hosts' changes, which a second thread reads.
  *
- * A thread that passes something to the loop waits until the loop has processed it, so at most one batch
- * of each kind is in memory.
+ * A thread that passes something to the loop waits until the loop has processed it, so at most one
+ * batch of each kind is in memory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -64,7 +64,10 @@ int store_run_on_loop(struct store *store, void (*run)(void *arg), void *arg)
 	if (!mailbox_post(store->mailbox, &call.message.message))
 		return -ECANCELED;
 	pthread_mutex_lock(&store->lock);
-	/* A call that frees the store is still on the loop's stack now, so `is_done` never becomes true. */
+	/*
+	 * A call that frees the store is still on the loop's stack now, so `is_done` never becomes
+	 * true.
+	 */
 	while (!call.is_done && !store->is_closing)
 		pthread_cond_wait(&store->go_on, &store->lock);
 	pthread_mutex_unlock(&store->lock);
@@ -277,8 +280,8 @@ void job_report(struct store *store, const struct job *job)
 void job_report_tasks(const struct store_follower *follower, void *arg, const struct job *job)
 {
 	/*
-	 * Tasks in the journal are not reported, because the server does not have them yet. The stream
-	 * reports them after the replay.
+	 * Tasks in the journal are not reported, because the server does not have them yet. The
+	 * stream reports them after the replay.
 	 */
 	for (size_t i = 0; i < job->task_count && !job->was_journaled; i++)
 		follower->on_task(arg, job->tasks[i].queue, &job->tasks[i]);

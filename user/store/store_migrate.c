@@ -2,8 +2,8 @@
 /*
  * store_migrate: copy everything from one store into another, empty one.
  *
- * The original is read into an image in memory, sorted so that its order does not depend on the engine.
- * The copy is read back in the same way, and both images must have the same digest.
+ * The original is read into an image in memory, sorted so that its order does not depend on the
+ * engine. The copy is read back in the same way, and both images must have the same digest.
  */
 #include "store/store_migrate.h"
 
@@ -229,8 +229,9 @@ static void drop_duplicates(struct table *t, int (*compare)(const void *, const 
 }
 
 /*
- * Make `closed_units` comparable. Only the sum over a window's epochs matters, and engines distribute it
- * differently; here the first epochs get all they can hold. Every row gets the highest `closings`.
+ * Make `closed_units` comparable. Only the sum over a window's epochs matters, and engines
+ * distribute it differently; here the first epochs get all they can hold. Every row gets the
+ * highest `closings`.
  */
 static void normalize_closed(struct table *t)
 {

@@ -2,8 +2,8 @@
 /*
  * store_private: what the files of the front share. Private to user/store.
  *
- * Each call of store.h becomes a job. store.c owns the thread and the queues. store.c and the store_*.c
- * file of each subject create the jobs; store_follow.c reports changes to the follower.
+ * Each call of store.h becomes a job. store.c owns the thread and the queues. store.c and the
+ * store_*.c file of each subject create the jobs; store_follow.c reports changes to the follower.
  */
 #ifndef STORE_STORE_PRIVATE_H
 #define STORE_STORE_PRIVATE_H
@@ -55,8 +55,9 @@ struct job {
 	STAILQ_ENTRY(job) entry;
 	int (*run)(struct store_engine *engine, struct job *job); /* on the store's thread */
 	/*
-	 * Report the job's change to the follower, from the job's own records. NULL if followers do not
-	 * hear of this kind of change. Called only if no stream reports the change; see job_report().
+	 * Report the job's change to the follower, from the job's own records. NULL if followers do
+	 * not hear of this kind of change. Called only if no stream reports the change; see
+	 * job_report().
 	 */
 	void (*report)(const struct store_follower *follower, void *arg, const struct job *job);
 	void (*deliver)(struct store *store, struct job *job); /* on the loop */
@@ -97,8 +98,8 @@ struct job *job_new(int (*run)(struct store_engine *, struct job *), const void 
 		    size_t count, size_t size);
 
 /*
- * Add copies of @count further records to @job, which may be NULL. Returns @job; or NULL if memory is
- * short, and frees it.
+ * Add copies of @count further records to @job, which may be NULL. Returns @job; or NULL if memory
+ * is short, and frees it.
  */
 struct job *job_with_more(struct job *job, const void *records, size_t count, size_t size);
 
@@ -117,12 +118,15 @@ void job_submit_change(struct store *store, struct job *job,
 				      const struct job *job),
 		       store_done done, void *arg);
 
-/* In store.c: deliver the finished jobs in order, up to the first whose change is not reported yet. */
+/*
+ * In store.c: deliver the finished jobs in order, up to the first whose change is not reported yet.
+ */
 void store_deliver(struct store *store);
 
 /*
- * In store_follow.c: report @job's change to the follower, unless the stream will report it. There is no
- * stream in an engine that serves a single host, and changes in the journal are not in the stream yet.
+ * In store_follow.c: report @job's change to the follower, unless the stream will report it. There
+ * is no stream in an engine that serves a single host, and changes in the journal are not in the
+ * stream yet.
  */
 void job_report(struct store *store, const struct job *job);
 
@@ -130,8 +134,8 @@ void job_report(struct store *store, const struct job *job);
 void job_report_tasks(const struct store_follower *follower, void *arg, const struct job *job);
 
 /*
- * Run @run with @arg on the loop, and wait for it. Called on a thread of the store. 0, or -ECANCELED
- * while the store is being freed.
+ * Run @run with @arg on the loop, and wait for it. Called on a thread of the store. 0, or
+ * -ECANCELED while the store is being freed.
  */
 int store_run_on_loop(struct store *store, void (*run)(void *arg), void *arg);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * store_tasks: the front of the calls for tasks, and of calls that add tasks along with other changes.
+ * store_tasks: the front of the calls for tasks, and of calls that add tasks along with other
+ * changes.
  *
  * Tasks are the only records that own memory, so their bodies are copied one by one.
  */
@@ -88,8 +89,8 @@ static int run_key_claim(struct store_engine *engine, struct job *job)
 }
 
 /*
- * Add copies of @tasks to @job, which may be NULL. Returns @job; or NULL if memory is short, and frees
- * it.
+ * Add copies of @tasks to @job, which may be NULL. Returns @job; or NULL if memory is short, and
+ * frees it.
  */
 static struct job *with_tasks(struct job *job, const struct store_task *tasks, size_t count)
 {
@@ -149,8 +150,8 @@ void store_tasks_add(struct store *store, const struct store_task *tasks, size_t
 }
 
 /*
- * Submit @query. Its strings are copied, the id in full length: an id from a client may be longer than
- * any stored one, and truncated it could match another task.
+ * Submit @query. Its strings are copied, the id in full length: an id from a client may be longer
+ * than any stored one, and truncated it could match another task.
  */
 static void list_tasks(struct store *store, const struct store_task_query *query,
 		       store_tasks_done done, void *arg)

@@ -6,8 +6,8 @@
  *	redis+unix://[user[:password]@]/path/to/socket[?db=database]
  *	redis+sentinel://[user[:password]@]host[:port][,host[:port]...]/master[/database]
  *
- * User and password may be percent-encoded. "redis://:password@host" gives the password of Redis's default
- * user, as with other clients.
+ * User and password may be percent-encoded. "redis://:password@host" gives the password of Redis's
+ * default user, as with other clients.
  */
 #include "store/redis/redis.h"
 

@@ -3,9 +3,9 @@
  * redis_follow: the stream of changes, read from the place where the snapshot began.
  *
  * Entries are numbered without a gap. On each new connection, and whenever the stream is quiet, the
- * follower checks that the last entry it has read is still in the stream, with the same number. It is not
- * there after the stream was trimmed past it, after a restore from a backup, a flush, or a failover that
- * lost writes. Then only a fresh snapshot helps.
+ * follower checks that the last entry it has read is still in the stream, with the same number. It
+ * is not there after the stream was trimmed past it, after a restore from a backup, a flush, or a
+ * failover that lost writes. Then only a fresh snapshot helps.
  */
 #include "store/redis/redis.h"
 
@@ -80,8 +80,8 @@ int redis_note_place(struct redis *r)
 }
 
 /*
- * Check that the last entry read is still in the stream. 0, -ESTALE if it is not, or an error of the
- * query.
+ * Check that the last entry read is still in the stream. 0, -ESTALE if it is not, or an error of
+ * the query.
  */
 static int check_place(struct redis *r)
 {
@@ -224,8 +224,8 @@ int redis_follow(struct store_engine *engine, struct store_change **ret_changes,
 	if (!err)
 		err = read_stream(r, ret_changes, ret_count);
 	/*
-	 * A malformed entry would stop the feed forever. A new snapshot skips it, or reports the malformed
-	 * record.
+	 * A malformed entry would stop the feed forever. A new snapshot skips it, or reports the
+	 * malformed record.
 	 */
 	return err == -EUCLEAN ? -ESTALE : err;
 }

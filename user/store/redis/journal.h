@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * journal: changes and usage that wait on this host while Redis is unreachable. Private to user/store;
- * used on the store's thread.
+ * journal: changes and usage that wait on this host while Redis is unreachable. Private to
+ * user/store; used on the store's thread.
  *
- * The journal is an SQLite file, synced with every call. Each change is kept, in order, as the words of
- * its call of a script's function. Redis stores the number of the last call that it took from each
- * journal, so a replay that was interrupted can simply be repeated. Usage is kept as running totals, one
- * row per window, so its size does not depend on how long Redis is away. Calls that Redis refuses for
- * good are set aside with the reason, never dropped.
+ * The journal is an SQLite file, synced with every call. Each change is kept, in order, as the
+ * words of its call of a script's function. Redis stores the number of the last call that it took
+ * from each journal, so a replay that was interrupted can simply be repeated. Usage is kept as
+ * running totals, one row per window, so its size does not depend on how long Redis is away. Calls
+ * that Redis refuses for good are set aside with the reason, never dropped.
  */
 #ifndef STORE_REDIS_JOURNAL_H
 #define STORE_REDIS_JOURNAL_H
@@ -19,8 +19,8 @@
 struct journal;
 
 /*
- * Open the file at @path, or create it. 0, -EUCLEAN, -ENOMEM or another negative errno; @ret_why has a
- * message for the error.
+ * Open the file at @path, or create it. 0, -EUCLEAN, -ENOMEM or another negative errno; @ret_why
+ * has a message for the error.
  */
 int journal_open(const char *path, uint64_t max_bytes, struct journal **ret_journal, char *ret_why,
 		 size_t why_size);
@@ -35,8 +35,9 @@ int journal_add_call(struct journal *journal, enum redis_script script,
 		     const struct redis_args *args);
 
 /*
- * Get the oldest call, ready for redis_call(). @ret_args has the journal's id and the call's number in
- * front of the function's name; the caller frees it with redis_args_done(). -ENOENT if there is none.
+ * Get the oldest call, ready for redis_call(). @ret_args has the journal's id and the call's number
+ * in front of the function's name; the caller frees it with redis_args_done(). -ENOENT if there is
+ * none.
  */
 int journal_first_call(struct journal *journal, uint64_t *ret_seq, enum redis_script *ret_script,
 		       struct redis_args *ret_args);

@@ -2,8 +2,8 @@
 /*
  * redis_link: one connection to the Redis that accepts writes, and calls on it.
  *
- * The circuit breaker is a point in time before which there is no new attempt. Each failure in a row puts
- * it further ahead, with jitter, so that a fleet does not reconnect all at once.
+ * The circuit breaker is a point in time before which there is no new attempt. Each failure in a
+ * row puts it further ahead, with jitter, so that a fleet does not reconnect all at once.
  */
 #include "store/redis/redis.h"
 
@@ -75,8 +75,9 @@ int redis_say(struct redis_link *link, int err, const char *format, ...)
 }
 
 /*
- * Discard unsent bytes when the connection is closed. Otherwise the kernel would still deliver a call that
- * was reported as failed, possibly after calls that were made later on another connection.
+ * Discard unsent bytes when the connection is closed. Otherwise the kernel would still deliver a
+ * call that was reported as failed, possibly after calls that were made later on another
+ * connection.
  */
 static void discard_unsent(int fd)
 {

@@ -2,9 +2,9 @@
 /*
  * redis_load: the snapshot that a host loads at its start, and again when it has lost the stream.
  *
- * HSCAN walks the hashes. It returns every field that exists during the whole walk. Changes during the
- * walk also come in the stream, which is read from a place noted before the walk. So the snapshot need
- * not be consistent.
+ * HSCAN walks the hashes. It returns every field that exists during the whole walk. Changes during
+ * the walk also come in the stream, which is read from a place noted before the walk. So the
+ * snapshot need not be consistent.
  */
 #include "store/redis/redis.h"
 
@@ -95,7 +95,10 @@ int redis_scan(struct redis *r, const char *key,
 			err = ask_page(r, key, cursor);
 		if (!err) {
 			err = take_page(r, key, reply->element[1], take, arg);
-			/* Drop the link, or the next call would get the reply that is not read here. */
+			/*
+			 * Drop the link, or the next call would get the reply that is not read
+			 * here.
+			 */
 			if (err && !is_last)
 				redis_link_fail(&r->link);
 		}

@@ -2,7 +2,8 @@
 /*
  * redis_records: accounts, keys and lists in Redis.
  *
- * The order of values in a line is part of the store's format. lua/records.lua relies on some positions.
+ * The order of values in a line is part of the store's format. lua/records.lua relies on some
+ * positions.
  */
 #include "store/redis/redis.h"
 

@@ -2,9 +2,9 @@
 /*
  * redis: the engine that many hosts share: opening the store, and the table of operations.
  *
- * An empty database becomes a new store only if this agent has not used a store there before. A database
- * that comes back empty, or with a different store, has lost what customers paid for, so the agent
- * refuses it.
+ * An empty database becomes a new store only if this agent has not used a store there before. A
+ * database that comes back empty, or with a different store, has lost what customers paid for, so
+ * the agent refuses it.
  */
 #include "store/redis/journal.h"
 

@@ -2,15 +2,16 @@
 /*
  * redis: the engine that many hosts share. Private to user/store.
  *
- * address.c parses URLs; link.c is one connection and its circuit breaker; text.c writes commands and
- * records. redis.c opens the store and lists the operations: load.c reads the snapshot, records.c has
- * accounts, keys and lists, tasks.c tasks, usage.c usage and quotas, follow.c the stream of changes,
- * fleet.c heartbeats and the lease, share.c shared limits, and migrate.c the calls for store_migrate().
- * journal.c is the journal, and replay.c fills and replays it.
+ * address.c parses URLs; link.c is one connection and its circuit breaker; text.c writes commands
+ * and records. redis.c opens the store and lists the operations: load.c reads the snapshot,
+ * records.c has accounts, keys and lists, tasks.c tasks, usage.c usage and quotas, follow.c the
+ * stream of changes, fleet.c heartbeats and the lease, share.c shared limits, and migrate.c the
+ * calls for store_migrate(). journal.c is the journal, and replay.c fills and replays it.
  *
- * Every operation that changes more than one key is a function in lua/, which Redis runs atomically. A
- * record is one line of text: values in a fixed order, separated by tabs. In strings, a backslash, a tab
- * and a newline are written as \\, \t and \n. Ids are 16 hex digits. tollgate-redis(7) lists the keys.
+ * Every operation that changes more than one key is a function in lua/, which Redis runs
+ * atomically. A record is one line of text: values in a fixed order, separated by tabs. In strings,
+ * a backslash, a tab and a newline are written as \\, \t and \n. Ids are 16 hex digits.
+ * tollgate-redis(7) lists the keys.
  */
 #ifndef STORE_REDIS_H
 #define STORE_REDIS_H
@@ -23,7 +24,7 @@
 #define REDIS_SCHEMA	    1
 #define REDIS_SENTINELS_MAX 16
 #define REDIS_PREFIX	    "tollgate:"
-#define REDIS_BLOCK_MS	    300 /* wait for new changes in one XREAD, on top of the link's timeout */
+#define REDIS_BLOCK_MS	    300 /* wait of one XREAD for changes, on top of the timeout */
 #define REDIS_PLACE_SIZE    48	/* an entry's id in the stream */
 #define REDIS_ID_SIZE	    17	/* 16 hex digits and the NUL */
 
@@ -40,8 +41,9 @@ struct redis_address {
 };
 
 /*
- * Parse @location, the part of a URL after its @scheme ("redis:", "redis+unix:", "redis+sentinel:"). 0;
- * -EINVAL, and @ret_why says what is wrong; or -ENOMEM. Call redis_address_done() in every case.
+ * Parse @location, the part of a URL after its @scheme ("redis:", "redis+unix:",
+ * "redis+sentinel:"). 0; -EINVAL, and @ret_why says what is wrong; or -ENOMEM. Call
+ * redis_address_done() in every case.
  */
 int redis_address_parse(const char *scheme, const char *location, struct redis_address *ret_address,
 			char *ret_why, size_t why_size);
@@ -57,7 +59,10 @@ enum redis_script {
 	REDIS_SCRIPT_COUNT
 };
 
-/* The words of a command; each may hold any bytes. `err` is the first failure; redis_call() returns it. */
+/*
+ * The words of a command; each may hold any bytes. `err` is the first failure; redis_call() returns
+ * it.
+ */
 struct redis_args {
 	struct buf bytes;
 	size_t *ends; /* owned: the end of each word in `bytes` */
@@ -73,8 +78,8 @@ void redis_arg_u64(struct redis_args *args, uint64_t number);
 void redis_arg_id(struct redis_args *args, uint64_t id);
 
 /*
- * Write a record's line, value by value: begin, add values, end. The line is one word of the command.
- * redis_line_text() escapes.
+ * Write a record's line, value by value: begin, add values, end. The line is one word of the
+ * command. redis_line_text() escapes.
  */
 void redis_line_begin(struct redis_args *args);
 void redis_line_word(struct redis_args *args, const char *word);
@@ -85,8 +90,8 @@ void redis_line_text(struct redis_args *args, const char *text);
 void redis_line_end(struct redis_args *args);
 
 /*
- * Read a record's line, value by value: each call takes the next value off `rest`. `err` becomes -EUCLEAN
- * with the first malformed value, and stays so.
+ * Read a record's line, value by value: each call takes the next value off `rest`. `err` becomes
+ * -EUCLEAN with the first malformed value, and stays so.
  */
 struct redis_line {
 	struct text rest;
@@ -109,8 +114,8 @@ void redis_copy(char *to, size_t size, const char *bytes, size_t len);
 int redis_parse_id(const char *text, size_t len, uint64_t *ret_id);
 
 /*
- * One connection to the master, opened on demand. After a failure there is no new attempt for a while,
- * and calls fail at once. This time has jitter, and grows to seconds with failures in a row.
+ * One connection to the master, opened on demand. After a failure there is no new attempt for a
+ * while, and calls fail at once. This time has jitter, and grows to seconds with failures in a row.
  */
 struct redis_link {
 	const struct redis_address *address; /* borrowed */
@@ -141,17 +146,18 @@ int redis_say(struct redis_link *link, int err, const char *format, ...)
 /*
  * Send @args as a command, and wait for the reply, which the caller frees with freeReplyObject().
  *
- * Errors of our scripts carry the name of an errno (EEXIST, ENOENT, EAGAIN, EINVAL, ESTALE...), which is
- * returned. Errors of Redis: -ENOSPC (maxmemory), -EACCES, and -EHOSTDOWN for conditions that may pass or
- * that another server may not have (unreachable, loading, no longer the master). After -EHOSTDOWN it is
- * unknown whether the call took effect. -EUCLEAN if the reply is not of @type (REDIS_REPLY_*; 0: any).
+ * Errors of our scripts carry the name of an errno (EEXIST, ENOENT, EAGAIN, EINVAL, ESTALE...),
+ * which is returned. Errors of Redis: -ENOSPC (maxmemory), -EACCES, and -EHOSTDOWN for conditions
+ * that may pass or that another server may not have (unreachable, loading, no longer the master).
+ * After -EHOSTDOWN it is unknown whether the call took effect. -EUCLEAN if the reply is not of
+ * @type (REDIS_REPLY_*; 0: any).
  */
 int redis_command(struct redis_link *link, struct redis_args *args, int type,
 		  redisReply **ret_reply);
 
 /*
- * The two halves of redis_command(), for other work in between. Send nothing else before the reply is
- * read.
+ * The two halves of redis_command(), for other work in between. Send nothing else before the reply
+ * is read.
  */
 int redis_send(struct redis_link *link, struct redis_args *args);
 int redis_receive(struct redis_link *link, int type, redisReply **ret_reply);
@@ -160,8 +166,8 @@ int redis_receive(struct redis_link *link, int type, redisReply **ret_reply);
 void redis_function(struct redis_args *args, const char *function);
 
 /*
- * The same as redis_command() for a call begun with redis_function(). Loads the script if Redis does not
- * have it.
+ * The same as redis_command() for a call begun with redis_function(). Loads the script if Redis
+ * does not have it.
  */
 int redis_call(struct redis_link *link, enum redis_script script, struct redis_args *args, int type,
 	       redisReply **ret_reply);
@@ -219,8 +225,8 @@ int redis_entry_remove(struct store_engine *engine, const struct cidr *block);
 int redis_entries_prune(struct store_engine *engine, uint64_t ended_by_ms);
 
 /*
- * In load.c: the snapshot, and a walk over a hash of any size. @take gets each field and its value until
- * it returns an error; some may come twice.
+ * In load.c: the snapshot, and a walk over a hash of any size. @take gets each field and its value
+ * until it returns an error; some may come twice.
  */
 int redis_scan(struct redis *r, const char *key,
 	       int (*take)(void *arg, const char *field, size_t field_len, const char *value,
@@ -256,8 +262,8 @@ int redis_write_usage(struct redis *r, const struct store_usage *usage, size_t u
 		      const struct store_quota *quotas, size_t quota_count);
 
 /*
- * In replay.c: filling the journal, and replaying it. redis_must_queue(): the journal has entries, so new
- * changes must queue behind them even if Redis is back.
+ * In replay.c: filling the journal, and replaying it. redis_must_queue(): the journal has entries,
+ * so new changes must queue behind them even if Redis is back.
  */
 bool redis_must_queue(const struct redis *r);
 int redis_keep_call(struct redis *r, enum redis_script script, const struct redis_args *args);
@@ -268,8 +274,8 @@ int redis_set_journal(struct store_engine *engine, const char *path, char *ret_w
 void redis_catch_up(struct store_engine *engine);
 
 /*
- * Walk all windows. @take gets each account's line; during that call, *@start_s and *@seconds are those of
- * its window.
+ * Walk all windows. @take gets each account's line; during that call, *@start_s and *@seconds are
+ * those of its window.
  */
 int redis_each_window(struct redis *r, uint64_t *start_s, uint32_t *seconds,
 		      int (*take)(void *arg, const char *field, size_t field_len, const char *value,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * redis_replay: changes go to the journal while Redis is unreachable, and are replayed when it is back.
+ * redis_replay: changes go to the journal while Redis is unreachable, and are replayed when it is
+ * back.
  *
  * As long as the journal has entries, later changes queue behind them, so the order never changes.
  */

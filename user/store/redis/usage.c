@@ -2,8 +2,8 @@
 /*
  * redis_usage: usage and quotas in Redis. lua/usage.lua describes the keys.
  *
- * Scripts calculate with doubles, so totals above 2^53 are refused. Long lists are read in pages, so that
- * no call blocks Redis for long.
+ * Scripts calculate with doubles, so totals above 2^53 are refused. Long lists are read in pages,
+ * so that no call blocks Redis for long.
  */
 #include "store/redis/redis.h"
 
@@ -108,7 +108,9 @@ static uint64_t number_of(const redisReply *word)
 	return word->type == REDIS_REPLY_STRING ? strtoull(word->str, NULL, 10) : 0;
 }
 
-/* Read a page of lua/usage.lua: account, start, seconds, requests, units, closed units, closings. */
+/*
+ * Read a page of lua/usage.lua: account, start, seconds, requests, units, closed units, closings.
+ */
 static int take_rows(const redisReply *reply, size_t limit, struct found *found)
 {
 	for (size_t i = 1; i + ROW_WORDS <= reply->elements && found->count < limit;
@@ -146,7 +148,9 @@ static int list_pages(struct redis *r, const char *function, uint64_t account, u
 			redis_arg_id(&args, account);
 		else
 			redis_arg(&args, "");
-		/* The sorted sets pad numbers to sixteen digits, so a larger time would not sort. */
+		/*
+		 * The sorted sets pad numbers to sixteen digits, so a larger time would not sort.
+		 */
 		redis_arg_u64(&args, time_s < 9999999999999999ULL ? time_s : 9999999999999999ULL);
 		redis_arg(&args, from);
 		redis_arg_u64(&args, limit - found->count);
@@ -270,8 +274,8 @@ static void sort_rows(struct found *found)
 }
 
 /*
- * Read whole windows until there are enough rows. The accounts of a window come in no order, so @limit
- * can be applied only after sorting.
+ * Read whole windows until there are enough rows. The accounts of a window come in no order, so
+ * @limit can be applied only after sorting.
  */
 static int list_all(struct redis *r, uint64_t since_s, size_t limit, struct found *found)
 {

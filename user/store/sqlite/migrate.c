@@ -99,8 +99,8 @@ int sqlite_set_id(struct store_engine *engine, const uint8_t id[STORE_ID_BYTES])
 }
 
 /*
- * An agent locks its state directory, and its store is in that directory by default. An agent whose store
- * was configured elsewhere is not noticed.
+ * An agent locks its state directory, and its store is in that directory by default. An agent whose
+ * store was configured elsewhere is not noticed.
  */
 int sqlite_is_used(struct store_engine *engine, bool *ret_is_used)
 {

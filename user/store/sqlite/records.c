@@ -102,8 +102,8 @@ int sqlite_account_add(struct store_engine *engine, const struct store_account *
 }
 
 /*
- * Whether only `as_of_s` has changed. That is not worth a commit: the field only guards against older
- * states from Stripe, and the followers of the feed keep it in memory.
+ * Whether only `as_of_s` has changed. That is not worth a commit: the field only guards against
+ * older states from Stripe, and the followers of the feed keep it in memory.
  */
 static bool is_only_later(const struct store_account *before, const struct store_account *account)
 {
@@ -243,8 +243,8 @@ int sqlite_usage_put(struct store_engine *engine, const struct store_usage *usag
 }
 
 /*
- * Reading: each of these fills in a record, which is zero before, from a row. 0 or an error; -EUCLEAN
- * for malformed content.
+ * Reading: each of these fills in a record, which is zero before, from a row. 0 or an error;
+ * -EUCLEAN for malformed content.
  */
 static int read_account(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 {

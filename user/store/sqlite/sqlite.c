@@ -2,9 +2,9 @@
 /*
  * sqlite: the embedded engine: the file, its schema, and SQLite's errors.
  *
- * There is one connection, with WAL and synchronous=FULL. A file that is refused (of another program,
- * newer, or with another pepper) stays unchanged, byte for byte: all checks come before the first write,
- * and a WAL that another process left behind is not checkpointed.
+ * There is one connection, with WAL and synchronous=FULL. A file that is refused (of another
+ * program, newer, or with another pepper) stays unchanged, byte for byte: all checks come before
+ * the first write, and a WAL that another process left behind is not checkpointed.
  */
 #include "store/sqlite/sqlite.h"
 
@@ -31,8 +31,8 @@
 #define HEADER_APPLICATION_ID 68
 
 /*
- * steps[n] migrates the schema from version n to version n + 1. Never change a step that was released.
- * Never change the table `meta`, which is read before the migration.
+ * steps[n] migrates the schema from version n to version n + 1. Never change a step that was
+ * released. Never change the table `meta`, which is read before the migration.
  */
 static const char *const steps[] = {
 	"CREATE TABLE meta(one INTEGER PRIMARY KEY CHECK(one = 1), store_id BLOB NOT NULL,"
@@ -90,7 +90,9 @@ static const char *const steps[] = {
 	" created_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL, tried_ms INTEGER NOT NULL,"
 	" attempts INTEGER NOT NULL, state INTEGER NOT NULL, note TEXT NOT NULL, body TEXT,"
 	" UNIQUE(queue, id)) STRICT;"
-	/* With the times in the index, tasks that are not due are skipped without reading the row. */
+	/*
+	 * With the times in the index, tasks that are not due are skipped without reading the row.
+	 */
 	"CREATE INDEX tasks_state ON tasks(queue, state, seq, due_ms, created_ms);",
 
 	"CREATE TABLE lists(address BLOB NOT NULL, prefix_bits INTEGER NOT NULL,"
@@ -216,8 +218,8 @@ int sqlite_end(struct sqlite *s, int err)
 
 /*
  * Read the file once from start to end, so that the kernel caches it. The load needs all of it, and
- * reading its trees page by page from a cold disk takes ten times as long. posix_fadvise(WILLNEED) did
- * not help.
+ * reading its trees page by page from a cold disk takes ten times as long. posix_fadvise(WILLNEED)
+ * did not help.
  */
 static void read_ahead(int fd)
 {
@@ -231,9 +233,9 @@ static void read_ahead(int fd)
 }
 
 /*
- * Create the file if it does not exist, with mode 0600 from the start; SQLite gives its -wal and -shm the
- * same mode. Check its header without SQLite, because SQLite would first run a recovery, even on
- * another program's file.
+ * Create the file if it does not exist, with mode 0600 from the start; SQLite gives its -wal and
+ * -shm the same mode. Check its header without SQLite, because SQLite would first run a recovery,
+ * even on another program's file.
  */
 static int check_file(struct sqlite *s)
 {
@@ -354,8 +356,8 @@ static int prepare_statements(struct sqlite *s)
 }
 
 /*
- * Check that the file is a store of ours which this program can use, and migrate its schema. Creates the
- * tables in an empty file. Runs within a transaction.
+ * Check that the file is a store of ours which this program can use, and migrate its schema.
+ * Creates the tables in an empty file. Runs within a transaction.
  */
 static int check_store(struct sqlite *s, const uint8_t pepper_check[STORE_HASH_BYTES],
 		       uint8_t ret_id[STORE_ID_BYTES])
@@ -406,8 +408,8 @@ static int use_wal(struct sqlite *s)
 }
 
 /*
- * Check the tables that enforcement needs (0.3 s for 1,000,000 keys). Usage is not checked: it may be
- * many times as large, and SQLite reports a corrupt page when it is read.
+ * Check the tables that enforcement needs (0.3 s for 1,000,000 keys). Usage is not checked: it may
+ * be many times as large, and SQLite reports a corrupt page when it is read.
  */
 static int check_pages(struct sqlite *s)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sqlite: the embedded engine. Private to user/store. sqlite.c opens and checks the file and translates
- * SQLite's errors; records.c reads and writes accounts, keys, usage and quotas; tasks.c has the tasks and
- * the changes made together with them; lists.c has the lists of addresses; migrate.c serves
- * store_migrate().
+ * sqlite: the embedded engine. Private to user/store. sqlite.c opens and checks the file and
+ * translates SQLite's errors; records.c reads and writes accounts, keys, usage and quotas; tasks.c
+ * has the tasks and the changes made together with them; lists.c has the lists of addresses;
+ * migrate.c serves store_migrate().
  *
  * 64-bit ids are stored in SQLite's signed integers with the same bits.
  */
@@ -124,8 +124,8 @@ struct sqlite {
 };
 
 /*
- * Translate @code, the result of the last call on the connection, to 0 or a negative errno, and save
- * SQLite's message for an error. 0 for SQLITE_OK, SQLITE_ROW and SQLITE_DONE.
+ * Translate @code, the result of the last call on the connection, to 0 or a negative errno, and
+ * save SQLite's message for an error. 0 for SQLITE_OK, SQLITE_ROW and SQLITE_DONE.
  */
 int sqlite_fail(struct sqlite *s, int code);
 
@@ -136,8 +136,8 @@ int sqlite_exec(struct sqlite *s, const char *sql);
 int sqlite_check_open(struct sqlite *s);
 
 /*
- * Begin a transaction and take the write lock. -EBUSY if another process holds it, -ENOTCONN if the file
- * is not open.
+ * Begin a transaction and take the write lock. -EBUSY if another process holds it, -ENOTCONN if the
+ * file is not open.
  */
 int sqlite_begin(struct sqlite *s);
 
@@ -145,8 +145,8 @@ int sqlite_begin(struct sqlite *s);
 int sqlite_end(struct sqlite *s, int err);
 
 /*
- * Using statements; in records.c. A statement only borrows bound strings, so bind every parameter again
- * before each use.
+ * Using statements; in records.c. A statement only borrows bound strings, so bind every parameter
+ * again before each use.
  */
 sqlite3_stmt *sqlite_statement(struct sqlite *s, enum sqlite_statement which);
 #define STATEMENT(s, name) sqlite_statement(s, SQLITE_##name##_STATEMENT)
@@ -164,8 +164,8 @@ int sqlite_run(struct sqlite *s, sqlite3_stmt *stmt);
 int sqlite_run_on_one(struct sqlite *s, sqlite3_stmt *stmt);
 
 /*
- * Return all rows of @stmt as one malloc'd array of records of @size bytes, or NULL if there are none.
- * @read fills in one record, which is zero before.
+ * Return all rows of @stmt as one malloc'd array of records of @size bytes, or NULL if there are
+ * none. @read fills in one record, which is zero before.
  */
 int sqlite_list(struct sqlite *s, sqlite3_stmt *stmt,
 		int (*read)(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record), size_t size,

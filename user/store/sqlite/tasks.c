@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sqlite_tasks: tasks in the embedded engine, and the changes that are made together with tasks: closing
- * usage and claiming a key.
+ * sqlite_tasks: tasks in the embedded engine, and the changes that are made together with tasks:
+ * closing usage and claiming a key.
  */
 #include "store/sqlite/sqlite.h"
 
@@ -85,8 +85,8 @@ int sqlite_tasks_add(struct store_engine *engine, const struct store_task *tasks
 }
 
 /*
- * Return the statement's rows as tasks, with their bodies. Unlike other records, tasks own memory, which
- * must be freed if a later row fails.
+ * Return the statement's rows as tasks, with their bodies. Unlike other records, tasks own memory,
+ * which must be freed if a later row fails.
  */
 static int list_tasks(struct sqlite *s, sqlite3_stmt *stmt, struct store_task **ret_tasks,
 		      size_t *ret_count)
@@ -227,8 +227,8 @@ static void bind_window(sqlite3_stmt *stmt, const struct store_usage *row)
 }
 
 /*
- * Check that @row may be closed as listed, and return how often its window was closed before. -EAGAIN,
- * -EINVAL: see store_usage_close().
+ * Check that @row may be closed as listed, and return how often its window was closed before.
+ * -EAGAIN, -EINVAL: see store_usage_close().
  */
 static int check_window(struct sqlite *s, const struct store_usage *row, uint32_t *ret_closings)
 {
@@ -262,9 +262,9 @@ static int read_open_epoch(struct sqlite *s, sqlite3_stmt *stmt, void *ret_recor
 }
 
 /*
- * Close the open units of @row. It does not matter in which epochs they are closed, because only sums
- * over epochs are used: epochs are closed one after another until there are enough units. There may be
- * more open units by now than were listed.
+ * Close the open units of @row. It does not matter in which epochs they are closed, because only
+ * sums over epochs are used: epochs are closed one after another until there are enough units.
+ * There may be more open units by now than were listed.
  */
 static int close_window(struct sqlite *s, const struct store_usage *row)
 {
