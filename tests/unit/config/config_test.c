@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * config_test: the exact words, with line and column, for wrong configurations, and what a change of
- * a right one needs. What right ones give is in config_values_test.c.
+ * config_test: the exact messages, with line and column, for invalid configurations, and which
+ * changes need a restart. values_test.c tests what valid configurations contain.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -14,7 +14,7 @@
 
 #include "config/config.h"
 
-/* Most rows are one line after this, so their line is 5. */
+/* Most rows add one line to this, which is line 5. */
 #define BASE                                                            \
 	"listeners: [{ name: a, address: \"127.0.0.1:80\" }]\n"         \
 	"upstreams: [{ name: api, servers: [\"127.0.0.1:9000\"] }]\n"   \
@@ -59,7 +59,7 @@ static void check_wrong(const struct wrong *rows, size_t count)
 
 		config = parse(rows[i].yaml, &messages, &err);
 		if (err != -EINVAL || config || !text_is(buf_text(&messages), rows[i].messages)) {
-			fail_msg("%s: error %d\n%.*swanted:\n%s", rows[i].why, err,
+			fail_msg("%s: error %d\n%.*sexpected:\n%s", rows[i].why, err,
 				 TEXT_ARG(buf_text(&messages)), rows[i].messages);
 		}
 		buf_done(&messages);
@@ -67,17 +67,17 @@ static void check_wrong(const struct wrong *rows, size_t count)
 }
 #define CHECK_WRONG(rows) check_wrong(rows, sizeof(rows) / sizeof((rows)[0]))
 
-static void what_is_no_configuration_is_refused(void **state)
+static void invalid_documents_are_refused(void **state)
 {
 	static const struct wrong rows[] = {
-		{ "", "t.yaml:1:1: the file is empty\n", "nothing at all" },
-		{ "# a comment\n", "t.yaml:1:1: the file is empty\n", "nothing but a comment" },
+		{ "", "t.yaml:1:1: the file is empty\n", "an empty file" },
+		{ "# a comment\n", "t.yaml:1:1: the file is empty\n", "only a comment" },
 		{ "text",
 		  "t.yaml:1:1: expected the configuration, a mapping of options, but found a "
 		  "single value\n",
-		  "no mapping" },
+		  "not a mapping" },
 		{ "a: [\n", "t.yaml:2:1: did not find expected node content\n", "broken YAML" },
-		{ "\xff", "t.yaml:1:1: invalid leading UTF-8 octet\n", "no UTF-8" },
+		{ "\xff", "t.yaml:1:1: invalid leading UTF-8 octet\n", "not UTF-8" },
 		{ "a: &x b\n", "t.yaml:1:4: anchors are not supported\n", "an anchor" },
 		{ "a: *x\n", "t.yaml:1:4: aliases are not supported\n", "an alias" },
 		{ "a: !!int 1\n", "t.yaml:1:4: tags are not supported\n", "a tag" },
@@ -95,13 +95,13 @@ static void what_is_no_configuration_is_refused(void **state)
 	CHECK_WRONG(rows);
 }
 
-static void unknown_and_doubled_names_are_shown_where_they_stand(void **state)
+static void unknown_and_duplicate_options_are_reported_with_their_position(void **state)
 {
 	static const struct wrong rows[] = {
 		{ BASE "tierz: []\n", "t.yaml:5:1: unknown option 'tierz', did you mean 'tiers'?\n",
-		  "a name that is near" },
+		  "a name similar to an option" },
 		{ BASE "qqqqqqq: 1\n", "t.yaml:5:1: unknown option 'qqqqqqq'\n",
-		  "a name that is not" },
+		  "a name similar to none" },
 		{ BASE "strip: {}\n",
 		  "t.yaml:5:1: unknown option 'strip', did you mean 'stripe'?\n",
 		  "a section's name" },
@@ -111,7 +111,7 @@ static void unknown_and_doubled_names_are_shown_where_they_stand(void **state)
 		{ BASE "workers: 1\nworkers: 2\n", "t.yaml:6:1: option 'workers' is given twice\n",
 		  "twice" },
 		{ BASE "[a]: 1\n", "t.yaml:5:1: expected the name of an option, found a list\n",
-		  "a name that is none" },
+		  "a name that is not a scalar" },
 		{ BASE "fastpath: { mod: auto }\n",
 		  "t.yaml:5:13: unknown option 'mod', did you mean 'mode'?\n", "in a mapping" },
 		{ BASE "routes: [{ path: /, upstream: api, pubic: true }]\n",
@@ -120,22 +120,22 @@ static void unknown_and_doubled_names_are_shown_where_they_stand(void **state)
 		{ BASE "log: infos\n",
 		  "t.yaml:5:6: 'infos' is not valid; use error, warn, info or debug (did you mean "
 		  "'info'?)\n",
-		  "a word that is near" },
+		  "a word similar to a valid one" },
 		{ BASE "on_stale: xxxxxx\n",
 		  "t.yaml:5:11: 'xxxxxx' is not valid; use allow or refuse\n",
-		  "a word that is not" },
+		  "a word similar to none" },
 		{ BASE "tierz: []\nlog: infos\nworkers: x\n",
 		  "t.yaml:5:1: unknown option 'tierz', did you mean 'tiers'?\nt.yaml:7:10: 'x' is "
 		  "not valid; use a whole number from 0 to 1024\nt.yaml:6:6: 'infos' is not valid; "
 		  "use error, warn, info or debug (did you mean 'info'?)\n",
-		  "all that is wrong is said" },
+		  "every error is reported" },
 	};
 
 	(void)state;
 	CHECK_WRONG(rows);
 }
 
-static void values_are_parsed_and_not_guessed(void **state)
+static void values_are_parsed_strictly(void **state)
 {
 	static const struct wrong rows[] = {
 		{ BASE "workers: 0x10\n",
@@ -161,7 +161,7 @@ static void values_are_parsed_and_not_guessed(void **state)
 		  "no such unit" },
 		{ BASE "limits: { head: 1 }\n",
 		  "t.yaml:5:17: the size must be from 1024 to 1048576 bytes\n",
-		  "a head that holds nothing" },
+		  "a size that is too small" },
 		{ BASE "max_accounts: 0\n",
 		  "t.yaml:5:15: '0' is not valid; use a whole number from 1 to 4194304\n",
 		  "none at all" },
@@ -183,11 +183,11 @@ static void values_are_parsed_and_not_guessed(void **state)
 		{ BASE "trusted_proxies: [10.0.0.0/8, 10.0.0.1/8]\n",
 		  "t.yaml:5:31: '10.0.0.1/8' is not a valid address block; use for example "
 		  "10.0.0.0/8 or 2001:db8::1\n",
-		  "bits behind the prefix" },
+		  "bits set after the prefix" },
 		{ BASE "admin: { address: \"localhost:1\" }\n",
 		  "t.yaml:5:19: 'localhost:1' is not an address with a port; use for example "
 		  "0.0.0.0:8080 or [::1]:80\n",
-		  "a name to listen on" },
+		  "a name instead of an address" },
 		{ BASE "user: ${TOLLGATE_TEST_UNSET}\n",
 		  "t.yaml:5:7: the environment variable 'TOLLGATE_TEST_UNSET' is not set\n",
 		  "an unset name" },
@@ -219,17 +219,18 @@ static void listeners_and_upstreams_are_checked(void **state)
 		{ "listeners: [{ name: a }, { name: b }]\n",
 		  "t.yaml:1:13: a listener needs the option 'address'\nt.yaml:1:26: a listener "
 		  "needs the option 'address'\n",
-		  "no address is not the same address" },
+		  "two missing addresses are not reported as equal" },
 		{ "listeners: [{ name: a, address: \"[::]:1\", certificate: c }]\n",
-		  "t.yaml:1:56: a certificate needs the option 'private_key'\n", "half of TLS" },
+		  "t.yaml:1:56: a certificate needs the option 'private_key'\n", "no private key" },
 		{ "listeners: [{ name: a, address: \"[::]:1\", private_key: c }]\n",
-		  "t.yaml:1:56: a private key needs the option 'certificate'\n", "the other half" },
+		  "t.yaml:1:56: a private key needs the option 'certificate'\n", "no certificate" },
 		{ "listeners: [{ name: a, address: \"[::]:1\", interfaces: [a/b] }]\n",
-		  "t.yaml:1:55: 'a/b' is not a valid interface name\n", "no interface" },
+		  "t.yaml:1:55: 'a/b' is not a valid interface name\n",
+		  "an invalid interface name" },
 		{ "listeners: [{ name: a b, address: \"[::]:1\" }]\n",
 		  "t.yaml:1:21: 'a b' is not a valid name; use up to 63 letters, digits, '_', '.' "
 		  "and '-'\n",
-		  "a blank" },
+		  "a space" },
 		{ "listeners: [{ name: a, address: \"[::]:1\" }]\nupstreams: [{ name: u, servers: "
 		  "[] }]\n",
 		  "t.yaml:2:33: an upstream must have 1 to 256 servers\n", "no server" },
@@ -279,7 +280,7 @@ static void tiers_are_checked(void **state)
 		{ TIERS "  - { name: t, quota: 0/day }\n",
 		  "t.yaml:3:23: '0/day' is not a valid quota; use a whole number up to "
 		  "1099511627775, for example 1000/day or 10000/month\n",
-		  "no quota is no option" },
+		  "a quota of 0" },
 		{ TIERS "  - { name: t }\n  - { name: t }\n",
 		  "t.yaml:4:13: there is already a tier with the name 't'\n", "a name twice" },
 		{ TIERS "  - { name: t, prices: [p, q] }\n  - { name: u, prices: [r, q] }\n",
@@ -289,14 +290,14 @@ static void tiers_are_checked(void **state)
 		  "a price twice in one tier" },
 		{ TIERS "  - { name: t, concurrency: 0 }\n",
 		  "t.yaml:3:29: '0' is not valid; use a whole number from 1 to 1000000\n",
-		  "nobody" },
+		  "a concurrency of 0" },
 	};
 
 	(void)state;
 	CHECK_WRONG(rows);
 }
 
-static void routes_are_held_against_tiers_and_upstreams(void **state)
+static void routes_are_checked_against_tiers_and_upstreams(void **state)
 {
 #define ROUTE(rest) BASE "routes: [{ path: /x, upstream: api, " rest " }]\n"
 	static const struct wrong rows[] = {
@@ -330,7 +331,7 @@ static void routes_are_held_against_tiers_and_upstreams(void **state)
 		  "above the burst" },
 		{ ROUTE("host: \"a b\""),
 		  "t.yaml:5:43: 'a b' is not a valid host; use for example api.internal:8080\n",
-		  "no host" },
+		  "an invalid host" },
 		{ "listeners: [{ name: a, address: \"[::]:1\" }]\n"
 		  "upstreams: [{ name: api, servers: [\"1.2.3.4:5\"] }]\n"
 		  "tiers: [{ name: t, quota: 4/day }]\n"
@@ -344,7 +345,7 @@ static void routes_are_held_against_tiers_and_upstreams(void **state)
 	CHECK_WRONG(rows);
 }
 
-static void a_cost_counts_only_for_tiers_that_may_use_the_route(void **state)
+static void a_cost_is_checked_only_for_tiers_that_may_use_the_route(void **state)
 {
 	struct config *config;
 
@@ -357,7 +358,7 @@ static void a_cost_counts_only_for_tiers_that_may_use_the_route(void **state)
 	config_free(config);
 }
 
-static void the_number_of_features_is_bounded(void **state)
+static void the_number_of_features_is_limited(void **state)
 {
 	struct config *config;
 	struct buf yaml, messages;
@@ -379,7 +380,7 @@ static void the_number_of_features_is_bounded(void **state)
 	buf_done(&yaml);
 }
 
-static void messages_are_bounded(void **state)
+static void the_number_of_messages_is_limited(void **state)
 {
 	struct buf yaml, messages;
 	unsigned lines = 0;
@@ -398,7 +399,7 @@ static void messages_are_bounded(void **state)
 	buf_done(&yaml);
 }
 
-static void relative_files_lie_beside_the_configuration(void **state)
+static void relative_paths_begin_at_the_configurations_folder(void **state)
 {
 	struct text yaml =
 		TEXT("listeners: [{ name: a, address: \"1.2.3.4:80\", certificate: c.pem,\n"
@@ -415,7 +416,7 @@ static void relative_files_lie_beside_the_configuration(void **state)
 	config_free(c);
 }
 
-static void files_that_cannot_be_read_say_why(void **state)
+static void unreadable_files_are_reported_with_the_reason(void **state)
 {
 	static const struct {
 		const char *path, *message;
@@ -440,7 +441,7 @@ static void files_that_cannot_be_read_say_why(void **state)
 	}
 }
 
-static void what_needs_a_restart_is_named(void **state)
+static void options_that_need_a_restart_are_listed(void **state)
 {
 	static const struct {
 		const char *more, *names, *why;
@@ -478,18 +479,18 @@ static void what_needs_a_restart_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_no_configuration_is_refused),
-		cmocka_unit_test(unknown_and_doubled_names_are_shown_where_they_stand),
-		cmocka_unit_test(values_are_parsed_and_not_guessed),
+		cmocka_unit_test(invalid_documents_are_refused),
+		cmocka_unit_test(unknown_and_duplicate_options_are_reported_with_their_position),
+		cmocka_unit_test(values_are_parsed_strictly),
 		cmocka_unit_test(listeners_and_upstreams_are_checked),
 		cmocka_unit_test(tiers_are_checked),
-		cmocka_unit_test(routes_are_held_against_tiers_and_upstreams),
-		cmocka_unit_test(a_cost_counts_only_for_tiers_that_may_use_the_route),
-		cmocka_unit_test(the_number_of_features_is_bounded),
-		cmocka_unit_test(messages_are_bounded),
-		cmocka_unit_test(relative_files_lie_beside_the_configuration),
-		cmocka_unit_test(files_that_cannot_be_read_say_why),
-		cmocka_unit_test(what_needs_a_restart_is_named),
+		cmocka_unit_test(routes_are_checked_against_tiers_and_upstreams),
+		cmocka_unit_test(a_cost_is_checked_only_for_tiers_that_may_use_the_route),
+		cmocka_unit_test(the_number_of_features_is_limited),
+		cmocka_unit_test(the_number_of_messages_is_limited),
+		cmocka_unit_test(relative_paths_begin_at_the_configurations_folder),
+		cmocka_unit_test(unreadable_files_are_reported_with_the_reason),
+		cmocka_unit_test(options_that_need_a_restart_are_listed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* route_test: the longest prefix wins, of whole segments, and no spelling of a path gets around it. */
+/*
+ * route_test: the longest prefix of whole segments wins, and no spelling of a path bypasses a
+ * route.
+ */
 #include "config/route.h"
 
 #include <setjmp.h>
@@ -83,7 +86,7 @@ static void the_longest_prefix_of_whole_segments_wins(void **state)
 	routes_done(&routes);
 }
 
-static void a_route_of_everything_is_the_last(void **state)
+static void a_catch_all_route_comes_last(void **state)
 {
 	static const char *const paths[] = { "/", "/v1", "/a" };
 	struct routes routes = make_routes(paths, COUNT(paths));
@@ -98,7 +101,7 @@ static void a_route_of_everything_is_the_last(void **state)
 	routes_done(&routes);
 }
 
-static void a_prefix_is_as_long_as_what_it_stands_for(void **state)
+static void an_escape_counts_as_one_byte_of_a_prefix(void **state)
 {
 	static const char *const paths[] = { "/%3A%3A%3A", "/:::/ab" };
 	struct routes routes = make_routes(paths, COUNT(paths));
@@ -109,7 +112,7 @@ static void a_prefix_is_as_long_as_what_it_stands_for(void **state)
 	routes_done(&routes);
 }
 
-static void a_table_without_routes_finds_none(void **state)
+static void an_empty_table_has_no_route(void **state)
 {
 	struct routes routes = { 0 };
 
@@ -119,7 +122,7 @@ static void a_table_without_routes_finds_none(void **state)
 	routes_done(&routes);
 }
 
-static void paths_with_two_meanings_are_not_plain(void **state)
+static void ambiguous_paths_are_not_plain(void **state)
 {
 	static const struct {
 		struct text path;
@@ -132,8 +135,8 @@ static void paths_with_two_meanings_are_not_plain(void **state)
 		{ TEXT("/a/b/c"), true, "several" },
 		{ TEXT("/a.b/..c/d../...e/.f"), true, "dots within segments" },
 		{ TEXT("/..."), true, "three dots" },
-		{ TEXT("/a:b@c!$&'()*+,;=-._~"), true, "all that may stand in a segment" },
-		{ TEXT("/%20%22%3C%C3%A4%3a%40%25%7f"), true, "escapes of what is not unreserved" },
+		{ TEXT("/a:b@c!$&'()*+,;=-._~"), true, "all characters allowed in a segment" },
+		{ TEXT("/%20%22%3C%C3%A4%3a%40%25%7f"), true, "escapes of reserved characters" },
 		{ TEXT(""), false, "nothing" },
 		{ TEXT("*"), false, "the server itself" },
 		{ TEXT("a/b"), false, "no slash" },
@@ -160,7 +163,7 @@ static void paths_with_two_meanings_are_not_plain(void **state)
 		{ TEXT("/%2e"), false, "an escaped dot" },
 		{ TEXT("/%2E%2e/a"), false, "two" },
 		{ TEXT("/.%2e/a"), false, "one of two" },
-		{ TEXT("/%61"), false, "a needless escape: a" },
+		{ TEXT("/%61"), false, "an unnecessary escape: a" },
 		{ TEXT("/%7A"), false, "z" },
 		{ TEXT("/%41"), false, "A" },
 		{ TEXT("/%5A"), false, "Z" },
@@ -171,7 +174,7 @@ static void paths_with_two_meanings_are_not_plain(void **state)
 		{ TEXT("/%7e"), false, "~" },
 		{ TEXT("/a%"), false, "an escape cut short" },
 		{ TEXT("/a%4"), false, "after a digit" },
-		{ TEXT("/a%zz"), false, "digits that are none" },
+		{ TEXT("/a%zz"), false, "not hex digits" },
 		{ TEXT("/a%2"
 		       "\0"),
 		  false, "a NUL for a digit" },
@@ -199,10 +202,10 @@ static bool is_unreserved(char c)
 	       strchr("-._~", c);
 }
 
-/* Some of the characters of @path as escapes; whether one of them was needless. */
+/* Write @path with some characters as escapes. Whether one of these must not be escaped. */
 static bool spell(const char *path, uint64_t *seed, char *ret_text)
 {
-	bool needless = false;
+	bool is_refused = false;
 
 	for (; *path; path++) {
 		if (draw(seed) % 6 && *path != ' ') {
@@ -211,14 +214,14 @@ static bool spell(const char *path, uint64_t *seed, char *ret_text)
 		}
 		ret_text += sprintf(ret_text, draw(seed) % 2 ? "%%%02X" : "%%%02x",
 				    (unsigned char)*path);
-		needless |= *path == '/' || is_unreserved(*path);
+		is_refused |= *path == '/' || is_unreserved(*path);
 	}
 	*ret_text = '\0';
-	return needless;
+	return is_refused;
 }
 
-/* What a server would take for the same path is refused, or has the same route. */
-static void no_spelling_gets_around_a_route(void **state)
+/* Another spelling of a path is refused, or has the same route. */
+static void no_spelling_of_a_path_bypasses_a_route(void **state)
 {
 	static const char *const paths[] = { "/",   "/a",	"/a:b",	  "/a:b/",
 					     "/a@", "/a,b/c;d", "/a%20b", "/%3b" };
@@ -230,26 +233,27 @@ static void no_spelling_gets_around_a_route(void **state)
 	for (unsigned n = 0; n < 200000; n++) {
 		char path[16] = "/", literal[64], spelt[64];
 		unsigned len = 1 + draw(&seed) % 12;
-		bool needless;
+		bool is_refused;
 
 		for (unsigned i = 1; i < len; i++)
 			path[i] = pieces[draw(&seed) % (sizeof(pieces) - 1)];
 		path[len] = '\0';
-		if (n % 2) /* near a route, or the random ones rarely are */
+		if (n % 2) /* close to a route, because random paths rarely are */
 			snprintf(path, sizeof(path), "%s%c", n % 4 == 1 ? "/a:b" : "/a,b/c;d",
 				 pieces[n / 4 % (sizeof(pieces) - 1)]);
 		for (char *from = path, *to = literal; (*to = *from); from++, to++) {
-			if (*from == ' ') { /* has no literal form */
+			if (*from == ' ') { /* a space must be escaped */
 				memcpy(to, "%20", 4);
 				to += 2;
 			}
 		}
-		needless = spell(path, &seed, spelt);
-		if (needless ? route_path_is_plain(text_of(spelt))
-			     : route_path_is_plain(text_of(spelt)) !=
-				       route_path_is_plain(text_of(literal)))
-			fail_msg("'%s' as '%s' is refused wrongly, or not", literal, spelt);
-		if (!needless &&
+		is_refused = spell(path, &seed, spelt);
+		if (is_refused ? route_path_is_plain(text_of(spelt))
+			       : route_path_is_plain(text_of(spelt)) !=
+					 route_path_is_plain(text_of(literal)))
+			fail_msg("'%s', spelt '%s', is wrongly refused or accepted", literal,
+				 spelt);
+		if (!is_refused &&
 		    routes_find(&routes, text_of(spelt)) != routes_find(&routes, text_of(literal)))
 			fail_msg("'%s' has route %s, but '%s' %s", literal, find(&routes, literal),
 				 spelt, find(&routes, spelt));
@@ -261,11 +265,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_longest_prefix_of_whole_segments_wins),
-		cmocka_unit_test(a_route_of_everything_is_the_last),
-		cmocka_unit_test(a_prefix_is_as_long_as_what_it_stands_for),
-		cmocka_unit_test(a_table_without_routes_finds_none),
-		cmocka_unit_test(paths_with_two_meanings_are_not_plain),
-		cmocka_unit_test(no_spelling_gets_around_a_route),
+		cmocka_unit_test(a_catch_all_route_comes_last),
+		cmocka_unit_test(an_escape_counts_as_one_byte_of_a_prefix),
+		cmocka_unit_test(an_empty_table_has_no_route),
+		cmocka_unit_test(ambiguous_paths_are_not_plain),
+		cmocka_unit_test(no_spelling_of_a_path_bypasses_a_route),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * config_schema_test: the parser's tables, the JSON Schema and the annotated sample name the same
- * options. Runs in the top folder of the tree, as `make test-unit` does.
+ * schema_test: the parser's tables, the JSON Schema and the annotated sample have the same options.
+ * Run it in the top folder of the tree, as `make test-unit` does.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,7 +39,7 @@ static bool is_listed(json_t *names, const char *name)
 	return false;
 }
 
-/* The schema says the same default as the table, which is what the parser reads. */
+/* Check that the schema has the same default as the table. */
 static void expect_default(const struct conf_schema *schema, const struct conf_option *option,
 			   const json_t *value)
 {
@@ -57,7 +57,9 @@ static void expect_default(const struct conf_schema *schema, const struct conf_o
 			 option->standard ? option->standard : "none");
 }
 
-/* Both directions for one mapping, and then for those in it. Returns how many options it saw. */
+/*
+ * Compare one mapping in both directions, then the mappings in it. Returns the number of options.
+ */
 static unsigned compare(const struct conf_schema *schema, json_t *object)
 {
 	json_t *properties = json_object_get(object, "properties"), *property;
@@ -92,7 +94,7 @@ static unsigned compare(const struct conf_schema *schema, json_t *object)
 	return seen;
 }
 
-static void schema_and_parser_know_the_same_options(void **state)
+static void schema_and_parser_have_the_same_options(void **state)
 {
 	json_error_t error;
 	json_t *schema = json_load_file(SCHEMA_FILE, JSON_REJECT_DUPLICATES, &error);
@@ -129,7 +131,7 @@ static bool is_option_line(const char *line)
 	return *line == ':';
 }
 
-/* The sample with the '#' taken from every option that it only mentions. */
+/* Copy the sample without the '#' before options that are commented out. */
 static void uncomment(struct text sample, struct buf *out)
 {
 	bool drop = false;
@@ -158,7 +160,7 @@ static void expect_in_sample(const struct conf_schema *schema, const char *sampl
 	}
 }
 
-/* A folder of templates has to be there, and this one is, everywhere. */
+/* The folder of templates must exist, so replace it by "/". */
 static void replace_templates_folder(char *full)
 {
 	static const char folder[] = "/etc/tollgate/templates";
@@ -179,7 +181,7 @@ static void the_sample_loads_and_shows_every_option_and_its_default(void **state
 	buf_init(&messages, 4096);
 	assert_int_equal(conf_read_file(SAMPLE_FILE, &content, &messages), 0);
 	buf_append(&content, "", 1);
-	content.end--; /* the NUL is for is_option_line() */
+	content.end--; /* is_option_line() needs the NUL */
 	uncomment(buf_text(&content), &full);
 	expect_in_sample(&config_schema, buf_head(&full));
 	replace_templates_folder(buf_head(&full));
@@ -188,7 +190,7 @@ static void the_sample_loads_and_shows_every_option_and_its_default(void **state
 	all = parse((struct text){ buf_head(&full), buf_len(&full) - 1 });
 	assert_int_equal(sample->tiers.count, 2);
 	assert_int_equal(sample->routes.count, 3);
-	/* What is shown as a default is the default. */
+	/* The values shown as defaults are the defaults. */
 	assert_memory_equal(&sample->limits, &all->limits, sizeof(all->limits));
 	assert_memory_equal(&sample->fastpath, &all->fastpath, sizeof(all->fastpath));
 	assert_int_equal(sample->upstreams[0].connect_ms, all->upstreams[0].connect_ms);
@@ -232,7 +234,7 @@ static void the_sample_loads_and_shows_every_option_and_its_default(void **state
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(schema_and_parser_know_the_same_options),
+		cmocka_unit_test(schema_and_parser_have_the_same_options),
 		cmocka_unit_test(the_sample_loads_and_shows_every_option_and_its_default),
 	};
 

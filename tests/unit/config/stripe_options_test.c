@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * config_stripe_test: the sections `stripe` and `notices`: the exact words for wrong values, what right
- * ones and left out ones give, which paths are tollgate's own, and that no message shows a secret.
+ * stripe_options_test: the sections `stripe` and `notices`: the exact messages for invalid values,
+ * values and defaults, the paths that tollgate serves itself, and that no message shows a secret.
  */
 #include <errno.h>
 #include <limits.h>
@@ -22,7 +22,7 @@
 #define LISTENER "listeners: [{ name: a, address: \"127.0.0.1:80\" }]\n"
 #define STRIPE	 LISTENER "stripe:\n  secret_key: sk_test_1\n" /* the next line is 4 */
 #define NOTICES	 LISTENER "notices:\n"			       /* the next line is 3 */
-#define SECRET	 "sEcReT-0123456789" /* in every file and text that is secret */
+#define SECRET	 "sEcReT-0123456789"			       /* part of every secret */
 
 #define X16(s)	s s s s s s s s s s s s s s s s
 #define LONGEST X16(X16("0123456789abcdef")) /* 4096 bytes */
@@ -33,8 +33,8 @@ static const struct {
 	{ "key", SECRET },
 	{ "key-with-newline", SECRET " \t\r\n\n" },
 	{ "key-of-two-lines", SECRET "\n" SECRET "\n" },
-	{ "key-with-blank", SECRET " " SECRET "\n" },
-	{ "key-behind-blank", " " SECRET },
+	{ "key-with-space", SECRET " " SECRET "\n" },
+	{ "key-behind-space", " " SECRET },
 	{ "key-with-control", SECRET "\001" },
 	{ "empty", "" },
 	{ "longest", LONGEST },
@@ -89,7 +89,7 @@ struct wrong {
 	const char *yaml, *messages, *why;
 };
 
-/* The exact messages; and in none of them a secret. */
+/* Check that each row gives exactly its messages, and that no message contains the secret. */
 static void check_wrong(const struct wrong *rows, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -100,7 +100,7 @@ static void check_wrong(const struct wrong *rows, size_t count)
 		buf_init(&messages, 1 << 16);
 		err = config_parse("t.yaml", text_of(rows[i].yaml), &config, &messages);
 		if (err != -EINVAL || config || !text_is(buf_text(&messages), rows[i].messages))
-			fail_msg("%s: error %d\n%.*swanted:\n%s", rows[i].why, err,
+			fail_msg("%s: error %d\n%.*sexpected:\n%s", rows[i].why, err,
 				 TEXT_ARG(buf_text(&messages)), rows[i].messages);
 		if (memmem(buf_head(&messages), buf_len(&messages), SECRET, strlen(SECRET)))
 			fail_msg("%s: a secret is shown", rows[i].why);
@@ -109,7 +109,7 @@ static void check_wrong(const struct wrong *rows, size_t count)
 }
 #define CHECK_WRONG(rows) check_wrong(rows, sizeof(rows) / sizeof((rows)[0]))
 
-static void a_wrong_secret_is_told_without_being_shown(void **state)
+static void an_invalid_secret_is_reported_but_not_shown(void **state)
 {
 	static const struct wrong rows[] = {
 		{ LISTENER "stripe: { api_version: x }\n",
@@ -128,11 +128,11 @@ static void a_wrong_secret_is_told_without_being_shown(void **state)
 		{ LISTENER "stripe: { secret_key: \"" SECRET " " SECRET "\" }\n",
 		  "t.yaml:2:23: a secret must have 1 to 4096 printable ASCII characters and no "
 		  "spaces\n",
-		  "a blank in it" },
+		  "a space in it" },
 		{ LISTENER "stripe: { secret_key: \"" SECRET "\\u00e9\" }\n",
 		  "t.yaml:2:23: a secret must have 1 to 4096 printable ASCII characters and no "
 		  "spaces\n",
-		  "no ASCII" },
+		  "not ASCII" },
 		{ LISTENER "stripe: { secret_key: [" SECRET "] }\n",
 		  "t.yaml:2:23: expected a single value, found a list\n", "a list" },
 		{ LISTENER "stripe: { secret_key_file: missing }\n",
@@ -148,15 +148,15 @@ static void a_wrong_secret_is_told_without_being_shown(void **state)
 		{ LISTENER "stripe: { secret_key_file: newline }\n",
 		  "t.yaml:2:28: newline does not contain a valid secret, which has printable ASCII "
 		  "characters and no spaces\n",
-		  "a blank file" },
-		{ LISTENER "stripe: { secret_key_file: key-with-blank }\n",
-		  "t.yaml:2:28: key-with-blank does not contain a valid secret, which has "
+		  "only a newline" },
+		{ LISTENER "stripe: { secret_key_file: key-with-space }\n",
+		  "t.yaml:2:28: key-with-space does not contain a valid secret, which has "
 		  "printable ASCII characters and no spaces\n",
-		  "a blank within" },
-		{ LISTENER "stripe: { secret_key_file: key-behind-blank }\n",
-		  "t.yaml:2:28: key-behind-blank does not contain a valid secret, which has "
+		  "a space within" },
+		{ LISTENER "stripe: { secret_key_file: key-behind-space }\n",
+		  "t.yaml:2:28: key-behind-space does not contain a valid secret, which has "
 		  "printable ASCII characters and no spaces\n",
-		  "a blank before" },
+		  "a space before" },
 		{ LISTENER "stripe: { secret_key_file: key-of-two-lines }\n",
 		  "t.yaml:2:28: key-of-two-lines does not contain a valid secret, which has "
 		  "printable ASCII characters and no spaces\n",
@@ -173,32 +173,32 @@ static void a_wrong_secret_is_told_without_being_shown(void **state)
 		  "t.yaml:4:21: a secret must have 1 to 4096 printable ASCII characters and no "
 		  "spaces\n",
 		  "an empty webhook secret" },
-		{ STRIPE "  webhook_secret_files: [key, key-with-blank, missing]\n",
-		  "t.yaml:4:31: key-with-blank does not contain a valid secret, which has "
+		{ STRIPE "  webhook_secret_files: [key, key-with-space, missing]\n",
+		  "t.yaml:4:31: key-with-space does not contain a valid secret, which has "
 		  "printable ASCII characters and no spaces\nt.yaml:4:47: missing: No such file or "
 		  "directory\n",
 		  "wrong files of webhook secrets" },
 		{ STRIPE "  webhook_secret: " SECRET "\n",
 		  "t.yaml:4:3: unknown option 'webhook_secret', did you mean 'webhook_secrets'?\n",
-		  "a misspelt option" },
+		  "a misspelled option" },
 	};
 
 	(void)state;
 	CHECK_WRONG(rows);
 }
 
-static void wrong_values_of_stripe_are_told(void **state)
+static void invalid_values_of_stripe_are_reported(void **state)
 {
 	static const struct wrong rows[] = {
 		{ STRIPE "  api_base: http://stripe.example.com\n",
 		  "t.yaml:4:13: http is allowed only for loopback addresses; use https\n",
-		  "http to a far host" },
+		  "http to a remote host" },
 		{ STRIPE "  api_base: http://127.0.0.1.example.com\n",
 		  "t.yaml:4:13: http is allowed only for loopback addresses; use https\n",
-		  "not loopback" },
+		  "begins like a loopback address" },
 		{ STRIPE "  api_base: http://localhost.example.com/v1\n",
 		  "t.yaml:4:13: http is allowed only for loopback addresses; use https\n",
-		  "nor this" },
+		  "begins like localhost" },
 		{ STRIPE "  api_base: ftp://stripe.example.com\n",
 		  "t.yaml:4:13: 'ftp://stripe.example.com' is not a valid URL; use for example "
 		  "https://host/path\n",
@@ -209,7 +209,7 @@ static void wrong_values_of_stripe_are_told(void **state)
 		{ STRIPE "  api_base: \"https://a b\"\n",
 		  "t.yaml:4:13: 'https://a b' is not a valid URL; use for example "
 		  "https://host/path\n",
-		  "a blank" },
+		  "a space" },
 		{ STRIPE "  report: usage_records\n",
 		  "t.yaml:4:11: Stripe removed usage records in 2025-03-31.basil; use "
 		  "meter_events, or set an earlier 'api_version'\n",
@@ -224,7 +224,7 @@ static void wrong_values_of_stripe_are_told(void **state)
 		{ STRIPE "  report_every: 30s\n",
 		  "t.yaml:4:17: the duration must be from 1m to 1d\n", "too often" },
 		{ STRIPE "  report_every: 25h\n",
-		  "t.yaml:4:17: the duration must be from 1m to 1d\n", "too seldom" },
+		  "t.yaml:4:17: the duration must be from 1m to 1d\n", "too rarely" },
 		{ STRIPE "  report_every: 90500ms\n",
 		  "t.yaml:4:17: the duration must be a whole number of seconds\n",
 		  "half a second" },
@@ -259,14 +259,14 @@ static void wrong_values_of_stripe_are_told(void **state)
 		  "another option's word" },
 		{ STRIPE "  on_dispute: refuse\n",
 		  "t.yaml:4:15: 'refuse' is not valid; use notify or suspend\n",
-		  "and the other way" },
+		  "another option's word" },
 	};
 
 	(void)state;
 	CHECK_WRONG(rows);
 }
 
-static void wrong_paths_of_stripe_are_told(void **state)
+static void invalid_paths_of_stripe_are_reported(void **state)
 {
 	static const struct wrong rows[] = {
 		{ STRIPE "  webhook_path: webhooks\n",
@@ -296,7 +296,7 @@ static void wrong_paths_of_stripe_are_told(void **state)
 		{ STRIPE "  webhook_path: /a%20b\n",
 		  "t.yaml:4:17: '/a%20b' is not a valid path; use for example /webhooks/stripe, "
 		  "without escapes or a '/' at the end\n",
-		  "an encoded blank" },
+		  "an encoded space" },
 		{ STRIPE "  webhook_path: /a?b\n",
 		  "t.yaml:4:17: '/a?b' is not a valid path; use for example /webhooks/stripe, "
 		  "without escapes or a '/' at the end\n",
@@ -311,7 +311,7 @@ static void wrong_paths_of_stripe_are_told(void **state)
 	CHECK_WRONG(rows);
 }
 
-static void wrong_values_of_notices_are_told(void **state)
+static void invalid_values_of_notices_are_reported(void **state)
 {
 	static const struct wrong rows[] = {
 		{ NOTICES "  webhook: { url: \"https://example.com/h\" }\n",
@@ -322,7 +322,7 @@ static void wrong_values_of_notices_are_told(void **state)
 		  "t.yaml:3:12: webhook needs the option 'url'\n", "to nobody" },
 		{ NOTICES "  webhook: { url: \"http://example.com/h\", secret: " SECRET " }\n",
 		  "t.yaml:3:19: http is allowed only for loopback addresses; use https\n",
-		  "open to all" },
+		  "http to a remote host" },
 		{ NOTICES "  webhook: { url: \"https://example.com/h\", secret: " SECRET
 			  ", secret_file: key }\n",
 		  "t.yaml:3:84: set the secret itself or its file, not both\n", "two secrets" },
@@ -337,10 +337,10 @@ static void wrong_values_of_notices_are_told(void **state)
 			  " }\n",
 		  "t.yaml:3:9: smtp needs both a user and a password, or neither\n", "no user" },
 		{ NOTICES "  smtp: { server: \"m:25\", from: a@example.com, user: ann, "
-			  "password_file: key-with-blank }\n",
-		  "t.yaml:3:74: key-with-blank does not contain a valid secret, which has "
+			  "password_file: key-with-space }\n",
+		  "t.yaml:3:74: key-with-space does not contain a valid secret, which has "
 		  "printable ASCII characters and no spaces\n",
-		  "a password with a blank" },
+		  "a password with a space" },
 		{ NOTICES "  smtp: { server: \"m:25\", from: example.com }\n",
 		  "t.yaml:3:33: 'example.com' is not a valid mail address; use for example "
 		  "billing@example.com\n",
@@ -371,7 +371,7 @@ static void wrong_values_of_notices_are_told(void **state)
 	CHECK_WRONG(rows);
 }
 
-static void what_is_left_out_has_a_default(void **state)
+static void missing_options_have_defaults(void **state)
 {
 	struct config *c = parse_ok(STRIPE);
 	const struct stripe_settings *s = &c->stripe;
@@ -406,7 +406,7 @@ static void what_is_left_out_has_a_default(void **state)
 	config_free(c);
 }
 
-static void values_of_stripe_go_where_they_belong(void **state)
+static void values_of_stripe_are_stored(void **state)
 {
 	struct config *c = parse_ok(
 		LISTENER "stripe:\n  secret_key_file: key-with-newline\n"
@@ -459,7 +459,7 @@ static void a_secret_file_may_have_4096_bytes(void **state)
 	config_free(c);
 }
 
-static void values_of_notices_go_where_they_belong(void **state)
+static void values_of_notices_are_stored(void **state)
 {
 	struct config *c = parse_ok(
 		NOTICES "  smtp: { server: \"mail.example.com:465\", tls: tls, user: ann,\n"
@@ -483,7 +483,7 @@ static void values_of_notices_go_where_they_belong(void **state)
 	config_free(c);
 }
 
-static void http_is_for_loopback_only(void **state)
+static void http_is_allowed_only_for_loopback(void **state)
 {
 	static const char *const bases[] = { "http://127.0.0.1", "http://127.0.0.1:1/x",
 					     "http://localhost:1", "http://[::1]:1",
@@ -501,7 +501,7 @@ static void http_is_for_loopback_only(void **state)
 	}
 }
 
-static void own_paths_are_those_of_what_is_configured(void **state)
+static void own_paths_depend_on_what_is_configured(void **state)
 {
 	static const struct {
 		const char *yaml, *paths, *why;
@@ -529,7 +529,7 @@ static void own_paths_are_those_of_what_is_configured(void **state)
 			len += (size_t)snprintf(paths + len, sizeof(paths) - len, " %.*s",
 						TEXT_ARG(c->own_paths[j]));
 		if (strcmp(paths, rows[i].paths))
-			fail_msg("%s:%s, wanted%s", rows[i].why, paths, rows[i].paths);
+			fail_msg("%s:%s, expected%s", rows[i].why, paths, rows[i].paths);
 		config_free(c);
 	}
 }
@@ -537,16 +537,16 @@ static void own_paths_are_those_of_what_is_configured(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_wrong_secret_is_told_without_being_shown),
-		cmocka_unit_test(wrong_values_of_stripe_are_told),
-		cmocka_unit_test(wrong_paths_of_stripe_are_told),
-		cmocka_unit_test(wrong_values_of_notices_are_told),
-		cmocka_unit_test(what_is_left_out_has_a_default),
-		cmocka_unit_test(values_of_stripe_go_where_they_belong),
+		cmocka_unit_test(an_invalid_secret_is_reported_but_not_shown),
+		cmocka_unit_test(invalid_values_of_stripe_are_reported),
+		cmocka_unit_test(invalid_paths_of_stripe_are_reported),
+		cmocka_unit_test(invalid_values_of_notices_are_reported),
+		cmocka_unit_test(missing_options_have_defaults),
+		cmocka_unit_test(values_of_stripe_are_stored),
 		cmocka_unit_test(a_secret_file_may_have_4096_bytes),
-		cmocka_unit_test(values_of_notices_go_where_they_belong),
-		cmocka_unit_test(http_is_for_loopback_only),
-		cmocka_unit_test(own_paths_are_those_of_what_is_configured),
+		cmocka_unit_test(values_of_notices_are_stored),
+		cmocka_unit_test(http_is_allowed_only_for_loopback),
+		cmocka_unit_test(own_paths_depend_on_what_is_configured),
 	};
 
 	return cmocka_run_group_tests(tests, enter_folder, leave_folder);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Texts of notices: built in, replaced, wrong. */
+/* template_test: the texts of notices: built in, replaced by the operator, and invalid. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,11 +60,12 @@ static void texts_are_filled_in(void **state)
 		const char *why;
 	} rows[] = {
 		{ "Subject: a\n\nb\n", "a", "b\n", "plain" },
-		{ "Subject: {{tier}}!\n\n{{tier}} {{status}}", "pro!", "pro canceled", "names" },
+		{ "Subject: {{tier}}!\n\n{{tier}} {{status}}", "pro!", "pro canceled",
+		  "placeholders" },
 		{ "Subject: {{label}}\n\nx", "one two", "x", "a value cannot break the subject" },
 		{ "Subject: a\n\n{ {tier} }", "a", "{ {tier} }", "single braces" },
-		{ "Subject: a\n\n{{nonsense}}", NULL, NULL, "an unknown name" },
-		{ "Subject: a\n\n{{tier", NULL, NULL, "not closed" },
+		{ "Subject: a\n\n{{nonsense}}", NULL, NULL, "an unknown placeholder" },
+		{ "Subject: a\n\n{{tier", NULL, NULL, "a placeholder without }}" },
 		{ "Hello\n\nb", NULL, NULL, "no subject" },
 		{ "", NULL, NULL, "empty" },
 	};

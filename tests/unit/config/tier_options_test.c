@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* config_tier_test: grace and entitlements of tiers. */
+/* tier_options_test: grace and entitlements of tiers. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,7 +70,7 @@ static void a_tier_has_its_own_grace_or_that_of_stripe(void **state)
 
 #define UPSTREAM "upstreams: [{ name: api, servers: [\"127.0.0.1:9000\"] }]\n"
 
-static void with_entitlements_routes_may_ask_for_what_no_tier_has(void **state)
+static void with_entitlements_routes_may_require_features_that_no_tier_has(void **state)
 {
 	struct config *config =
 		parse_ok(TIERS UPSTREAM "routes: [{ path: /a, upstream: api, feature: audit },"
@@ -82,11 +82,11 @@ static void with_entitlements_routes_may_ask_for_what_no_tier_has(void **state)
 	assert_string_equal(config->tiers.features[config->routes.list[0].feature], "audit");
 	assert_string_equal(config->tiers.features[config->routes.list[1].feature], "export");
 	assert_int_equal(config->routes.list[2].feature, config->routes.list[0].feature);
-	assert_int_equal(config->tiers.list[3].features, 0); /* they are the customer's */
+	assert_int_equal(config->tiers.list[3].features, 0); /* not the tier's own */
 	config_free(config);
 }
 
-static void wrong_values_are_named(void **state)
+static void invalid_values_are_reported(void **state)
 {
 	static const struct {
 		const char *yaml, *messages;
@@ -100,7 +100,7 @@ static void wrong_values_are_named(void **state)
 		  "t.yaml:2:27: the duration must be from 0ms to 365d\n" },
 		{ TIERS UPSTREAM "routes: [{ path: /a, upstream: api, feature: \"a b\" }]\n",
 		  "t.yaml:4:46: " },
-		/* Anyone may be granted the feature. */
+		/* Stripe may grant the feature to a customer of any tier with entitlements. */
 		{ "listeners: [{ name: a, address: \"127.0.0.1:80\" }]\n"
 		  "tiers: [{ name: t, rate: 1/s, burst: 4, entitlements: true }]\n" UPSTREAM
 		  "routes: [{ path: /a, upstream: api, feature: audit, cost: 5 }]\n",
@@ -122,8 +122,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_tier_has_its_own_grace_or_that_of_stripe),
-		cmocka_unit_test(with_entitlements_routes_may_ask_for_what_no_tier_has),
-		cmocka_unit_test(wrong_values_are_named),
+		cmocka_unit_test(with_entitlements_routes_may_require_features_that_no_tier_has),
+		cmocka_unit_test(invalid_values_are_reported),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

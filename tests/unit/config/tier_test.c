@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Tiers: features keep their bits over a reload. */
+/* tier_test: features keep their bits when the configuration is reloaded. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ static struct tiers make_tiers(unsigned count, const char *const *names)
 	return tiers;
 }
 
-static void names_known_before_keep_their_bits(void **state)
+static void known_features_keep_their_bits(void **state)
 {
 	static const char *const before[] = { "export", "beta", "bulk" };
 	static const char *const after[] = { "bulk", "fresh", "export" };
@@ -64,7 +64,7 @@ static void more_than_64_names_change_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names_known_before_keep_their_bits),
+		cmocka_unit_test(known_features_keep_their_bits),
 		cmocka_unit_test(more_than_64_names_change_nothing),
 	};
 

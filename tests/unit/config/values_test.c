@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* config_values_test: what right configurations give: defaults, values, tiers and routes. */
+/* values_test: what valid configurations contain: defaults, values, tiers and routes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@ static struct config *parse_ok(const char *yaml)
 	return config;
 }
 
-static void defaults_are_as_the_sample_says(void **state)
+static void defaults_are_those_of_the_sample(void **state)
 {
 	struct config *c = parse_ok("listeners: [{ name: a, address: \"[::1]:80\" }]\n");
 
@@ -55,7 +55,7 @@ static void defaults_are_as_the_sample_says(void **state)
 	config_free(c);
 }
 
-static void servers_and_listeners_go_where_they_belong(void **state)
+static void servers_and_listeners_are_stored(void **state)
 {
 	const struct upstream_config *u;
 	const struct config_listener *l;
@@ -91,7 +91,7 @@ static void servers_and_listeners_go_where_they_belong(void **state)
 	config_free(c);
 }
 
-static void single_values_go_where_they_belong(void **state)
+static void single_values_are_stored(void **state)
 {
 	struct config *c;
 
@@ -158,7 +158,7 @@ static void tiers_and_routes_are_ready_for_use(void **state)
 
 	(void)state;
 	assert_int_equal(t->interval_ns, 60000000000 / 90);
-	assert_int_equal(t->burst, 2); /* 1.5 a second, rounded up */
+	assert_int_equal(t->burst, 2); /* 1.5 per second, rounded up */
 	assert_int_equal(tiers_find(&c->tiers, "v")->burst, 1);
 	assert_int_equal(t->price_count, 2);
 	assert_int_equal(t->period, TOLLGATE_PERIOD_DAY);
@@ -172,7 +172,8 @@ static void tiers_and_routes_are_ready_for_use(void **state)
 	assert_int_equal(u->features, 2);
 	assert_string_equal(u->meter, "m");
 
-	assert_string_equal(r[0].path, "/long/"); /* the longest first, wherever it stood */
+	assert_string_equal(r[0].path,
+			    "/long/"); /* the longest first, whatever the order in the file */
 	assert_int_equal(r[0].upstream, 1);
 	assert_int_equal(r[0].cost, 0);
 	assert_int_equal(r[0].feature, 1);
@@ -185,7 +186,7 @@ static void tiers_and_routes_are_ready_for_use(void **state)
 	config_free(c);
 }
 
-static void a_rate_of_three_a_second_has_a_burst_of_three(void **state)
+static void a_rate_of_three_per_second_has_a_burst_of_three(void **state)
 {
 	struct config *c = parse_ok("listeners: [{ name: a, address: \"1.2.3.4:80\" }]\n"
 				    "tiers: [{ name: t, rate: 3/s }]\n");
@@ -195,7 +196,7 @@ static void a_rate_of_three_a_second_has_a_burst_of_three(void **state)
 	config_free(c);
 }
 
-static void names_of_servers_are_resolved(void **state)
+static void server_names_are_resolved(void **state)
 {
 	struct config *c = parse_ok("listeners: [{ name: a, address: \"1.2.3.4:80\" }]\n"
 				    "upstreams: [{ name: u, servers: [\"localhost:80\"] }]\n");
@@ -212,12 +213,12 @@ static void names_of_servers_are_resolved(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults_are_as_the_sample_says),
-		cmocka_unit_test(servers_and_listeners_go_where_they_belong),
-		cmocka_unit_test(single_values_go_where_they_belong),
+		cmocka_unit_test(defaults_are_those_of_the_sample),
+		cmocka_unit_test(servers_and_listeners_are_stored),
+		cmocka_unit_test(single_values_are_stored),
 		cmocka_unit_test(tiers_and_routes_are_ready_for_use),
-		cmocka_unit_test(a_rate_of_three_a_second_has_a_burst_of_three),
-		cmocka_unit_test(names_of_servers_are_resolved),
+		cmocka_unit_test(a_rate_of_three_per_second_has_a_burst_of_three),
+		cmocka_unit_test(server_names_are_resolved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

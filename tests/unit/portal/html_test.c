@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Pages: no text becomes markup. */
+/* html_test: text is escaped and never becomes markup; errors are kept. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +17,7 @@ static bool holds(const struct html *h, const char *wanted)
 
 	if (text_is(text, wanted))
 		return true;
-	print_message("is '%.*s', not '%s'\n", TEXT_ARG(text), wanted);
+	print_message("got '%.*s', expected '%s'\n", TEXT_ARG(text), wanted);
 	return false;
 }
 
@@ -30,9 +30,9 @@ static void texts_are_escaped(void **state)
 		{ "plain", "plain", "nothing to escape" },
 		{ "<script>", "&lt;script&gt;", "markup" },
 		{ "\" onload='x'", "&quot; onload=&#39;x&#39;", "the end of an attribute" },
-		{ "&lt;", "&amp;lt;", "what is escaped already" },
+		{ "&lt;", "&amp;lt;", "already escaped" },
 		{ "a\x01\x7f\r\n\tb", "a???\n\tb", "control bytes" },
-		{ "Z\xc3\xbcrich {}", "Z\xc3\xbcrich {}", "UTF-8, and no hole in a text" },
+		{ "Z\xc3\xbcrich {}", "Z\xc3\xbcrich {}", "UTF-8, and a text with \"{}\"" },
 	};
 
 	(void)state;
@@ -47,7 +47,7 @@ static void texts_are_escaped(void **state)
 	}
 }
 
-static void holes_are_filled_in_order(void **state)
+static void placeholders_are_filled_in_order(void **state)
 {
 	struct html h;
 
@@ -76,7 +76,7 @@ static void wrong_counts_and_full_buffers_are_errors(void **state)
 	html_raw(&h, "12345678");
 	html_raw(&h, "9");
 	assert_int_equal(h.err, -EMSGSIZE);
-	html_put(&h, "{}{}", "one"); /* the first error stays */
+	html_put(&h, "{}{}", "one"); /* the first error is kept */
 	assert_int_equal(h.err, -EMSGSIZE);
 	assert_true(holds(&h, "12345678"));
 	html_done(&h);
@@ -86,7 +86,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(texts_are_escaped),
-		cmocka_unit_test(holes_are_filled_in_order),
+		cmocka_unit_test(placeholders_are_filled_in_order),
 		cmocka_unit_test(wrong_counts_and_full_buffers_are_errors),
 	};
 

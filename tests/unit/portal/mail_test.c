@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The header of a mail: its fields, and what cannot get into them. */
+/* mail_test: the header fields of a mail, and that addresses and subjects cannot add others. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,7 +48,7 @@ static void a_mail_has_its_fields(void **state)
 	buf_done(&out);
 }
 
-static void subjects_are_encoded_where_they_must(void **state)
+static void subjects_are_encoded_if_needed(void **state)
 {
 	static const struct {
 		const char *subject, *line;
@@ -57,7 +57,7 @@ static void subjects_are_encoded_where_they_must(void **state)
 		{ "\xc3\xbc", "Subject: =?UTF-8?B?w7w=?=" },
 		{ "=?x", "Subject: =?UTF-8?B?PT94?=" },
 		{ "a\nBcc: x@example.com", "Subject: =?UTF-8?B?YQpCY2M6IHhAZXhhbXBsZS5jb20=?=" },
-		/* 38 letters and a character of two bytes, which stays in one piece. */
+		/* 38 letters and a character of two bytes, which must not be split. */
 		{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xbc",
 		  "Subject: =?UTF-8?B?YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=?=\r\n"
 		  " =?UTF-8?B?w7w=?=" },
@@ -97,7 +97,7 @@ static void no_line_is_too_long(void **state)
 	buf_done(&out);
 }
 
-static void only_addresses_are_addresses(void **state)
+static void invalid_addresses_are_refused(void **state)
 {
 	static const struct {
 		const char *address;
@@ -136,9 +136,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_mail_has_its_fields),
-		cmocka_unit_test(subjects_are_encoded_where_they_must),
+		cmocka_unit_test(subjects_are_encoded_if_needed),
 		cmocka_unit_test(no_line_is_too_long),
-		cmocka_unit_test(only_addresses_are_addresses),
+		cmocka_unit_test(invalid_addresses_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Requests to the pages: forms, cookies, what is accepted, where from; all of it perhaps hostile. */
+/*
+ * request_test: forms, cookies, Accept and origins of requests to the portal, hostile ones
+ * included.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +23,7 @@ static void forms_are_decoded_strictly(void **state)
 	} rows[] = {
 		{ "a=1", 0, "1", "alone" },
 		{ "b=2&a=1&c", 0, "1", "among others" },
-		{ "a=x+y%20z%2B", 0, "x y z+", "blanks and escapes" },
+		{ "a=x+y%20z%2B", 0, "x y z+", "spaces and escapes" },
 		{ "%61=1", 0, "1", "an escaped name" },
 		{ "a=", 0, "", "empty" },
 		{ "a", 0, "", "without '='" },
@@ -35,9 +38,9 @@ static void forms_are_decoded_strictly(void **state)
 		{ "a=1&%61=2", -EINVAL, "", "twice, once escaped" },
 		{ "a=%", -EINVAL, "", "an escape that ends" },
 		{ "a=%4", -EINVAL, "", "an escape that ends later" },
-		{ "a=%4g", -EINVAL, "", "an escape that is none" },
+		{ "a=%4g", -EINVAL, "", "an invalid escape" },
 		{ "a=%00", -EINVAL, "", "NUL" },
-		{ "a=x%0d%0ay", -EINVAL, "", "a line's end" },
+		{ "a=x%0d%0ay", -EINVAL, "", "a line feed" },
 		{ "a=\x7f", -EINVAL, "", "DEL" },
 	};
 
@@ -51,14 +54,14 @@ static void forms_are_decoded_strictly(void **state)
 	}
 }
 
-static void cookies_are_found(void **state)
+static void a_cookie_is_found_by_name(void **state)
 {
 	static const struct {
 		const char *field, *value, *why;
 	} rows[] = {
 		{ "a=1", "1", "alone" },
 		{ "b=2; a=1; c=3", "1", "among others" },
-		{ "b=2;a=1", "1", "without blanks" },
+		{ "b=2;a=1", "1", "without spaces" },
 		{ "a=", "", "empty" },
 		{ "a=b=c", "b=c", "with '='" },
 		{ "", NULL, "none" },
@@ -76,7 +79,7 @@ static void cookies_are_found(void **state)
 	}
 }
 
-static void accept_decides_over_json(void **state)
+static void the_accept_field_chooses_json_or_html(void **state)
 {
 	static const struct {
 		const char *accept;
@@ -105,26 +108,27 @@ static void accept_decides_over_json(void **state)
 	}
 }
 
-static void requests_of_other_sites_are_known(void **state)
+static void requests_from_other_sites_are_detected(void **state)
 {
 	static const struct {
 		const char *fields;
 		bool is_foreign, is_with_null;
 		const char *why;
 	} rows[] = {
-		{ "", false, false, "no browser" },
-		{ "Sec-Fetch-Site: same-origin\r\n", false, false, "our page" },
-		{ "Sec-Fetch-Site: none\r\n", false, false, "typed" },
-		{ "Sec-Fetch-Site: same-site\r\n", true, true, "a neighbour" },
+		{ "", false, false, "not from a browser" },
+		{ "Sec-Fetch-Site: same-origin\r\n", false, false, "from our page" },
+		{ "Sec-Fetch-Site: none\r\n", false, false, "address typed by the user" },
+		{ "Sec-Fetch-Site: same-site\r\n", true, true, "another host of the site" },
 		{ "Sec-Fetch-Site: cross-site\r\nOrigin: https://api.example.com\r\n", true, true,
-		  "the browser knows better" },
+		  "Sec-Fetch-Site wins over Origin" },
 		{ "Sec-Fetch-Site: none\r\nSec-Fetch-Site: none\r\n", true, true, "twice" },
 		{ "Origin: https://api.example.com\r\n", false, false, "ours" },
-		{ "Origin: http://edge:8080\r\n", false, false, "the host that was asked" },
-		{ "Origin: https://api.example.com.evil\r\n", true, true, "longer" },
+		{ "Origin: http://edge:8080\r\n", false, false, "the request's Host" },
+		{ "Origin: https://api.example.com.evil\r\n", true, true,
+		  "ours is only its beginning" },
 		{ "Origin: https://evil\r\n", true, true, "another" },
-		{ "Origin: edge:8080\r\n", true, true, "no origin" },
-		{ "Origin: null\r\n", true, false, "nowhere" },
+		{ "Origin: edge:8080\r\n", true, true, "not a valid origin" },
+		{ "Origin: null\r\n", true, false, "null" },
 		{ "Origin: a\r\nOrigin: b\r\n", true, true, "two" },
 	};
 
@@ -140,7 +144,7 @@ static void requests_of_other_sites_are_known(void **state)
 	}
 }
 
-static void origins_are_cut_from_urls(void **state)
+static void the_origin_of_a_url_is_found(void **state)
 {
 	static const struct {
 		const char *url, *origin;
@@ -167,10 +171,10 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(forms_are_decoded_strictly),
-		cmocka_unit_test(cookies_are_found),
-		cmocka_unit_test(accept_decides_over_json),
-		cmocka_unit_test(requests_of_other_sites_are_known),
-		cmocka_unit_test(origins_are_cut_from_urls),
+		cmocka_unit_test(a_cookie_is_found_by_name),
+		cmocka_unit_test(the_accept_field_chooses_json_or_html),
+		cmocka_unit_test(requests_from_other_sites_are_detected),
+		cmocka_unit_test(the_origin_of_a_url_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

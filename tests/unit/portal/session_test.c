@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Cookies and tokens: only ours are believed, each for its purpose and its time. */
+/*
+ * session_test: cookies and tokens are accepted only if the portal made them, for their purpose and
+ * until they expire. Also the limiter.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -79,7 +82,7 @@ static void no_byte_of_a_session_can_be_changed(void **state)
 	assert_true(key == 1);
 }
 
-static void sessions_are_of_one_store(void **state)
+static void a_session_is_valid_only_with_its_pepper(void **state)
 {
 	struct fixture *f = *state;
 	struct crypto_hmac *pepper, *other = new_secret("paprika", &pepper);
@@ -94,7 +97,7 @@ static void sessions_are_of_one_store(void **state)
 	crypto_hmac_free(pepper);
 }
 
-static void seals_have_one_purpose(void **state)
+static void a_seal_is_valid_for_one_purpose(void **state)
 {
 	struct fixture *f = *state;
 	char seal[SESSION_SEAL_SIZE];
@@ -106,13 +109,13 @@ static void seals_have_one_purpose(void **state)
 	assert_false(session_is_sealed(f->secret, "rotate", TEXT("y"), text_of(seal)));
 	assert_false(session_is_sealed(f->secret, "rotat", TEXT("ex"), text_of(seal)));
 	assert_false(session_is_sealed(f->secret, "rotate", TEXT("x"), TEXT("")));
-	/* What is too long to be sealed never is. */
+	/* A text that is too long gets a seal that is never valid. */
 	session_seal(f->secret, "rotate", (struct text){ big, sizeof(big) }, seal);
 	assert_false(session_is_sealed(f->secret, "rotate", (struct text){ big, sizeof(big) },
 				       text_of(seal)));
 }
 
-static void tries_are_limited_by_source(void **state)
+static void attempts_are_limited_by_source(void **state)
 {
 	static struct limiter limiter;
 	uint64_t now = NOW;
@@ -133,9 +136,9 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_session_is_read_until_it_ends),
 		cmocka_unit_test(no_byte_of_a_session_can_be_changed),
-		cmocka_unit_test(sessions_are_of_one_store),
-		cmocka_unit_test(seals_have_one_purpose),
-		cmocka_unit_test(tries_are_limited_by_source),
+		cmocka_unit_test(a_session_is_valid_only_with_its_pepper),
+		cmocka_unit_test(a_seal_is_valid_for_one_purpose),
+		cmocka_unit_test(attempts_are_limited_by_source),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

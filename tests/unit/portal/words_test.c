@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Numbers, dates, limits and amounts as customers read them. */
+/* words_test: numbers, dates, rates and amounts are formatted for customers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,10 +22,10 @@ static void numbers_and_dates_are_readable(void **state)
 	assert_string_equal(words_number(UINT64_MAX, words), "18,446,744,073,709,551,615");
 	assert_string_equal(words_date(1765065600, words), "7 Dec 2025");
 	assert_string_equal(words_time(1765116300, words), "7 Dec 2025, 14:05 UTC");
-	words_time(UINT64_MAX, words); /* anything goes */
+	words_time(UINT64_MAX, words); /* must not crash */
 }
 
-static void rates_come_back_as_they_were_written(void **state)
+static void rates_are_formatted_as_they_were_written(void **state)
 {
 	static const char *const rates[] = { "1/s", "3/s", "7/s",  "100/s", "1000000/s",
 					     "1/m", "7/m", "90/m", "1/h",   "77/h" };
@@ -40,7 +40,7 @@ static void rates_come_back_as_they_were_written(void **state)
 	assert_string_equal(words_rate(0, words), "");
 }
 
-static void amounts_have_their_currencys_decimals(void **state)
+static void amounts_have_the_decimals_of_their_currency(void **state)
 {
 	static const struct {
 		const char *amount, *currency, *text;
@@ -69,8 +69,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_and_dates_are_readable),
-		cmocka_unit_test(rates_come_back_as_they_were_written),
-		cmocka_unit_test(amounts_have_their_currencys_decimals),
+		cmocka_unit_test(rates_are_formatted_as_they_were_written),
+		cmocka_unit_test(amounts_have_the_decimals_of_their_currency),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

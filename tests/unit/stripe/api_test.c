@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Calls to Stripe, to a server that follows a script. */
+/* api_test: calls of Stripe's API, answered by a local server that follows a script. */
 #include "stripe/api.h"
 #include "unit/net/peer.h"
 
@@ -28,7 +28,7 @@ struct fixture {
 	unsigned status;
 	uint64_t date_s, end_ns;
 	char id[64], type[64], code[64], message[128], why[512];
-	char order[64]; /* the letters of those that ended */
+	char order[64]; /* the letters of the calls that have ended */
 };
 
 struct named {
@@ -108,7 +108,7 @@ static const struct stripe_call post = { .method = "POST",
 					 .path = "/v1/things",
 					 .form = { "a=1", 3 } };
 
-/* The value of field @name in the peer's request @i; "" for none. */
+/* The value of the field @name in request @i to the server; "" if it is missing. */
 static const char *field(const struct fixture *f, unsigned i, const char *name)
 {
 	static char values[4][256];
@@ -126,7 +126,7 @@ static const char *field(const struct fixture *f, unsigned i, const char *name)
 	return value;
 }
 
-static void a_call_is_made_and_its_answer_read(void **state)
+static void a_call_is_sent_and_its_answer_is_read(void **state)
 {
 	static const struct peer_answer script[] = { OK_ANSWER, OK_ANSWER, { 0 } };
 	struct fixture f;
@@ -154,7 +154,7 @@ static void a_call_is_made_and_its_answer_read(void **state)
 	stop(&f);
 }
 
-static void all_tries_of_a_post_have_one_key(void **state)
+static void all_attempts_of_a_post_have_the_same_key(void **state)
 {
 	static const struct peer_answer script[] = { FAILURE("429 Too Many", "", "{}"),
 						     { NULL, PEER_RESET, NULL },
@@ -185,8 +185,8 @@ static void all_tries_of_a_post_have_one_key(void **state)
 	stop(&f);
 }
 
-/* What Stripe says of trying again wins over what the status says. */
-static void a_call_is_tried_again_where_that_helps(void **state)
+/* Stripe-Should-Retry overrides the status. */
+static void a_call_is_retried_if_that_can_help(void **state)
 {
 	static const struct {
 		struct peer_answer answer;
@@ -195,18 +195,20 @@ static void a_call_is_tried_again_where_that_helps(void **state)
 	} rows[] = {
 		{ FAILURE("500 Oops", "", "{}"), true, "500" },
 		{ FAILURE("500 Oops", "Stripe-Should-Retry: false\r\n", "{}"), false,
-		  "told not to" },
+		  "Stripe says not to retry" },
 		{ FAILURE("409 Conflict", "Stripe-Should-Retry: false\r\n", "{}"), false,
-		  "told not to" },
-		{ FAILURE("400 Bad", "Stripe-Should-Retry: true\r\n", "{}"), true, "told to" },
+		  "Stripe says not to retry" },
+		{ FAILURE("400 Bad", "Stripe-Should-Retry: true\r\n", "{}"), true,
+		  "Stripe says to retry" },
 		{ FAILURE("400 Bad", "", "{}"), false, "400" },
 		{ FAILURE("401 No", "", "{}"), false, "401" },
 		{ FAILURE("302 There", "Location: http://127.0.0.1:1/\r\n", ""), false, "302" },
 		{ { NULL, PEER_CLOSE, NULL }, true, "no answer" },
-		{ FAILURE("200 OK", "", "not JSON"), false, "no JSON" },
-		{ FAILURE("429 Slow", "Retry-After: 2000000000\r\n", ""), true, "an absurd rest" },
+		{ FAILURE("200 OK", "", "not JSON"), false, "not JSON" },
+		{ FAILURE("429 Slow", "Retry-After: 2000000000\r\n", ""), true,
+		  "an absurd Retry-After" },
 		{ FAILURE("429 Slow", "Retry-After: 30\r\n", ""), false,
-		  "longer than somebody waits" },
+		  "longer than a customer waits" },
 	};
 
 	(void)state;
@@ -225,7 +227,7 @@ static void a_call_is_tried_again_where_that_helps(void **state)
 	}
 }
 
-static void tries_come_to_an_end(void **state)
+static void retries_come_to_an_end(void **state)
 {
 	static const struct peer_answer script[] = {
 		FAILURE("500 Oops", "", "{\"error\":{\"type\":\"api_error\"}}"),
@@ -246,7 +248,7 @@ static void tries_come_to_an_end(void **state)
 	stop(&f);
 }
 
-static void the_rest_that_stripe_asks_for_is_given(void **state)
+static void retry_after_is_obeyed(void **state)
 {
 	static const struct peer_answer script[] = { FAILURE("429 Slow", "Retry-After: 2\r\n", ""),
 						     OK_ANSWER,
@@ -262,13 +264,13 @@ static void the_rest_that_stripe_asks_for_is_given(void **state)
 	stop(&f);
 }
 
-static void an_error_is_told_without_secrets(void **state)
+static void an_error_message_has_no_secrets(void **state)
 {
 	static const struct peer_answer script[] = {
 		FAILURE("402 Payment Required", "Date: Wed, 28 Oct 2026 01:02:03 GMT\r\n",
 			"{\"error\":{\"type\":\"card_error\",\"code\":\"card_declined\","
-			"\"message\":"
-			"\"Your card was declined.\"}}"),
+			"\"message\":\"Your "
+			"card was declined.\"}}"),
 		FAILURE("404 None", "", "{\"error\":{\"type\":5}}"),
 		{ 0 },
 	};
@@ -294,7 +296,7 @@ static void an_error_is_told_without_secrets(void **state)
 	stop(&f);
 }
 
-static void nobody_there_is_an_errno_and_a_reason(void **state)
+static void a_refused_connection_gives_an_errno_and_a_reason(void **state)
 {
 	static const struct peer_answer script[] = { { 0 } };
 	struct stripe_api_config wanted;
@@ -338,7 +340,7 @@ static void a_rolled_key_is_used_from_the_next_call(void **state)
 	stop(&f);
 }
 
-static void those_that_somebody_waits_for_go_first(void **state)
+static void interactive_calls_go_first(void **state)
 {
 	static const struct peer_answer script[] = {
 		OK_ANSWER, OK_ANSWER, OK_ANSWER, OK_ANSWER, { 0 }
@@ -350,7 +352,7 @@ static void those_that_somebody_waits_for_go_first(void **state)
 	start(&f, script);
 	stripe_api_free(f.api);
 	transfers_free(f.transfers);
-	f.transfers = transfers_new(&f.loop, 64, 1); /* one connection: answers in order */
+	f.transfers = transfers_new(&f.loop, 64, 1); /* one connection, so answers come in order */
 	f.api = stripe_api_new(&f.loop, f.transfers,
 			       &(struct stripe_api_config){ KEY, f.base, "v", 100 });
 	for (unsigned i = 0; i < 4; i++) {
@@ -376,7 +378,7 @@ static void no_second_has_more_calls_than_allowed(void **state)
 
 	(void)state;
 	start(&f, script);
-	run(&f, get); /* a place of the 100, which does not count below */
+	run(&f, get); /* uses one of 100 places, which must not count later */
 	wanted = config(&f);
 	wanted.calls_per_second = 2;
 	assert_int_equal(stripe_api_set_config(f.api, &wanted), 0);
@@ -384,7 +386,10 @@ static void no_second_has_more_calls_than_allowed(void **state)
 	f.ends = 0;
 	for (int i = 0; i < 4; i++)
 		stripe_api_call(f.api, &get, on_answer, &f);
-	/* After the change nothing is sent for a second; then two; and two more a second later. */
+	/*
+	 * After the change nothing is sent for a second, then two calls, then two more a second
+	 * later.
+	 */
 	PEER_WAIT(&f.peer, f.ends == 2);
 	assert_true(f.end_ns - first_ns >= 990 * NS_PER_MS);
 	assert_int_equal(f.peer.request_count, 3);
@@ -393,7 +398,7 @@ static void no_second_has_more_calls_than_allowed(void **state)
 	stop(&f);
 }
 
-static void so_many_are_on_their_way_and_the_others_wait(void **state)
+static void concurrent_calls_are_limited(void **state)
 {
 	struct peer_answer script[22] = { 0 };
 	struct fixture f;
@@ -409,11 +414,11 @@ static void so_many_are_on_their_way_and_the_others_wait(void **state)
 	assert_int_equal(stripe_api_counters(f.api)->waiting, 25);
 	conn_close(f.peer.clients[0]->conn, true);
 	PEER_WAIT(&f.peer, f.peer.request_count == 21);
-	stop(&f); /* with all of them */
+	stop(&f); /* while all calls are unanswered */
 	assert_int_equal(f.ends, 0);
 }
 
-static void too_many_that_wait_are_refused_at_once(void **state)
+static void calls_are_refused_when_too_many_wait(void **state)
 {
 	static const struct peer_answer script[] = { { 0 } };
 	struct fixture f;
@@ -430,7 +435,7 @@ static void too_many_that_wait_are_refused_at_once(void **state)
 	assert_int_equal(f.ends, 1);
 }
 
-static void one_that_cannot_be_sent_holds_up_no_other(void **state)
+static void a_call_that_cannot_be_sent_does_not_block_others(void **state)
 {
 	static const struct peer_answer script[] = { OK_ANSWER, { 0 } };
 	struct stripe_call bad = { .method = "GET", .path = "/\n" };
@@ -455,7 +460,7 @@ static void on_answer_free(void *arg, const struct stripe_answer *answer)
 	f->api = NULL;
 }
 
-static void an_answer_may_free_all(void **state)
+static void a_callback_may_free_the_api(void **state)
 {
 	static const struct peer_answer script[] = { OK_ANSWER, OK_ANSWER, { 0 } };
 	struct stripe_call bad = { .method = "GET", .path = "/\n" };
@@ -476,20 +481,20 @@ static void an_answer_may_free_all(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_call_is_made_and_its_answer_read),
-		cmocka_unit_test(all_tries_of_a_post_have_one_key),
-		cmocka_unit_test(a_call_is_tried_again_where_that_helps),
-		cmocka_unit_test(tries_come_to_an_end),
-		cmocka_unit_test(the_rest_that_stripe_asks_for_is_given),
-		cmocka_unit_test(an_error_is_told_without_secrets),
-		cmocka_unit_test(nobody_there_is_an_errno_and_a_reason),
+		cmocka_unit_test(a_call_is_sent_and_its_answer_is_read),
+		cmocka_unit_test(all_attempts_of_a_post_have_the_same_key),
+		cmocka_unit_test(a_call_is_retried_if_that_can_help),
+		cmocka_unit_test(retries_come_to_an_end),
+		cmocka_unit_test(retry_after_is_obeyed),
+		cmocka_unit_test(an_error_message_has_no_secrets),
+		cmocka_unit_test(a_refused_connection_gives_an_errno_and_a_reason),
 		cmocka_unit_test(a_rolled_key_is_used_from_the_next_call),
-		cmocka_unit_test(those_that_somebody_waits_for_go_first),
+		cmocka_unit_test(interactive_calls_go_first),
 		cmocka_unit_test(no_second_has_more_calls_than_allowed),
-		cmocka_unit_test(so_many_are_on_their_way_and_the_others_wait),
-		cmocka_unit_test(too_many_that_wait_are_refused_at_once),
-		cmocka_unit_test(one_that_cannot_be_sent_holds_up_no_other),
-		cmocka_unit_test(an_answer_may_free_all),
+		cmocka_unit_test(concurrent_calls_are_limited),
+		cmocka_unit_test(calls_are_refused_when_too_many_wait),
+		cmocka_unit_test(a_call_that_cannot_be_sent_does_not_block_others),
+		cmocka_unit_test(a_callback_may_free_the_api),
 	};
 
 	return cmocka_run_group_tests_name("api", tests, NULL, NULL);

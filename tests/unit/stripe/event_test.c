@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Events of both shapes, as Stripe sends them, and as it does not. */
+/* event_test: events in both formats, valid ones as Stripe sends them, and invalid ones. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,7 +78,7 @@ static void a_thin_event_is_read(void **state)
 	event_done(&e);
 }
 
-static void each_event_says_what_is_dirty(void **state)
+static void each_event_names_its_dirty_object(void **state)
 {
 	static const struct {
 		const char *body;
@@ -164,12 +164,12 @@ static void each_event_says_what_is_dirty(void **state)
 		assert_string_equal(e.object_id, rows[i].object_id);
 		assert_string_equal(e.customer, rows[i].customer);
 		if (!e.snapshot != !rows[i].has_snapshot)
-			fail_msg("%s: its snapshot", e.type);
+			fail_msg("%s: wrong snapshot", e.type);
 		event_done(&e);
 	}
 }
 
-static void an_event_of_a_connected_account_says_so(void **state)
+static void the_connected_account_of_an_event_is_read(void **state)
 {
 	struct event e =
 		parse("{\"id\":\"evt_1\",\"object\":\"event\",\"account\":\"acct_1\","
@@ -191,7 +191,7 @@ static void refused(struct text body, int err, const char *expected_why)
 	assert_int_equal(e.created_s, 77);
 }
 
-static void what_is_no_event_is_refused(void **state)
+static void invalid_events_are_refused(void **state)
 {
 	static const struct {
 		struct text body;
@@ -221,7 +221,7 @@ static void what_is_no_event_is_refused(void **state)
 		refused(rows[i].body, -EBADMSG, rows[i].why);
 }
 
-static void wrong_types_are_refused(void **state)
+static void members_of_wrong_types_are_refused(void **state)
 {
 	static const struct {
 		const char *body, *why;
@@ -260,7 +260,7 @@ static void wrong_types_are_refused(void **state)
 		refused(text_of(rows[i].body), -EBADMSG, rows[i].why);
 }
 
-static void depth_length_and_size_are_bounded(void **state)
+static void depth_length_and_size_are_limited(void **state)
 {
 	enum { LEVELS = FIELD_MAX_DEPTH };
 	struct buf body;
@@ -326,7 +326,7 @@ static void times_are_read_strictly(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char *copy = strdup(rows[i].text); /* exactly as long, for the sanitizer */
+		char *copy = strdup(rows[i].text); /* exact size, so the sanitizer sees overreads */
 		uint64_t s = 0;
 		int err = event_parse_time(copy, &s);
 
@@ -341,11 +341,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_snapshot_is_read),
 		cmocka_unit_test(a_thin_event_is_read),
-		cmocka_unit_test(each_event_says_what_is_dirty),
-		cmocka_unit_test(an_event_of_a_connected_account_says_so),
-		cmocka_unit_test(what_is_no_event_is_refused),
-		cmocka_unit_test(wrong_types_are_refused),
-		cmocka_unit_test(depth_length_and_size_are_bounded),
+		cmocka_unit_test(each_event_names_its_dirty_object),
+		cmocka_unit_test(the_connected_account_of_an_event_is_read),
+		cmocka_unit_test(invalid_events_are_refused),
+		cmocka_unit_test(members_of_wrong_types_are_refused),
+		cmocka_unit_test(depth_length_and_size_are_limited),
 		cmocka_unit_test(times_are_read_strictly),
 	};
 

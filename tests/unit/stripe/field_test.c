@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Fields of JSON that somebody else made. */
+/* field_test: values are read from untrusted JSON. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@ static json_t *load(const char *text)
 	return object;
 }
 
-static void what_is_of_another_type_is_nothing(void **state)
+static void values_of_another_type_read_as_nothing(void **state)
 {
 	json_t *o = load("{\"text\":\"a\",\"number\":7,\"below\":-7,\"real\":1.5,\"yes\":true,"
 			 "\"null\":null,\"deep\":{\"er\":{\"text\":\"b\"}},\"list\":[1],"
@@ -66,7 +66,7 @@ static void an_id_is_copied_whole_or_not_at_all(void **state)
 	assert_string_equal(id, "");
 }
 
-static void words_are_cut_between_characters(void **state)
+static void text_is_cut_between_characters(void **state)
 {
 	static const struct {
 		const char *text, *words;
@@ -93,9 +93,9 @@ static void words_are_cut_between_characters(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_of_another_type_is_nothing),
+		cmocka_unit_test(values_of_another_type_read_as_nothing),
 		cmocka_unit_test(an_id_is_copied_whole_or_not_at_all),
-		cmocka_unit_test(words_are_cut_between_characters),
+		cmocka_unit_test(text_is_cut_between_characters),
 	};
 
 	return cmocka_run_group_tests_name("field", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Forms as Stripe reads them. */
+/* form_test: request bodies are encoded as Stripe expects them. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,10 +26,9 @@ static void names_and_values_are_encoded(void **state)
 	assert_int_equal(form_add_u64(&b, "line_items[0][quantity]", UINT64_MAX), 0);
 	assert_int_equal(form_add(&b, "empty", ""), 0);
 	assert_int_equal(form_add(&b, "a+b", "Az09-_.~ &=%+/\n\xc3\xa9{}"), 0);
-	must_be(&b, "line_items%5B0%5D%5Bprice%5D=price_1"
-		    "&line_items%5B0%5D%5Bquantity%5D=18446744073709551615"
-		    "&empty="
-		    "&a%2Bb=Az09-_.~%20%26%3D%25%2B%2F%0A%C3%A9%7B%7D");
+	must_be(&b, ""
+		    "line_items%5B0%5D%5Bprice%5D=price_1&line_items%5B0%5D%5Bquantity%5D="
+		    "18446744073709551615&empty=&a%2Bb=Az09-_.~%20%26%3D%25%2B%2F%0A%C3%A9%7B%7D");
 	buf_done(&b);
 }
 
@@ -44,8 +43,8 @@ static void a_value_alone_is_encoded_for_a_path(void **state)
 	buf_done(&b);
 }
 
-/* Half a field would be a field of another meaning. */
-static void what_does_not_fit_leaves_nothing_behind(void **state)
+/* Half a field could mean something else. */
+static void a_field_that_does_not_fit_changes_nothing(void **state)
 {
 	struct buf b;
 
@@ -66,7 +65,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_and_values_are_encoded),
 		cmocka_unit_test(a_value_alone_is_encoded_for_a_path),
-		cmocka_unit_test(what_does_not_fit_leaves_nothing_behind),
+		cmocka_unit_test(a_field_that_does_not_fit_changes_nothing),
 	};
 
 	return cmocka_run_group_tests_name("form", tests, NULL, NULL);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* report's arithmetic: names, times and lengths that must not come out twice, too early or too often. */
+/*
+ * report_test: the arithmetic of identifiers, timestamps and windows, on which exact billing
+ * depends.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +16,7 @@
 
 #define HOUR 3600
 
-static void an_identifier_tells_account_window_and_closing_apart(void **state)
+static void identifiers_differ_by_account_window_and_closing(void **state)
 {
 	static const struct {
 		uint64_t account, window_s;
@@ -37,7 +40,7 @@ static void an_identifier_tells_account_window_and_closing_apart(void **state)
 	}
 }
 
-static void a_timestamp_lies_in_its_window_and_not_ahead_of_now(void **state)
+static void a_timestamp_is_in_its_window_and_not_in_the_future(void **state)
 {
 	static const struct {
 		uint32_t seconds, closing;
@@ -46,11 +49,11 @@ static void a_timestamp_lies_in_its_window_and_not_ahead_of_now(void **state)
 	} rows[] = {
 		{ HOUR, 0, 9 * HOUR, 2 * HOUR - 1, "the last second" },
 		{ HOUR, 1, 9 * HOUR, 2 * HOUR - 61, "another minute for another closing" },
-		{ HOUR, 59, 9 * HOUR, HOUR + 59, "the last minute that is left" },
+		{ HOUR, 59, 9 * HOUR, HOUR + 59, "the last minute of the window" },
 		{ HOUR, 60, 9 * HOUR, HOUR, "never before the window" },
 		{ HOUR, UINT32_MAX, 9 * HOUR, HOUR, "no wrap" },
-		{ HOUR, 0, HOUR + 100, HOUR + 100, "closed early: now" },
-		{ HOUR, 0, HOUR - 100, HOUR, "a clock that is behind" },
+		{ HOUR, 0, HOUR + 100, HOUR + 100, "closed early" },
+		{ HOUR, 0, HOUR - 100, HOUR, "a clock that is slow" },
 		{ 1, 0, 9 * HOUR, HOUR, "a window of a second" },
 		{ 1, 1, 9 * HOUR, HOUR, "and its second closing" },
 	};
@@ -66,7 +69,7 @@ static void a_timestamp_lies_in_its_window_and_not_ahead_of_now(void **state)
 	}
 }
 
-static void windows_stretch_until_calls_take_half_of_what_may_be_called(void **state)
+static void windows_grow_until_reports_need_half_of_the_calls(void **state)
 {
 	static const struct {
 		uint64_t accounts, every_s;
@@ -83,7 +86,7 @@ static void windows_stretch_until_calls_take_half_of_what_may_be_called(void **s
 				 rows[i].factor);
 }
 
-static void units_are_read_from_a_task_whether_it_is_delivered_or_not(void **state)
+static void units_are_read_from_pending_and_delivered_tasks(void **state)
 {
 	static const struct {
 		const char *body, *note;
@@ -111,10 +114,10 @@ static void units_are_read_from_a_task_whether_it_is_delivered_or_not(void **sta
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_identifier_tells_account_window_and_closing_apart),
-		cmocka_unit_test(a_timestamp_lies_in_its_window_and_not_ahead_of_now),
-		cmocka_unit_test(windows_stretch_until_calls_take_half_of_what_may_be_called),
-		cmocka_unit_test(units_are_read_from_a_task_whether_it_is_delivered_or_not),
+		cmocka_unit_test(identifiers_differ_by_account_window_and_closing),
+		cmocka_unit_test(a_timestamp_is_in_its_window_and_not_in_the_future),
+		cmocka_unit_test(windows_grow_until_reports_need_half_of_the_calls),
+		cmocka_unit_test(units_are_read_from_pending_and_delivered_tasks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

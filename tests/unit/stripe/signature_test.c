@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Webhook signatures: what is Stripe's, and all that is not. */
+/* signature_test: webhook signatures, valid and invalid ones. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,7 +27,7 @@ static enum signature_verdict verify(const char *header, uint64_t now_s)
 				SIGNATURE_TOLERANCE_S);
 }
 
-static void headers_are_judged(void **state)
+static void headers_are_verified(void **state)
 {
 	static const struct {
 		const char *header;
@@ -38,25 +38,26 @@ static void headers_are_judged(void **state)
 		{ "v1=" V1 ",t=" T, SIGNATURE_OK, "in the other order" },
 		{ "t=" T ",v1=" OTHER ",v1=" V1, SIGNATURE_OK, "any v1 may match" },
 		{ "t=" T ",v0=" OTHER ",v1=" V1 ",v2=x", SIGNATURE_OK,
-		  "other schemes do not count" },
-		{ "t=" T ",v0=" V1, SIGNATURE_MALFORMED, "v0 alone is no signature" },
-		{ "t=" T ",v1=" OTHER, SIGNATURE_MISMATCH, "one bit" },
+		  "other schemes are ignored" },
+		{ "t=" T ",v0=" V1, SIGNATURE_MALFORMED, "v0 alone is not enough" },
+		{ "t=" T ",v1=" OTHER, SIGNATURE_MISMATCH, "one bit differs" },
 		{ "t=1760000001,v1=" V1, SIGNATURE_MISMATCH, "another time" },
 		{ "t=0" T ",v1=" V1, SIGNATURE_MISMATCH, "the time's text is signed" },
 		{ "t=" T ",t=" T ",v1=" V1, SIGNATURE_MALFORMED, "two times" },
 		{ "v1=" V1, SIGNATURE_MALFORMED, "no time" },
 		{ "t=,v1=" V1, SIGNATURE_MALFORMED, "an empty time" },
-		{ "t=-1,v1=" V1, SIGNATURE_MALFORMED, "no number" },
+		{ "t=-1,v1=" V1, SIGNATURE_MALFORMED, "not a number" },
 		{ "t=" T, SIGNATURE_MALFORMED, "no signature" },
-		{ "t=" T ",v1=", SIGNATURE_MALFORMED, "an empty one" },
-		{ "t=" T ",v1=" V1 "00", SIGNATURE_MALFORMED, "too long for one" },
+		{ "t=" T ",v1=", SIGNATURE_MALFORMED, "an empty signature" },
+		{ "t=" T ",v1=" V1 "00", SIGNATURE_MALFORMED, "a signature that is too long" },
 		{ "t=" T ",v1", SIGNATURE_MALFORMED, "a part without '='" },
-		{ "t=" T ", v1=" V1, SIGNATURE_MALFORMED, "blanks are not skipped" },
+		{ "t=" T ", v1=" V1, SIGNATURE_MALFORMED, "spaces are not skipped" },
 		{ "t=" T ",v1=" V1 ", t=" T ",v1=" V1, SIGNATURE_MALFORMED, "two lines, joined" },
 		{ "t=" T ",=x,v1=" V1, SIGNATURE_MALFORMED, "a part without a name" },
-		{ "t=1e9,v1=" V1, SIGNATURE_MALFORMED, "digits only" },
-		{ "t=99999999999999999999,v1=" V1, SIGNATURE_MALFORMED, "no such time" },
-		{ "t=" T ",v1=x,v1=" V1, SIGNATURE_OK, "what cannot match does not harm" },
+		{ "t=1e9,v1=" V1, SIGNATURE_MALFORMED, "a time with other characters than digits" },
+		{ "t=99999999999999999999,v1=" V1, SIGNATURE_MALFORMED,
+		  "a time that is too large" },
+		{ "t=" T ",v1=x,v1=" V1, SIGNATURE_OK, "a v1 that cannot match is ignored" },
 		{ "", SIGNATURE_MALFORMED, "nothing" },
 		{ ",,,", SIGNATURE_MALFORMED, "empty parts" },
 	};
@@ -70,7 +71,7 @@ static void headers_are_judged(void **state)
 	}
 }
 
-static void upper_case_hex_is_no_signature(void **state)
+static void upper_case_hex_does_not_verify(void **state)
 {
 	char header[128];
 
@@ -81,7 +82,7 @@ static void upper_case_hex_is_no_signature(void **state)
 	assert_int_equal(verify(header, NOW), SIGNATURE_MALFORMED);
 }
 
-static void time_is_bounded_both_ways(void **state)
+static void old_and_future_times_are_refused(void **state)
 {
 	(void)state;
 	assert_int_equal(verify("t=" T ",v1=" V1, NOW + 300), SIGNATURE_OK);
@@ -91,7 +92,7 @@ static void time_is_bounded_both_ways(void **state)
 	assert_int_equal(verify("t=" T ",v1=" OTHER, NOW + 301), SIGNATURE_MISMATCH);
 }
 
-static void another_body_or_an_empty_secret_never_verify(void **state)
+static void another_body_or_an_empty_secret_never_verifies(void **state)
 {
 	const char *const empty[] = { "" };
 
@@ -119,7 +120,7 @@ static void too_many_candidates_are_refused(void **state)
 	assert_int_equal(verify(header, NOW), SIGNATURE_MALFORMED);
 }
 
-static void what_is_written_verifies(void **state)
+static void a_written_signature_verifies(void **state)
 {
 	struct buf header;
 
@@ -140,12 +141,12 @@ static void what_is_written_verifies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(headers_are_judged),
-		cmocka_unit_test(upper_case_hex_is_no_signature),
-		cmocka_unit_test(time_is_bounded_both_ways),
-		cmocka_unit_test(another_body_or_an_empty_secret_never_verify),
+		cmocka_unit_test(headers_are_verified),
+		cmocka_unit_test(upper_case_hex_does_not_verify),
+		cmocka_unit_test(old_and_future_times_are_refused),
+		cmocka_unit_test(another_body_or_an_empty_secret_never_verifies),
 		cmocka_unit_test(too_many_candidates_are_refused),
-		cmocka_unit_test(what_is_written_verifies),
+		cmocka_unit_test(a_written_signature_verifies),
 	};
 
 	return cmocka_run_group_tests_name("signature", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Subscriptions in the shapes that Stripe's API versions give them, and in ones that it does not. */
+/* subscription_test: subscriptions in the formats of Stripe's API versions, and invalid ones. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 #include "stripe/field.h"
 #include "stripe/subscription.h"
 
-/* As of 2022-11-15: the period is the subscription's. */
+/* API version 2022-11-15: the billing period is a member of the subscription. */
 static const char old_shape[] =
 	"{\"id\":\"sub_1Old\",\"object\":\"subscription\",\"cancel_at\":null,"
 	"\"cancel_at_period_end\":true,\"created\":1700000000,"
@@ -25,23 +25,22 @@ static const char old_shape[] =
 	"\"latest_invoice\":\"in_1\",\"livemode\":false,\"metadata\":{\"team\":\"a\"},"
 	"\"pause_collection\":null,\"status\":\"active\",\"trial_end\":null}";
 
-/* As of 2026-10-28.endive: the periods are the items', and here all that can be is expanded. */
+/* API version 2026-10-28.endive: billing periods are members of items. Everything is expanded. */
 static const char new_shape[] =
-	"{\"id\":\"sub_1New\",\"object\":\"subscription\",\"cancel_at\":1790000000,"
-	"\"cancel_at_period_end\":false,\"created\":1780000000,\"customer\":{\"id\":\"cus_2\","
-	"\"object\":\"customer\",\"email\":\"a@example.com\"},\"items\":{\"object\":\"list\","
-	"\"data\":[{\"id\":\"si_1\",\"current_period_start\":1780000000,"
-	"\"current_period_end\":1782592000,\"price\":{\"id\":\"price_base\",\"lookup_key\":"
-	"\"base\","
-	"\"product\":{\"id\":\"prod_base\",\"object\":\"product\"},\"recurring\":{\"meter\":null,"
-	"\"usage_type\":\"licensed\"}}},{\"id\":\"si_2\",\"current_period_start\":1780000000,"
-	"\"current_period_end\":1811536000,\"price\":{\"id\":\"price_calls\",\"lookup_key\":"
-	"\"calls\",\"product\":\"prod_calls\",\"recurring\":{\"meter\":\"mtr_1\","
-	"\"usage_type\":\"metered\"}}}],\"has_more\":false},\"latest_invoice\":{\"id\":\"in_2\","
-	"\"object\":\"invoice\",\"status\":\"open\",\"attempt_count\":2,\"created\":1781000000,"
-	"\"status_transitions\":{\"finalized_at\":1781003600}},\"livemode\":true,\"metadata\":{},"
-	"\"pause_collection\":{\"behavior\":\"void\"},\"status\":\"past_due\","
-	"\"trial_end\":1780500000}";
+	""
+	"{\"id\":\"sub_1New\",\"object\":\"subscription\",\"cancel_at\":1790000000,\"cancel_at_"
+	"period_end\":false,\"created\":1780000000,\"customer\":{\"id\":\"cus_2\",\"object\":"
+	"\"customer\",\"email\":\"a@example.com\"},\"items\":{\"object\":\"list\",\"data\":[{"
+	"\"id\":\"si_1\",\"current_period_start\":1780000000,\"current_period_end\":1782592000,"
+	"\"price\":{\"id\":\"price_base\",\"lookup_key\":\"base\",\"product\":{\"id\":\"prod_"
+	"base\",\"object\":\"product\"},\"recurring\":{\"meter\":null,\"usage_type\":\"licensed\"}}"
+	"},{\"id\":\"si_2\",\"current_period_start\":1780000000,\"current_period_end\":1811536000,"
+	"\"price\":{\"id\":\"price_calls\",\"lookup_key\":\"calls\",\"product\":\"prod_calls\","
+	"\"recurring\":{\"meter\":\"mtr_1\",\"usage_type\":\"metered\"}}}],\"has_more\":false},"
+	"\"latest_invoice\":{\"id\":\"in_2\",\"object\":\"invoice\",\"status\":\"open\",\"attempt_"
+	"count\":2,\"created\":1781000000,\"status_transitions\":{\"finalized_at\":1781003600}},"
+	"\"livemode\":true,\"metadata\":{},\"pause_collection\":{\"behavior\":\"void\"},\"status\":"
+	"\"past_due\",\"trial_end\":1780500000}";
 
 static json_t *load(const char *text)
 {
@@ -65,7 +64,7 @@ static struct subscription read_text(const char *text)
 	return s;
 }
 
-/* @text with the first @from in it replaced by @to. */
+/* A copy of @text in which the first @from is replaced by @to. */
 static const char *with(const char *text, const char *from, const char *to)
 {
 	static char result[4096];
@@ -76,7 +75,7 @@ static const char *with(const char *text, const char *from, const char *to)
 	return result;
 }
 
-static void the_old_shape_is_read(void **state)
+static void the_old_format_is_read(void **state)
 {
 	struct subscription s = read_text(old_shape);
 
@@ -104,7 +103,7 @@ static void the_old_shape_is_read(void **state)
 	assert_false(s.items[0].is_metered || s.has_more_items);
 }
 
-static void the_new_shape_is_read(void **state)
+static void the_new_format_is_read(void **state)
 {
 	struct subscription s = read_text(new_shape);
 
@@ -130,7 +129,7 @@ static void the_new_shape_is_read(void **state)
 	assert_int_equal(s.items[1].period_end_s, 1811536000);
 }
 
-static void the_end_of_the_last_period_ends_it(void **state)
+static void a_scheduled_cancellation_is_at_the_end_of_the_last_period(void **state)
 {
 	const char *text =
 		with(new_shape, "\"cancel_at\":1790000000,\"cancel_at_period_end\":false",
@@ -140,7 +139,7 @@ static void the_end_of_the_last_period_ends_it(void **state)
 	assert_int_equal(read_text(text).cancel_at_s, 1811536000);
 }
 
-static void an_invoice_is_owed_only_after_a_try(void **state)
+static void an_invoice_is_owed_only_after_a_failed_attempt(void **state)
 {
 	static const struct {
 		const char *from, *to;
@@ -152,7 +151,7 @@ static void an_invoice_is_owed_only_after_a_try(void **state)
 		{ "\"status\":\"open\"", "\"status\":\"void\"", 0, "void" },
 		{ "\"status\":\"open\"", "\"status\":\"uncollectible\"", 1781003600, "given up" },
 		{ "{\"finalized_at\":1781003600}", "{\"finalized_at\":null}", 1781000000,
-		  "no better time than its making" },
+		  "only the creation time is known" },
 	};
 
 	(void)state;
@@ -165,7 +164,7 @@ static void an_invoice_is_owed_only_after_a_try(void **state)
 	}
 }
 
-static void each_status_is_known_and_others_keep_their_word(void **state)
+static void unknown_statuses_keep_their_word(void **state)
 {
 	(void)state;
 	for (int i = 0; i < STORE_STATUS_COUNT; i++) {
@@ -182,7 +181,7 @@ static void each_status_is_known_and_others_keep_their_word(void **state)
 	assert_string_equal(s.status_word, "hiber?nating");
 }
 
-static void why_it_is_paused_is_told(void **state)
+static void the_cause_of_a_pause_is_read(void **state)
 {
 	struct subscription s = read_text(
 		with(old_shape, "\"status\":\"active\"",
@@ -194,7 +193,7 @@ static void why_it_is_paused_is_told(void **state)
 	assert_string_equal(s.paused_cause, "trial_end_without_payment_method");
 }
 
-static void a_deleted_customer_is_seen(void **state)
+static void a_deleted_customer_is_recognized(void **state)
 {
 	struct subscription s = read_text(
 		with(old_shape, "\"customer\":\"cus_1\"",
@@ -205,7 +204,7 @@ static void a_deleted_customer_is_seen(void **state)
 	assert_string_equal(s.customer, "cus_1");
 }
 
-static void what_is_no_subscription_is_refused(void **state)
+static void invalid_subscriptions_are_refused(void **state)
 {
 	static const struct {
 		const char *from, *to, *why;
@@ -234,14 +233,14 @@ static void what_is_no_subscription_is_refused(void **state)
 		const char *why = NULL;
 
 		if (subscription_parse(object, &s, &why) != -EBADMSG)
-			fail_msg("taken: %s", rows[i].to);
+			fail_msg("accepted: %s", rows[i].to);
 		assert_string_equal(why, rows[i].why);
 		assert_int_equal(s.created_s, 5);
 		json_decref(object);
 	}
 }
 
-static void more_items_than_stripe_allows_are_cut_and_said(void **state)
+static void too_many_items_are_cut_and_noted(void **state)
 {
 	json_t *object = load(old_shape), *items = field_at(object, "items.data");
 	struct subscription s;
@@ -260,7 +259,7 @@ static void more_items_than_stripe_allows_are_cut_and_said(void **state)
 	json_decref(object);
 }
 
-static void the_first_tier_that_names_an_item_is_bought(void **state)
+static void the_first_tier_with_a_price_of_an_item_is_chosen(void **state)
 {
 	char *by_lookup_key[] = { "other", "calls" }, *by_product[] = { "prod_base" },
 	     *by_price[] = { "price_base" }, *by_nothing[] = { "", "prod" };
@@ -306,16 +305,16 @@ static void metadata_is_found_by_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_old_shape_is_read),
-		cmocka_unit_test(the_new_shape_is_read),
-		cmocka_unit_test(the_end_of_the_last_period_ends_it),
-		cmocka_unit_test(an_invoice_is_owed_only_after_a_try),
-		cmocka_unit_test(each_status_is_known_and_others_keep_their_word),
-		cmocka_unit_test(why_it_is_paused_is_told),
-		cmocka_unit_test(a_deleted_customer_is_seen),
-		cmocka_unit_test(what_is_no_subscription_is_refused),
-		cmocka_unit_test(more_items_than_stripe_allows_are_cut_and_said),
-		cmocka_unit_test(the_first_tier_that_names_an_item_is_bought),
+		cmocka_unit_test(the_old_format_is_read),
+		cmocka_unit_test(the_new_format_is_read),
+		cmocka_unit_test(a_scheduled_cancellation_is_at_the_end_of_the_last_period),
+		cmocka_unit_test(an_invoice_is_owed_only_after_a_failed_attempt),
+		cmocka_unit_test(unknown_statuses_keep_their_word),
+		cmocka_unit_test(the_cause_of_a_pause_is_read),
+		cmocka_unit_test(a_deleted_customer_is_recognized),
+		cmocka_unit_test(invalid_subscriptions_are_refused),
+		cmocka_unit_test(too_many_items_are_cut_and_noted),
+		cmocka_unit_test(the_first_tier_with_a_price_of_an_item_is_chosen),
 		cmocka_unit_test(metadata_is_found_by_name),
 	};
 
