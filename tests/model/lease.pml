@@ -17,7 +17,7 @@
 
 byte holder = H, fence; /* in Redis; H: no holder */
 bool is_over;		/* the lease has expired, by Redis's clock */
-byte mine[H];		/* the fence that each host believes to have; 0: it has no lease */
+byte mine[H];		/* the fence of the lease, as each host believes; 0: no lease */
 
 active [H] proctype host()
 {
