@@ -111,7 +111,7 @@ struct store_key {
 	uint64_t account;
 	uint8_t hash[STORE_HASH_BYTES]; /* HMAC-SHA-256 of the whole key, keyed with the pepper */
 	uint64_t created_ms;
-	uint64_t revoked_ms; /* 0: not revoked; in the future: valid until then, after a rotation */
+	uint64_t revoked_ms; /* 0: not revoked; in the future: the key is valid until then */
 	char hint[16];	     /* for display: the end of the prefix and the last four characters */
 	char label[STORE_LABEL_MAX];
 };
@@ -457,7 +457,7 @@ struct store_fleet {
  * Send a heartbeat of @self. With @wants_lease, it gets the lease for @lease_ms from now, by the
  * store's clock, unless another host has it. The lease fences: as long as a host holds it,
  * store_tasks_set() and store_usage_close() fail with -ESTALE on every other host, even on one that
- * believes to hold it. An engine that serves a single host always grants the lease and lists no
+ * believes it holds it. An engine that serves a single host always grants the lease and lists no
  * hosts.
  */
 typedef void (*store_beat_done)(void *arg, int err, const struct store_fleet *fleet);

@@ -130,16 +130,15 @@ int store_load_on_loop(struct store *store, struct store_engine *engine,
 		       const struct store_visitor *visitor, void *visitor_arg, uint32_t day,
 		       uint32_t month_day)
 {
-	static const struct store_visitor crossing = { on_accounts, on_keys, on_quotas,
-						       on_entries };
+	static const struct store_visitor to_loop = { on_accounts, on_keys, on_quotas, on_entries };
 	struct batch batch = { .store = store, .visitor = visitor, .visitor_arg = visitor_arg };
 
-	return engine->ops->load(engine, &crossing, &batch, day, month_day);
+	return engine->ops->load(engine, &to_loop, &batch, day, month_day);
 }
 
 /* ---- the feed ---- */
 
-struct news {
+struct feed_batch {
 	struct store *store;
 	struct store_change *changes;
 	size_t count;
@@ -174,18 +173,18 @@ static void report_change(const struct store_follower *f, void *arg,
 	}
 }
 
-static void run_news(void *arg)
+static void run_feed_batch(void *arg)
 {
-	struct news *news = arg;
-	struct store *store = news->store;
+	struct feed_batch *feed = arg;
+	struct store *store = feed->store;
 
-	for (size_t i = 0; i < news->count; i++) {
-		report_change(&store->follower, store->follower_arg, &news->changes[i]);
-		store->followed_n = news->changes[i].n;
+	for (size_t i = 0; i < feed->count; i++) {
+		report_change(&store->follower, store->follower_arg, &feed->changes[i]);
+		store->followed_n = feed->changes[i].n;
 	}
-	store->is_current = !news->err;
-	store->follower.on_state(store->follower_arg, news->err,
-				 news->err ? store->engine->ops->follow_error(store->engine) : "");
+	store->is_current = !feed->err;
+	store->follower.on_state(store->follower_arg, feed->err,
+				 feed->err ? store->engine->ops->follow_error(store->engine) : "");
 }
 
 /* Wait until the follower is wanted. False if the store is being freed. */
@@ -230,15 +229,15 @@ static void *run_follower(void *arg)
 	struct store *store = arg;
 
 	while (wait_for_start(store)) {
-		struct news news = { .store = store };
+		struct feed_batch feed = { .store = store };
 
-		news.err = store->engine->ops->follow(store->engine, &news.changes, &news.count);
-		if (news.err == -ESTALE)
+		feed.err = store->engine->ops->follow(store->engine, &feed.changes, &feed.count);
+		if (feed.err == -ESTALE)
 			stop_following(store);
-		if (store_run_on_loop(store, run_news, &news))
-			news.count = 0;
-		free(news.changes);
-		if (news.err)
+		if (store_run_on_loop(store, run_feed_batch, &feed))
+			feed.count = 0;
+		free(feed.changes);
+		if (feed.err)
 			pause_follower(store);
 	}
 	return NULL;

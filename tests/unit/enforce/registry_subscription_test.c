@@ -166,7 +166,7 @@ static void only_newer_states_are_applied(void **state)
 	enum what { NOTHING, STATUS, ALL };
 	static const struct {
 		int known;
-		int told;
+		int received;
 		int seconds; /* how much later than the known state */
 		bool is_snapshot;
 		enum what taken;
@@ -202,14 +202,15 @@ static void only_newer_states_are_applied(void **state)
 		s.subscription = id;
 		s.status = rows[i].known;
 		assert_int_equal(apply(w, &s)->err, 0);
-		s.status = rows[i].told;
+		s.status = rows[i].received;
 		s.as_of_s += (uint64_t)rows[i].seconds;
 		s.is_snapshot = rows[i].is_snapshot;
 		s.tier = "slow";
 		a = apply(w, &s);
 		now = known(w, id);
 		if (a->err || a->is_changed != (rows[i].taken != NOTHING) || !a->has_before ||
-		    (int)now.status != (rows[i].taken != NOTHING ? rows[i].told : rows[i].known) ||
+		    (int)now.status !=
+			    (rows[i].taken != NOTHING ? rows[i].received : rows[i].known) ||
 		    strcmp(now.tier, rows[i].taken == ALL ? "slow" : "basic") ||
 		    now.as_of_s != (rows[i].taken == ALL ? s.as_of_s : AS_OF_S))
 			fail_msg("%s", rows[i].why);

@@ -49,7 +49,7 @@ static int follow_teardown(void **state)
 static void catch_up(void)
 {
 	unsigned wanted = host->feed.states + 2;
-	uv_timer_t keep; /* the store alone does not keep a loop alive */
+	uv_timer_t keep; /* keeps the loop alive, because the store does not */
 
 	uv_timer_init(&host->f->loop, &keep);
 	uv_timer_start(&keep, (uv_timer_cb)(void (*)(void))abort, 20000, 0);

@@ -172,7 +172,7 @@ static void revoking_all_keys_of_an_account_never_postpones_an_end(void **state)
 	add_account(f, 8);
 	assert_int_equal(keys_add(f, keys, 4), 0);
 	assert_int_equal(keys_revoke(f, 7, 1234), 0);
-	assert_int_equal(keys_revoke(f, 9, 1234), 0); /* it has none */
+	assert_int_equal(keys_revoke(f, 9, 1234), 0); /* this account has no keys */
 	fixture_reopen(f);
 	fixture_load(f);
 	assert_int_equal(f->keys[0].revoked_ms, 1234);

@@ -389,7 +389,7 @@ int main(void)
 		TEST(nothing_works_before_the_store_is_open),
 	};
 
-	/* These break SQLite's file. */
+	/* These change SQLite's file directly. */
 	const struct CMUnitTest sqlite_tests[] = {
 		TEST(a_batch_is_all_or_nothing),
 		TEST(an_unknown_state_is_corruption),

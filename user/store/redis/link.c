@@ -19,7 +19,7 @@
 #include "base/clock.h"
 #include "store/redis/lua.h"
 
-static const struct backoff rests_ns = { .first = 50 * NS_PER_MS, .most = 2 * NS_PER_SECOND };
+static const struct backoff waits_ns = { .first = 50 * NS_PER_MS, .most = 2 * NS_PER_SECOND };
 
 static const char *const sources[REDIS_SCRIPT_COUNT] = {
 	[REDIS_RECORDS] = redis_lua_records, [REDIS_TASKS] = redis_lua_tasks,
@@ -92,7 +92,7 @@ void redis_link_fail(struct redis_link *link)
 	if (link->context)
 		discard_unsent(link->context->fd);
 	drop(link);
-	link->retry_at_ns = clock_mono_ns() + backoff_draw(&rests_ns, ++link->failures);
+	link->retry_at_ns = clock_mono_ns() + backoff_draw(&waits_ns, ++link->failures);
 }
 
 static struct timeval timeout_of(const struct redis_link *link)

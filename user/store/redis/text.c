@@ -10,9 +10,9 @@
 
 #include "base/array.h"
 
-#define ARGS_MAX \
-	(64u << 20) /* bytes of one command: webhooks' bodies are the largest, a megabyte each */
-#define WORDS_MAX (1u << 20) /* of one command: Redis accepts no more */
+/* Limits of one command. The largest words are bodies of webhooks, up to 1 MB each. */
+#define ARGS_MAX  (64u << 20) /* bytes */
+#define WORDS_MAX (1u << 20)  /* Redis accepts no more */
 
 void redis_args_init(struct redis_args *args)
 {

@@ -167,8 +167,8 @@ static int list_pages(struct redis *r, const char *function, uint64_t account, u
 	return err;
 }
 
-static int give(struct redis *r, int err, struct found *found, struct store_usage **ret_rows,
-		size_t *ret_count)
+static int return_rows(struct redis *r, int err, struct found *found, struct store_usage **ret_rows,
+		       size_t *ret_count)
 {
 	if (err == -EUCLEAN)
 		redis_say(&r->link, err, "Redis %s: usage is malformed", r->link.server);
@@ -190,7 +190,7 @@ int redis_usage_open(struct store_engine *engine, uint64_t account, uint64_t end
 
 	if (!err)
 		err = list_pages(r, "usage_open", account, ended_by_s, limit, &found);
-	return give(r, err, &found, ret_rows, ret_count);
+	return return_rows(r, err, &found, ret_rows, ret_count);
 }
 
 /* A member of the set `windows`: a window's start and length. */
@@ -342,7 +342,7 @@ int redis_usage_list(struct store_engine *engine, uint64_t account, uint64_t sin
 		err = list_pages(r, "usage_of", account, since_s, limit, &found);
 	else if (!err)
 		err = list_all(r, since_s, limit, &found);
-	return give(r, err, &found, ret_rows, ret_count);
+	return return_rows(r, err, &found, ret_rows, ret_count);
 }
 
 /* ---- changes ---- */

@@ -236,7 +236,7 @@ static int check_window(struct sqlite *s, const struct store_usage *row, uint32_
 	int err;
 
 	bind_window(stmt, row);
-	err = sqlite_fail(s, sqlite3_step(stmt)); /* always one row; NULLs without usage */
+	err = sqlite_fail(s, sqlite3_step(stmt)); /* one row; its sums are NULL without usage */
 	if (!err && sqlite_u64(stmt, 1) != row->closed_units)
 		err = -EAGAIN;
 	else if (!err && (row->units <= row->closed_units || row->units > sqlite_u64(stmt, 0)))

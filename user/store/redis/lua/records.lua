@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- records: the store itself, accounts, keys and lists.
+-- records: opening the store, accounts, keys and lists.
 
 local AS_OF, SUBSCRIPTION = 9, 15 -- positions in an account's line
 local KEY_ACCOUNT, KEY_HASH, KEY_CREATED, KEY_REVOKED, KEY_SEQ = 1, 2, 3, 4, 5

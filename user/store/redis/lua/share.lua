@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- share: hosts borrow from limits that they share. enforce/share.h has the other half.
+-- share: hosts borrow units of limits that they share. enforce/share.h has the other half.
 --
 -- share:<account>	hash:
 --	b		'<tokens> <us>': the bucket's tokens at that time
