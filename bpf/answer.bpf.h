@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * Answers in place: when XDP may answer a request on its connection, and the frame that does it.
+ * Answers in place: when XDP may answer a request on its connection, and building the frame.
  *
- * A request is answered only if the server's socket is at rest and would take exactly this request
- * next; then nobody can tell that it never arrived. All that can fail comes before the first change
- * of state. See shift.h for what the answer does to the connection's numbers.
+ * A request is answered only if the server's socket is idle and would receive exactly this request
+ * next. Then neither side can tell that the socket never saw it. Everything that can fail comes
+ * before the first change of state. See shift.h for the effect on the connection's sequence
+ * numbers.
  */
 #ifndef ANSWER_BPF_H
 #define ANSWER_BPF_H
@@ -21,7 +22,7 @@
 #define IP4_DF	      0x4000
 #define SEGMENT_MAX   1460
 #define HEADERS_MAX   (14 + 4 + 40 + 20 + 12)
-#define HEADERS_WORDS 12 /* and no more than the shortest request with a key fills */
+#define HEADERS_WORDS 12 /* at least HEADERS_MAX, and less than any frame with a whole request */
 
 static __always_inline void read_timestamp(const struct scratch *scratch,
 					   const struct options *opts, struct arrival *a)
@@ -63,7 +64,7 @@ static __always_inline bool read_arrival_options(struct xdp_md *ctx, struct scra
 	return true;
 }
 
-/* What the parsed segment says, but for its options. */
+/* Fill @a from the parsed segment, except for the options. */
 static __always_inline void read_segment(struct xdp_md *ctx, const struct segment *s,
 					 struct arrival *a)
 {
@@ -88,8 +89,8 @@ static __always_inline void read_segment(struct xdp_md *ctx, const struct segmen
 /* ---- the frame ---- */
 
 /*
- * What is written is summed up from registers: to read it back in other pieces than it was written in,
- * or to call a helper, costs more.
+ * The write functions compute the checksum from the values in registers. Reading the bytes back in
+ * pieces of other sizes than written, or calling a helper, would cost more.
  */
 static __always_inline __u64 sum_halves(__u64 word)
 {
@@ -136,16 +137,16 @@ static __always_inline __u64 write_ip4(__u8 *at, __u32 tcp_bytes)
 	return addresses;
 }
 
-/* The IP header of an answer with @tcp_bytes behind it; returns the addresses' part of the sum. */
+/* Write the IP header for @tcp_bytes of TCP. Returns the addresses' part of the TCP checksum. */
 static __always_inline __u64 write_ip(__u8 *at, bool is_ip6, __u32 tcp_bytes)
 {
 	return is_ip6 ? write_ip6(at, tcp_bytes) : write_ip4(at, tcp_bytes);
 }
 
 /*
- * Write the number of seconds over the zeros of an answer whose headers end at @headers; returns what
- * its digits add to the sum. Summed up in memory: the verifier would follow every sum that there can
- * be.
+ * Write the number of seconds over the '0' digits of the answer, which starts at offset @headers.
+ * Returns what the digits add to the checksum. The sum is kept in the map, because in a register
+ * the verifier would track every possible value.
  */
 static __always_inline __u64 write_digits(struct scratch *scratch,
 					  const struct tollgate_template *t, __u32 headers)
@@ -154,7 +155,7 @@ static __always_inline __u64 write_digits(struct scratch *scratch,
 
 	scratch->sum = 0;
 	for (__u32 i = 0; i < TOLLGATE_DIGITS_MAX && seconds; i++) {
-		__u32 tenth = seconds * 0xcccccccdULL >> 35; /* a tenth of any 32 bits */
+		__u32 tenth = seconds * 0xcccccccdULL >> 35; /* seconds / 10, for any 32 bits */
 		__u64 digit = seconds - tenth * 10;
 
 		if (at[0]) {
@@ -198,24 +199,27 @@ static __always_inline __u32 answer_headers_bytes(const struct arrival *a)
 	return a->tcp_at + sizeof(struct tcphdr) + (a->has_timestamp ? TIMESTAMP_BYTES : 0);
 }
 
-/* Make the frame as long as the answer needs it. False: it cannot be, and is as it was. */
+/* Resize the frame for the answer. False: impossible, and the frame is unchanged. */
 static __always_inline bool resize(struct xdp_md *ctx, const struct arrival *a, __u32 answer_len)
 {
 	long bytes = (long)ctx->data_end - (long)ctx->data;
 	int more;
 
-	/* Else clang subtracts in 32 bits, which the verifier does not allow for pointers. */
+	/* Otherwise clang subtracts in 32 bits, which the verifier does not allow for pointers. */
 	asm volatile("" : "+r"(bytes));
 	more = answer_headers_bytes(a) + answer_len - bytes;
 	if (more <= 0)
 		return !bpf_xdp_adjust_tail(ctx, more);
-	/* Room at the head is there nearly always; at the tail drivers differ. */
+	/*
+	 * There is nearly always room at the head; whether there is any at the tail depends on the
+	 * driver.
+	 */
 	return !bpf_xdp_adjust_head(ctx, -more) || !bpf_xdp_adjust_tail(ctx, more);
 }
 
 /*
- * Copy the headers of the request, which the answer turns around. Nearly every frame is as long as
- * they can be, so that no helper is needed.
+ * Copy the request's headers, from which the answer's are made. Nearly every frame has
+ * HEADERS_WORDS words, so the copy rarely needs a helper.
  */
 static __always_inline bool save_headers(struct xdp_md *ctx, struct scratch *scratch,
 					 const struct arrival *a)
@@ -232,14 +236,14 @@ static __always_inline bool save_headers(struct xdp_md *ctx, struct scratch *scr
 	return bytes <= HEADERS_MAX;
 }
 
-/* All of the template, since to stop at its end costs more. */
+/* Copy all of the template: a variable length would cost more. */
 static __always_inline void write_template(struct scratch *scratch,
 					   const struct tollgate_template *t, __u32 headers)
 {
 	__builtin_memcpy(scratch->frame + (headers & 127), t->bytes, sizeof(t->bytes));
 }
 
-/* Fill the resized frame, whose old headers were saved. */
+/* Fill the resized frame with the answer. save_headers() has saved the request's headers. */
 __noinline int send_reply(struct xdp_md *ctx, struct scratch *scratch, struct tollgate_template *t)
 {
 	if (!scratch || !t)
@@ -266,9 +270,12 @@ __noinline int send_reply(struct xdp_md *ctx, struct scratch *scratch, struct to
 /* ---- may it be answered ---- */
 
 /*
- * Everything that must hold of the connection for the request to be answered with @len bytes: COUNT,
- * or what does not. `answered` is read before the socket, and by an atomic operation: were it read
- * after, an answer given in between could hide a request just received.
+ * Whether the connection is in a state in which the request may be answered with @len bytes.
+ * Returns COUNT if so, else the reason why not.
+ *
+ * `answered` must be read before the socket, and by an atomic operation, which orders the two.
+ * Otherwise the agent could answer in between: `answered` would match, and the view of the socket
+ * would still be the one from before that answer.
  */
 static __always_inline enum tollgate_counter
 check_connection(struct xdp_md *ctx, struct tollgate_conn *conn, struct scratch *scratch, __u32 len)
@@ -286,7 +293,10 @@ check_connection(struct xdp_md *ctx, struct tollgate_conn *conn, struct scratch 
 		return TOLLGATE_COUNTER_PASS_ORDER;
 	if (view->bytes_received != answered || view->copied_seq != view->rcv_nxt)
 		return TOLLGATE_COUNTER_PASS_OWED;
-	/* In the client's numbers: an old ACK among inserted bytes would translate to a right one. */
+	/*
+	 * Compare in the client's numbers: an old ACK among inserted bytes would translate to
+	 * snd_nxt.
+	 */
 	if (view->snd_nxt != view->write_seq ||
 	    a->ack != view->snd_nxt + tollgate_seq_shift(&out, view->snd_nxt, view->snd_nxt) ||
 	    !tollgate_out_can_open(&out, view->snd_nxt, view->snd_una))
@@ -300,7 +310,7 @@ check_connection(struct xdp_md *ctx, struct tollgate_conn *conn, struct scratch 
 	return TOLLGATE_COUNTER_COUNT;
 }
 
-/* The connection is shifted by this answer, which is pending from now on. */
+/* Record the shift that this answer causes. The answer is pending from now on. */
 static __always_inline void shift_connection(struct tollgate_conn *conn,
 					     const struct scratch *scratch)
 {
@@ -322,7 +332,7 @@ static __always_inline void shift_connection(struct tollgate_conn *conn,
 	WRITE_ONCE(conn->active_ns, scratch->now_ns);
 }
 
-/* The pending answer again, in place of a request that came again. */
+/* Send the pending answer again, because its request was sent again. */
 __noinline int repeat_answer(struct xdp_md *ctx, struct tollgate_conn *conn,
 			     struct scratch *scratch)
 {
@@ -340,7 +350,7 @@ __noinline int repeat_answer(struct xdp_md *ctx, struct tollgate_conn *conn,
 	reply->window = shift->window;
 	reply->seconds = shift->seconds;
 	reply->answer_len = shift->answer_len;
-	/* Another template there by now would be other bytes; then the client waits in vain. */
+	/* If the template was replaced, its bytes differ. Then the answer is lost for good. */
 	if (!t || t->len != reply->answer_len || !save_headers(ctx, scratch, &scratch->arrival) ||
 	    !resize(ctx, &scratch->arrival, reply->answer_len))
 		return XDP_DROP;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0
 /*
- * The programs of an edge: refuse what an account or a source goes on sending, on the connection that
- * asked where that can be done, and else by dropping; and translate the connections on which that
- * was done.
+ * The programs: they refuse what accounts and sources over their limits keep sending, by answering
+ * on the connection where that is possible, else by dropping. They translate the connections that
+ * they have answered on.
  *
- * XDP only ever reads buckets, quotas and penalties, and refuses nothing that the agent would allow:
- * when in doubt a packet is passed and the agent decides. In reading order: parse (a frame's parts),
- * flow (a connection's record), head (what a request asks for), answer (whether and how it is
- * answered in place), penalty (drops), source (SYNs), icmp (errors), egress (the way out).
+ * XDP only reads buckets, quotas and penalties, and refuses nothing that the agent would allow:
+ * when in doubt it passes the packet and the agent decides. In reading order: parse (the parts of a
+ * frame), flow (a connection's record), head (what a request asks for), answer (whether and how to
+ * answer in place), penalty (drops), source (SYNs), icmp (errors), egress (outgoing packets).
  */
 #include <linux/bpf.h>
 
@@ -26,7 +26,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-__noinline int tell_event(struct scratch *scratch, __u32 verdict, __u32 slot)
+__noinline int send_flow_event(struct scratch *scratch, __u32 verdict, __u32 slot)
 {
 	if (!scratch)
 		return 0;
@@ -40,14 +40,14 @@ __noinline int tell_event(struct scratch *scratch, __u32 verdict, __u32 slot)
 					.action = scratch->action };
 
 	__builtin_memcpy(event.client_be32, key->client_be32, sizeof(event.client_be32));
-	tell(&event);
+	send_event(&event);
 	return 0;
 }
 
-static __always_inline void tell_of(struct scratch *scratch, __u32 verdict, __u32 slot)
+static __always_inline void sample_event(struct scratch *scratch, __u32 verdict, __u32 slot)
 {
-	if (scratch->action != TOLLGATE_ACTION_CHECK && is_told(scratch->now_ns))
-		tell_event(scratch, verdict, slot);
+	if (scratch->action != TOLLGATE_ACTION_CHECK && is_sampled(scratch->now_ns))
+		send_flow_event(scratch, verdict, slot);
 }
 
 static __always_inline void count_for(const struct scratch *scratch, enum tollgate_counter counter)
@@ -88,7 +88,7 @@ static __always_inline void translate_sack(struct xdp_md *ctx, struct scratch *s
 		bpf_xdp_store_bytes(ctx, a->tcp_at + sizeof(*tcp), s->translated, bytes);
 }
 
-/* Let the segment pass, in the socket's numbers. */
+/* Pass the segment, translated into the socket's numbers. */
 __noinline int pass_translated(struct xdp_md *ctx, struct tollgate_conn *conn,
 			       struct scratch *scratch)
 {
@@ -118,7 +118,7 @@ __noinline int pass_translated(struct xdp_md *ctx, struct tollgate_conn *conn,
 	return XDP_PASS;
 }
 
-/* The client has acknowledged the pending answer: its request is swallowed for good. */
+/* Once the client acknowledges the pending answer, the delta "after" includes its request. */
 static __always_inline void note_arrival(struct tollgate_conn *conn, const struct scratch *scratch)
 {
 	const struct arrival *a = &scratch->arrival;
@@ -134,7 +134,7 @@ static __always_inline void note_arrival(struct tollgate_conn *conn, const struc
 	count_for(scratch, TOLLGATE_COUNTER_ANSWER_ARRIVED);
 }
 
-/* Positions that numbers have left far behind go. */
+/* Drop positions that are far behind the current numbers, see TOLLGATE_SHIFT_FAR. */
 static __always_inline void forget_positions(struct tollgate_conn *conn, const struct arrival *a)
 {
 	struct tollgate_shift *shift = &conn->shift;
@@ -162,7 +162,7 @@ static __always_inline bool wants_claim(const struct tollgate_conn *conn, const 
 	       tollgate_is_far(&out, a->ack - out.after);
 }
 
-/* Whether a bare ACK tells the socket anything that it does not know: numbers, or another window. */
+/* Whether a bare ACK has news for the socket. One that only acknowledges XDP's answer has not. */
 static __always_inline bool is_news(struct xdp_md *ctx, struct tollgate_conn *conn,
 				    struct scratch *scratch)
 {
@@ -211,7 +211,7 @@ static __always_inline bool is_answer(enum tollgate_counter counter)
 	       counter <= TOLLGATE_COUNTER_ANSWER_REVOKED;
 }
 
-/* The account that all requests came from has credit, so the next one is surely the agent's. */
+/* All requests so far came from one account, and it has credit: the next one is for the agent. */
 static __always_inline bool has_bound_credit(const struct tollgate_conn *conn, __u64 now_ns)
 {
 	const struct tollgate_slot *slot = find_slot(conn);
@@ -221,7 +221,7 @@ static __always_inline bool has_bound_credit(const struct tollgate_conn *conn, _
 	       slot_credit(slot, now_ns) == CREDIT_SOME;
 }
 
-/* Why the segment is not even read, or COUNT. */
+/* Why the request must not even be read, or COUNT. */
 static __always_inline enum tollgate_counter refuse_to_read(const struct tollgate_conn *conn,
 							    const struct arrival *a, __u64 now_ns)
 {
@@ -253,7 +253,7 @@ static __always_inline void count_refusal(const struct scratch *scratch)
 	count_for(scratch, ruling->counter);
 }
 
-/* The answer goes out in place of the request, if the frame can hold it. */
+/* Turn the request's frame into the answer. XDP_PASS, with no change, if it cannot be resized. */
 static __always_inline int answer(struct xdp_md *ctx, struct tollgate_conn *conn,
 				  struct scratch *scratch, struct tollgate_template *t)
 {
@@ -275,8 +275,8 @@ static __always_inline int answer(struct xdp_md *ctx, struct tollgate_conn *conn
 }
 
 /*
- * Answer the request in this segment, if that may be. XDP_TX or XDP_DROP when it was; else XDP_PASS,
- * with the reason in the ruling and everything as it was.
+ * Answer the request in this segment if possible. Returns XDP_TX (or XDP_DROP, if the frame could
+ * not be written) if answered; else XDP_PASS, with the reason in the ruling and nothing changed.
  */
 static __always_inline int try_answer(struct xdp_md *ctx, struct tollgate_conn *conn,
 				      struct scratch *scratch)
@@ -308,7 +308,7 @@ static __always_inline int try_answer(struct xdp_md *ctx, struct tollgate_conn *
 		ruling->counter = index;
 		return XDP_PASS;
 	}
-	tell_of(scratch, ruling->verdict, ruling->slot);
+	sample_event(scratch, ruling->verdict, ruling->slot);
 	if (scratch->action == TOLLGATE_ACTION_OBSERVE) {
 		ruling->counter = TOLLGATE_COUNTER_OBSERVE_ANSWER;
 		return XDP_PASS;
@@ -319,14 +319,20 @@ static __always_inline int try_answer(struct xdp_md *ctx, struct tollgate_conn *
 	return index;
 }
 
-/* The client will send it again. */
+/* Drop the segment for now: the client will send it again. */
 static __always_inline int hold(void)
 {
 	count(TOLLGATE_COUNTER_HELD_DATA);
 	return XDP_DROP;
 }
 
-/* Data while an answer is pending: what is older passes, the answered request is answered again. */
+/*
+ * Data while an answer is pending. Pass a segment that ends at or before `start`; answer one that
+ * contains `start` again; hold one that begins after it.
+ *
+ *   client  --- passed before ---|### pending request ###|--- not passed yet -->
+ *                              start
+ */
 static __always_inline int on_data_while_pending(struct xdp_md *ctx, struct tollgate_conn *conn,
 						 struct scratch *scratch)
 {
@@ -341,8 +347,12 @@ static __always_inline int on_data_while_pending(struct xdp_md *ctx, struct toll
 	return repeat_answer(ctx, conn, scratch);
 }
 
-/* It starts before swallowed bytes and goes on behind their beginning: no number fits both parts. */
-static __always_inline bool is_across(const struct tollgate_conn *conn, const struct arrival *a)
+/*
+ * The segment straddles the start of the swallowed range, so no single offset is right for both
+ * parts:  ----[seq----|in.pos====end]==== swallowed ====|----
+ */
+static __always_inline bool straddles_swallowed(const struct tollgate_conn *conn,
+						const struct arrival *a)
 {
 	const struct tollgate_shift *shift = &conn->shift;
 	struct tollgate_deltas in = tollgate_deltas_of(shift->in_deltas, shift->in_pos);
@@ -361,7 +371,7 @@ static __always_inline void note_data(struct tollgate_conn *conn, const struct a
 		WRITE_ONCE(shift->state, shift->state | TOLLGATE_SHIFT_ORDERED);
 }
 
-/* Refuse by dropping. XDP_PASS, with the reason counted, if that may not be. */
+/* Refuse by dropping, if allowed; else XDP_PASS, with the reason counted. */
 static __always_inline int try_drop(struct xdp_md *ctx, struct tollgate_conn *conn,
 				    struct scratch *scratch)
 {
@@ -369,7 +379,7 @@ static __always_inline int try_drop(struct xdp_md *ctx, struct tollgate_conn *co
 
 	if (why != TOLLGATE_COUNTER_DROP_FLOW)
 		return pass(why);
-	tell_of(scratch, TOLLGATE_PENALTY_FLOW, READ_ONCE(conn->slot));
+	sample_event(scratch, TOLLGATE_PENALTY_FLOW, READ_ONCE(conn->slot));
 	if (scratch->action == TOLLGATE_ACTION_OBSERVE)
 		return pass(TOLLGATE_COUNTER_OBSERVE_FLOW);
 	count_drop(conn);
@@ -377,7 +387,7 @@ static __always_inline int try_drop(struct xdp_md *ctx, struct tollgate_conn *co
 	return XDP_DROP;
 }
 
-/* Whether requests are answered in place rather than dropped. */
+/* Whether XDP answers in place (or counts what it would answer) rather than drops. */
 static __always_inline bool is_answering(const struct scratch *scratch)
 {
 	const struct tollgate_settings *set = find_settings();
@@ -389,7 +399,7 @@ static __always_inline bool is_answering(const struct scratch *scratch)
 		scratch->action == TOLLGATE_ACTION_OBSERVE);
 }
 
-/* Refuse what may be refused: XDP_PASS if nothing may. */
+/* Refuse the data by an answer or a drop, if allowed; else XDP_PASS. */
 static __always_inline int judge_data(struct xdp_md *ctx, struct tollgate_conn *conn,
 				      struct scratch *scratch, bool is_native)
 {
@@ -405,7 +415,7 @@ static __always_inline int judge_data(struct xdp_md *ctx, struct tollgate_conn *
 	return verdict;
 }
 
-/* Data, or the client's end. The claim is held. */
+/* Data or a FIN. The claim is held. */
 static __always_inline int on_claimed_data(struct xdp_md *ctx, struct tollgate_conn *conn,
 					   struct scratch *scratch, bool is_native)
 {
@@ -416,7 +426,7 @@ static __always_inline int on_claimed_data(struct xdp_md *ctx, struct tollgate_c
 		forget_positions(conn, &scratch->arrival);
 		if (conn->shift.pending_len)
 			return on_data_while_pending(ctx, conn, scratch);
-		if (is_across(conn, &scratch->arrival))
+		if (straddles_swallowed(conn, &scratch->arrival))
 			return hold();
 	}
 	verdict = judge_data(ctx, conn, scratch, is_native);
@@ -426,8 +436,8 @@ static __always_inline int on_claimed_data(struct xdp_md *ctx, struct tollgate_c
 	return pass_translated(ctx, conn, scratch);
 }
 
-static __always_inline int claim_and_work(struct xdp_md *ctx, struct tollgate_conn *conn,
-					  struct scratch *scratch, bool is_native)
+static __always_inline int handle_data(struct xdp_md *ctx, struct tollgate_conn *conn,
+				       struct scratch *scratch, bool is_native)
 {
 	int verdict;
 
@@ -441,14 +451,14 @@ static __always_inline int claim_and_work(struct xdp_md *ctx, struct tollgate_co
 __noinline int on_native_data(struct xdp_md *ctx, struct tollgate_conn *conn,
 			      struct scratch *scratch)
 {
-	return conn && scratch ? claim_and_work(ctx, conn, scratch, true) : XDP_PASS;
+	return conn && scratch ? handle_data(ctx, conn, scratch, true) : XDP_PASS;
 }
 
-/* Without what answers, so that the verifier need not look at it twice. */
+/* Contains no code that answers, so that the verifier need not check that code twice. */
 __noinline int on_generic_data(struct xdp_md *ctx, struct tollgate_conn *conn,
 			       struct scratch *scratch)
 {
-	return conn && scratch ? claim_and_work(ctx, conn, scratch, false) : XDP_PASS;
+	return conn && scratch ? handle_data(ctx, conn, scratch, false) : XDP_PASS;
 }
 
 /* A segment of an enrolled flow. */
@@ -475,8 +485,8 @@ static __always_inline int on_segment(struct xdp_md *ctx, const struct segment *
 }
 
 /*
- * A new connection on the addresses of an old one. The old record must not translate it: if no
- * socket lives there any more, it is dead; the agent gives it back later.
+ * A SYN opens a new connection, perhaps on the addresses of an old one. The old record must not
+ * translate it. If no socket is left there, mark the record dead; the agent frees it later.
  */
 static __always_inline void forget_dead(struct xdp_md *ctx, const struct segment *s)
 {
@@ -491,7 +501,7 @@ static __always_inline void forget_dead(struct xdp_md *ctx, const struct segment
 		__sync_fetch_and_or(&conn->flags, TOLLGATE_CONN_DEAD);
 }
 
-/* A function of its own, since what it keeps on the stack would be there for data too. */
+/* Not inlined, so that its stack does not add to that of the path for data. */
 static __noinline int on_syn(struct xdp_md *ctx, const struct segment *s,
 			     const struct tollgate_settings *set, __u32 action)
 {
@@ -522,7 +532,9 @@ static __always_inline int on_enrolled(struct xdp_md *ctx, const struct segment 
 	return on_segment(ctx, s, conn, scratch, is_native);
 }
 
-/* What cannot be translated must not reach the socket: there its bytes would be taken for others. */
+/*
+ * Odd segments cannot be translated: on a shifted connection the socket would misplace the bytes.
+ */
 static __noinline int on_odd(const struct tollgate_flow_key *key)
 {
 	struct tollgate_conn *conn = is_hinted(key) ? find_conn(key) : NULL;
@@ -573,14 +585,14 @@ static __always_inline int on_frame(struct xdp_md *ctx, bool is_native)
 		       : XDP_PASS;
 }
 
-/* Frames as the driver has them. */
+/* Native mode. */
 SEC("xdp")
 int edge(struct xdp_md *ctx)
 {
 	return on_frame(ctx, true);
 }
 
-/* Generic mode sees merged frames with unfinished checksums, so there nothing is answered in place. */
+/* Generic mode sees merged frames (GRO) with partial checksums, so it answers nothing in place. */
 SEC("xdp")
 int edge_generic(struct xdp_md *ctx)
 {

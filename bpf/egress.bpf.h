@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * Egress: what the server's sockets send on enrolled connections, translated on its way out.
+ * Egress: translating what the server's sockets send on enrolled connections.
  *
- * Every segment comes through here, super-frames of segmentation offload too (only their first
- * header counts), before it is queued. XDP answers only if the last thing that the socket sent has
- * been seen here, so a packet that leaves by another way can never break a connection.
+ * Every outgoing segment passes here before it is queued. A super-frame of segmentation offload
+ * passes as one frame, and it is enough to translate its one header. XDP answers only if the
+ * socket's last segment was seen here, so a connection whose packets leave by another interface is
+ * never answered on.
  */
 #ifndef EGRESS_BPF_H
 #define EGRESS_BPF_H
@@ -14,11 +15,13 @@
 #include "flow.bpf.h"
 #include "translate.bpf.h"
 
-#define HOP_BY_HOP_BYTES 8 /* the jumbogram option of a super-frame above 64 KiB */
+#define HOP_BY_HOP_BYTES 8 /* the jumbogram header of an IPv6 super-frame above 64 KiB */
 
-/* Where things are in the frame; offsets, since every write makes pointers invalid. */
+/*
+ * An outgoing segment. Offsets, not pointers, since every write to the frame invalidates pointers.
+ */
 struct departure {
-	struct tollgate_flow_key key; /* as packets of this connection arrive */
+	struct tollgate_flow_key key; /* from the viewpoint of incoming packets */
 	__u32 vlan;
 	__u32 tcp_at;
 	__u32 tcp_bytes; /* of the header */
@@ -41,7 +44,7 @@ static __always_inline bool read_tcp(struct __sk_buff *skb, void *pos, struct de
 	d->tcp_bytes = (((__u8 *)tcp)[12] >> 4) * 4;
 	d->seq = bpf_ntohl(tcp->seq);
 	d->ack = bpf_ntohl(tcp->ack_seq);
-	/* By the buffer, not by IP: a large super-frame's length has no room in the header. */
+	/* From the buffer's length: a large super-frame's does not fit into the IP header. */
 	d->end = d->seq + (skb->len - d->tcp_at - d->tcp_bytes) + !!(flags & TCP_FIN);
 	d->is_syn = flags & TCP_SYN;
 	return d->tcp_bytes >= sizeof(*tcp);
@@ -100,7 +103,7 @@ static __always_inline bool read_departure(struct __sk_buff *skb, struct departu
 	return proto == bpf_htons(ETH_P_IPV6) && read_ip6(skb, c.pos, d);
 }
 
-/* What XDP must know of it before it may answer. The end is told last. */
+/* Record what XDP must know before it may answer. Write egress_end after vlan. */
 static __always_inline void note_departure(struct tollgate_conn *conn, const struct departure *d)
 {
 	bool is_known = READ_ONCE(conn->flags) & TOLLGATE_CONN_EGRESS;
@@ -113,7 +116,7 @@ static __always_inline void note_departure(struct tollgate_conn *conn, const str
 		__sync_fetch_and_or(&conn->flags, TOLLGATE_CONN_EGRESS);
 }
 
-/* A field of the header, with the checksum; for partial checksums the kernel knows better. */
+/* Replace a header field and update the checksum; the kernel's helper handles partial checksums. */
 static __always_inline void replace(struct __sk_buff *skb, const struct departure *d, __u32 at,
 				    __u32 old, __u32 fresh)
 {
@@ -124,7 +127,7 @@ static __always_inline void replace(struct __sk_buff *skb, const struct departur
 	bpf_skb_store_bytes(skb, d->tcp_at + at, &fresh_be32, sizeof(fresh_be32), 0);
 }
 
-/* The kernel's own options stand on four-byte bounds, so each edge is a field like others. */
+/* The kernel aligns its options to four bytes, so each edge can be replaced like a header field. */
 static __always_inline void translate_departing_sack(struct __sk_buff *skb,
 						     const struct departure *d,
 						     const struct tollgate_deltas *in)

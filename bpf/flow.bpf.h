@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * From a packet to its connection's record, and what may be done to that.
+ * Finding the record of a packet's connection, and reading, writing and claiming it.
  */
 #ifndef FLOW_BPF_H
 #define FLOW_BPF_H
@@ -14,7 +14,7 @@ static __always_inline bool port_is_ours(const struct tollgate_settings *set, __
 	return READ_ONCE(set->ports[port / 64]) >> (port % 64) & 1;
 }
 
-/* False: the flow is surely not enrolled. */
+/* False: the flow is certainly not enrolled. True: it may be. */
 static __always_inline bool is_hinted(const struct tollgate_flow_key *key)
 {
 	__u32 hint = tollgate_hint(key->client_be32, key->client_port_be16);
@@ -46,7 +46,9 @@ static __always_inline bool is_shifted(const struct tollgate_conn *conn)
 	return READ_ONCE(conn->shift.state) & TOLLGATE_SHIFT_SHIFTED;
 }
 
-/* Deltas first, by an atomic operation, so that the position is not read before them: see shift.h. */
+/*
+ * Read the deltas atomically, so that the CPU does not read the position before them: see shift.h.
+ */
 static __always_inline struct tollgate_deltas read_deltas(__u64 *deltas, const __u32 *pos)
 {
 	__u64 word = __sync_fetch_and_add(deltas, 0);
@@ -54,14 +56,16 @@ static __always_inline struct tollgate_deltas read_deltas(__u64 *deltas, const _
 	return tollgate_deltas_of(word, READ_ONCE(*pos));
 }
 
-/* The position first. Whoever writes holds the claim. */
+/* Write the position before the deltas. The caller holds the claim. */
 static __always_inline void write_deltas(__u64 *deltas, __u32 *pos, struct tollgate_deltas fresh)
 {
 	WRITE_ONCE(*pos, fresh.pos);
 	__sync_lock_test_and_set(deltas, tollgate_deltas_word(fresh.before, fresh.after));
 }
 
-/* XDP's claim, for the time of one packet. False: another CPU has it. */
+/*
+ * Take XDP's claim for the time of one packet. False: another CPU has it, or the word just changed.
+ */
 static __always_inline bool claim(struct tollgate_conn *conn)
 {
 	__u32 seen = READ_ONCE(conn->claim);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * What a request in a segment asks for: its key, its route, and what the agent would say.
+ * Judging a request: its key, its route, and the verdict that the agent would give.
  *
- * The order of verdicts is the agent's (gate.c). Where XDP knows less than the agent, it says so and
- * the request is passed.
+ * Checks come in the agent's order (gate.c). Where XDP knows less than the agent, the request is
+ * passed and the counter says why.
  */
 #ifndef HEAD_BPF_H
 #define HEAD_BPF_H
@@ -16,7 +16,7 @@
 #include "translate.bpf.h"
 
 #define SECOND_NS	1000000000ULL
-#define CLOCKS_APART_NS SECOND_NS /* see gate.c: more debt than this is forgiven by the agent */
+#define CLOCKS_APART_NS SECOND_NS /* see gate.c: the agent forgives debt this far over the limit */
 
 enum credit { CREDIT_NONE, CREDIT_SOME, CREDIT_BUSY };
 
@@ -25,7 +25,10 @@ static __always_inline bool limits_changed(const struct tollgate_slot *slot, __u
 	return seq & 1 || READ_ONCE(slot->limits_seq) != seq;
 }
 
-/* Would the agent allow even the cheapest request now? The limits are read as a seqlock asks. */
+/*
+ * Whether the agent would allow a request of cost 1 now. CREDIT_BUSY: the limits were being
+ * written, so the values read may not belong together (limits_seq is a seqlock).
+ */
 static __always_inline enum credit slot_credit(const struct tollgate_slot *slot, __u64 now_ns)
 {
 	__u32 seq = READ_ONCE(slot->limits_seq);
@@ -62,7 +65,7 @@ static __always_inline struct ruling passes(enum tollgate_counter why)
 	return (struct ruling){ .counter = why, .slot = TOLLGATE_NO_SLOT };
 }
 
-/* The tier's refusal with a number of seconds. */
+/* The refusal of this @kind for the slot's tier, with the seconds to wait. */
 static __always_inline struct ruling refuses(const struct tollgate_slot *slot, __u32 kind,
 					     __u64 wait_ns)
 {
@@ -94,8 +97,9 @@ static __always_inline struct ruling judge_rate(const struct tollgate_slot *slot
 }
 
 /*
- * The agent closes a slot for a second at a time when the quota is used up. While it is not closed,
- * the quota may still be used up: then only the agent knows whether a new period has begun.
+ * When the quota is used up, the agent closes the slot for one second at a time. If the slot is not
+ * closed, XDP passes the request even if the quota looks used up: only the agent knows whether a
+ * new period has begun.
  */
 static __always_inline struct ruling judge_limits(const struct tollgate_slot *slot, __u32 cost,
 						  __u64 now_ns)
@@ -119,7 +123,7 @@ static __always_inline struct ruling judge_limits(const struct tollgate_slot *sl
 		return refuses(slot, TOLLGATE_TEMPLATE_QUOTA,
 			       end_ns > now_ns ? end_ns - now_ns : 0);
 	}
-	/* A rate that hosts hold together has no bucket here: the agent closes the slot. */
+	/* A rate shared by several hosts has no bucket here; the agent closes the slot instead. */
 	if (READ_ONCE(slot->closed_until_ns) > now_ns &&
 	    READ_ONCE(slot->closed_reason) == TOLLGATE_OVER_RATE) {
 		__u64 end_ns = READ_ONCE(slot->closed_end_ns);
@@ -151,7 +155,7 @@ static __always_inline struct ruling judge_account(const struct tollgate_known_k
 	return r;
 }
 
-/* The cost of a request for this path; 0: the agent decides. */
+/* The cost of a request for this path. 0: pass it to the agent. */
 static __always_inline __u32 route_cost(const struct tollgate_settings *set,
 					const struct scratch *scratch, __u32 path_at,
 					__u32 path_len)
@@ -212,7 +216,7 @@ static __always_inline struct ruling judge_head(const struct tollgate_settings *
 	return judge_account(known, cost, scratch->now_ns);
 }
 
-/* The ruling on the request of @len bytes that lies in the scratch's head. */
+/* Set scratch->ruling for the request of @len bytes in scratch->head. */
 __noinline int judge_request(struct scratch *scratch, __u32 len)
 {
 	const struct tollgate_settings *set = find_settings();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * ICMP errors about what a shifted connection sent: they quote a sequence number (RFC 792, RFC 4443),
- * and the kernel believes them only if the socket has sent it. Without translation path MTU discovery
- * would fail.
+ * ICMP errors about packets that a shifted connection sent. They quote a sequence number (RFC 792,
+ * RFC 4443), and the kernel ignores an error whose number the socket has not sent. Without
+ * translation, path MTU discovery would fail.
  */
 #ifndef ICMP_BPF_H
 #define ICMP_BPF_H
@@ -19,7 +19,7 @@
 #define ICMP6_FIRST	    1 /* unreachable, too big, time exceeded */
 #define ICMP6_LAST	    4 /* parameter problem */
 
-/* What is quoted of a TCP segment at least. */
+/* An ICMP error quotes at least these bytes of the TCP header. */
 struct quoted_tcp {
 	__be16 source, dest;
 	__be32 seq_be32;
@@ -33,7 +33,7 @@ static __always_inline bool is_icmp_error(const __u8 *icmp, bool is_ip6)
 	       icmp[0] == ICMP4_PARAMETER;
 }
 
-/* The quoted segment was ours, so its source is the local side. NULL: none that is plain. */
+/* We sent the quoted segment, so its source is the local side. NULL: not plain TCP. */
 static __always_inline struct quoted_tcp *read_quote(void *pos, void *end, bool is_ip6,
 						     struct tollgate_flow_key *ret_key)
 {
@@ -63,7 +63,7 @@ static __always_inline struct quoted_tcp *read_quote(void *pos, void *end, bool 
 	return tcp;
 }
 
-/* An ICMP message at @pos, behind its IP header. */
+/* @pos: the ICMP message, after the IP header. */
 static __noinline int on_icmp(void *pos, void *end, bool is_ip6)
 {
 	struct tollgate_flow_key key;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * The operators' lists. A look-up costs more than all else that is done for a packet, so it is made for
- * SYNs alone, and only while there are entries.
+ * The operators' allow and deny lists. A look-up in the trie costs more than everything else done
+ * for a packet, so only SYNs are looked up, and only while there are entries.
  */
 #ifndef LISTS_BPF_H
 #define LISTS_BPF_H
@@ -9,7 +9,7 @@
 #include "maps.bpf.h"
 #include "tollgate/lists.h"
 
-#define LISTS_NESTED_MAX 4 /* blocks within blocks that are looked at */
+#define LISTS_NESTED_MAX 4 /* so many blocks that contain each other are examined */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -20,8 +20,9 @@ struct {
 } lists SEC(".maps");
 
 /*
- * What the most specific block says that has not ended. The agent takes ended ones out within a second;
- * with more of them inside each other than are looked at here, none is found, and the agent decides.
+ * The verdict of the most specific block that has not expired. The agent removes expired blocks
+ * within a second. If more than LISTS_NESTED_MAX expired blocks are nested, returns NONE, and the
+ * agent decides.
  */
 static __always_inline __u32 lists_verdict(const struct tollgate_settings *set,
 					   const struct tollgate_flow_key *flow, __u64 now_ns)

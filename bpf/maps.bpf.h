@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * The maps of the fast path, and what each packet may do to them: count, and tell of a refusal.
+ * The maps of the fast path, counting, and events.
  *
- * Sizes marked 1 are set by the agent before loading. Who writes which record is said in abi.h.
+ * Where max_entries is 1, the agent sets the real size before loading, except for `settings`. abi.h
+ * says who writes which record.
  */
 #ifndef MAPS_BPF_H
 #define MAPS_BPF_H
@@ -105,8 +106,9 @@ struct {
 } events SEC(".maps");
 
 /*
- * A length for a helper: at least 1, at most @max. The verifier learns the least one from a sum, not
- * from a comparison with 0; and the compiler must not know that it is the number from before.
+ * Whether @length is from 1 to @max, in a form that the verifier understands when @length is passed
+ * to a helper. It learns the lower bound from the addition, not from a comparison with 0. The asm
+ * hides from the compiler that n + 1 is the old value.
  */
 static __always_inline bool is_length(__u32 *length, __u32 max)
 {
@@ -141,7 +143,9 @@ static __always_inline int pass(enum tollgate_counter why)
 	return XDP_PASS;
 }
 
-/* The agent beats every second. Without an agent nobody lifts a penalty, so none holds. */
+/*
+ * The heartbeat comes every second. Without an agent nobody would lift a penalty, so none applies.
+ */
 static __always_inline bool agent_is_gone(__u64 now_ns)
 {
 	const struct tollgate_settings *set = find_settings();
@@ -155,10 +159,10 @@ static __always_inline bool agent_is_gone(__u64 now_ns)
 }
 
 /*
- * Whether the agent is told of this refusal: of one in `event_every`. Which ones the clock decides, in
- * nanoseconds and mixed; a random number would cost a call for each.
+ * Whether to send an event for this refusal: on average for one in `event_every`. The mixed bits of
+ * the clock decide, since a random number would cost a helper call each time.
  */
-static __always_inline bool is_told(__u64 now_ns)
+static __always_inline bool is_sampled(__u64 now_ns)
 {
 	const struct tollgate_settings *set = find_settings();
 	__u64 mixed = (__u32)now_ns * 0x9e3779b1u, every = set ? READ_ONCE(set->event_every) : 0;
@@ -166,8 +170,8 @@ static __always_inline bool is_told(__u64 now_ns)
 	return every && !(mixed * every >> 32);
 }
 
-/* It polls, so nobody is woken up. */
-static __always_inline void tell(const struct tollgate_event *event)
+/* The agent polls the ring buffer, so do not wake it up. */
+static __always_inline void send_event(const struct tollgate_event *event)
 {
 	struct tollgate_event *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * From an Ethernet frame to the TCP header in it.
+ * Parsing an Ethernet frame down to the TCP header.
  *
- * Every step moves the cursor past what it has proven to be there. What is plain TCP but hard to read
- * (fragments, IP options, extension headers, a third VLAN tag) is odd: it is passed, never guessed at.
+ * Every step checks that its header is in the frame and moves the cursor past it. TCP that is hard
+ * to read (fragments, IP options, extension headers, a third VLAN tag) is "odd": we do not guess.
  */
 #ifndef PARSE_BPF_H
 #define PARSE_BPF_H
@@ -34,10 +34,10 @@
 #define TCP_ACK 0x10
 
 enum parsed {
-	PARSED_OTHER, /* no TCP, or nothing that we can tell to be TCP */
+	PARSED_OTHER, /* not TCP, as far as we can tell */
 	PARSED_ODD,
-	PARSED_ODD_TCP, /* odd, but its ports could be read */
-	PARSED_ICMP,	/* the cursor is behind the IP header */
+	PARSED_ODD_TCP, /* odd, but with readable addresses and ports */
+	PARSED_ICMP,	/* the cursor is after the IP header */
 	PARSED_TCP,
 };
 
@@ -52,8 +52,8 @@ struct vlan_tag {
 };
 
 /*
- * A TCP segment as it lies in the frame. Which of ip4 and ip6 holds says `is_ip6`: the verifier cannot
- * tell a pointer into the packet from NULL.
+ * Pointers to a segment's headers in the frame. `is_ip6` selects the valid member of the union. A
+ * NULL pointer could not, because the verifier cannot tell a packet pointer from NULL.
  */
 struct segment {
 	union {
@@ -105,7 +105,7 @@ static __always_inline enum parsed parse_tcp(struct cursor *c, struct segment *s
 	return PARSED_TCP;
 }
 
-/* The TCP header of an odd segment, @skip bytes on: for its ports alone. */
+/* Find the TCP header of an odd segment, @skip bytes after the cursor, only to read its ports. */
 static __always_inline enum parsed parse_odd(struct cursor *c, struct segment *s, __u32 skip)
 {
 	struct tcphdr *tcp = c->pos + (skip & 0x7fc);
@@ -116,7 +116,7 @@ static __always_inline enum parsed parse_odd(struct cursor *c, struct segment *s
 	return PARSED_ODD_TCP;
 }
 
-/* One extension header in front of TCP is looked behind; a fragment that is not the first has no ports. */
+/* Skip one extension header before TCP. A fragment other than the first has no ports. */
 static __always_inline enum parsed parse_extension(struct cursor *c, struct segment *s,
 						   struct ipv6hdr *ip)
 {
@@ -185,7 +185,10 @@ static __always_inline enum parsed parse_frame(struct cursor *c, struct segment 
 
 	if ((void *)(eth + 1) > c->end)
 		return PARSED_OTHER;
-	/* The struct is packed, and a byte at a time is dear: nearly every packet comes through here. */
+	/*
+	 * Read h_proto as one word: the struct is packed, so the compiler would read it byte by
+	 * byte, and nearly every packet comes through here.
+	 */
 	proto = *(__be16 *)((void *)eth + offsetof(struct ethhdr, h_proto));
 	c->pos = eth + 1;
 	if (proto != bpf_htons(ETH_P_IP) && is_vlan(proto) && !parse_tags(c, s, &proto))
@@ -209,13 +212,15 @@ static __always_inline int segment_tcp_bytes(const struct segment *s)
 			 : bpf_ntohs(s->ip4->tot_len) - (int)sizeof(*s->ip4);
 }
 
-/* By the IP header's length, since short frames are padded. Negative where the lengths lie. */
+/*
+ * From the IP header's length, since short frames are padded. Negative if the lengths are invalid.
+ */
 static __always_inline int segment_payload_bytes(const struct segment *s)
 {
 	return segment_tcp_bytes(s) - (((const __u8 *)s->tcp)[12] >> 4) * 4;
 }
 
-/* The frame ends before the IP header says. */
+/* Whether the frame is shorter than the IP header says. */
 static __always_inline bool segment_is_cut(const struct segment *s, const struct cursor *c)
 {
 	return c->end - (void *)s->tcp < segment_tcp_bytes(s);

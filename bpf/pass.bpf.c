@@ -2,8 +2,8 @@
 /*
  * An XDP program that passes everything.
  *
- * The peer of a veth pair needs one, or what XDP sends back is lost without a trace; and it is the
- * zero that benchmarks are measured against.
+ * The peer of a veth pair needs an XDP program, or the kernel silently loses what XDP_TX sends to
+ * it. Benchmarks use this program as the baseline.
  */
 #include <linux/bpf.h>
 

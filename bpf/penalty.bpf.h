@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * The drop rung: data of flows bound to an account in penalty, where XDP cannot or may not answer.
+ * Dropping data of flows bound to an account in penalty, where XDP cannot or may not answer.
  *
- * What it drops, TCP repeats, so a drop is a delay. A request that would be allowed, or one that is
- * under way, is never hit.
+ * TCP retransmits what is dropped, so a drop is a delay. A request that the agent would allow, or
+ * one that it is already processing, is never dropped.
  */
 #ifndef PENALTY_BPF_H
 #define PENALTY_BPF_H
@@ -13,7 +13,7 @@
 #include "socket.bpf.h"
 #include "tollgate/verdict.h"
 
-/* The account that every request on this flow bore the key of, or NULL. */
+/* The slot of the account to which all keys seen on this flow belong, or NULL. */
 static __always_inline struct tollgate_slot *find_slot(const struct tollgate_conn *conn)
 {
 	struct tollgate_slot *slot;
@@ -28,11 +28,11 @@ static __always_inline struct tollgate_slot *find_slot(const struct tollgate_con
 }
 
 /*
- * Why the segment must pass: the socket has some of its bytes already, or the agent owes an answer
- * (a request under way, half a request, a running upload). DROP_FLOW when nothing speaks for it.
+ * DROP_FLOW, or why the segment must pass: the socket already has some of its bytes, or the agent
+ * owes an answer (to a request in flight, half a request, or a running upload).
  *
- * `answered` is read before the socket, and by an atomic operation, so that no later load is done
- * first: were it read after, an answer given in between could hide a request just received.
+ * `answered` must be read before the socket, and by an atomic operation, so that no later load
+ * moves ahead of it: see check_connection() in answer.bpf.h.
  */
 static __always_inline enum tollgate_counter
 socket_verdict(struct xdp_md *ctx, struct tollgate_conn *conn, struct scratch *scratch)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * The server's socket, as far as XDP asks for it.
+ * Looking up the server's socket and reading the fields that XDP needs.
  */
 #ifndef SOCKET_BPF_H
 #define SOCKET_BPF_H
 
 #include "parse.bpf.h"
 
-/* The loader finds the offsets in the kernel's BTF. */
+/* Only the fields we read. The loader finds their offsets in the kernel's BTF (CO-RE). */
 struct rb_root {
 	void *rb_node;
 } __attribute__((preserve_access_index));
@@ -30,8 +30,8 @@ struct socket_view {
 	__u32 rcv_nxt, copied_seq, snd_nxt, snd_una, write_seq;
 	__u32 bytes_received; /* low 32 bits */
 	__u32 mss;
-	__u32 window;  /* that the socket would tell, not scaled */
-	__u32 snd_wnd; /* that the client has told it, not scaled */
+	__u32 window;  /* bytes that the socket would announce now */
+	__u32 snd_wnd; /* bytes that the client has announced */
 	bool has_out_of_order;
 };
 
@@ -54,7 +54,7 @@ find_socket(struct xdp_md *ctx, const struct tollgate_flow_key *key, bool is_ip6
 	return bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 }
 
-/* False: there is no established socket for it. */
+/* Fill @view. False: the connection has no established socket. */
 static __always_inline bool look_at_socket(struct xdp_md *ctx, const struct tollgate_flow_key *key,
 					   bool is_ip6, struct socket_view *view)
 {
@@ -80,7 +80,7 @@ static __always_inline bool look_at_socket(struct xdp_md *ctx, const struct toll
 	return tp;
 }
 
-/* Whether a connection lives there; one that only waits to be forgotten does not. */
+/* Whether the connection has a socket. A listener on its port or TIME_WAIT does not count. */
 static __always_inline bool has_live_socket(struct xdp_md *ctx, const struct tollgate_flow_key *key,
 					    bool is_ip6)
 {

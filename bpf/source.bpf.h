@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * New connections: a SYN is refused while its source is in penalty or on the operators' deny list, and
- * only where we listen. No penalty holds for a source on the allow list.
+ * New connections: drop a SYN whose source is in penalty or on the operators' deny list, but only
+ * to an address where we listen. A source on the allow list is exempt from penalties.
  */
 #ifndef SOURCE_BPF_H
 #define SOURCE_BPF_H
@@ -73,8 +73,8 @@ static __always_inline int judge_syn(const struct xdp_md *ctx, const struct segm
 	__builtin_memcpy(event.client_be32, flow.client_be32, sizeof(event.client_be32));
 	event.client_port_be16 = flow.client_port_be16;
 	event.local_port_be16 = flow.local_port_be16;
-	if (is_told(now_ns))
-		tell(&event);
+	if (is_sampled(now_ns))
+		send_event(&event);
 	if (action == TOLLGATE_ACTION_OBSERVE)
 		return pass(state == SOURCE_DENIED ? TOLLGATE_COUNTER_OBSERVE_DENIED
 						   : TOLLGATE_COUNTER_OBSERVE_SOURCE);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * Sequence numbers in frames: what of a segment moves with a shift, and its checksum with it.
+ * Shared by all translation: a segment's fields, TCP options, checksums, and per-CPU scratch
+ * memory.
  *
- * Sequence number, acknowledgement and SACK blocks (RFC 2018) are all that a segment says of numbers.
- * Options are worked on in a copy, so that their places need no proof.
+ * A segment holds sequence numbers in three places: SEQ, ACK and SACK blocks (RFC 2018). Options
+ * are processed in a copy, where the verifier needs no proof of each offset.
  */
 #ifndef TRANSLATE_BPF_H
 #define TRANSLATE_BPF_H
@@ -15,10 +16,10 @@
 #include "tollgate/shift.h"
 #include "tollgate/verdict.h"
 
-#define FRAME_ROOM    512 /* a power of two: offsets are masked with it */
+#define FRAME_ROOM    512 /* a power of two, for masking offsets */
 #define OPTIONS_MAX   40
-#define OPTIONS_ROOM  64 /* a power of two: offsets are masked with it */
-#define OPTIONS_KINDS 20 /* more than that in 40 bytes are NOPs without end */
+#define OPTIONS_ROOM  64 /* a power of two, for masking offsets */
+#define OPTIONS_KINDS 20 /* options in one header; only NOPs in masses make more */
 
 #define OPT_END	      0
 #define OPT_NOP	      1
@@ -35,7 +36,7 @@ struct arrival {
 	__u32 payload_at;
 	__u32 payload_bytes;
 	__u32 seq, ack;
-	__u32 end; /* a FIN counts */
+	__u32 end; /* counts a FIN */
 	__u32 window;
 	__u32 vlan;
 	__u32 tsval_be32, tsecr_be32;
@@ -43,20 +44,20 @@ struct arrival {
 	__u8 flags;
 	bool has_timestamp;
 	bool is_ip6;
-	bool is_plain;	  /* nothing about it keeps us from answering */
+	bool is_plain;	  /* flags, ECN and options allow an answer */
 	bool has_options; /* other than a lone timestamp */
 };
 
-/* What becomes of a request. @counter is an ANSWER_*, or why the request is passed. */
+/* What to do with a request. @counter is an ANSWER_*, or says why the request is passed. */
 struct ruling {
 	enum tollgate_counter counter;
 	enum tollgate_verdict verdict;
 	__u32 template_index;
 	__u32 seconds;
-	__u32 slot; /* whose refusals it counts among, or TOLLGATE_NO_SLOT */
+	__u32 slot; /* counts the refusal; or TOLLGATE_NO_SLOT */
 };
 
-/* What the answer says; numbers as the client counts. */
+/* The answer's header fields, in the client's sequence numbers. */
 struct reply {
 	__u32 seq, ack;
 	__u32 window; /* scaled */
@@ -65,14 +66,14 @@ struct reply {
 };
 
 /*
- * A packet's worth of room, per CPU: too much for the stack, and what is in it the verifier does not
- * follow. Each part is for the one packet that is being worked on.
+ * Working memory for the packet being processed, one per CPU. It is too large for the stack, and
+ * the verifier does not track the values in it.
  */
 struct scratch {
-	__u8 options[OPTIONS_ROOM];	    /* as they came, zeros behind */
-	__u8 translated[OPTIONS_ROOM];	    /* as they go on */
-	__u8 frame[FRAME_ROOM];		    /* an answer */
-	__u8 head[TOLLGATE_SCAN_ROOM_SIZE]; /* a request */
+	__u8 options[OPTIONS_ROOM];	    /* as received, padded with zeros */
+	__u8 translated[OPTIONS_ROOM];	    /* as passed on */
+	__u8 frame[FRAME_ROOM];		    /* the answer */
+	__u8 head[TOLLGATE_SCAN_ROOM_SIZE]; /* the request */
 	struct tollgate_scan scan;
 	struct tollgate_flow_key key;
 	struct arrival arrival;
@@ -98,7 +99,7 @@ static __always_inline struct scratch *find_scratch(void)
 	return bpf_map_lookup_elem(&scratches, &zero);
 }
 
-/* What options say, and whether all of them are known. */
+/* What was found among the options. @is_odd: one of them is unknown or malformed. */
 struct options {
 	__u32 sack_at;	  /* offset of the first block, 0: none */
 	__u32 sack_bytes; /* of all blocks */
@@ -106,7 +107,10 @@ struct options {
 	bool is_odd;
 };
 
-/* Room and place travel beside what is found: the kernel's verifier looks at one option only. */
+/*
+ * The state of the walk. It is bpf_loop()'s context, so the verifier checks step_option() only
+ * once.
+ */
 struct option_walk {
 	const __u8 *room;
 	__u32 at;
@@ -155,7 +159,7 @@ static __always_inline void write_be32(__u8 room[OPTIONS_ROOM], __u32 at, __u32 
 	room[(at + 3) & (OPTIONS_ROOM - 1)] = value;
 }
 
-/* One's complement sums; 64 bits have room for every carry of a header. */
+/* Fold a one's complement sum. 64 bits have room for all carries of a header. */
 static __always_inline __u16 fold_sum(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);
@@ -172,10 +176,10 @@ static __always_inline __u16 update_check(__u16 check, __u32 old_be32, __u32 new
 }
 
 /*
- * What the options in the scratch say. They are zero behind their end, which is the end of options.
+ * Find what matters among scratch->options. They are padded with zeros, and a zero is OPT_END.
  *
- * This and every other function that is neither static nor inline is verified alone, whatever its
- * callers know: else the verifier would follow each of them through every path before it.
+ * The verifier checks this and every other function that is neither static nor inline on its own,
+ * without what its callers know. Otherwise it would check each of them again for every path to it.
  */
 __noinline int walk_options(struct scratch *scratch, struct options *ret_found)
 {

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * The key scan: finds the API key in the head of a plain HTTP/1.1 request, eight bytes at a time, or
- * says that it does not know.
+ * The key scan: finds the API key in the head of a plain HTTP/1.1 request, eight bytes at a time,
+ * or says that it is unsure.
  *
- * It understands less than the agent's parser on purpose. Whenever it finds a key, the agent finds the
- * same key in the same request; whatever is malformed, ambiguous or merely unusual is "unsure", and
- * is the agent's to judge.
+ * It understands less than the agent's parser on purpose. Whenever it finds a key, the agent finds
+ * the same key in the same request. Anything malformed, ambiguous or merely unusual is "unsure",
+ * and the agent decides.
  *
- * The head is copied to a `room` first, because there any offset can be read once it is masked, and
- * because a zero byte behind the head spares every step the question where the head ends: no class of
- * bytes has it. In the kernel room and scan lie in a per-CPU map: on the stack the verifier would
- * remember every number. All is one function, since a return costs more than a line where returns are
- * protected from speculation.
+ * The head is first copied to a buffer, `room`. There, any masked offset can be read, and a zero
+ * byte after the head ends every loop, because no class of bytes contains it; so no step needs to
+ * check where the head ends. In the kernel, room and scan are in a per-CPU map: if they were on the
+ * stack, the verifier would track every value in them. Everything is inlined into one function,
+ * because a return is expensive where returns are protected against speculation.
  */
 #ifndef TOLLGATE_KEYSCAN_H
 #define TOLLGATE_KEYSCAN_H
@@ -25,13 +25,15 @@
 
 #define TOLLGATE_SCAN_KEY_MIN	16
 #define TOLLGATE_SCAN_KEY_MAX	256
-#define TOLLGATE_SCAN_ROOM	2048			  /* a head is shorter; a power of two */
-#define TOLLGATE_SCAN_ROOM_SIZE (TOLLGATE_SCAN_ROOM + 16) /* a word is read at any of its bytes */
+#define TOLLGATE_SCAN_ROOM	2048			  /* longer than a head; a power of two */
+#define TOLLGATE_SCAN_ROOM_SIZE (TOLLGATE_SCAN_ROOM + 16) /* a word may start at any byte of it */
 
-#define TOLLGATE_SCAN_LINES_MAX 32 /* with the request line; a power of two */
+#define TOLLGATE_SCAN_LINES_MAX 32 /* including the request line; a power of two */
 
-/* Words that a step looks at before it gives up. A rare byte of a path or query costs one. */
-#define TOLLGATE_SCAN_HEAD_WORDS  184 /* what a segment of 1460 bytes holds */
+/*
+ * How many words a step examines before it gives up. Each rare byte of a path or query costs one.
+ */
+#define TOLLGATE_SCAN_HEAD_WORDS  184 /* enough for a segment of 1460 bytes */
 #define TOLLGATE_SCAN_PATH_WORDS  32
 #define TOLLGATE_SCAN_QUERY_WORDS 64
 #define TOLLGATE_SCAN_NAME_WORDS  5
@@ -40,9 +42,9 @@
 #define TOLLGATE_SCAN_CRLF ('\r' | '\n' << 8)
 
 enum tollgate_scan_result {
-	TOLLGATE_SCAN_KEY,    /* a whole head with a key */
-	TOLLGATE_SCAN_NO_KEY, /* a whole head without one */
-	TOLLGATE_SCAN_MORE,   /* the head goes on */
+	TOLLGATE_SCAN_KEY,    /* a complete head with a key */
+	TOLLGATE_SCAN_NO_KEY, /* a complete head without a key */
+	TOLLGATE_SCAN_MORE,   /* the head is incomplete */
 	TOLLGATE_SCAN_UNSURE, /* the agent decides */
 };
 
@@ -61,40 +63,44 @@ enum tollgate_scan_field {
 	TOLLGATE_FIELD_CONNECTION,
 	TOLLGATE_FIELD_API_KEY,
 	TOLLGATE_FIELD_BEARER,
-	TOLLGATE_FIELD_ODD, /* its mere presence makes us unsure */
+	TOLLGATE_FIELD_ODD, /* a field whose mere presence makes us unsure */
 	TOLLGATE_FIELDS,
 };
 
-/* Offsets are from the head's first byte. Whole after TOLLGATE_SCAN_KEY and TOLLGATE_SCAN_NO_KEY. */
+/*
+ * Offsets are from the head's first byte. The first part is valid after TOLLGATE_SCAN_KEY and
+ * TOLLGATE_SCAN_NO_KEY.
+ */
 struct tollgate_scan {
-	__u32 head_len; /* with its empty line */
+	__u32 head_len; /* including the empty line */
 	__u32 method;	/* enum tollgate_scan_method */
 	__u32 path_at;
 	__u32 path_len; /* without the query */
 	__u32 key_at;
 	__u32 key_len;
-	__u32 content_length; /* 0 without one */
+	__u32 content_length; /* 0 if there is no such field */
 
-	/* Its own. */
-	__u32 len;    /* bytes that are there */
-	__u32 result; /* enum tollgate_scan_result */
-	__u32 lines;  /* how many ends of lines there are, the empty line's not among them */
-	__u32 value_at[TOLLGATE_FIELDS]; /* where a field's value begins, 0 without the field */
+	/* Only for the scan itself. */
+	__u32 len;			 /* bytes in the room */
+	__u32 result;			 /* enum tollgate_scan_result */
+	__u32 lines;			 /* the number of lines, without the empty one */
+	__u32 value_at[TOLLGATE_FIELDS]; /* where the field's value begins; 0: no such field */
 	__u32 value_end[TOLLGATE_FIELDS];
-	__u16 line_end[TOLLGATE_SCAN_LINES_MAX]; /* where each one's CRLF is */
+	__u16 line_end[TOLLGATE_SCAN_LINES_MAX]; /* where each line's CRLF is */
 };
 
 /*
- * What was written before, read from the map again, where it is any number for all the verifier knows:
- * else it goes through what follows once for each path that led here.
+ * Read a field from the map again although its value is known. The verifier takes what it reads
+ * from the map for any number; otherwise it would verify the code that follows once for each path
+ * that led here.
  */
-#define TOLLGATE_SCAN_ANEW(field) (*(volatile __u32 *)&(field))
+#define TOLLGATE_SCAN_REREAD(field) (*(volatile __u32 *)&(field))
 
-/* The eight bytes at @at; what is behind the head is read, but never looked at. */
+/* The eight bytes at @at. They may reach past the head; no caller uses those. */
 static __always_inline __u64 tollgate_scan_word(const __u8 *room, __u32 at)
 {
 #ifdef __bpf__
-	/* clang knows more of @at than the verifier does, and would leave the mask out. */
+	/* Hide @at from clang: it knows more than the verifier and would remove the mask. */
 	asm volatile("" : "+r"(at));
 	at &= TOLLGATE_SCAN_ROOM - 1;
 	return *(const __u64 *)(room + at);
@@ -106,7 +112,9 @@ static __always_inline __u64 tollgate_scan_word(const __u8 *room, __u32 at)
 #endif
 }
 
-/* The same where the verifier knows @at: in a loop that begins and ends with numbers. */
+/*
+ * The same, without a mask, where the verifier knows the range of @at: a loop with constant bounds.
+ */
 static __always_inline __u64 tollgate_scan_known(const __u8 *room, __u32 at)
 {
 #ifdef __bpf__
@@ -116,7 +124,7 @@ static __always_inline __u64 tollgate_scan_known(const __u8 *room, __u32 at)
 #endif
 }
 
-/* Returns the method's length with its blank, or 0. */
+/* Returns the length of the method and the space after it; 0: another method. */
 static __always_inline __u32 tollgate_scan_method(struct tollgate_scan *s, const __u8 *room)
 {
 	__u64 word = tollgate_scan_word(room, 0);
@@ -144,7 +152,10 @@ static __always_inline __u32 tollgate_scan_method(struct tollgate_scan *s, const
 	return 0;
 }
 
-/* What is at @at ends no line: it is odd, or the head as far as it has come ends here. */
+/*
+ * The control byte at @at does not end a line. Either it is invalid, or the bytes received end
+ * here.
+ */
 static __always_inline __u32 tollgate_scan_stop(struct tollgate_scan *s, const __u8 *room, __u32 at)
 {
 	at += (__u8)tollgate_scan_word(room, at) == '\r';
@@ -154,15 +165,15 @@ static __always_inline __u32 tollgate_scan_stop(struct tollgate_scan *s, const _
 }
 
 /*
- * Note the line that ends among the eight bytes at @at. Two that do are odd, unless the second is the
- * empty one. @skip marks the LF of a CRLF that began in the word before. Returns 1 to go on; else
- * `head_len` is the head's length, or 0.
+ * Record the line that ends within the eight bytes at @at. Two such lines make us unsure, unless
+ * the second is the empty one. @skip marks the LF of a CRLF that started in the previous word.
+ * Returns 1 to continue; on 0, the scan of lines is over and head_len is the head's length, or 0.
  */
 static __always_inline int tollgate_scan_end_line(struct tollgate_scan *s, const __u8 *room,
 						  __u32 at, __u64 *skip)
 {
 	__u64 controls = tollgate_swar_controls(tollgate_scan_known(room, at)) & ~*skip;
-	__u32 first, line = TOLLGATE_SCAN_ANEW(s->lines), end;
+	__u32 first, line = TOLLGATE_SCAN_REREAD(s->lines), end;
 
 	*skip = 0;
 	if (!controls)
@@ -185,15 +196,16 @@ static __always_inline int tollgate_scan_end_line(struct tollgate_scan *s, const
 }
 
 /*
- * Note where lines end, up to the empty line: at the only control bytes. This comes first because it
- * waits for nothing: from line to line the processor need not know where the one before it ended.
+ * Record where lines end, up to the empty line. A head has no other control bytes than those at
+ * line ends. This is a pass of its own because it is fast: each step is independent of the one
+ * before, so the processor need not wait to know where a line ended before it looks for the next.
  */
 static __always_inline void tollgate_scan_find_lines(struct tollgate_scan *s, const __u8 *room)
 {
 	__u64 skip = 0;
 
 	for (__u32 at = 0; at < 8 * TOLLGATE_SCAN_HEAD_WORDS; at += 8) {
-		/* A word whose first byte is to be skipped has a control byte. */
+		/* A word whose first byte is marked by skip has a control byte, so skip is used. */
 		if (!tollgate_swar_controls(tollgate_scan_known(room, at)))
 			continue;
 		if (!tollgate_scan_end_line(s, room, at, &skip))
@@ -201,15 +213,15 @@ static __always_inline void tollgate_scan_find_lines(struct tollgate_scan *s, co
 	}
 }
 
-/* What a target may hold (RFC 3986, pchar) besides the usual; '%' is the agent's. */
+/* Bytes that a target may hold (RFC 3986, pchar) but rarely does. We are unsure of '%'. */
 static __always_inline int tollgate_scan_is_rare(__u8 c)
 {
 	return c == '~' || c == '@' || c == '!' || c == '$';
 }
 
 /*
- * Like all steps that are called take, returns where it ends, or 0 when it is unsure. "//" and "/." may
- * mean other paths than their bytes: see route.h.
+ * Returns where the path ends, or 0 if unsure. The other take functions do likewise. "//" and "/."
+ * make us unsure, because the agent may normalize them: see route.h.
  */
 static __always_inline __u32 tollgate_scan_take_path(const __u8 *room, __u32 at)
 {
@@ -261,7 +273,7 @@ static __always_inline __u32 tollgate_scan_take_query(const __u8 *room, __u32 at
 
 static __always_inline int tollgate_scan_target(struct tollgate_scan *s, const __u8 *room)
 {
-	__u32 at = TOLLGATE_SCAN_ANEW(s->path_at);
+	__u32 at = TOLLGATE_SCAN_REREAD(s->path_at);
 
 	at = tollgate_scan_take_path(room, at);
 	if (!at)
@@ -274,7 +286,7 @@ static __always_inline int tollgate_scan_target(struct tollgate_scan *s, const _
 		       TOLLGATE_WORD('H', 'T', 'T', 'P', '/', '1', '.', '1');
 }
 
-/* All from @at to @end is a number of at most @most digits, which are at most 7. */
+/* Whether [@at, @end) is a number of 1 to @most digits. @most is at most 7. */
 static __always_inline int tollgate_scan_number(const __u8 *room, __u32 at, __u32 end, __u32 most,
 						__u32 *ret_number)
 {
@@ -287,7 +299,7 @@ static __always_inline int tollgate_scan_number(const __u8 *room, __u32 at, __u3
 	return 1;
 }
 
-/* host[:port] of letters, digits, '-' and '.'; the agent knows the rest of the grammar. */
+/* host[:port] of letters, digits, '-' and '.'. Of all other hosts we are unsure. */
 static __always_inline int tollgate_scan_host(const __u8 *room, __u32 at, __u32 end)
 {
 	__u32 from = at, port;
@@ -310,7 +322,7 @@ static __always_inline int tollgate_scan_host(const __u8 *room, __u32 at, __u32 
 	return 0;
 }
 
-/* The bits that make a pattern's letters lower; what is no letter is compared as it is. */
+/* The bits that make a byte lowercase where the pattern has a letter; 0 where it has none. */
 #define TOLLGATE_SCAN_FOLD(word) ((word) >> 1 & TOLLGATE_SWAR(0x20))
 
 static __always_inline int tollgate_scan_keep_alive(const __u8 *room, __u32 at, __u32 end)
@@ -324,7 +336,10 @@ static __always_inline int tollgate_scan_keep_alive(const __u8 *room, __u32 at, 
 		TOLLGATE_SCAN_FOLD(rest)) == rest;
 }
 
-/* Blanks around a key are trimmed by the agent, those within it are the key's. */
+/*
+ * The agent trims spaces around a key, so here they make us unsure. Spaces within belong to the
+ * key.
+ */
 static __always_inline int tollgate_scan_is_key(const __u8 *room, __u32 at, __u32 end)
 {
 	__u32 len = end - at;
@@ -343,7 +358,7 @@ static __always_inline int tollgate_scan_api_key(struct tollgate_scan *s, const 
 	return tollgate_scan_is_key(room, at, end);
 }
 
-/* "Bearer" in any case, one blank, then the key. It does not count beside an X-API-Key. */
+/* "Bearer" in any case, one space, then the key. X-API-Key takes precedence. */
 static __always_inline int tollgate_scan_bearer(struct tollgate_scan *s, const __u8 *room)
 {
 	const __u64 bearer = TOLLGATE_WORD('b', 'e', 'a', 'r', 'e', 'r', ' ', 0);
@@ -360,7 +375,7 @@ static __always_inline int tollgate_scan_bearer(struct tollgate_scan *s, const _
 	return tollgate_scan_is_key(room, at, end);
 }
 
-/* At least one byte of a name, then ':'. */
+/* Whether there is a name of at least one byte, then ':'. */
 static __always_inline int tollgate_scan_is_name(const __u8 *room, __u32 at)
 {
 	for (int i = 0; i < TOLLGATE_SCAN_NAME_WORDS; i++, at += 8) {
@@ -377,8 +392,9 @@ static __always_inline int tollgate_scan_is_name(const __u8 *room, __u32 at)
 }
 
 /*
- * Which field begins at @at. Lines have no control bytes, and among the others the bit that makes
- * letters lower makes nothing else a letter, '-' or ':'. @ret_at becomes where its value begins.
+ * Which field begins at @at. @ret_at: where its value begins. Setting bit 0x20 makes letters
+ * lowercase; apart from control bytes, which lines do not have, it turns no other byte into a
+ * letter, '-' or ':'.
  */
 static __always_inline __u32 tollgate_scan_find_field(const __u8 *room, __u32 at, __u32 *ret_at)
 {
@@ -415,7 +431,7 @@ static __always_inline __u32 tollgate_scan_find_field(const __u8 *room, __u32 at
 		    REST(3) == W('o', 'n', ':', 0, 0, 0, 0, 0))
 			return TOLLGATE_FIELD_CONNECTION;
 		break;
-	case 't': /* Transfer-Encoding, and what begins like it */
+	case 't': /* Transfer-Encoding, and every name that starts with "Transfer" */
 		if (word == W('t', 'r', 'a', 'n', 's', 'f', 'e', 'r'))
 			return TOLLGATE_FIELD_ODD;
 		break;
@@ -433,7 +449,7 @@ static __always_inline __u32 tollgate_scan_find_field(const __u8 *room, __u32 at
 	return TOLLGATE_FIELD_OTHER;
 }
 
-/* Note what counts among the fields. */
+/* Record where the values of the fields that matter are. */
 static __always_inline int tollgate_scan_find_fields(struct tollgate_scan *s, const __u8 *room)
 {
 	__u32 last = s->lines - 1;
@@ -442,7 +458,7 @@ static __always_inline int tollgate_scan_find_fields(struct tollgate_scan *s, co
 		__u32 at = s->line_end[i] + 2, value_at = 0;
 		__u32 field = tollgate_scan_find_field(room, at, &value_at);
 
-		/* Of most fields only the name matters. */
+		/* Of other fields, only the name must be valid. */
 		if (field == TOLLGATE_FIELD_OTHER) {
 			if (!tollgate_scan_is_name(room, at))
 				return 0;
@@ -457,7 +473,7 @@ static __always_inline int tollgate_scan_find_fields(struct tollgate_scan *s, co
 	return 1;
 }
 
-/* Are the values that were found such as we understand? */
+/* Whether we understand all the values found. */
 static __always_inline int tollgate_scan_values(struct tollgate_scan *s, const __u8 *room)
 {
 	const __u32 *at = s->value_at, *end = s->value_end;
@@ -479,8 +495,8 @@ static __always_inline int tollgate_scan_values(struct tollgate_scan *s, const _
 }
 
 /*
- * Scan the head that the first @len bytes of @room (TOLLGATE_SCAN_ROOM_SIZE) begin with. The byte
- * behind them is overwritten.
+ * Scan the head at the start of the first @len bytes of @room, which has TOLLGATE_SCAN_ROOM_SIZE
+ * bytes. Overwrites the byte after them.
  */
 static inline enum tollgate_scan_result tollgate_scan_head(struct tollgate_scan *s, __u8 *room,
 							   __u32 len)
@@ -488,7 +504,7 @@ static inline enum tollgate_scan_result tollgate_scan_head(struct tollgate_scan 
 	if (len >= TOLLGATE_SCAN_ROOM)
 		return TOLLGATE_SCAN_UNSURE;
 #ifdef __bpf__
-	/* As in tollgate_scan_word(): some verifiers forget what the comparison has shown. */
+	/* As in tollgate_scan_word(): some verifiers forget the result of the comparison. */
 	asm volatile("" : "+r"(len));
 #endif
 	room[len & (TOLLGATE_SCAN_ROOM - 1)] = 0;
@@ -499,7 +515,7 @@ static inline enum tollgate_scan_result tollgate_scan_head(struct tollgate_scan 
 	if (!s->path_at)
 		return len < 8 ? TOLLGATE_SCAN_MORE : TOLLGATE_SCAN_UNSURE;
 	tollgate_scan_find_lines(s, room);
-	if (!TOLLGATE_SCAN_ANEW(s->head_len))
+	if (!TOLLGATE_SCAN_REREAD(s->head_len))
 		return (enum tollgate_scan_result)s->result;
 	if (!tollgate_scan_target(s, room) || !tollgate_scan_find_fields(s, room) ||
 	    !tollgate_scan_values(s, room))
@@ -508,7 +524,7 @@ static inline enum tollgate_scan_result tollgate_scan_head(struct tollgate_scan 
 }
 
 /*
- * SipHash-2-4-128 of the key, the @len bytes of @room at @at. 0, or -1 when they are more than
+ * SipHash-2-4-128 of the key: @len bytes at @at in @room. Returns 0, or -1 if @len is more than
  * TOLLGATE_SCAN_KEY_MAX.
  */
 static inline int tollgate_fingerprint(const __u64 secret[2], const __u8 *room, __u32 at, __u32 len,

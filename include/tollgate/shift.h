@@ -1,22 +1,43 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * The shift of a connection on which XDP has answered: how the client's sequence numbers and the
- * socket's translate into each other.
+ * The shift of a connection that XDP has answered on: how the client's sequence numbers translate
+ * into the server's socket's, and back.
  *
- * A swallowed request of L bytes and an inserted answer of P bytes are unknown to the server's
- * socket, so from there on its numbers differ from the client's, as with nf_conntrack's seqadj. Each
- * direction has a position: numbers before it take the old delta, numbers from it on the new one.
+ * XDP swallows a request and inserts an answer. The socket knows of neither, so from there on its
+ * numbers differ from the client's, as with nf_conntrack's seqadj. Each direction has a position
+ * and two deltas, "before" and "after" (old and new in the words): numbers before the position take
+ * the first, numbers from it on the second.
  *
- *   client to server   in:  socket's number = client's - delta; `in_pos` is a client's number, the
- *                           start of the swallowed requests that count in the new delta alone
- *   server to client   out: client's number = socket's + delta; `out_pos` is a socket's number,
- *                           behind which the answers that count in the new delta alone stand
+ * in, client to server. in_pos is a client's number: the start of the swallowed requests that only
+ * the second delta includes. socket's number = client's number - delta.
  *
- * An answer is pending until the client has acknowledged it. Until then its request is not yet in the
- * new delta, so that the server's ACKs do not acknowledge it: the client keeps the request, and
- * whatever is lost, repeats it. What XDP does with data meanwhile is in answer.bpf.h.
+ *            earlier data        swallowed        pending      later data
+ *   client  --------------|==================|############|-------------->
+ *                       in_pos             border    border + pending_len
  *
- * All arithmetic is modulo 2^32; a number is before another if their signed difference is negative.
+ *   socket  --------------|-------------->
+ *             c - before    c - after - pending_len
+ *
+ *   c: the client's number; border = in_pos + after - before
+ *
+ * out, server to client. out_pos is a socket's number: the answers that only the second delta
+ * includes were inserted there. client's number = socket's number + delta.
+ *
+ *            earlier data    later data
+ *   socket  --------------|-------------->
+ *                      out_pos
+ *
+ *   client  --------------|++++++++++++++++++|-------------->
+ *             s + before        answers         s + after
+ *
+ *   s: the socket's number
+ *
+ * An answer is pending until the client has acknowledged it. Until then `after` of direction in
+ * does not include its request. So the socket's ACKs, translated, do not acknowledge the request,
+ * and the client sends it again if the answer is lost. edge.bpf.c says what XDP does with data in
+ * the meantime.
+ *
+ * All arithmetic is modulo 2^32: a is before b if the signed difference a - b is negative.
  */
 #ifndef TOLLGATE_SHIFT_H
 #define TOLLGATE_SHIFT_H
@@ -24,31 +45,33 @@
 #include <linux/types.h>
 
 /*
- * Part of a record in `conns`. Written by XDP while it holds the claim. Both deltas of a direction
- * share a word, so that nobody reads half a change. Egress reads deltas first and the position after
- * them, while XDP moves the position first: the one mixture that can be seen shifts numbers that the
- * client has acknowledged long ago.
+ * Part of a record in `conns`. XDP writes it while it holds the claim; egress reads it without one.
+ *
+ * Both deltas of a direction share a word, so that nobody sees half a change. XDP writes the
+ * position first and then the deltas; a reader reads the deltas first and then the position. So the
+ * only mix that a reader can see is old deltas with a new position. It can only make a translated
+ * number too low, so that it refers to bytes that were acknowledged before; the client ignores it.
  */
 struct tollgate_shift {
-	__u64 out_deltas; /* old << 32 | new */
-	__u64 in_deltas;
-	__u32 out_pos;
-	__u32 in_pos;
-	__u32 in_end;	      /* highest end of client data that was passed or swallowed */
-	__u32 pending_len;    /* bytes of the request whose answer is pending; 0: none is */
+	__u64 out_deltas; /* before << 32 | after */
+	__u64 in_deltas;  /* before << 32 | after */
+	__u32 out_pos;	  /* socket's number */
+	__u32 in_pos;	  /* client's number */
+	__u32 in_end; /* highest end of the data that was passed or swallowed; client's number */
+	__u32 pending_len;    /* bytes of the request whose answer is pending; 0: no answer is */
 	__u32 answer_len;     /* bytes of the last answer */
-	__u32 template_index; /* what it was made of */
-	__u32 seconds;	      /* the number in it */
+	__u32 template_index; /* its template */
+	__u32 seconds;	      /* the number of seconds in it */
 	__u32 state;	      /* TOLLGATE_SHIFT_* */
-	__u32 window;	      /* that the answer told */
+	__u32 window;	      /* the window that it announced, scaled */
 	__u32 reserved[3];
 };
 _Static_assert(sizeof(struct tollgate_shift) == 64, "map layout is ABI");
 
-#define TOLLGATE_SHIFT_ORDERED (1u << 0) /* in_end is known */
+#define TOLLGATE_SHIFT_ORDERED (1u << 0) /* in_end is valid */
 #define TOLLGATE_SHIFT_SHIFTED (1u << 1) /* XDP has answered on this connection */
 
-/* One direction, read at one moment. */
+/* A snapshot of one direction. */
 struct tollgate_deltas {
 	__u32 before;
 	__u32 after;
@@ -72,13 +95,19 @@ static inline int tollgate_is_before(__u32 a, __u32 b)
 	return (__s32)(a - b) < 0;
 }
 
-/* Where the swallowed requests end that have been acknowledged: the start of the pending one. */
+/*
+ * The end of the swallowed requests whose answers were acknowledged; a pending request starts
+ * there.
+ */
 static inline __u32 tollgate_in_border(const struct tollgate_deltas *in)
 {
 	return in->pos + (in->after - in->before);
 }
 
-/* The client's number @seq as the socket counts; @pending: bytes of a pending request, or 0. */
+/*
+ * The client's sequence number @seq in the socket's numbers. @pending: pending_len. The start of a
+ * pending request, and everything in it, maps at or before the socket's next byte.
+ */
 static inline __u32 tollgate_seq_to_socket(const struct tollgate_deltas *in, __u32 pending,
 					   __u32 seq)
 {
@@ -89,15 +118,18 @@ static inline __u32 tollgate_seq_to_socket(const struct tollgate_deltas *in, __u
 	return seq - in->after;
 }
 
-/* What the socket acknowledges, as the client counts: nothing of a pending request. */
+/* The socket's acknowledgement in the client's numbers; never acknowledges a pending request. */
 static inline __u32 tollgate_ack_to_client(const struct tollgate_deltas *in, __u32 ack)
 {
 	return ack + (tollgate_is_before(ack, in->pos - in->before) ? in->before : in->after);
 }
 
 /*
- * The client's acknowledgement as the socket counts. One among inserted bytes acknowledges all that
- * the socket has sent before them.
+ * The client's acknowledgement in the socket's numbers. An ACK that falls among inserted bytes
+ * becomes out_pos: it acknowledges everything that the socket sent before them.
+ *
+ *   client  ------|+++ answers +++|------      an ACK anywhere from | to | ...
+ *   socket  ------|------                      ... becomes out_pos
  */
 static inline __u32 tollgate_ack_to_socket(const struct tollgate_deltas *out, __u32 ack)
 {
@@ -109,9 +141,11 @@ static inline __u32 tollgate_ack_to_socket(const struct tollgate_deltas *out, __
 }
 
 /*
- * By how much a segment of the socket moves. Its end decides: one that reaches past the position is
- * new to the client from there on, and what lies before has been acknowledged. A segment without
- * data stands at its own number.
+ * The delta for a segment from the socket, [@seq, @end). Its end decides: if it reaches past the
+ * position, it takes the delta "after". If such a segment starts before the position (a
+ * retransmission that the kernel merged with new data), its first part lands on numbers that the
+ * client has already acknowledged, and the client discards it. A segment without data takes the
+ * delta of its own number.
  */
 static inline __u32 tollgate_seq_shift(const struct tollgate_deltas *out, __u32 seq, __u32 end)
 {
@@ -122,19 +156,25 @@ static inline __u32 tollgate_seq_shift(const struct tollgate_deltas *out, __u32 
 }
 
 /*
- * Numbers wrap after 4 GiB, so a position that lies further back than this says nothing any more:
- * before and after it the same delta must hold from then on.
+ * Sequence numbers wrap after 4 GiB, so a position far behind the current numbers would soon seem
+ * to lie ahead of them. Beyond this distance the position is dropped: both deltas become the new
+ * one.
  */
 #define TOLLGATE_SHIFT_FAR (1u << 30)
 
-/* The same direction without a position, if @number, acknowledged or received, is far behind it. */
+/*
+ * Whether @number, received or acknowledged, is so far past the position that it must be dropped.
+ */
 static inline int tollgate_is_far(const struct tollgate_deltas *deltas, __u32 number)
 {
 	return deltas->before != deltas->after && !tollgate_is_before(number, deltas->pos) &&
 	       number - deltas->pos > TOLLGATE_SHIFT_FAR;
 }
 
-/* Whether an answer may be inserted behind @snd_nxt, given what the client has acknowledged. */
+/*
+ * Whether an answer may be inserted at @snd_nxt. There is one position only, so a new one may be
+ * opened only when the client has acknowledged everything before the old one (@snd_una).
+ */
 static inline int tollgate_out_can_open(const struct tollgate_deltas *out, __u32 snd_nxt,
 					__u32 snd_una)
 {
@@ -142,7 +182,10 @@ static inline int tollgate_out_can_open(const struct tollgate_deltas *out, __u32
 	       !tollgate_is_before(snd_una, out->pos);
 }
 
-/* The same direction with an answer of @len bytes behind @snd_nxt. */
+/*
+ * Direction out after inserting an answer of @len bytes at @snd_nxt. If the socket has sent nothing
+ * since the last answer, the position stays and only "after" grows.
+ */
 static inline struct tollgate_deltas tollgate_out_insert(struct tollgate_deltas out, __u32 snd_nxt,
 							 __u32 len)
 {
@@ -154,7 +197,10 @@ static inline struct tollgate_deltas tollgate_out_insert(struct tollgate_deltas 
 	return out;
 }
 
-/* The direction to the server, made ready for a request at @seq to be swallowed. */
+/*
+ * Direction in, prepared to swallow a request at the client's number @seq. If @seq is the border,
+ * the request follows swallowed ones directly, and the position stays.
+ */
 static inline struct tollgate_deltas tollgate_in_open(struct tollgate_deltas in, __u32 seq)
 {
 	if (seq != tollgate_in_border(&in)) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * SipHash-2-4 with a 128-bit result, as both planes compute it.
+ * SipHash-2-4 with a 128-bit result, for both the agent and XDP.
  *
- * After "SipHash: a fast short-input PRF" (Aumasson, Bernstein, 2012) with the authors' later 128-bit
- * output: v1 starts xored with 0xee, and the second word is drawn after four more rounds with v1 xored
- * with 0xdd. Written for little-endian machines, which is where the kernel half runs.
+ * See "SipHash: a fast short-input PRF" (Aumasson, Bernstein, 2012), with the authors' later
+ * 128-bit output: v1 is xored with 0xee at the start, and the second word is computed by xoring
+ * 0xdd into v1 and doing four more rounds. Little-endian machines only.
  */
 #ifndef TOLLGATE_SIPHASH_H
 #define TOLLGATE_SIPHASH_H
@@ -42,7 +42,7 @@ static __always_inline void tollgate_sip_start(struct tollgate_sip *s, const __u
 	s->v3 = key[1] ^ 0x7465646279746573ULL;
 }
 
-/* Take eight bytes of the message, as a little-endian word. */
+/* Add eight bytes of the message, as a little-endian word. */
 static __always_inline void tollgate_sip_word(struct tollgate_sip *s, __u64 word)
 {
 	s->v3 ^= word;
@@ -66,7 +66,7 @@ static __always_inline void tollgate_sip_end(struct tollgate_sip *s, __u64 last,
 }
 
 #ifndef __bpf__
-/* The whole hash of @len bytes; for user space. */
+/* The hash of @len bytes; for user space. */
 static inline void tollgate_siphash128(const __u64 key[2], const void *data, __u64 len,
 				       __u64 ret_hash[2])
 {

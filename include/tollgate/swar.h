@@ -1,33 +1,33 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * Eight bytes of text at once, as they come from memory on a little-endian machine: the first byte is
- * the lowest.
+ * Testing eight bytes of text at once, loaded as a little-endian word: the first byte is the
+ * lowest.
  *
- * A test answers in each byte's high bit. It is right for bytes below 0x80, and up to and with the
- * first one that is not: what it carries goes to later bytes only. So whoever wants the first byte
- * outside a class ors the word itself in, and looks no further than that byte.
+ * A test sets the high bit of each byte that matches. The result is right for all bytes up to and
+ * including the first byte >= 0x80: that one may carry into the bytes after it. So to find the
+ * first byte outside a class, or in the word itself, and do not look beyond the byte found.
  */
 #ifndef TOLLGATE_SWAR_H
 #define TOLLGATE_SWAR_H
 
 #include <linux/types.h>
 
-/* @c in all eight bytes. */
+/* A word with @c in each of its eight bytes. */
 #define TOLLGATE_SWAR(c)   (0x0101010101010101ULL * (__u8)(c))
 #define TOLLGATE_SWAR_HIGH TOLLGATE_SWAR(0x80)
 
-/* Up to eight letters as a word; what is not used is 0. */
+/* Up to eight letters as a word; pass 0 for unused ones. */
 #define TOLLGATE_WORD(a, b, c, d, e, f, g, h)                                                    \
 	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 | \
 	 (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
 
-/* The first @count bytes of a word, 0 to 7. */
+/* A mask of the first @count bytes of a word, 0 to 7. */
 static __always_inline __u64 tollgate_swar_low(__u32 count)
 {
 	return (1ULL << (8 * count)) - 1;
 }
 
-/* Bytes from @first to @last, which is below 0x7f. */
+/* Bytes from @first to @last; @last is below 0x7f. */
 static __always_inline __u64 tollgate_swar_range(__u64 word, __u8 first, __u8 last)
 {
 	return (word + TOLLGATE_SWAR(0x80 - first)) ^ (word + TOLLGATE_SWAR(0x7f - last));
@@ -45,13 +45,13 @@ static __always_inline __u64 tollgate_swar_letters(__u64 word)
 	return tollgate_swar_range(word | TOLLGATE_SWAR(0x20), 'a', 'z');
 }
 
-/* Bytes that are no digits. */
+/* Bytes other than digits. */
 static __always_inline __u64 tollgate_swar_past_digits(__u64 word)
 {
 	return (~tollgate_swar_range(word, '0', '9') | word) & TOLLGATE_SWAR_HIGH;
 }
 
-/* Bytes that are no letter, digit, '-' or '.': the end of a field's name or of a host. */
+/* Bytes other than letters, digits, '-' and '.': the end of a field's name or of a host. */
 static __always_inline __u64 tollgate_swar_past_name(__u64 word)
 {
 	__u64 others = tollgate_swar_range(word, '-', '9') & tollgate_swar_not(word, '/');
@@ -59,7 +59,7 @@ static __always_inline __u64 tollgate_swar_past_name(__u64 word)
 	return (~(tollgate_swar_letters(word) | others) | word) & TOLLGATE_SWAR_HIGH;
 }
 
-/* Bytes that are none of the usual ones in a query: letters, digits, &'()*+,-./:;=_ */
+/* Bytes other than those usual in a path or query: letters, digits, &'()*+,-./:;=_ */
 static __always_inline __u64 tollgate_swar_past_query(__u64 word)
 {
 	__u64 usual = tollgate_swar_letters(word) | tollgate_swar_range(word, '&', ';');
@@ -68,32 +68,32 @@ static __always_inline __u64 tollgate_swar_past_query(__u64 word)
 	return ((~usual & others) | word) & TOLLGATE_SWAR_HIGH;
 }
 
-/* Bytes that are '/' and whose successor in @next, the word one byte further, is '/' or '.'. */
+/* Each '/' that is followed by '/' or '.'. @next: the word that starts one byte later. */
 static __always_inline __u64 tollgate_swar_odd_slashes(__u64 word, __u64 next)
 {
 	return ~(tollgate_swar_not(word, '/') | tollgate_swar_not(next | TOLLGATE_SWAR(1), '/')) &
 	       TOLLGATE_SWAR_HIGH;
 }
 
-/* Control bytes, and those from 0x7f on. */
+/* Control bytes, and all bytes from 0x7f on. */
 static __always_inline __u64 tollgate_swar_controls(__u64 word)
 {
 	return ((word - TOLLGATE_SWAR(0x20)) | (word + TOLLGATE_SWAR(1))) & TOLLGATE_SWAR_HIGH;
 }
 
-/* All bits below the lowest that is set; all bits when none is. */
+/* All bits below the lowest set bit; all bits if none is set. */
 static __always_inline __u64 tollgate_swar_before(__u64 mask)
 {
 	return (mask - 1) & ~mask;
 }
 
-/* Which byte is the first that @mask, not 0 and of high bits only, marks: 0 to 7. */
+/* The index, 0 to 7, of the first marked byte. @mask is not 0 and has only bytes' high bits. */
 static __always_inline __u32 tollgate_swar_first(__u64 mask)
 {
 	return ((tollgate_swar_before(mask) & TOLLGATE_SWAR(1)) * TOLLGATE_SWAR(1) >> 56) - 1;
 }
 
-/* The number that the first @count bytes, 1 to 8 digits, are in decimal. */
+/* The value of the first @count bytes, 1 to 8, which are decimal digits. */
 static __always_inline __u32 tollgate_swar_number(__u64 word, __u32 count)
 {
 	word = (word ^ TOLLGATE_SWAR('0')) << (64 - 8 * count);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * The verdicts: what becomes of a request or of a packet.
+ * The verdicts: what happens to a request or a packet.
  *
- * This table is the only place where a verdict gets its name, its HTTP status and the words that a
- * client reads. Both planes count by its order, so rows are only ever appended.
+ * This table is the only place that defines a verdict's name, its HTTP status and the text that a
+ * client reads. The agent and XDP count by position, so append new rows at the end and never
+ * reorder.
  */
 #ifndef TOLLGATE_VERDICT_H
 #define TOLLGATE_VERDICT_H

@@ -36,7 +36,7 @@ CHANGES, ACCOUNTS = 1000, 1000000
 STREAM_RATE, STREAM_S, BATCH = 10000, 10, 100
 SEED = 20261124
 BODY = json.dumps({"items": [{"id": i, "name": f"item {i}"} for i in range(5)]}).ljust(150)
-LUA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../user/store/lua")
+LUA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../user/store/redis/lua")
 numbers = itertools.count()
 
 TOLLGATE = """\

@@ -14,7 +14,7 @@ import redis
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD", f"{TREE}/build")
-LUA = f"{TREE}/user/store/lua"
+LUA = f"{TREE}/user/store/redis/lua"
 ACCOUNTS = int(os.environ.get("TOLLGATE_BENCH_ACCOUNTS", "1000000"))
 ROWS = 100000
 LINE = "active\t0\t1700000000000\t0\t0\t0\t0\t0\t0\tprice_123\tuser@example.com\t\tfree\t{customer}\t{subscription}\t{label}"

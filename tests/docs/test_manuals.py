@@ -87,10 +87,6 @@ def test_defaults_words_and_ranges_in_the_manual_are_those_of_the_schema():
         assert not words or set(words) == set(re.split(r", | or ", parts[0])), (name, parts[0])
 
 
-# A reload neither applies it nor names it.
-SILENT = {"redis_timeout"}
-
-
 def test_what_a_reload_applies_is_what_the_code_says():
     table = re.search(r"config_needs_restart\(.*?\} rows\[\] = \{(.*?)\n\t\};",
                       source("user/config/config.c"), re.S)
@@ -102,7 +98,7 @@ def test_what_a_reload_applies_is_what_the_code_says():
         if name in ("listeners.certificate", "listeners.private_key"):
             continue  # the files are read again
         section = name.split(".")[0]
-        needs_restart = name in restart or section in restart or name in SILENT
+        needs_restart = name in restart or section in restart
         if reload[1] != "partly":
             assert (reload[1] == "no") == needs_restart, (name, words)
 

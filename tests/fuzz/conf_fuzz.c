@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conf_fuzz: arbitrary bytes are either a configuration or at least one message, never both. Names of
- * servers are not resolved.
+ * conf_fuzz: arbitrary bytes give either a configuration or at least one error message, never both.
+ * Host names are not resolved.
  */
 #include <stdint.h>
 #include <stdlib.h>

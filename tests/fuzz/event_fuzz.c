@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * event_fuzz: arbitrary bytes are either an event whose parts can be stored and logged, or words that
- * say why not. What an event holds is read as a subscription too.
+ * event_fuzz: arbitrary bytes give either an event whose parts can be stored and logged, or a
+ * message that says why not. The object of an event is also parsed as a subscription.
  */
 #include <errno.h>
 #include <stdint.h>

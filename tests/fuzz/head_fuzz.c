@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Fuzzes the HTTP/1.1 parser: the first byte says which side, and how the rest is cut into feeds.
+ * head_fuzz: the HTTP/1.1 parser. The first byte selects the side, and how the rest is split into
+ * pieces.
  *
- * Beyond not crashing: how bytes are cut changes neither what is understood nor whether it is refused,
- * and what has passed holds no byte that could end a line early where it is passed on.
+ * Besides crashes, this checks that the split changes neither what is parsed nor whether it is
+ * refused, and that no accepted field has a byte that could end a line early when it is forwarded.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 #define MAX_HEAD_BYTES 2048
 
 struct digest {
-	uint64_t hash; /* of all events and bytes */
+	uint64_t hash; /* over all events and bytes */
 	uint64_t body_bytes;
 	unsigned heads, ends;
 	bool is_refused;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Holds the kernel's key scan against the agent's own parser: the scan may say that it does not know,
- * never another key, path, length or end of head than the agent finds.
+ * keyscan_fuzz: compares the kernel's key scan with the agent's parser. The scan may give up, but
+ * it must never find another key, path, length or end of the head than the agent.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""fleet: several hosts and their Redis, each in a network namespace of its own, and what may befall them.
+"""fleet: several hosts and their Redis, each in its own network namespace, and faults of the network.
 
     host 11   host 12   host 13   redis 21   redis 22   sentinel 23
         \\         \\        |         |         /          /
@@ -25,7 +25,7 @@ fleets = itertools.count()
 
 
 class Place:
-    """A namespace on the hub. As an agent's network: the agent is in it, its clients are on the hub."""
+    """A namespace on the hub. It can serve as an agent's network: the agent is inside, its clients on the hub."""
 
     interfaces = ()
 
@@ -60,14 +60,14 @@ class Place:
             os.close(own)
             os.close(other)
 
-    # What may befall it. Each is undone by heal().
+    # Faults. heal() undoes each of them.
 
     def cut(self):
-        """Nothing gets in or out."""
+        """Drop all packets to and from this place."""
         self.net.ip("-n", self.net.hub, "link", "set", f"v{self.number}", "down")
 
     def deafen(self, *others):
-        """What @others send to this place is lost; what this one sends arrives."""
+        """Drop what @others send to this place, but not what this place sends."""
         for other in others:
             self.net.ip("-n", other.name, "route", "replace", "blackhole", f"{self.server_address}/32")
 
@@ -103,7 +103,7 @@ class Net:
 
 
 class Redis:
-    """A real redis-server, in its own place or, without one, on the tests' loopback."""
+    """A real redis-server, in its own place, or on the tests' loopback if @place is None."""
 
     def __init__(self, folder, place=None, sentinel_of=None, **options):
         self.place = place or lab.Loopback()
@@ -166,7 +166,7 @@ class Redis:
 
 
 class _Inside:
-    """A client whose every call is made from within the right namespace."""
+    """A client that makes each call from within the right namespace."""
 
     def __init__(self, place, client):
         self._place, self._client = place, client
@@ -181,7 +181,7 @@ class _Inside:
 
 
 class Fleet:
-    """@count agents on one Redis; with @sentinel on a master with a replica and a Sentinel."""
+    """@count agents that share one Redis; with @sentinel, a master with a replica and a Sentinel."""
 
     def __init__(self, make, count=3, sentinel=False, **config):
         self.net = Net()
@@ -196,7 +196,7 @@ class Fleet:
             make.made += [self.replica, self.sentinel]
             url = f"redis+sentinel://{self.sentinel.address}/{MASTER}"
             wait_until(lambda: self.replica.client().info("replication")["master_link_status"] == "up",
-                       "the replica has what the master has")
+                       "the replica is in sync with the master")
             wait_until(lambda: len(self.sentinel.client().execute_command(
                 "SENTINEL", "replicas", MASTER)) == 1, "the Sentinel knows the replica")
         with open(f"{make.folder}/pepper", "w") as pepper:
@@ -220,13 +220,13 @@ class Fleet:
         return self
 
     def master(self):
-        """The Redis that is the master now, by the Sentinel."""
+        """The Redis that is the master now, according to the Sentinel."""
         _, port = address = self.sentinel.client().execute_command("SENTINEL", "get-master-addr-by-name", MASTER)
         assert int(port) == PORT
         return self.redis if address[0].decode() == self.redis.address else self.replica
 
     def wait_agreed(self, store=None, timeout=lab.DEADLINE_S):
-        """Until every host says what Redis holds: of accounts, and of keys how many."""
+        """Wait until every host has the accounts of Redis, and as many keys as Redis."""
         store = (store or self.redis).client()
 
         def agree():
@@ -245,7 +245,7 @@ class Fleet:
 
 
 def statuses(host, account, wanted, timeout=lab.DEADLINE_S):
-    """Seconds until @host answers @account with the status @wanted."""
+    """Wait until @host answers @account with the status @wanted. Returns the seconds it took."""
     start = time.monotonic()
     with host.connect() as client:
         wait_until(lambda: client.request(key=account.key).status == wanted,

@@ -109,7 +109,7 @@ def test_an_upstream_that_is_down_at_start_does_not_matter(make):
 def test_a_missing_interface_is_an_error_if_the_fast_path_is_required(make):
     agent = make.agent(make.upstream(), fastpath={"required": True})
     agent.configure(listeners=[dict(agent.config["listeners"][0], interfaces=["nosuch0"])])
-    fails(agent, "nosuch0", "there is no such interface")
+    fails(agent, "nosuch0", "no such interface")
 
 
 def test_a_missing_interface_leaves_the_agent_alone_which_says_why(make):
@@ -120,8 +120,9 @@ def test_a_missing_interface_leaves_the_agent_alone_which_says_why(make):
     fastpath = agent.status()["fastpath"]
     assert "nosuch0" in fastpath["why"]
     assert fastpath["interfaces"] == [{"name": "nosuch0", "mode": "none",
-                                       "why": "there is no such interface"}]
-    assert "there is no such interface" in agent.cli("status").stdout
+                                       "why": "no such interface: create it, or correct "
+                                              "`interfaces`"}]
+    assert "no such interface" in agent.cli("status").stdout
 
 
 def test_a_foreign_program_on_the_interface_is_left_alone(make_lab):
@@ -195,7 +196,7 @@ def other_pepper(agent):
 
 
 @pytest.mark.parametrize("harm, said", [
-    (break_header, "is no SQLite database"),
+    (break_header, "is not an SQLite database"),
     (break_pages, "malformed"),
     (cut_short, "tollgate.db"),
     (newer_schema, "newer"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Many hosts, one Redis: what one changes all go by, and nothing that befalls Redis makes a request wait."""
+"""Many hosts, one Redis: a change on one host takes effect on all, and no fault of Redis delays a request."""
 import contextlib
 import json
 import random
@@ -16,8 +16,8 @@ from fleet import Fleet, Redis, statuses
 from lab import tollgate, wait_until
 
 CHANGES = 60
-FAULT_S = 1.5  # that a fault lasts: several timeouts; what comes of it is waited for, not slept for
-UNKNOWN = Account("", "a-key-that-nobody-has-imported-0123456789", "")
+FAULT_S = 1.5  # how long a fault lasts: several timeouts. The tests wait for its effects, and do not sleep.
+UNKNOWN = Account("", "a-key-that-was-never-imported-0123456789", "")
 
 
 def patch(host, account, **fields):
@@ -30,8 +30,8 @@ def percentile(values, percent):
     return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
 
 
-def test_a_change_on_one_host_acts_on_all_others(make):
-    """Keys made and revoked, accounts held and let go: p50 and p99 of the time until each other host acts."""
+def test_a_change_on_one_host_takes_effect_on_all_others(make):
+    """Create and revoke keys, hold and release accounts. Prints how soon each other host follows."""
     fleet = Fleet(make).start()
     account = fleet.hosts[0].account()
     times = []
@@ -70,7 +70,7 @@ def test_no_request_waits_for_a_frozen_redis(make):
     quiet = latencies(host, account, 2000)
     fleet.redis.signal(signal.SIGSTOP)
     frozen = latencies(host, account, 1000)  # from the first moment on
-    wait_until(lambda: host.get("/", UNKNOWN).status == 503, "the host notices")
+    wait_until(lambda: host.get("/", UNKNOWN).status == 503, "the host notices the fault")
     frozen += latencies(host, account, 1000)
     answer = host.get("/", UNKNOWN)
     assert answer.status == 503 and int(answer.get("Retry-After")) >= 1
@@ -83,17 +83,17 @@ def test_no_request_waits_for_a_frozen_redis(make):
     assert ready.body == b"ready\n"
     ratio = percentile(frozen, 99) / percentile(quiet, 99)
     print(f"p99 quiet {1e6 * percentile(quiet, 99):.0f} us, frozen {1e6 * percentile(frozen, 99):.0f} us, {ratio:.2f}")
-    assert percentile(frozen, 99) < 0.05  # far less than any timeout there is
+    assert percentile(frozen, 99) < 0.05  # far less than any timeout
 
 
-def test_what_is_changed_without_redis_holds_here_and_later_everywhere(make):
+def test_changes_without_redis_take_effect_here_at_once_and_everywhere_later(make):
     fleet = Fleet(make, count=2).start()
     host, other = fleet.hosts
     account, third = host.account(), host.account()
     for one in fleet.hosts:
         statuses(one, account, 200)
     fleet.redis.signal(signal.SIGSTOP)
-    wait_until(lambda: host.metric("tollgate_store_away"), "the host notices")
+    wait_until(lambda: host.metric("tollgate_store_away"), "the host notices the fault")
     patch(host, account, held=True)
     assert host.admin("POST", f"/api/v1/keys/{third.key_id}/revoke").status == 200
     assert host.get("/", account).status == 403
@@ -102,18 +102,18 @@ def test_what_is_changed_without_redis_holds_here_and_later_everywhere(make):
     made = host.account()
     assert host.get("/", made).status == 200
     assert host.metric("tollgate_journal", state="waiting") >= 4
-    host.kill()  # what waits survives it
+    host.kill()  # the journal survives
     fleet.redis.signal(signal.SIGCONT)
     host.start()
     for one in fleet.hosts:
         statuses(one, account, 403)
         statuses(one, third, 401)
         statuses(one, made, 200)
-    wait_until(lambda: host.metric("tollgate_journal", state="waiting") == 0, "nothing waits")
+    wait_until(lambda: host.metric("tollgate_journal", state="waiting") == 0, "the journal is replayed")
     fleet.wait_agreed()
 
 
-def test_max_stale_ends_what_is_believed(make):
+def test_known_keys_are_refused_after_max_stale(make):
     fleet = Fleet(make, count=1, max_stale="2s", on_stale="refuse").start()
     host = fleet.hosts[0]
     account = host.account()
@@ -124,7 +124,7 @@ def test_max_stale_ends_what_is_believed(make):
 
 
 class Changer:
-    """Changes accounts, each on a host of its own, and knows what was acknowledged."""
+    """Changes accounts, each always on the same host, and remembers which changes were acknowledged."""
 
     def __init__(self, fleet, accounts, seed):
         self.fleet, self.accounts = fleet, accounts
@@ -155,12 +155,12 @@ class Changer:
     def check(self):
         shown = {a["id"]: a["held"] for a in self.fleet.hosts[0].json("account", "list")}
         wrong = {i for i, held in self.acknowledged.items() if i not in self.in_doubt and shown[i] != held}
-        assert not wrong, f"acknowledged, and lost: {wrong}"
+        assert not wrong, f"acknowledged, but lost: {wrong}"
 
 
 def kill_and_start(fleet):
     fleet.redis.kill()
-    time.sleep(0.5)  # the time that a restart takes
+    time.sleep(0.5)  # like a restart
     fleet.redis.start()
 
 
@@ -177,13 +177,14 @@ def cut_one_off(fleet):
 
 
 def deafen_one(fleet):
-    """What Redis sends does not arrive; what the host sends does."""
+    """One host receives nothing from Redis, but Redis receives what the host sends."""
     fleet.hosts[2].place.deafen(fleet.redis.place)
     time.sleep(FAULT_S)
     fleet.hosts[2].place.heal(fleet.redis.place)
 
 
 def mute_one(fleet):
+    """Redis receives nothing from one host, but the host receives what Redis sends."""
     fleet.redis.place.deafen(fleet.hosts[0].place)
     time.sleep(FAULT_S)
     fleet.redis.place.heal(fleet.hosts[0].place)
@@ -203,7 +204,7 @@ def fill_memory(fleet):
 
 
 def slow(fleet):
-    """Each command takes a second."""
+    """Two commands take a second each."""
     client = fleet.redis.client()
     for _ in range(2):
         client.execute_command("DEBUG", "SLEEP", "1")
@@ -212,8 +213,8 @@ def slow(fleet):
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [kill_and_start, freeze, cut_one_off, deafen_one, mute_one, trim, fill_memory, slow],
                          ids=lambda fault: fault.__name__)
-def test_all_agree_after(make, fault):
-    """While changes stream in; what was acknowledged is there, and paid requests are served all the time."""
+def test_all_hosts_agree_after(make, fault):
+    """The fault strikes during a stream of changes. No acknowledged change is lost, and paid requests succeed."""
     fleet = Fleet(make)
     fleet.redis.close()
     with open(f"{fleet.redis.folder}/conf", "a") as conf:
@@ -230,7 +231,7 @@ def test_all_agree_after(make, fault):
 
     def pay(i):
         while not is_over.is_set():
-            with contextlib.suppress(OSError):  # a host that is cut off has no clients either
+            with contextlib.suppress(OSError):  # clients cannot reach a host that is cut off
                 answer = fleet.hosts[i].get("/", payer)
                 assert answer.status == 200, answer
                 served[i] += 1
@@ -260,8 +261,8 @@ def test_all_agree_after(make, fault):
     print(f"{changer.made} changes, {sum(served)} requests served")
 
 
-def test_a_store_that_comes_back_empty_is_not_followed(make):
-    """What was paid for goes on, loudly; when the store is back, so is everything."""
+def test_an_emptied_store_is_not_followed(make):
+    """Known keys keep working, and /readyz reports the fault. Everything works again when the store is restored."""
     fleet = Fleet(make, count=2).start()
     account = fleet.hosts[0].account()
     statuses(fleet.hosts[1], account, 200)
@@ -271,7 +272,7 @@ def test_a_store_that_comes_back_empty_is_not_followed(make):
         saved = dump.read()
     client.flushall()
     for host in fleet.hosts:
-        wait_until(lambda: b"is empty" in host.admin("GET", "/readyz").body, "the host says so")
+        wait_until(lambda: b"is empty" in host.admin("GET", "/readyz").body, "the host reports the fault")
         assert host.get("/", account).status == 200
         assert host.get("/", UNKNOWN).status == 503
     fleet.redis.kill()
@@ -283,8 +284,8 @@ def test_a_store_that_comes_back_empty_is_not_followed(make):
         assert host.get("/", UNKNOWN).status == 401
 
 
-def test_an_old_backup_is_taken_for_what_it_is(make):
-    """Hosts drop what the store does not have any more, and let live what it has again."""
+def test_hosts_follow_a_restored_backup(make):
+    """Hosts drop accounts that the backup does not have, and accept keys that are valid in it."""
     fleet = Fleet(make, count=2).start()
     kept, revoked = fleet.hosts[0].account(), fleet.hosts[0].account()
     client = fleet.redis.client()
@@ -306,8 +307,8 @@ def test_an_old_backup_is_taken_for_what_it_is(make):
         assert host.metric("tollgate_store_reloads_total") >= 1
 
 
-def test_a_failover_is_followed(make):
-    """The master is killed while changes stream in. All hosts agree with the new one in the end."""
+def test_hosts_follow_a_failover(make):
+    """The master is killed during a stream of changes. In the end all hosts agree with the new master."""
     fleet = Fleet(make, sentinel=True).start()
     accounts = [fleet.hosts[0].account() for _ in range(10)]
     wait_until(lambda: fleet.replica.client().hlen("tollgate:accounts") == 10, "the replica follows")
@@ -344,7 +345,7 @@ def test_usage_of_all_hosts_adds_up(make):
     fleet.redis.client().execute_command("CLIENT", "KILL", "TYPE", "normal")
     for thread in threads:
         thread.join()
-    fleet.hosts[1].kill()  # what it counted last is in its slots
+    fleet.hosts[1].kill()  # its latest counts are in its slots
     fleet.hosts[1].start()
     assert sum(asked) == 1200
     wait_until(lambda: fleet.hosts[0].usage(account)[0] >= 1200, "usage is written")
@@ -352,7 +353,7 @@ def test_usage_of_all_hosts_adds_up(make):
 
 
 def test_one_host_at_a_time_holds_the_lease(make):
-    """It is taken over when its holder is killed, and not while it lives."""
+    """Another host takes the lease over after its holder was killed or stopped, but not before."""
     fleet = Fleet(make, stripe={"secret_key": "sk_test_x", "webhook_secrets": ["whsec_x"],
                                 "api_base": "http://127.0.0.1:9"}).start()
 
@@ -361,7 +362,7 @@ def test_one_host_at_a_time_holds_the_lease(make):
 
     wait_until(lambda: len(holders()) == 1, "one host has the lease")
     for host in fleet.hosts:
-        wait_until(lambda: len(host.status()["hosts"]) == 3, "every host knows three")
+        wait_until(lambda: len(host.status()["hosts"]) == 3, "every host lists three")
         assert sum(one["holds_billing"] for one in host.status()["hosts"]) == 1
     first = holders()[0]
     first.kill()
@@ -380,8 +381,8 @@ def migrate(agent, source, target):
                           text=True, capture_output=True, timeout=60, check=False)
 
 
-def test_a_store_moves_to_redis_and_back(make):
-    """With keys, usage and the slots that go on counting; not while an agent runs."""
+def test_a_store_is_migrated_to_redis_and_back(make):
+    """Keys and usage are kept, and the slots continue to count. A migration while an agent runs is refused."""
     redis = Redis(make.folder).start()
     make.made.append(redis)
     agent = make.agent(make.upstream()).start()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Stripe and many hosts: events reach any of them, one at a time works and reports, and no unit is lost or doubled."""
+"""Stripe and many hosts: any host takes events, one at a time processes and reports, and each unit is billed once."""
 import collections
 import itertools
 import json
@@ -22,14 +22,14 @@ from lab import Loopback, wait_until
 
 SEED = int(os.environ.get("FLEET_SEED", "20261124"))
 FAULTS = int(os.environ.get("FLEET_FAULTS", "1"))
-STRIPE_PORT = 9100  # of each host's loopback: plain http is for loopback only
+STRIPE_PORT = 9100  # on each host's loopback, because plain http is allowed there only
 STATUSES = ["active", "past_due", "unpaid", "paused", "trialing"]
-TAKEN_OVER_S = 8  # a lease lasts five seconds, and is asked for every second
+TAKEN_OVER_S = 8  # a lease lasts five seconds, and hosts ask for it every second
 METERED, FLIPPED = 9, 6
 
 
-class Crossing:
-    """A port of one namespace that leads to an address of another: to one of @targets after the other."""
+class Forward:
+    """Forwards a port in one namespace to addresses in another, taking turns among @targets."""
 
     def __init__(self, place, side, port, to_place, to_side, targets):
         self.to_place, self.to_side, self.targets, self.turns = to_place, to_side, targets, itertools.count()
@@ -59,7 +59,7 @@ class Crossing:
                     self._carry(near, far)
                     back.join()
             except OSError:
-                pass  # whoever asked sees the end of the connection, and asks again
+                pass  # the client sees the end of the connection, and retries
 
     @staticmethod
     def _carry(source, sink):
@@ -80,7 +80,7 @@ class Crossing:
 
 
 class FleetBilling(Billing):
-    """Three hosts with one Stripe, whose events a balancer gives to any host in service."""
+    """Three hosts with one Stripe. A load balancer sends its events to any host in service."""
 
     def __init__(self, make, **config):  # pylint: disable=super-init-not-called
         self.fake = FakeStripe(SECRET_KEY, WEBHOOK_SECRET)
@@ -93,14 +93,14 @@ class FleetBilling(Billing):
         self.serving = list(self.hosts)
         home = Loopback()
         for host in self.hosts:
-            make.made.append(Crossing(host.place, "edge", STRIPE_PORT, home, "edge",
-                                      lambda: [(self.fake.host, self.fake.port)]))
-        door = Crossing(home, "edge", 0, self.hosts[0].place, "client",
-                        lambda: [host.address for host in self.serving])
-        make.made.append(door)
+            make.made.append(Forward(host.place, "edge", STRIPE_PORT, home, "edge",
+                                     lambda: [(self.fake.host, self.fake.port)]))
+        balancer = Forward(home, "edge", 0, self.hosts[0].place, "client",
+                           lambda: [host.address for host in self.serving])
+        make.made.append(balancer)
         self.fake.price("price_basic", unit_amount=1000)
         self.fake.price("price_metered", unit_amount=1, meter="api_requests")
-        self.fake.endpoint(f"http://127.0.0.1:{door.port}{WEBHOOK_PATH}")
+        self.fake.endpoint(f"http://127.0.0.1:{balancer.port}{WEBHOOK_PATH}")
         self.fleet.start()
         wait_until(lambda: len(self.holders()) == 1, "one host has the lease")
 
@@ -116,14 +116,14 @@ class FleetBilling(Billing):
                           status=self.chance.choice(STATUSES))
 
     def wait_same_as_stripe(self, names):
-        """Until each host has of each subscription what Stripe has now."""
+        """Wait until each host has the same status of each subscription as Stripe."""
         now = {name: stripe.Subscription.retrieve(name, **self.auth()).status for name in names}
 
         def is_so(host):
             shown = {a["subscription"]: a["status"] for a in json.loads(host.admin("GET", "/api/v1/accounts").body)}
             return all(shown.get(name) == status for name, status in now.items())
         for host in self.serving:
-            wait_until(lambda host=host: is_so(host), f"{host.network.name} has what Stripe has")
+            wait_until(lambda host=host: is_so(host), f"{host.network.name} agrees with Stripe")
 
     def events(self, result):
         return sum(host.metric("tollgate_stripe_events_total", result=result) for host in self.hosts)
@@ -136,7 +136,7 @@ class FleetBilling(Billing):
 
 
 class Client(threading.Thread):
-    """Asks one host for one account after the other, over its deaths, and counts what was answered."""
+    """Sends requests of random accounts to one host, survives its restarts, and counts the answers."""
 
     def __init__(self, host, accounts, seed):
         super().__init__(daemon=True)
@@ -162,8 +162,8 @@ class Client(threading.Thread):
         self.join()
 
 
-def test_an_event_is_worked_once_whichever_host_it_reaches(make):
-    """Each event is sent three times, late and in disorder, to any host."""
+def test_an_event_is_processed_once_whichever_host_it_reaches(make):
+    """Each event is sent three times, late and out of order, to any host."""
     billing = FleetBilling(make)
     names = [billing.subscribe().id for _ in range(FLIPPED)]
     billing.wait_same_as_stripe(names)
@@ -180,9 +180,9 @@ def test_an_event_is_worked_once_whichever_host_it_reaches(make):
     assert billing.events("accepted") == len(events) == redis.hlen("tollgate:tasks:event")
     assert len(events) > once + 40 and billing.events("repeated") == 2 * (len(events) - once)
     assert billing.events("not_stored") == billing.events("forged") == 0
-    wait_until(lambda: redis.zcard("tollgate:tasks:event:pending") == 0, "no event waits")
+    wait_until(lambda: redis.zcard("tollgate:tasks:event:pending") == 0, "all events are processed")
     took = [host.metric("tollgate_stripe_events_total", result="accepted") for host in billing.hosts]
-    print(f"seed {SEED}: {len(events)} events, taken by the hosts: {took}")
+    print(f"seed {SEED}: {len(events)} events, accepted by each host: {took}")
     assert all(took)
 
 
@@ -196,7 +196,7 @@ def freeze(billing, holder):
     billing.serving.remove(holder)
 
 
-def come_back(billing, holder):
+def recover(billing, holder):
     if holder.is_running():
         holder.process.send_signal(signal.SIGCONT)
     else:
@@ -204,27 +204,27 @@ def come_back(billing, holder):
     billing.serving.append(holder)
 
 
-def check_told(billing, accounts, customers, clients, is_exact):
-    """What clients were answered, what is stored, what upstreams saw and what Stripe was told is the same."""
+def check_reported(billing, accounts, customers, clients, is_exact):
+    """Compare what clients were answered, what is stored, what upstreams saw and what Stripe got."""
     answered = sum((client.answered for client in clients), collections.Counter())
     stored = billing.stored()
     seen = collections.Counter(call.get("X-Tollgate-Account") for host in billing.hosts for call in host.upstream.seen)
-    told = collections.Counter()
+    reported = collections.Counter()
     events = billing.fake.usage("api_requests")["events"]
     for event in events:
-        told[event["customer"]] += event["value"]
+        reported[event["customer"]] += event["value"]
     for account, customer in zip(accounts, customers):
         what = f"{account.id}: {answered[account.id]} answered, {stored[account.id]} stored, " \
-            f"{seen[account.id]} seen, {told[customer]} told"
+            f"{seen[account.id]} seen, {reported[customer]} reported"
         assert 0 < answered[account.id] <= stored[account.id] <= seen[account.id], what
         assert not is_exact or answered[account.id] == stored[account.id], what
-        assert told[customer] == stored[account.id], what
+        assert reported[customer] == stored[account.id], what
     assert len(events) == len({event["identifier"] for event in events})
-    return sum(answered.values()), sum(told.values()), len(events)
+    return sum(answered.values()), sum(reported.values()), len(events)
 
 
 def lose_the_holder(billing, fault, keep_s):
-    """@fault befalls the holder in the middle of its reports; it comes back @keep_s after another took over."""
+    """@fault strikes the holder amid its reports. The holder recovers @keep_s after another host took over."""
     holder, = billing.holders()
     fault(billing, holder)
     start = time.monotonic()
@@ -232,9 +232,9 @@ def lose_the_holder(billing, fault, keep_s):
     taken_over_s = time.monotonic() - start
     successor, = billing.holders()
     time.sleep(keep_s)
-    come_back(billing, holder)
-    # One that was frozen says what it knew until its next beat; what it does is fenced off meanwhile.
-    wait_until(lambda: billing.holders() == [successor], "the one that came back lets it be", 3)
+    recover(billing, holder)
+    # A host that was frozen still claims the lease until its next heartbeat, but the fence rejects its writes.
+    wait_until(lambda: billing.holders() == [successor], "the recovered host gives up the lease", 3)
     return taken_over_s
 
 
@@ -260,7 +260,7 @@ def run_faults(make, faults, keep_s):
         for one in ending:
             billing.cancel(one)
         wait_until(lambda: len(billing.fake.calls("POST", "/v1/billing/meter_events")) > calls
-                   or billing.fake.usage("api_requests")["events"], "a report is under way")
+                   or billing.fake.usage("api_requests")["events"], "a report is in progress")
         for _ in range(10):
             billing.flip(flipped)
         took.append(lose_the_holder(billing, fault, keep_s))
@@ -275,17 +275,18 @@ def run_faults(make, faults, keep_s):
         billing.cancel(one)
     wait_until(lambda: sum(billing.stored().values()) == billing.fake.usage("api_requests")["sum"],
                "Stripe has what the store has", timeout=90, every=0.2)
-    for host in billing.hosts:  # nothing more comes of anybody's
+    for host in billing.hosts:  # nothing is left to report
         wait_until(lambda host=host: host.status()["stripe"]["usage_pending"] == 0 or not host.metric(
-            "tollgate_holds_billing"), "no usage waits")
-    answered, told, events = check_told(billing, accounts, [one.customer for one in made], clients,
-                                        is_exact=kill not in faults)
+            "tollgate_holds_billing"), "no usage is pending")
+    answered, reported, events = check_reported(billing, accounts, [one.customer for one in made], clients,
+                                                is_exact=kill not in faults)
     billing.wait_same_as_stripe(flipped)
-    print(f"seed {SEED}: taken over within {max(took):.1f} s; {answered} answered, {told} told in {events} events")
+    print(f"seed {SEED}: taken over within {max(took):.1f} s; "
+          f"{answered} answered, {reported} reported in {events} events")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [kill, freeze], ids=lambda fault: fault.__name__)
-def test_the_holder_of_the_lease_is_lost(make, fault):
-    """While usage is reported and events stream in, FLEET_FAULTS times one after the other."""
+def test_billing_survives_the_loss_of_the_lease_holder(make, fault):
+    """Usage is reported and events stream in meanwhile. Repeats FLEET_FAULTS times."""
     run_faults(make, [fault] * FAULTS, keep_s=0 if FAULTS == 1 else 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Limits that all hosts hold together: the account gets what it bought, wherever its requests arrive."""
+"""Limits that all hosts share: an account gets what it bought, whichever hosts its requests reach."""
 import contextlib
 import math
 import signal
@@ -22,7 +22,7 @@ TIERS = [
 
 
 class Hammer:
-    """One client a host, as fast as it can; counts what was allowed and when."""
+    """Sends requests to each host as fast as possible, and records when each one was allowed."""
 
     def __init__(self, hosts, account, connections=2):
         self.is_over = False
@@ -43,7 +43,7 @@ class Hammer:
                     self.allowed[id(host)].append(time.monotonic())
                 elif answer.status == 429:
                     self.refused[id(host)] += 1
-                    time.sleep(0.002)  # a client that is told to wait
+                    time.sleep(0.002)  # the client backs off
                 else:
                     self.errors.append(answer)
                     return
@@ -64,17 +64,17 @@ def known_to_all(fleet, tier):
     account = fleet.hosts[0].account(tier)
     for host in fleet.hosts:
         wait_until(lambda: host.status()["keys"] == fleet.hosts[0].status()["keys"], "the key is known")
-        wait_until(lambda: len(host.status()["hosts"]) == len(fleet.hosts), "each knows the others")
+        wait_until(lambda: len(host.status()["hosts"]) == len(fleet.hosts), "every host lists the others")
     return account
 
 
 def most(hosts, seconds):
-    """B + R*T + O, as enforce/share.h has it; a round trip here is a few ms."""
+    """The bound B + R*T + O from enforce/share.h. A round trip takes a few ms here."""
     return (BURST + RATE * seconds + hosts * math.ceil(BURST / hosts) + BURST * hosts / (hosts + 1) +
             2 * RATE * 0.25)
 
 
-def test_a_shared_rate_holds_for_all_hosts_together(make):
+def test_all_hosts_together_keep_to_a_shared_rate(make):
     fleet = Fleet(make, tiers=TIERS).start()
     account = known_to_all(fleet, "shared")
     before = [host.metric("tollgate_share_exchanges_total", result="ok") for host in fleet.hosts]
@@ -84,7 +84,8 @@ def test_a_shared_rate_holds_for_all_hosts_together(make):
     calls = [host.metric("tollgate_share_exchanges_total", result="ok") - b for host, b in zip(fleet.hosts, before)]
     print(f"allowed {total} in {hammer.seconds:.2f} s: {total - BURST - RATE * hammer.seconds:+.0f} over B + R*T, "
           f"at most {most(3, hammer.seconds) - BURST - RATE * hammer.seconds:.0f}; "
-          f"exchanges a second {[round(c / hammer.seconds, 1) for c in calls]}, refused {sum(hammer.refused.values())}")
+          f"exchanges per second {[round(c / hammer.seconds, 1) for c in calls]}, "
+          f"refused {sum(hammer.refused.values())}")
     assert total <= most(3, hammer.seconds)
     assert total >= 0.9 * RATE * hammer.seconds
 
@@ -101,7 +102,7 @@ def test_one_busy_host_gets_all_of_a_shared_rate(make):
 
 
 @pytest.mark.slow
-def test_what_a_dead_host_had_is_the_others(make):
+def test_the_others_get_the_share_of_a_dead_host(make):
     fleet = Fleet(make, tiers=TIERS).start()
     account = known_to_all(fleet, "shared")
     hammer = Hammer(fleet.hosts, account)
@@ -113,12 +114,12 @@ def test_what_a_dead_host_had_is_the_others(make):
     time.sleep(2)
     rate = (hammer.total() - before) / (time.monotonic() - start)
     hammer.stop()
-    print(f"{rate:.0f} a second after one of three died, of {RATE}")
+    print(f"{rate:.0f} per second after one of three hosts died, of {RATE}")
     assert rate >= 0.9 * RATE
 
 
 @pytest.mark.slow
-def test_without_redis_each_host_has_its_share(make):
+def test_without_redis_each_host_keeps_to_its_share(make):
     fleet = Fleet(make, tiers=TIERS).start()
     account = known_to_all(fleet, "shared")
     fleet.redis.signal(signal.SIGSTOP)
@@ -135,7 +136,7 @@ def test_without_redis_each_host_has_its_share(make):
                "limits are shared again")
 
 
-def test_a_shared_quota_is_used_up_by_all_together(make):
+def test_all_hosts_together_use_up_a_shared_quota_exactly(make):
     fleet = Fleet(make, tiers=TIERS).start()
     account = known_to_all(fleet, "quota")
     hammer = Hammer(fleet.hosts, account)
@@ -150,7 +151,7 @@ def test_a_shared_quota_is_used_up_by_all_together(make):
 
 
 @pytest.mark.slow
-def test_shared_places_are_held_by_all_together(make):
+def test_all_hosts_together_keep_to_a_shared_concurrency(make):
     fleet = Fleet(make, tiers=TIERS).start()
     account = known_to_all(fleet, "places")
     gate = threading.Event()
@@ -188,12 +189,12 @@ def test_shared_places_are_held_by_all_together(make):
     gate.set()
     for thread in threads:
         thread.join()
-    print(f"at most {peak[0]} at once of 6, {answers.count(429)} refused")
-    assert 6 <= peak[0] <= 6 + 2 * 2  # and the places of hosts that had not asked yet
+    print(f"{peak[0]} concurrent requests of 6, {answers.count(429)} refused")
+    assert 6 <= peak[0] <= 6 + 2 * 2  # 6, and the shares of hosts that had not asked Redis yet
 
 
-def test_xdp_refuses_what_is_lent_to_nobody(make_lab):
-    """An empty lease closes the slot, and XDP answers; a new one opens it again."""
+def test_xdp_refuses_requests_without_a_grant(make_lab):
+    """Without borrowed units the slot is closed, and XDP answers. The next grant opens it again."""
     redis = Redis(make_lab.folder, make_lab.network)
     make_lab.made.append(redis.start())
     agent = make_lab.agent(make_lab.upstream(), tiers=[

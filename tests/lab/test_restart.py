@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Restart: what reload, SIGTERM and kill -9 leave as it was, under load."""
+import json
 import re
 import signal
 import socket
@@ -102,6 +103,22 @@ def test_a_reload_swaps_routes_tiers_and_upstreams(make):
     assert all("q=1000;" in answer.get("RateLimit-Policy") for answer in answers)
     for connection in crowd:
         connection.close()
+
+
+def test_a_reload_names_what_needs_a_restart_and_succeeds(make):
+    agent = make.agent(make.upstream()).start()
+    agent.configure(redis_timeout="3s", max_accounts=2048)
+    result = agent.cli("reload")
+    assert result.stdout == "reloaded\n"
+    assert result.stderr == "note: these need a restart to change: max_accounts, redis_timeout\n"
+
+
+def test_an_account_can_be_created_on_hold(make):
+    agent = make.agent(make.upstream()).start()
+    answer = agent.admin("POST", "/api/v1/accounts", {"tier": "plain", "held": True})
+    assert answer.status == 201 or answer.status == 200, answer
+    made = json.loads(answer.body)
+    assert made["held"] is True and made["entitled"] is False
 
 
 def test_a_tier_change_takes_effect_on_open_connections(make):

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * lease: one host at a time works and reports. user/store/lua/fleet.lua hands the lease out, fenced_off() in
- * common.lua is what each write of its holder meets.
+ * lease: one host at a time processes events and reports usage. The model of the lease in
+ * user/store/redis/lua/fleet.lua, and of fenced_off() in common.lua, which checks each write of its
+ * holder.
  *
- * A host may be frozen between any two steps, for ever or for a while, so time is nothing that it can
- * rely on: it writes when it believes that it holds the lease, which may long be another's.
+ * A host may be frozen between any two steps, for a while or forever, so it cannot rely on time. It
+ * writes when it believes that it holds the lease, although another host may have taken it over
+ * long ago.
  */
 #ifndef H
 #define H 3
 #endif
 #ifndef TERMS
-#define TERMS 4 /* times that the lease changes hands */
+#define TERMS 4 /* how often the lease gets a new holder */
 #endif
 
-byte holder = H, fence; /* in Redis; H: nobody */
+byte holder = H, fence; /* in Redis; H: no holder */
 bool is_over;		/* the lease has expired, by Redis's clock */
-byte mine[H];		/* what each host believes its fence to be; 0: it does not hold the lease */
+byte mine[H];		/* the fence of the lease, as each host believes; 0: no lease */
 
 active [H] proctype host()
 {
@@ -31,10 +33,13 @@ active [H] proctype host()
 		is_over = false;
 		mine[me] = fence
 	}
-	/* By its own clock, long before another one can have it; unless it is frozen. */
+	/*
+	 * The host gives up by its own clock, long before another can get the lease, unless it is
+	 * frozen.
+	 */
 	:: mine[me] > 0 -> mine[me] = 0
 	:: mine[me] > 0 ->
-		/* Frozen here, perhaps. */
+		/* The host may have been frozen here. */
 		atomic {
 			if
 #ifndef NO_FENCE

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * share: how hosts borrow tokens of one account's bucket in Redis. user/enforce/share.{h,c} and
- * user/store/lua/share.lua are what is modelled.
+ * share: hosts borrow tokens from one account's bucket in Redis. The model of
+ * user/enforce/share.{h,c} and user/store/redis/lua/share.lua.
  *
- * A tick is the time between two exchanges of a host, and brings the bucket one token: R*tick = 1. Each
- * host asks once a tick; a call may be lost before it took effect (and arrive later still), or its
- * answer may be. Hosts die and come back with nothing. Totals are counted from a common base that is
- * moved along, so that nothing grows for ever.
+ * A tick is the time between two exchanges of a host, in which the bucket gains one token: R*tick =
+ * 1. Each host calls once per tick. A call may be lost before it takes effect, and may still arrive
+ * later; or its answer may be lost. Hosts die, and restart without any state. Totals count from a
+ * common base that moves along, so that no number grows forever.
  *
- * `debt` is a ghost: the leaky bucket that all allowed requests fill and time empties. That it never
- * passes B + O is the same as saying that in any time T at most B + R*T + O units are allowed.
+ * `debt` exists only in the model: a leaky bucket that every allowed request fills and time drains.
+ * That it never exceeds B + O means that in any time T at most B + R*T + O units are allowed.
  */
 #ifndef H
 #define H 2
@@ -31,9 +31,10 @@
 #define FLOOR (0 - (B + H))
 
 /*
- * O, see user/enforce/share.h: each host's share at once; what is lent and not used yet while the bucket fills
- * again; what two ticks bring (one until it is told, one for the call's way). One more tick for each call that is
- * lost; and for each start a share anew, and what was used of the last one and never told.
+ * O, see user/enforce/share.h, is the sum of: each host's share, used at once; units that are lent
+ * and not yet used while the bucket refills; the tokens of two ticks (one until use is reported,
+ * one for the call on its way); one more tick for each lost call; and for each restart a new share,
+ * plus the used part of the last share that was never reported.
  */
 #ifndef OVER
 #define OVER (H * PART + (B * H + H) / (H + 1) + 2 + LOSSES + 2 * DEATHS * PART)
@@ -47,7 +48,7 @@ short used[H], paid[H];
 byte lease_left[H], dry_left[H], share_debt[H];
 bool has_asked[H];
 
-/* The call under way, and one that was given up and may still arrive. */
+/* The current call, and one that was given up but may still arrive. */
 bool is_asking[H];
 short call_used[H];
 byte call_want[H];
@@ -71,7 +72,7 @@ inline allow()
 	assert(debt <= B + OVER)
 }
 
-/* Redis, with what a call of host h says: in one step. Leaves `grant`. */
+/* Redis processes a call of host h in one step. The result is in `grant`. */
 inline exchange(says_used, says_want)
 {
 	least = (tokens < FLOOR -> tokens : FLOOR);
@@ -97,11 +98,11 @@ inline exchange(says_used, says_want)
 #endif
 	told_paid[h] = says_used + grant;
 	assert(tokens <= B);
-	/* So the bucket is full again after as many ticks as lie between: no token is lost for ever. */
+	/* So the bucket refills within a bounded number of ticks, and no token is lost forever. */
 	assert(tokens >= FLOOR - 1)
 }
 
-/* Count from the lowest number of host h that anyone has. */
+/* Make the lowest total of host h, on the host, in Redis or in a call, the new base. */
 inline rebase()
 {
 	base = (used[h] < paid[h] -> used[h] : paid[h]);
@@ -133,7 +134,7 @@ inline drop_late()
 inline host_step()
 {
 	if
-	/* A request: from the lease, or else from the share. */
+	/* A request is paid from the borrowed units, or else from the host's share. */
 	:: HAS_LEASE(h) -> allow()
 	:: !HAS_LEASE(h) && dry_left[h] == 0 && share_debt[h] + H <= PART * H ->
 #ifndef NO_SHARE_LIMIT
@@ -151,7 +152,7 @@ inline host_step()
 		:: call_want[h] = B
 		fi
 
-	/* It takes effect and is answered, or the answer is lost. */
+	/* The call takes effect, and is answered or the answer is lost. */
 	:: is_asking[h] ->
 		exchange(call_used[h], call_want[h]);
 		is_overtaken[h] = is_late[h];
@@ -163,7 +164,7 @@ inline host_step()
 		fi;
 		end_call()
 
-	/* Given up before it arrived. */
+	/* The host gives the call up before it arrives. */
 	:: is_asking[h] && losses < LOSSES && !is_late[h] ->
 		losses++;
 		is_late[h] = true;
@@ -183,7 +184,7 @@ inline host_step()
 		drop_late()
 	:: is_late[h] -> drop_late()
 
-	/* A new run of the agent: Redis has never heard of it. */
+	/* The agent restarts: a new run, which Redis does not know. */
 	:: deaths < DEATHS ->
 		deaths++;
 		used[h] = 0;

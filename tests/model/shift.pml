@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One TCP connection on which XDP answers some of the client's requests itself.
+ * shift: one TCP connection on which XDP answers some of the client's requests itself.
  *
- * The client, XDP, the server's socket, egress and the agent are processes with short queues between
- * them; every step of one may fall between any two of another. The network loses segments, delays
- * them and repeats them late, up to FAULTS times. A request is one unit of sequence space (L), an
- * answer P units, a FIN one. C is the client's numbering, S the socket's. Whether a request is over
- * its limit is left open at every look, so each may be answered by XDP or reach the agent.
+ * The client, XDP, the server's socket, egress and the agent are processes with short queues
+ * between them. Their steps may interleave in any order. The network loses segments, delays them,
+ * and repeats them late, up to FAULTS times. A request is one unit of sequence space (L), an answer
+ * P units, a FIN one unit. C is the client's numbering, S the socket's. Each time XDP looks at a
+ * request, the limit may or may not be exceeded, so XDP may answer any request, or let it pass to
+ * the agent.
  *
- * Checked: the agent reads exactly the requests that XDP has not answered, in order (agent_check);
- * every unit that the client takes is the right unit of the right answer (client_take); nobody
- * acknowledges what was not sent; the client gets every answer or, if the agent closes, an orderly
- * FIN, without a deadlock and without more than MAXRTO timeouts in a row that bring nothing.
+ * Checked:
+ *   The agent reads exactly the requests that XDP has not answered, in order (agent_check).
+ *   Every unit that the client receives is the right unit of the right answer (client_take).
+ *   No side acknowledges what was not sent.
+ *   The client gets every answer or, if the agent closes, an orderly FIN, without a deadlock and
+ *	without more than MAXRTO timeouts in a row that bring no progress.
  *
- * -DNO_... leaves a rule of the protocol out; tests/model/run shows which are needed. Not modelled:
- * wrap of numbers, windows, SACK, RST, reuse of a flow, and changes of the record that another CPU
- * sees by halves.
+ * -DNO_... leaves out a rule of the protocol; tests/model/run shows which are needed. Not modelled:
+ * wrap of sequence numbers, windows, SACK, RST, reuse of a flow, and records that another CPU reads
+ * while they are half changed.
  */
 #ifndef N
 #define N 3 /* requests */
@@ -27,13 +30,13 @@
 #define FAULTS 2
 #endif
 #ifndef SPURIOUS
-#define SPURIOUS 1 /* retransmissions without need */
+#define SPURIOUS 1 /* spurious retransmissions */
 #endif
 #ifndef XDPS
 #define XDPS 1 /* CPUs that may handle the flow's packets */
 #endif
 #ifndef WINDOW
-#define WINDOW 2 /* requests that the client has under way */
+#define WINDOW 2 /* requests that the client has outstanding */
 #endif
 #define MAXRTO 4
 
@@ -41,18 +44,18 @@
 #define IN N /* the first number of the client's stream: the shift never goes below 0 */
 #define OUT (N * P)
 #define FIN (IN + N)	  /* the client's last unit */
-#define XDP_SOURCE 128	  /* content that XDP made, not the socket's write buffer */
-#define NET 2		  /* what each queue holds */
+#define XDP_SOURCE 128	  /* content from XDP, not from the socket's write buffer */
+#define NET 2		  /* capacity of each queue */
 #ifndef RX
 #define RX NET
 #endif
 
-chan c2x = [NET] of { byte, byte, byte };	/* C seq, length, C ack; content: the number itself */
+chan c2x = [NET] of { byte, byte, byte };	/* C seq, length, C ack; the content is the number */
 chan rxq = [RX] of { byte, byte, byte, byte }; /* S seq, length, S ack, content as C seq */
-chan txq = [NET] of { byte, byte, byte };	/* S seq, length, S ack; content: sbuf */
+chan txq = [NET] of { byte, byte, byte };	/* S seq, length, S ack; the content is in sbuf */
 chan x2c = [NET] of { byte, byte, byte, byte }; /* C seq, length, C ack, content */
 
-/* A segment that the network delivers when it likes, in each direction. */
+/* A segment that the network delivers at any later time; one in each direction. */
 typedef segment {
 	bool taken;
 	byte seq, n, ack, from
@@ -62,7 +65,7 @@ segment late, back;
 /* The client. */
 byte c_una = IN, c_nxt = IN, c_rcv = OUT;
 short c_held;	    /* units received out of order, from c_rcv on */
-byte c_fin;	    /* C number of the server's FIN, when seen */
+byte c_fin;	    /* C number of the server's FIN, once received */
 bool c_ackdue, c_done;
 
 /* The server's socket. */
@@ -84,18 +87,18 @@ bool enrolled;
 byte in_pos = IN, in_old, in_new;
 byte out_pos = OUT, out_old, out_new;
 byte pending;	    /* L while the client has not acknowledged XDP's answer */
-byte in_end;	    /* 0: not known */
-byte stale;	    /* segments passed before enrolment that the socket has not got yet */
-byte egress_end;    /* 0: not known */
+byte in_end;	    /* 0: unknown */
+byte stale;	    /* segments passed before enrolment that have not reached the socket yet */
+byte egress_end;    /* 0: unknown */
 bool busy, agent_claim;
-bool hooked = true; /* segments leave where egress translates them */
+bool hooked = true; /* segments leave by the device on which egress translates them */
 byte swallowed;	    /* bits: requests answered by XDP (for the checks only) */
 
 byte faults = FAULTS, spurious = SPURIOUS;
-byte rto, rto_of; /* timeouts since there was progress; whose the last was */
-byte working;	    /* XDP instances with a segment in hand */
+byte rto, rto_of; /* timeouts since the last progress; which side had the last one */
+byte working;	    /* XDP instances that are processing a segment */
 
-/* Scratch, meaningless between steps. */
+/* Temporaries; they have no meaning between steps. */
 hidden byte t, u, w, e_seq, e_n, e_ack, k_seq, k_n, k_ack, k_c, r_seq, r_n, r_ack, r_c;
 
 #ifdef CLIENT_FIN
@@ -108,7 +111,7 @@ hidden byte t, u, w, e_seq, e_n, e_ack, k_seq, k_n, k_ack, k_c, r_seq, r_n, r_ac
 	(len(c2x) + len(rxq) + len(txq) + len(x2c) == 0 && !ackdue && !c_ackdue && working == 0 && \
 	 snd_nxt == write_seq && (closed || answered == rcv_nxt))
 
-/* Timers fire when nothing else can happen, in turns if both are due. */
+/* Timers fire when nothing else can happen. If both are due, they take turns. */
 #define CLIENT 1
 #define KERNEL 2
 #define CLIENT_DUE (!c_done && c_una < c_nxt)
@@ -126,7 +129,7 @@ inline timeout_of(whose)
 
 /* C: the swallowed request that waits for the client's acknowledgement; empty if none does. */
 #ifdef NO_ACK_HOLD
-#define NOT_YET 0 /* in_new has it from the start */
+#define NOT_YET 0 /* in_new includes it from the start */
 #else
 #define NOT_YET pending
 #endif
@@ -147,7 +150,7 @@ end:	do
 	:: d_step { faults > 0 && len(c2x) > 0 -> c2x?_, _, _; faults--; PROGRESS }
 	:: d_step { faults > 0 && len(rxq) > 0 ->
 		rxq?_, _, _, _; left_rxq(); faults--; PROGRESS }
-	/* One is late, or a copy of it is. */
+	/* A segment is delayed, or a copy of it is. */
 	:: d_step { faults > 0 && len(c2x) > 0 && !late.taken -> faults--; late.taken = true;
 		c2x?late.seq, late.n, late.ack }
 	:: d_step { faults > 0 && len(c2x) > 0 && !late.taken -> faults--; late.taken = true;
@@ -177,7 +180,7 @@ inline client_send(first, count)
 	c_ackdue = false
 }
 
-/* Take unit number @at of which the content is @from; @at may be old, then its content is ignored. */
+/* Receive unit number @at with content @from. If @at is old, the content is ignored. */
 inline client_take(at, from)
 {
 	if
@@ -185,7 +188,7 @@ inline client_take(at, from)
 	:: else ->
 		if
 		:: from < XDP_SOURCE && fin_at != 0 && from == fin_at ->
-			assert(c_fin == 0 || c_fin == at); /* FIN stays where it was */
+			assert(c_fin == 0 || c_fin == at); /* the FIN's number never changes */
 			assert((c_held >> (at - c_rcv)) == 0);
 			assert((at - OUT) % P == 0);
 			c_fin = at
@@ -230,13 +233,13 @@ active proctype client()
 #ifdef CLIENT_FIN
 	:: d_step { c_nxt == FIN && len(c2x) < NET -> client_send(FIN, 1); c_nxt++ }
 #endif
-	/* Needless repeats: the first, the second, both. */
+	/* Spurious retransmissions: of the first unit, of the second, of both. */
 	:: d_step { spurious > 0 && c_una < c_nxt && len(c2x) < NET -> spurious--; client_send(c_una, 1) }
 	:: d_step { spurious > 0 && c_una + 1 < c_nxt && len(c2x) < NET ->
 		spurious--; client_send(c_una + 1, 1) }
 	:: d_step { spurious > 0 && c_una + 1 < c_nxt && len(c2x) < NET ->
 		spurious--; client_send(c_una, 2) }
-	/* The retransmission timer. */
+	/* The retransmission timer fires. */
 	:: d_step { CLIENT_TIMEOUT -> timeout_of(CLIENT); client_send(c_una, 1) }
 	:: d_step { CLIENT_TIMEOUT && c_una + 1 < c_nxt -> timeout_of(CLIENT); client_send(c_una, 2) }
 	:: d_step { c_rcv == ANSWERS_END || (c_fin != 0 && c_rcv > c_fin) -> c_done = true }; break
@@ -251,7 +254,7 @@ end:	do
 
 /* --- XDP -------------------------------------------------------------------------------------- */
 
-/* w = the S number of the client's number @number; @bare: of a segment without data. */
+/* w = the S number for the client's number @number; @bare: from a segment without data. */
 inline in_number(number, bare)
 {
 	if
@@ -261,7 +264,7 @@ inline in_number(number, bare)
 	fi
 }
 
-/* t = the S number of the client's acknowledgement @a. */
+/* t = the S number for the client's acknowledgement @a. */
 inline in_ack(a)
 {
 	if
@@ -316,7 +319,7 @@ inline xdp_sort()
 	if
 	:: !enrolled || n == 0 -> xdp_pass()
 #ifndef NO_BUSY
-	:: enrolled && n > 0 && busy -> skip /* another CPU has the flow: lost */
+	:: enrolled && n > 0 && busy -> skip /* another CPU has the flow: the segment is dropped */
 #endif
 	:: else ->
 		if
@@ -345,7 +348,7 @@ inline xdp_sort()
 				seq == in_end &&
 #endif
 #ifndef NO_GRACE
-				stale == 0 && /* in truth: the enrolment is some time ago */
+				stale == 0 && /* in the program: the enrolment is some time ago */
 #endif
 #ifndef NO_CLAIM
 				!agent_claim &&
@@ -379,7 +382,7 @@ inline xdp_look()
 		snd_nxt == write_seq &&
 #endif
 #ifdef NO_ACK_EXACT
-		snd_nxt == t && /* clamped: also true of an old ack, from before XDP's last answer */
+		snd_nxt == t && /* clamped: also true for an ack from before XDP's last answer */
 #elif !defined(NO_ACK_CURRENT)
 		snd_nxt + out_new == ack &&
 #endif
@@ -469,7 +472,7 @@ inline kernel_receive()
 	rxq?k_seq, k_n, k_ack, k_c;
 	left_rxq();
 	if
-	:: k_seq + k_n < rcv_nxt -> ackdue = true /* outside the window: its ack does not count */
+	:: k_seq + k_n < rcv_nxt -> ackdue = true /* outside the window: its ack is ignored */
 	:: else ->
 		assert(k_ack <= snd_nxt);
 		if
@@ -541,7 +544,7 @@ end:	do
 
 /* --- the agent -------------------------------------------------------------------------------- */
 
-/* What the agent reads is every request that XDP did not answer, each once, in order. */
+/* The agent must read every request that XDP did not answer, exactly once, in order. */
 inline agent_check(id)
 {
 	assert(id >= last_id);
@@ -555,8 +558,8 @@ inline agent_check(id)
 }
 
 /*
- * A FIN behind bytes that are still unacknowledged may be repeated together with them, across XDP's
- * pending answer: no one number suits both ends of such a segment.
+ * A FIN behind unacknowledged bytes may be retransmitted together with them, and XDP's pending
+ * answer would lie in between. No single offset is right for both ends of such a segment.
  */
 #ifdef NO_CLOSE_ACKED
 #define CLOSE_SAFE true

@@ -222,6 +222,7 @@ void admin_account_create(struct admin_request *r, const char *id)
 		admin_fail(r, 400, "a name is too long");
 		return;
 	}
+	account.is_held = change.is_held > 0;
 	if (change.status >= 0)
 		account.status = (enum store_status)change.status;
 	if (account.status == STORE_PAST_DUE)

@@ -37,7 +37,7 @@ static bool parse(int argc, char **argv, struct args *args, struct options *ret,
 	return args_parse(argc, argv, args, ret_exit);
 }
 
-static int read_env_file(const char *path)
+int agent_read_env_file(const char *path)
 {
 	struct buf messages;
 	int err;
@@ -62,7 +62,7 @@ int agent_command_run(int argc, char **argv)
 
 	if (!parse(argc, argv, &args, &options, &code))
 		return code;
-	if (options.env_file && read_env_file(options.env_file))
+	if (options.env_file && agent_read_env_file(options.env_file))
 		return 1;
 	return agent_run(options.config, options.env_file);
 }
@@ -85,7 +85,7 @@ int agent_command_check(int argc, char **argv)
 		return code;
 	if (options.file)
 		options.config = options.file;
-	if (options.env_file && read_env_file(options.env_file))
+	if (options.env_file && agent_read_env_file(options.env_file))
 		return 1;
 	buf_init(&messages, 1 << 20);
 	err = config_read(options.config, &config, &messages);

@@ -63,9 +63,9 @@ static int migrate(const char *config, const char *from, const char *to)
 
 int agent_command_store(int argc, char **argv)
 {
-	const char *config = DEFAULT_CONFIG, *operands[3];
+	const char *config = DEFAULT_CONFIG, *env_file = NULL, *operands[3];
 	const struct args args = {
-		.usage = "store migrate [-c FILE] FROM TO",
+		.usage = "store migrate [-c FILE] [--env-file FILE] FROM TO",
 		.help = "Copy everything in the store FROM to the store TO, which must be empty, "
 			"then read "
 			"both\n"
@@ -74,8 +74,12 @@ int agent_command_store(int argc, char **argv)
 			"redis://10.0.0.5/0. Stop every tollgate that uses them first. FROM is not "
 			"changed.\n\n"
 			"  -c, --config FILE    configuration, for its pepper_file (" DEFAULT_CONFIG
-			")\n",
-		.options = (const struct args_option[]){ { "config", &config, NULL, 'c' }, { 0 } },
+			")\n"
+			"      --env-file FILE  lines NAME=value for ${NAME} in the "
+			"configuration\n",
+		.options = (const struct args_option[]){ { "config", &config, NULL, 'c' },
+							 { "env-file", &env_file, NULL, 0 },
+							 { 0 } },
 		.ret_operands = operands,
 		.operand_min = 3,
 		.operand_max = 3,
@@ -88,5 +92,7 @@ int agent_command_store(int argc, char **argv)
 		output_error("store has no such action, did you mean 'migrate'?");
 		return EXIT_USAGE;
 	}
+	if (env_file && agent_read_env_file(env_file))
+		return 1;
 	return migrate(config, operands[1], operands[2]);
 }

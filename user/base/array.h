@@ -29,7 +29,7 @@
 #define array_reserve(items, room, need, most) \
 	array_grow(&(items), &(room), (need), sizeof(*(items)), (most))
 
-/* What array_reserve() calls; do not call it directly. */
+/* What array_reserve() calls; directly only for items whose size is not that of a type. */
 __attribute__((warn_unused_result)) int array_grow(void *items_at, size_t *room, size_t need,
 						   size_t item_bytes, size_t most);
 

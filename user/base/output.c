@@ -33,17 +33,32 @@ int output_finish(int code)
 	return 1;
 }
 
-void output_error(const char *format, ...)
+static void print(const char *kind, const char *format, va_list args)
 {
 	char message[MESSAGE_MAX];
-	va_list args;
 
-	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
-	va_end(args);
 	for (char *c = message; *c; c++) {
 		if (((unsigned char)*c < 0x20 && *c != '\n') || *c == 0x7f)
 			*c = '?';
 	}
-	fprintf(stderr, "error: %s\n", message);
+	fprintf(stderr, "%s: %s\n", kind, message);
+}
+
+void output_error(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	print("error", format, args);
+	va_end(args);
+}
+
+void output_note(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	print("note", format, args);
+	va_end(args);
 }

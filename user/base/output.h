@@ -23,4 +23,7 @@ int output_finish(int code);
 /* "error: <message>" on standard error; control bytes but newlines become '?'. */
 void output_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same as "note: <message>", for what the user should know after a success. */
+void output_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 #endif

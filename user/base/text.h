@@ -4,6 +4,10 @@
  *
  * A slice borrows its bytes, which need not end with a NUL. All functions are pure. Parsers leave their
  * result unchanged after an error.
+ *
+ * The module base: what every module may use: memory, text, time, logging, metrics, tables, and reading
+ * YAML by tables. Nothing here knows the network, the store or the name of an option; such things belong
+ * to the module that they are about.
  */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H

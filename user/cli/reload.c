@@ -12,7 +12,7 @@ int cli_reload(int argc, char **argv, const struct cli_options *options)
 			"error is printed, the exit code is 1, and the agent keeps the old one.\n",
 		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 	};
-	const char *messages;
+	struct text messages;
 	json_t *answer;
 	int code;
 
@@ -21,13 +21,15 @@ int cli_reload(int argc, char **argv, const struct cli_options *options)
 	answer = cli_call(options, "POST", "/api/v1/reload", NULL);
 	if (!answer)
 		return 1;
-	messages = json_string_value(json_object_get(answer, "messages"));
+	messages = text_of(json_string_value(json_object_get(answer, "messages")));
+	while (messages.len && messages.ptr[messages.len - 1] == '\n')
+		messages.len--;
 	if (json) {
 		output_json(answer);
 	} else {
 		fputs("reloaded\n", output_stdout());
-		if (messages && *messages)
-			output_error("%s", messages);
+		if (messages.len)
+			output_note("%.*s", TEXT_ARG(messages));
 	}
 	json_decref(answer);
 	return output_finish(0);

@@ -458,6 +458,7 @@ unsigned config_needs_restart(const struct config *old, const struct config *fre
 		{ "user", same_text(old->user, fresh->user) },
 		{ "key_prefix", same_text(old->key_prefix, fresh->key_prefix) },
 		{ "max_accounts", old->max_accounts == fresh->max_accounts },
+		{ "redis_timeout", old->redis_timeout_ms == fresh->redis_timeout_ms },
 		{ "fastpath.mode", old->fastpath.mode == fresh->fastpath.mode },
 		{ "fastpath.required", old->fastpath.required == fresh->fastpath.required },
 		{ "fastpath.stale_after",

@@ -15,7 +15,8 @@
 uint64_t gate_bucket_charge(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t charge_ns,
 			    uint64_t now_ns)
 {
-	uint64_t tat_ns = atomic_read_acquire(&slot->tat_ns), wait_ns;
+	__u64 tat_ns = atomic_read_acquire(&slot->tat_ns);
+	uint64_t wait_ns;
 
 	do {
 		wait_ns = tollgate_bucket_wait(tat_ns, limit_ns, charge_ns, now_ns);
@@ -29,7 +30,7 @@ uint64_t gate_bucket_charge(struct tollgate_slot *slot, uint64_t limit_ns, uint6
 uint32_t gate_note_refusal(struct tollgate_slot *slot, uint64_t now_ns)
 {
 	uint64_t second = now_ns / NS_PER_SECOND, fresh;
-	uint64_t word = atomic_read_acquire(&slot->refused_window);
+	__u64 word = atomic_read_acquire(&slot->refused_window);
 
 	do {
 		fresh = (word >> 32) == (second & 0xffffffff) ? word + 1 : second << 32 | 1;
@@ -39,7 +40,7 @@ uint32_t gate_note_refusal(struct tollgate_slot *slot, uint64_t now_ns)
 
 static bool concurrency_take(struct tollgate_slot *slot, uint32_t limit)
 {
-	uint64_t held = atomic_read_acquire(&slot->concurrency);
+	__u64 held = atomic_read_acquire(&slot->concurrency);
 
 	do {
 		if (limit && held >= limit)
@@ -54,7 +55,7 @@ static bool concurrency_take(struct tollgate_slot *slot, uint32_t limit)
  */
 static void concurrency_give_back(struct tollgate_slot *slot)
 {
-	uint64_t held = atomic_read_acquire(&slot->concurrency);
+	__u64 held = atomic_read_acquire(&slot->concurrency);
 
 	while (held && !atomic_compare_exchange(&slot->concurrency, &held, held - 1))
 		;
@@ -114,7 +115,8 @@ static bool quota_fits(const struct tollgate_slot *slot, const struct gate_reque
  */
 static uint64_t read_bucket(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t now_ns)
 {
-	uint64_t tat_ns = atomic_read_acquire(&slot->tat_ns), fresh_ns = now_ns + limit_ns;
+	__u64 tat_ns = atomic_read_acquire(&slot->tat_ns);
+	uint64_t fresh_ns = now_ns + limit_ns;
 
 	if (tollgate_bucket_debt(tat_ns, now_ns) <= limit_ns + CLOCKS_APART_NS)
 		return tat_ns;

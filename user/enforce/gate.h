@@ -8,6 +8,10 @@
  * dealt with malformed requests, missing routes and public routes.
  *
  * Several workers may call all functions at once; each has called mirror_register_thread().
+ *
+ * The module enforce: verdicts, and the state that they need: keys, accounts, buckets, quotas,
+ * concurrency, penalties, lists, usage. It knows no HTTP, no libuv and no BPF; it tells XDP about changes
+ * through xdp_plane.h alone.
  */
 #ifndef ENFORCE_GATE_H
 #define ENFORCE_GATE_H

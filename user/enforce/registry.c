@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * registry: the queue of changes, and changes of accounts by hand.
- */
+/* registry: the queue of changes, and the operator's changes of accounts. */
 #include "enforce/registry.h"
 
 #include <errno.h>
@@ -53,7 +51,7 @@ void registry_free(struct registry *registry)
 	free(registry);
 }
 
-/* Begin the first job, and the next one for each that ends at once, without recursion. */
+/* Begin the first job. If it ends at once, begin the next one, without recursion. */
 static void pump(struct registry *registry)
 {
 	struct job *job;
@@ -134,7 +132,7 @@ void registry_submit(struct job *job)
 	pump(registry);
 }
 
-/* Accounts. */
+/* ---- accounts ---- */
 
 static void begin_account_create(struct job *job)
 {
@@ -168,8 +166,8 @@ void registry_replace(char *field, size_t size, const char *value)
 }
 
 /*
- * The fields that were named in the request. They are set even if they seem to have that value already:
- * what this host knows may be behind another host's change.
+ * The fields that the request names. They are set even if the mirror says that they have that value
+ * already, because the mirror may lag behind another host's change.
  */
 static uint32_t named_fields(const struct registry_change *change)
 {
@@ -223,7 +221,7 @@ void registry_account_set(struct registry *registry, uint64_t account,
 
 	if (!job)
 		return;
-	/* The strings wait in the record that they will end in. */
+	/* Until the job begins, the strings are kept in the record that they will go into. */
 	room = &job->account;
 	registry_replace(room->tier, sizeof(room->tier), change->tier);
 	registry_replace(room->customer, sizeof(room->customer), change->customer);

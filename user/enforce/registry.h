@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * registry: changes of accounts and keys, to the store first and then to the mirror.
+ * registry: changes of accounts and keys, first in the store and then in the mirror.
  *
- * Changes are worked one after the other, in the order they were asked for, so that each one sees
- * what the one before it did. When a callback says 0 the change is durable, and every worker and XDP
- * go by it. Control loop only.
+ * Changes are processed one after another, in the order of the calls, so each sees the result of
+ * the one before it. When a callback gets 0, the change is durable and in force on every worker and
+ * in XDP. Control loop only.
  */
 #ifndef ENFORCE_REGISTRY_H
 #define ENFORCE_REGISTRY_H
@@ -19,35 +19,39 @@
 
 struct registry;
 
-/* All borrowed. NULL when memory is short. */
+/* All arguments are borrowed. NULL if memory is short. */
 struct registry *registry_new(struct store *store, struct mirror *mirror,
 			      const struct crypto_hmac *pepper, const char *key_prefix);
 
-/* Changes that wait are dropped without a callback. Accepts NULL. */
+/* Waiting changes are dropped without a callback. Accepts NULL. */
 void registry_free(struct registry *registry);
 
 /*
- * What came of a change; it may come before the call returns. Pointers live during the callback; those
- * that do not apply are NULL, and after an error all are.
+ * The result of a change. The callback may run before the call returns. Pointers are valid during
+ * the callback. Those that do not apply are NULL, as are all of them after an error.
  */
 struct registry_result {
-	int err; /* 0; -ENOENT, -EEXIST, -ENOSPC (slots or disk), -EBUSY, -EIO, -ENOBUFS (too many wait) */
+	/*
+	 * 0; -ENOENT, -EEXIST, -EKEYREVOKED (rotation of a key that has ended), -ENOSPC (out of
+	 * slots or of disk), -EBUSY, -EIO, -ENOBUFS (too many changes wait)
+	 */
+	int err;
 	const struct store_account *account;
 	const struct store_key *key;
-	const char *key_text;  /* the new key itself: shown once, kept nowhere */
+	const char *key_text;  /* the new key in clear: shown once, and never stored */
 	size_t added, present; /* import */
-	size_t failed_at; /* import: which one -ENOENT or -EEXIST is about; SIZE_MAX: not known */
+	size_t failed_at;      /* import: index of the key that failed; SIZE_MAX: unknown */
 	const struct store_account *before; /* `account` before the change; NULL: it is new */
-	bool is_changed;		    /* of accounts: whether it says anything new */
-	size_t changed; /* keys ended by registry_keys_revoke(), accounts by registry_account_entitle() */
+	bool is_changed;		    /* accounts: whether anything changed */
+	size_t changed; /* registry_keys_revoke(): keys; registry_account_entitle(): accounts */
 };
 typedef void (*registry_done)(void *arg, const struct registry_result *result);
 
-/* Make an account as given; its id and created_ms are filled in. */
+/* Create an account as given. The registry sets its id and created_ms. */
 void registry_account_create(struct registry *registry, const struct store_account *account,
 			     registry_done done, void *arg);
 
-/* What is to be changed of an account; NULL or -1: leave as it is. */
+/* Changes to an account. NULL or -1 leaves a field unchanged. */
 struct registry_change {
 	const char *tier, *customer, *subscription, *label;
 	int status;  /* enum store_status */
@@ -56,77 +60,87 @@ struct registry_change {
 void registry_account_set(struct registry *registry, uint64_t account,
 			  const struct registry_change *change, registry_done done, void *arg);
 
-/* What Stripe says of a subscription. Texts are copied. */
+/* The state of a subscription, from Stripe. Strings are copied. */
 struct registry_subscription {
 	const char *subscription, *customer;
-	const char *email;    /* NULL: leave as it is */
-	const char *tier;     /* "": no tier has its price, and the account is not entitled */
-	const char *price;    /* that gave the tier */
-	const char *features; /* lookup keys between spaces; NULL: leave as they are */
-	const char *label;    /* for an account that is made; later it is the operator's */
-	int status;	      /* enum store_status; -1: no word that is known, leave it as it is */
-	uint64_t past_due_since_ms; /* if it is past due now and was not: since when; 0: now */
+	const char *email;    /* NULL: leave unchanged */
+	const char *tier;     /* "": no tier has this price, so the account is not entitled */
+	const char *price;    /* the price that selected the tier */
+	const char *features; /* lookup keys separated by spaces; NULL: leave unchanged */
+	const char *label;    /* for a new account only; later the operator sets it */
+	int status;	      /* enum store_status; -1: unknown to tollgate, leave unchanged */
+	uint64_t past_due_since_ms; /* if it has become past due: since when; 0: now */
 	uint64_t period_start_s, period_end_s;
 	uint64_t trial_end_s; /* 0: no trial */
-	uint64_t cancel_at_s; /* 0: it goes on */
-	uint64_t as_of_s;     /* Stripe's time at which it was so */
-	bool is_snapshot;     /* an event's own copy, and not fetched just now */
+	uint64_t cancel_at_s; /* 0: it will not be canceled */
+	uint64_t as_of_s;     /* Stripe's time of this state */
+	bool is_snapshot;     /* copied from an event, not just fetched from Stripe */
 };
 
 /*
- * Bring the account of a subscription up to date; one that is not there is made (with an unknown
- * status: incomplete). The operator's hold and label stay. What is older than what is known is ignored:
- * a fetched one only if it is, a snapshot also if it is as old, or if the subscription has ended for
- * good (canceled, incomplete_expired). But that it was canceled is believed of any snapshot: of an older
- * one that alone. Without a change nothing is written, and `is_changed` is false. -ENOSPC: all slots are
- * taken.
+ * Update the account of a subscription, or create it (with status incomplete if the status is
+ * unknown). The operator's hold and label stay as they are.
+ *
+ * Outdated states are ignored, with one exception:
+ *   fetched: outdated if older than the known state
+ *   snapshot: outdated if not newer than the known state, or if the subscription has ended for good
+ *	(canceled, incomplete_expired)
+ * The exception: a snapshot with status canceled ends the subscription even if it is outdated. Then
+ * only the status is taken from it.
+ *
+ * If nothing changes, at most a later as_of_s is written, and `is_changed` is false. -ENOSPC: no
+ * slot is free.
  */
 void registry_subscription_apply(struct registry *registry, const struct registry_subscription *s,
 				 registry_done done, void *arg);
 
 /*
- * Let all accounts of @customer have the entitlements @features (lookup keys between spaces). Accounts
- * that have them are left alone; `changed` counts the others, and `account` is one of them all. -ENOENT:
- * it has no account. After another error some may have been changed.
+ * Set the entitlements of all accounts of @customer to @features (lookup keys separated by spaces).
+ * `changed` counts the accounts that had others; `account` is any of the customer's accounts.
+ * -ENOENT: the customer has no account. After any other error, some accounts may have been changed.
  */
 void registry_account_entitle(struct registry *registry, const char *customer, const char *features,
 			      registry_done done, void *arg);
 
+/* Create a key for @account. */
 void registry_key_create(struct registry *registry, uint64_t account, const char *label,
 			 registry_done done, void *arg);
 
-/* From now on, or from @at_ms on if that is later. */
+/* Revoke @key from now on, or from @at_ms on if that is later. */
 void registry_key_revoke(struct registry *registry, uint64_t key, uint64_t at_ms,
 			 registry_done done, void *arg);
 
-/* All keys that @account has now, from now on, at once for every worker; `changed` counts them. */
+/*
+ * Revoke all current keys of @account now, at the same time on every worker. `changed` counts them.
+ */
 void registry_keys_revoke(struct registry *registry, uint64_t account, registry_done done,
 			  void *arg);
 
 /*
- * As registry_key_create(), but once for each @session: -EEXIST for every further time, on whichever
- * account, and whatever became of the key. The claim is the task @session of queue REGISTRY_CLAIMS,
- * done, with the key's id as its object. -EINVAL: no session, or one of STORE_TASK_ID_MAX bytes.
+ * The same as registry_key_create(), but only once for each @session. Every further call with the
+ * same @session gets -EEXIST, for any account, even if the key was revoked since. The claim is
+ * stored as the task @session of the queue REGISTRY_CLAIMS, in state done, with the key's id as its
+ * object. -EINVAL: @session is empty, or has STORE_TASK_ID_MAX bytes or more.
  */
 #define REGISTRY_CLAIMS "claim"
 void registry_key_claim(struct registry *registry, uint64_t account, const char *session,
 			const char *label, registry_done done, void *arg);
 
-/* A new key for the same account; the old one ends after @overlap_ms. */
+/* Create a new key for the account of @key, which ends after @overlap_ms. */
 void registry_key_rotate(struct registry *registry, uint64_t key, uint64_t overlap_ms,
 			 registry_done done, void *arg);
 
-/* A foreign key, to be known for @account from now on. */
+/* An existing key from another system, which @account will use from now on. */
 struct registry_import {
 	uint64_t account;
 	struct text key;   /* borrowed during the call */
-	struct text label; /* likewise; may be empty */
+	struct text label; /* borrowed during the call; may be empty */
 };
 
 /*
- * Import keys, all or none. One that its account has already, be it further up in @imports, is counted
- * as present; one that another account has is -EEXIST. Keys must be plausible (key.h): the caller has
- * checked.
+ * Import keys, all or none. A key that its account has already, or that comes twice in @imports,
+ * counts as `present`. A key that another account has fails with -EEXIST. The caller has checked
+ * that the keys are plausible (key.h).
  */
 void registry_keys_import(struct registry *registry, const struct registry_import *imports,
 			  size_t count, registry_done done, void *arg);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* registry: changes of keys. */
+/* registry_keys: changes of keys. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "enforce/account.h"
 #include "enforce/registry_private.h"
 
-/* Fill in a fresh key of ours: text, hash, hint, id. */
+/* Generate a key: text, hash, hint, id. */
 static int make_key(struct job *job, uint64_t account)
 {
 	struct registry *registry = job->registry;
@@ -96,7 +96,7 @@ void registry_key_claim(struct registry *registry, uint64_t account, const char 
 
 	if (!job)
 		return;
-	/* Cut, two sessions could be one. */
+	/* Truncated, two different sessions could look the same. */
 	if (!*session || strlen(session) >= sizeof(job->task_id)) {
 		registry_refuse(job, -EINVAL);
 		return;
@@ -107,7 +107,7 @@ void registry_key_claim(struct registry *registry, uint64_t account, const char 
 	registry_submit(job);
 }
 
-/* When a key ends that is to end at @wanted_ms: never later than it would have ended anyway. */
+/* The new end of @key: @wanted_ms, or its current end if that is sooner. */
 static uint64_t earlier_end(const struct store_key *key, uint64_t wanted_ms)
 {
 	return key->revoked_ms && key->revoked_ms < wanted_ms ? key->revoked_ms : wanted_ms;
@@ -175,7 +175,7 @@ static void begin_key_rotate(struct job *job)
 		registry_end(job, -ENOENT);
 		return;
 	}
-	/* A key that has ended is no title to a new one. */
+	/* A key that has ended does not entitle its owner to a new one. */
 	err = old.revoked_ms && old.revoked_ms <= now_ms ? -EKEYREVOKED
 							 : make_key(job, old.account);
 	if (err) {
@@ -200,8 +200,9 @@ void registry_key_rotate(struct registry *registry, uint64_t key, uint64_t overl
 }
 
 /*
- * The key with the hash of @key among the first @kept, or NULL, and then @key is noted as the next of
- * them. @noted holds their indices plus one, by hash, in a power of two of places.
+ * Find a key with the same hash as @key among the first @kept keys. If there is none, add @key to
+ * the index and return NULL. The index @noted is an open-addressing hash table of positions plus
+ * one; @places, its size, is a power of two.
  */
 static const struct store_key *find_kept(const struct job *job, const struct store_key *key,
 					 size_t kept, uint32_t *noted, size_t places)
@@ -219,7 +220,10 @@ static const struct store_key *find_kept(const struct job *job, const struct sto
 	return NULL;
 }
 
-/* Whether the account of @key has it already: 1, 0, -ENOENT, -EEXIST if it is another's. */
+/*
+ * Whether its account has @key already: 1 or 0. -ENOENT: unknown account. -EEXIST: another account
+ * has the key.
+ */
 static int is_present(const struct mirror *mirror, const struct store_key *key)
 {
 	struct store_account account;
@@ -233,7 +237,7 @@ static int is_present(const struct mirror *mirror, const struct store_key *key)
 	return known.slot == slot ? 1 : -EEXIST;
 }
 
-/* Keys that are known already, or come twice, drop out; one that is someone else's ends the job. */
+/* Drop the keys that exist already or come twice. Fails if another account has one of them. */
 static int drop_present(struct job *job)
 {
 	size_t kept = 0, places = 16;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * registry_private: a change on its way. Private to registry.c, registry_keys.c and
+ * registry_private: the queue of changes. Private to registry.c, registry_keys.c and
  * registry_subscriptions.c.
  *
- * A change is a job: begin() makes the records from what the mirror holds and gives them to the store.
- * When the store's callback comes, the feed has already brought the change to the mirror. One job is
- * under way at a time.
+ * A change is a job. begin() makes the new records from those in the mirror, and writes them to the
+ * store. When the store's callback runs, the feed has already applied the change to the mirror.
+ * Only one job runs at a time.
  */
 #ifndef ENFORCE_REGISTRY_PRIVATE_H
 #define ENFORCE_REGISTRY_PRIVATE_H
@@ -24,10 +24,10 @@ struct job {
 	uint64_t target; /* account or key */
 	uint64_t time_ms;
 	struct registry_change change;		   /* its strings point into `account` */
-	struct registry_subscription subscription; /* likewise */
+	struct registry_subscription subscription; /* the same */
 	struct store_account account, before;
 	bool has_before, is_unchanged;
-	uint64_t *ids; /* owned: accounts to be changed one after the other */
+	uint64_t *ids; /* owned: accounts to change, one after another */
 	unsigned id_count, id_at;
 	struct store_key *keys; /* owned */
 	size_t key_count;
@@ -43,28 +43,28 @@ struct registry {
 	struct mirror *mirror;		  /* borrowed */
 	const struct crypto_hmac *pepper; /* borrowed */
 	const char *key_prefix;		  /* borrowed */
-	STAILQ_HEAD(, job) jobs;	  /* owned; the first is under way */
+	STAILQ_HEAD(, job) jobs;	  /* owned; the first one is running */
 	unsigned waiting;
 	bool is_pumping;
 };
 
-/* A new job; NULL when memory is short, which @done has then been told. */
+/* A new job. NULL if memory is short; then @done has already got -ENOMEM. */
 struct job *registry_job(struct registry *registry, void (*begin)(struct job *), registry_done done,
 			 void *arg);
 
-/* Enqueue it. */
+/* Enqueue @job, or refuse it with -ENOBUFS if too many wait. */
 void registry_submit(struct job *job);
 
-/* Give up a job that was not submitted. */
+/* Call back with @err and free a job that was not enqueued. */
 void registry_refuse(struct job *job, int err);
 
-/* End the job under way, and begin the next one. */
+/* End the running job, and begin the next one. */
 void registry_end(struct job *job, int err);
 
-/* The store's callback for the job @arg: end it. */
+/* The store's callback for the job @arg: end the job. */
 void registry_on_stored(void *arg, int err);
 
-/* Copy @value, cut to @size, unless it is NULL. */
+/* Copy @value to @field, truncated to @size, unless it is NULL. */
 void registry_replace(char *field, size_t size, const char *value);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * registry: what Stripe says of subscriptions and customers, as changes of accounts.
+ * registry_subscriptions: applies the state of subscriptions and customers at Stripe to accounts.
  *
- * It may say it twice, late and out of order. What an account says is as of a second of Stripe's clock,
- * and only news may change it.
+ * States may come twice, late and out of order. `as_of_s` of an account is the second of Stripe's
+ * clock that its state belongs to, and only a newer state may change it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #include "enforce/account.h"
 #include "enforce/registry_private.h"
 
-/* The mirror keeps 32 bits; what the store gets must not differ. */
+/* The mirror keeps times in 32 bits, and the store must have the same values. */
 static uint64_t seconds(uint64_t s)
 {
 	return s < UINT32_MAX ? s : UINT32_MAX;
@@ -26,7 +26,7 @@ static bool has_ended(const struct store_account *account)
 
 enum news {
 	NEWS_NONE,
-	NEWS_CANCELED, /* nothing but that */
+	NEWS_CANCELED, /* only the cancellation is news */
 	NEWS_ALL,
 };
 
@@ -111,7 +111,7 @@ static void begin_apply(struct job *job)
 		take_status(&account, s);
 	job->account = account;
 	job->is_unchanged = account_is_same(&account, &job->before);
-	/* Even without news the time moves on: what is older than this has no news from now on. */
+	/* Store a later time even if nothing else changed: it makes older states outdated. */
 	if (job->is_unchanged && account.as_of_s == job->before.as_of_s)
 		registry_end(job, 0);
 	else
@@ -119,7 +119,7 @@ static void begin_apply(struct job *job)
 				  registry_on_stored, job);
 }
 
-/* The copy of @value in @field, or NULL for NULL. */
+/* Copy @value to @field and return the copy, or NULL for NULL. */
 static const char *keep(char *field, size_t size, const char *value)
 {
 	registry_replace(field, size, value);
@@ -147,7 +147,7 @@ void registry_subscription_apply(struct registry *registry, const struct registr
 	registry_submit(job);
 }
 
-/* Entitlements: the accounts of a customer one after the other, as long as one of them differs. */
+/* ---- entitlements: the accounts of a customer are changed one after another ---- */
 
 static void entitle_next(struct job *job);
 
@@ -210,7 +210,9 @@ void registry_account_entitle(struct registry *registry, const char *customer, c
 
 	if (!job)
 		return;
-	/* What is wanted waits in the record that this change has no other use for. */
+	/*
+	 * Until the job begins, the arguments are kept in a record that this change does not need.
+	 */
 	registry_replace(job->before.customer, sizeof(job->before.customer), customer);
 	registry_replace(job->before.features, sizeof(job->before.features), features);
 	registry_submit(job);

@@ -13,6 +13,7 @@
 #include "base/atomic.h"
 #include "base/crypto.h"
 #include "tollgate/bucket.h"
+#include "enforce/usage.h"
 
 #define FILE_HEAD_BYTES 4096 /* the head has a page of its own before the slots */
 
@@ -21,7 +22,11 @@ int slots_use_map(struct slots *slots, struct tollgate_slot *list, struct tollga
 {
 	*slots = (struct slots){ .list = list, .head = head, .count = count };
 	slots->free_list = calloc(count, sizeof(*slots->free_list));
-	return slots->free_list ? 0 : -ENOMEM;
+	slots->aside = usage_aside_new();
+	if (slots->free_list && slots->aside)
+		return 0;
+	slots_done(slots);
+	return -ENOMEM;
 }
 
 static bool file_is_ours(int fd, size_t bytes, uint32_t count)
@@ -73,6 +78,7 @@ fail:
 void slots_done(struct slots *slots)
 {
 	free(slots->free_list);
+	usage_aside_free(slots->aside);
 	if (slots->file_map)
 		munmap(slots->file_map, slots->file_bytes);
 	*slots = (struct slots){ 0 };
@@ -205,7 +211,7 @@ void slots_give_back(struct slots *slots, uint32_t index)
 static void reprice_debt(struct tollgate_slot *slot, uint64_t interval_ns, uint64_t limit_ns,
 			 uint64_t now_ns)
 {
-	uint64_t old_ns = slot->interval_ns, tat_ns = atomic_read(&slot->tat_ns);
+	__u64 old_ns = slot->interval_ns, tat_ns = atomic_read(&slot->tat_ns);
 	__uint128_t debt_ns;
 	uint64_t fresh_ns;
 

@@ -19,6 +19,8 @@
 #include "config/tier.h"
 #include "tollgate/abi.h"
 
+struct usage_aside;
+
 struct slots {
 	struct tollgate_slot *list;	  /* borrowed from the map, or mapped from the file */
 	struct tollgate_slots_head *head; /* likewise */
@@ -26,8 +28,9 @@ struct slots {
 	uint32_t used;	     /* slots from this index on were never allocated */
 	uint32_t *free_list; /* owned: indexes below `used` of free slots */
 	uint32_t free_count;
-	uint32_t collect_at; /* where usage_collect() continues */
-	void *file_map;	     /* owned; NULL when a BPF map holds the slots */
+	uint32_t collect_at;	   /* where usage_collect() continues */
+	struct usage_aside *aside; /* owned: usage that no slot has room for; see usage.h */
+	void *file_map;		   /* owned; NULL when a BPF map holds the slots */
 	size_t file_bytes;
 };
 

@@ -24,13 +24,34 @@
 #define WORD(p, u)   ((uint64_t)(p) << TOLLGATE_QUOTA_SHIFT | (u))
 #define ASIDE_MAX    1000000
 
-/* Windows that were reused before they were collected: only if the store was unreachable for long. */
-static struct {
+/*
+ * Windows that had to make room before they were collected: only while the store cannot take usage for
+ * longer than a window.
+ */
+struct usage_aside {
 	pthread_mutex_t lock;
-	struct store_usage *rows; /* owned; the oldest first */
+	struct store_usage *rows; /* owned; in the order in which they were set aside */
 	size_t count, room;
-	uint64_t gone; /* rows confirmed and removed so far */
-} aside = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	uint64_t gone; /* rows before these, which were confirmed */
+};
+
+struct usage_aside *usage_aside_new(void)
+{
+	struct usage_aside *aside = calloc(1, sizeof(*aside));
+
+	if (aside)
+		pthread_mutex_init(&aside->lock, NULL);
+	return aside;
+}
+
+void usage_aside_free(struct usage_aside *aside)
+{
+	if (!aside)
+		return;
+	pthread_mutex_destroy(&aside->lock);
+	free(aside->rows);
+	free(aside);
+}
 
 static uint64_t tagged(uint64_t window, uint64_t count)
 {
@@ -50,15 +71,15 @@ static struct store_usage usage_row(const struct slots *slots, uint64_t account,
 	};
 }
 
-static void set_aside(const struct store_usage *row)
+static void set_aside(struct usage_aside *aside, const struct store_usage *row)
 {
 	int err;
 
-	pthread_mutex_lock(&aside.lock);
-	err = array_reserve(aside.rows, aside.room, aside.count + 1, ASIDE_MAX);
+	pthread_mutex_lock(&aside->lock);
+	err = array_reserve(aside->rows, aside->room, aside->count + 1, ASIDE_MAX);
 	if (!err)
-		aside.rows[aside.count++] = *row;
-	pthread_mutex_unlock(&aside.lock);
+		aside->rows[aside->count++] = *row;
+	pthread_mutex_unlock(&aside->lock);
 	if (err)
 		log_error("usage lost: account acc_%016llx, window %llu, %llu units: %s",
 			  (unsigned long long)row->account, (unsigned long long)row->window_start_s,
@@ -73,7 +94,7 @@ static void open_window(const struct slots *slots, struct tollgate_slot *slot,
 		struct store_usage row =
 			usage_row(slots, slot->account_id, old, usage->requests, usage->units);
 
-		set_aside(&row);
+		set_aside(slots->aside, &row);
 	}
 	atomic_write_release(&usage->requests, 0);
 	atomic_write_release(&usage->units, 0);
@@ -123,7 +144,7 @@ static struct tollgate_usage *find_window(const struct slots *slots, struct toll
 		uint64_t seen[2] = { atomic_read_acquire(&slot->usage[0].window),
 				     atomic_read_acquire(&slot->usage[1].window) };
 		struct tollgate_usage *older = &slot->usage[seen[0] <= seen[1] ? 0 : 1];
-		uint64_t oldest = seen[0] <= seen[1] ? seen[0] : seen[1];
+		__u64 oldest = seen[0] <= seen[1] ? seen[0] : seen[1];
 
 		if (seen[0] == window || seen[1] == window)
 			return &slot->usage[seen[0] == window ? 0 : 1];
@@ -209,7 +230,8 @@ uint64_t usage_quota_used(uint64_t word, uint32_t period)
 
 bool usage_quota_charge(struct tollgate_slot *slot, uint32_t period, uint64_t units, uint64_t limit)
 {
-	uint64_t word = atomic_read_acquire(&slot->quota_word), used, fresh;
+	__u64 word = atomic_read_acquire(&slot->quota_word);
+	uint64_t used, fresh;
 
 	do {
 		used = usage_quota_used(word, period) + units;
@@ -244,7 +266,7 @@ uint64_t usage_quota_own(const struct tollgate_slot *slot, uint32_t period)
 
 void usage_set_others(struct tollgate_slot *slot, uint32_t period, uint64_t units)
 {
-	uint64_t word = atomic_read_acquire(&slot->quota_word);
+	__u64 word = atomic_read_acquire(&slot->quota_word);
 	uint64_t base = atomic_read_acquire(&slot->quota_base), fresh, own;
 
 	if (PERIOD_OF(word) > period || PERIOD_OF(base) > period)
@@ -325,21 +347,21 @@ static int collect_quota(const struct slots *slots, const struct tollgate_slot *
 	return 0;
 }
 
-static int collect_aside(size_t max_rows, struct usage_batch *batch)
+static int collect_aside(struct usage_aside *aside, size_t max_rows, struct usage_batch *batch)
 {
 	size_t count;
 	int err;
 
-	pthread_mutex_lock(&aside.lock);
-	count = aside.count < max_rows ? aside.count : max_rows;
+	pthread_mutex_lock(&aside->lock);
+	count = aside->count < max_rows ? aside->count : max_rows;
 	err = array_reserve(batch->usage, batch->usage_room, count, max_rows);
 	if (!err && count) {
-		memcpy(batch->usage, aside.rows, count * sizeof(*aside.rows));
+		memcpy(batch->usage, aside->rows, count * sizeof(*aside->rows));
 		batch->usage_count = count;
 	}
 	batch->aside_count = batch->usage_count;
-	batch->aside_end = aside.gone + batch->usage_count;
-	pthread_mutex_unlock(&aside.lock);
+	batch->aside_end = aside->gone + batch->usage_count;
+	pthread_mutex_unlock(&aside->lock);
 	return err;
 }
 
@@ -348,7 +370,7 @@ int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batc
 	int err;
 
 	*batch = (struct usage_batch){ 0 };
-	err = collect_aside(max_rows, batch);
+	err = collect_aside(slots->aside, max_rows, batch);
 	for (uint32_t done = 0; done < slots->used && !err && batch->usage_count < max_rows &&
 				batch->quota_count < max_rows;
 	     done++) {
@@ -369,17 +391,17 @@ int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batc
 }
 
 /* Drop the rows that a batch contained: those before number @end, counted since the start. */
-static void confirm_aside(uint64_t end)
+static void confirm_aside(struct usage_aside *aside, uint64_t end)
 {
-	pthread_mutex_lock(&aside.lock);
-	if (end > aside.gone) {
-		size_t count = (size_t)(end - aside.gone);
+	pthread_mutex_lock(&aside->lock);
+	if (end > aside->gone) {
+		size_t count = (size_t)(end - aside->gone);
 
-		aside.count -= count;
-		aside.gone = end;
-		memmove(aside.rows, aside.rows + count, aside.count * sizeof(*aside.rows));
+		aside->count -= count;
+		aside->gone = end;
+		memmove(aside->rows, aside->rows + count, aside->count * sizeof(*aside->rows));
 	}
-	pthread_mutex_unlock(&aside.lock);
+	pthread_mutex_unlock(&aside->lock);
 }
 
 /* Rows are in the order of slots, so each search continues where the last one ended. */
@@ -419,7 +441,7 @@ void usage_confirm(const struct slots *slots, const struct usage_batch *batch)
 {
 	uint32_t at = 0;
 
-	confirm_aside(batch->aside_end);
+	confirm_aside(slots->aside, batch->aside_end);
 	for (size_t i = batch->aside_count; i < batch->usage_count; i++) {
 		struct tollgate_slot *slot = next_slot(slots, batch->usage[i].account, &at);
 

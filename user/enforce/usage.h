@@ -92,4 +92,8 @@ void usage_doubt(const struct slots *slots);
 void usage_confirm(const struct slots *slots, const struct usage_batch *batch);
 void usage_batch_done(struct usage_batch *batch);
 
+/* Memory for windows set aside; slot.c's, one for each struct slots. NULL when memory is short. */
+struct usage_aside *usage_aside_new(void);
+void usage_aside_free(struct usage_aside *aside); /* accepts NULL */
+
 #endif

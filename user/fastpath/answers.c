@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What XDP needs to know in order to answer: whose keys there are, which requests cost what, and the
- * bytes of every refusal.
+ * What XDP needs in order to answer: which account each key belongs to, what requests cost, and the
+ * bytes of each refusal.
  */
 #include "fastpath/private.h"
 
@@ -42,9 +42,9 @@ static struct fastpath_key *place_of(struct fastpath *fp, const uint8_t hash[32]
 	return &fp->keys.places[number % FASTPATH_KEYS];
 }
 
-/* What the mirror says of the key. False: nothing that could be told. */
-static bool ask_mirror(const struct mirror *mirror, const uint8_t hash[32], uint64_t wall_ms,
-		       struct tollgate_known_key *ret_known)
+/* What the mirror knows of the key. False: nothing that may be published. */
+static bool look_up(const struct mirror *mirror, const uint8_t hash[32], uint64_t wall_ms,
+		    struct tollgate_known_key *ret_known)
 {
 	struct mirror_key key;
 
@@ -70,8 +70,8 @@ static void drop(struct fastpath *fp, struct fastpath_key *place)
 	place->is_used = false;
 }
 
-static void tell(struct fastpath *fp, struct fastpath_key *place, struct text key,
-		 const uint8_t hash[32], const struct tollgate_known_key *known)
+static void publish(struct fastpath *fp, struct fastpath_key *place, struct text key,
+		    const uint8_t hash[32], const struct tollgate_known_key *known)
 {
 	__u64 secret[2] = { fp->settings->fingerprint[0], fp->settings->fingerprint[1] };
 
@@ -84,8 +84,8 @@ static void tell(struct fastpath *fp, struct fastpath_key *place, struct text ke
 }
 
 /*
- * The mirror changes first and then calls xdp_forget_key(); we tell first and then look again.
- * So whoever comes second takes back what is wrong.
+ * The mirror changes first and then calls xdp_forget_key(). We publish first and then look at the
+ * mirror again. So whichever happens second withdraws an outdated entry.
  */
 void fastpath_know_key(struct fastpath *fp, const struct mirror *mirror, struct text key,
 		       const uint8_t hash[32], uint64_t wall_ms)
@@ -93,13 +93,13 @@ void fastpath_know_key(struct fastpath *fp, const struct mirror *mirror, struct 
 	struct fastpath_key *place = place_of(fp, hash);
 	struct tollgate_known_key known, again;
 
-	if (!ask_mirror(mirror, hash, wall_ms, &known))
+	if (!look_up(mirror, hash, wall_ms, &known))
 		return;
 	pthread_mutex_lock(&fp->keys.lock);
 	if (!place->is_used || memcmp(place->hash, hash, sizeof(place->hash)) != 0 ||
 	    !is_same(&place->known, &known)) {
-		tell(fp, place, key, hash, &known);
-		if (!ask_mirror(mirror, hash, wall_ms, &again) || !is_same(&known, &again))
+		publish(fp, place, key, hash, &known);
+		if (!look_up(mirror, hash, wall_ms, &again) || !is_same(&known, &again))
 			drop(fp, place);
 	}
 	pthread_mutex_unlock(&fp->keys.lock);
@@ -126,8 +126,9 @@ void fastpath_keys_forget_slot(struct fastpath *fp, uint32_t slot)
 }
 
 /*
- * Set 0 is nobody's: it has what depends on no tier. Sets of an agent before us are free, but since
- * they are given out in turn, going on where it ended, they rest all the same.
+ * Set 0 holds the templates that depend on no tier and is never allocated. An earlier agent's sets
+ * count as free at once, but its pending answers keep their bytes: sets are allocated in turn,
+ * starting where that agent stopped, so its last sets are reused last.
  */
 void fastpath_sets_init(struct fastpath_sets *sets)
 {
@@ -158,7 +159,10 @@ void fastpath_give_set(struct fastpath *fp, uint32_t set, uint64_t now_ns)
 		fp->sets.free_since_ns[set] = now_ns;
 }
 
-/* As the kernel's half adds up the bytes of a packet: little-endian words, one's complement. */
+/*
+ * The sum of the bytes as the BPF programs compute it: 16-bit little-endian words, carries not
+ * folded.
+ */
 static uint32_t sum_of(const uint8_t *bytes, size_t len)
 {
 	uint32_t sum = 0;
@@ -184,8 +188,9 @@ void fastpath_put_template(struct fastpath *fp, uint32_t set, unsigned kind, str
 }
 
 /*
- * Of a prefix that is longer than XDP compares, or that has escapes, only the beginning is told: the
- * agent decides over all that begins like it.
+ * XDP compares at most sizeof(route.word) bytes and no percent-escapes. Of a path that is longer or
+ * has an escape it gets the beginning only, and passes every request that starts with it to the
+ * agent.
  */
 static struct tollgate_route route_of(const struct fastpath_route *from)
 {

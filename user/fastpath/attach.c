@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Interfaces: attaching by pinned links, so that the program is replaced and never missing.
+ * Attaching to interfaces by pinned links, so that a program is replaced without a gap.
  *
- * Taking a program off makes many network cards drop their link for seconds. So a restart updates the
- * pinned link in place, and only an interface that is no longer configured is let go, see
+ * Detaching a program makes many network cards lose carrier for seconds. So a restart updates the
+ * pinned link in place, and only an interface that is no longer configured is detached, see
  * leave.c.
  */
 #include "fastpath/private.h"
@@ -58,7 +58,9 @@ static bool has_port(const struct fastpath *fp, const char *name)
 int fastpath_port_add(struct fastpath *fp, const char *name, bool is_leaving)
 {
 	struct fastpath_port *port;
-	/* An interface has one port, so there are few. */
+	/*
+	 * No limit is needed: there is one port for each interface, and the operator names those.
+	 */
 	int err =
 		array_reserve(fp->ports, fp->port_room, fp->port_count + (size_t)1, ARRAY_NO_LIMIT);
 
@@ -76,7 +78,7 @@ int fastpath_port_add(struct fastpath *fp, const char *name, bool is_leaving)
 	return 0;
 }
 
-/* One port for each interface that any listener names. */
+/* One port for each interface that a listener names. */
 static int collect_ports(struct fastpath *fp, const struct fastpath_config *config)
 {
 	int err = 0;
@@ -107,7 +109,7 @@ static int refuse_port(struct fastpath_port *port, int err, const char *why)
 	return err;
 }
 
-/* How the interface is served by now, and whose program that is (0: nobody's). */
+/* The mode of the XDP program on the interface, and the program's id (0: there is none). */
 static enum fastpath_mode query_mode(int ifindex, uint32_t *ret_program_id)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, query);
@@ -134,8 +136,9 @@ static int refuse_foreign(struct fastpath_port *port, uint32_t program_id)
 	}
 	port->shown.mode = FASTPATH_NONE;
 	snprintf(port->shown.why, sizeof(port->shown.why),
-		 "another XDP program is there and was left alone: '%s', id %u", info.name,
-		 program_id);
+		 "another XDP program is there and was left alone: '%s', id %u; detach it to use "
+		 "the fast path",
+		 info.name, program_id);
 	return -EBUSY;
 }
 
@@ -151,7 +154,9 @@ static bool mode_fits(enum fastpath_mode wanted, enum fastpath_mode is)
 	return wanted == FASTPATH_AUTO || wanted == is;
 }
 
-/* Also for links at egress: Debian 12's headers do not know them, but they begin like XDP's. */
+/*
+ * Works for tcx links too: Debian 12's headers lack their info, but it starts with the ifindex too.
+ */
 int fastpath_link_ifindex(int fd)
 {
 	struct bpf_link_info info = { 0 };
@@ -165,7 +170,7 @@ static int program_for(const struct fastpath *fp, enum fastpath_mode mode)
 	return mode == FASTPATH_GENERIC ? fastpath_generic_fd(fp) : fastpath_program_fd(fp);
 }
 
-/* Replace the program in a link pinned by an earlier agent. False: there is none that can be used. */
+/* Replace the program in a link pinned by an earlier agent. False: there is no usable link. */
 static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, int ifindex,
 			  const char *path)
 {
@@ -182,7 +187,8 @@ static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, int i
 		port->shown.mode = mode;
 		if (mode == FASTPATH_GENERIC && fp->mode == FASTPATH_AUTO)
 			snprintf(port->shown.why, sizeof(port->shown.why),
-				 "generic mode, kept from an earlier start");
+				 "in generic mode since an earlier start; restart with mode "
+				 "native to change it");
 		return true;
 	}
 	if (fastpath_link_ifindex(fd) != ifindex)
@@ -201,7 +207,7 @@ static int create_link(struct fastpath *fp, struct fastpath_port *port, int ifin
 	int fd = bpf_link_create(program_for(fp, mode), ifindex, BPF_XDP, &opts);
 
 	if (fd < 0) {
-		snprintf(port->shown.why, sizeof(port->shown.why), "%s mode: %s",
+		snprintf(port->shown.why, sizeof(port->shown.why), "cannot attach in %s mode: %s",
 			 mode == FASTPATH_NATIVE ? "native" : "generic", strerror(-fd));
 		return fd;
 	}
@@ -232,12 +238,12 @@ static int attach_xdp(struct fastpath *fp, struct fastpath_port *port, int ifind
 		err = -errno;
 		close(port->link_fd);
 		port->link_fd = -1;
-		return refuse_port(port, err, "the link cannot be pinned");
+		return refuse_port(port, err, "cannot pin the XDP link");
 	}
 	return 0;
 }
 
-/* Once, before the programs are let onto an interface. */
+/* Once, before the programs are attached to the first interface. */
 static int check_once(struct fastpath *fp, char *ret_why, size_t why_size)
 {
 	char why[128];
@@ -248,14 +254,16 @@ static int check_once(struct fastpath *fp, char *ret_why, size_t why_size)
 	err = fastpath_check(fp, why, sizeof(why));
 	if (err == -EBADMSG)
 		return fastpath_refuse(ret_why, why_size, err,
-				       "the self-check failed, nothing is attached: %s", why);
+				       "the self-check failed, so nothing is attached: %s", why);
 	if (err)
-		log_warn("fast path: the self-check could not be made: %s", why);
+		log_warn("fast path: cannot run the self-check: %s", why);
 	fp->is_checked = true;
 	return 0;
 }
 
-/* True: another version's programs are there and still needed. Else its link is ours from now on. */
+/*
+ * True: another version's programs are attached and still needed. Else take its link over, if any.
+ */
 static bool waits_for_older(struct fastpath *fp, struct fastpath_port *port)
 {
 	char link[NAME_MAX], egress[NAME_MAX], path[PATH_MAX];
@@ -271,7 +279,7 @@ static bool waits_for_older(struct fastpath *fp, struct fastpath_port *port)
 	return port->is_waiting;
 }
 
-/* Egress first: what XDP shifts must be translated from the first packet on. */
+/* Egress first: outgoing packets must be translated as soon as XDP shifts a connection. */
 static int attach_port(struct fastpath *fp, struct fastpath_port *port)
 {
 	int ifindex = if_nametoindex(port->name), err;
@@ -280,14 +288,15 @@ static int attach_port(struct fastpath *fp, struct fastpath_port *port)
 	port->is_waiting = false;
 	port->shown.mode = FASTPATH_NONE;
 	if (!ifindex)
-		return refuse_port(port, -ENODEV, "there is no such interface");
+		return refuse_port(port, -ENODEV,
+				   "no such interface: create it, or correct `interfaces`");
 	if (waits_for_older(fp, port))
 		return 0;
 	err = fastpath_egress_attach(fp, port, ifindex);
 	return err ? err : attach_xdp(fp, port, ifindex);
 }
 
-/* The interface has gone, or has come (back) under its name. */
+/* The interface has disappeared, or one with its name has appeared. */
 static void follow_interface(struct fastpath *fp, struct fastpath_port *port)
 {
 	int err;
@@ -297,12 +306,14 @@ static void follow_interface(struct fastpath *fp, struct fastpath_port *port)
 	port->shown.why[0] = '\0';
 	err = attach_port(fp, port);
 	if (err == -EPERM)
-		refuse_port(port, err, "it came after privileges were dropped: a restart attaches");
+		refuse_port(
+			port, err,
+			"it appeared after privileges were dropped; restart tollgate to attach");
 	fastpath_listens_enter(fp);
 	if (err)
 		log_warn("fast path: interface %s: %s", port->name, port->shown.why);
 	else if (!port->is_waiting)
-		log_info("fast path: interface %s is there (again) and attached to", port->name);
+		log_info("fast path: interface %s appeared and is attached", port->name);
 }
 
 static void take_over_when_free(struct fastpath *fp, struct fastpath_port *port)
@@ -340,10 +351,11 @@ int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, c
 	if (!err)
 		err = fastpath_listens_set(fp, config);
 	if (err)
-		return fastpath_refuse(ret_why, why_size, err, "no memory for interfaces");
+		return fastpath_refuse(ret_why, why_size, err, "out of memory for interfaces");
 	err = fastpath_listens_enter(fp);
 	if (err)
-		return fastpath_refuse(ret_why, why_size, err, "listeners cannot be entered: %s",
+		return fastpath_refuse(ret_why, why_size, err,
+				       "cannot write the listeners into their map: %s",
 				       strerror(-err));
 	enter_settings(fp, config);
 	err = check_once(fp, ret_why, why_size);
@@ -352,7 +364,7 @@ int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, c
 	fp->has_older = true;
 	err = fastpath_leave_begin(fp);
 	if (err)
-		return fastpath_refuse(ret_why, why_size, err, "no memory for interfaces");
+		return fastpath_refuse(ret_why, why_size, err, "out of memory for interfaces");
 	for (unsigned i = 0; i < fp->port_count; i++) {
 		err = fp->ports[i].is_leaving ? 0 : attach_port(fp, &fp->ports[i]);
 		if (fp->ports[i].is_waiting)
@@ -397,5 +409,5 @@ void fastpath_ports_done(struct fastpath *fp, bool detach)
 	fp->port_count = 0;
 	fp->port_room = 0;
 	if (detach && fp->pins[0])
-		fastpath_leave_strangers(fp);
+		fastpath_leave_orphans(fp);
 }

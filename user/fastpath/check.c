@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The self-check: before the programs are let onto an interface, they handle a connection of our own.
+ * The self-check: before the programs are attached, they must handle a test connection correctly.
  *
- * A verifier that accepts a program says nothing of whether it does on this kernel what it did on
- * ours. So a connection over the loopback, whose sequence numbers are known, is enrolled with a key
- * that counts as revoked; then frames as its client would send them go through BPF_PROG_RUN: a request
- * that must be answered, what the socket sends next, and data that follow the answer. The settings
- * name the connection's port, so that it is answered whatever the action is, and counts nowhere.
+ * The verifier accepts a program if it is safe; that does not mean that it works correctly on this
+ * kernel. So we open a connection over loopback, read its sequence numbers, and enrol it with a key
+ * that counts as revoked. Then we run the programs (BPF_PROG_RUN) on three packets: a request that
+ * must be answered, the socket's next segment, and data after the answer. settings.check_port_be16
+ * names the connection's port: the programs answer on it whatever the action is, and count nothing.
+ *
+ *                client                                program              server's socket
+ *    request     seq rcv_nxt, L bytes            -->   edge
+ *    answer      seq snd_nxt, ack rcv_nxt + L    <--   edge, P bytes
+ *    segment     seq snd_nxt + P, ack rcv_nxt    <--   edge_egress   <--    snd_nxt, rcv_nxt
+ *    data        seq rcv_nxt + L, ack snd_nxt + P -->  edge          -->    rcv_nxt, snd_nxt
  */
 #include "fastpath/private.h"
 
@@ -41,7 +47,7 @@ struct check {
 	struct fastpath *fp;
 	int listener, client, server;
 	struct sockaddr_storage client_address, local_address;
-	uint32_t rcv_nxt, snd_nxt; /* of the server's socket */
+	uint32_t rcv_nxt, snd_nxt; /* the server's socket's */
 	uint32_t conn_index;
 	struct tollgate_fingerprint print;
 	char *why;
@@ -49,7 +55,7 @@ struct check {
 };
 
 struct frame {
-	_Alignas(4) uint8_t align[2]; /* so that the IP header behind 14 bytes is where it may be */
+	_Alignas(4) uint8_t align[2]; /* aligns the IP header, which follows 14 bytes of Ethernet */
 	uint8_t bytes[HEADERS + TOLLGATE_ANSWER_MAX];
 	uint32_t len;
 	uint32_t verdict;
@@ -69,7 +75,7 @@ static uint32_t add_up(const void *bytes, size_t len, uint32_t sum)
 	return sum;
 }
 
-/* 0xffff when the checksum that is among what was added up is right. */
+/* 0xffff if the bytes summed up include a correct checksum. */
 static uint16_t fold(uint32_t sum)
 {
 	while (sum >> 16)
@@ -136,19 +142,19 @@ static int run(const struct check *c, const struct bpf_program *program, const s
 	return 0;
 }
 
-/* What came out must have this verdict, these numbers and right checksums. */
+/* The verdict, the sequence numbers and the checksums of the resulting frame must be right. */
 static int expect(const struct check *c, const char *what, struct frame *out, uint32_t verdict,
 		  uint32_t seq, uint32_t ack)
 {
 	const struct tcphdr *tcp = tcp_of(out);
 
 	if (out->verdict != verdict)
-		return fastpath_refuse(c->why, c->why_size, -EBADMSG, "%s: verdict %d, not %d",
+		return fastpath_refuse(c->why, c->why_size, -EBADMSG, "%s: verdict %d, expected %d",
 				       what, (int)out->verdict, (int)verdict);
 	if (ntohl(tcp->seq) != seq || ntohl(tcp->ack_seq) != ack)
 		return fastpath_refuse(c->why, c->why_size, -EBADMSG,
-				       "%s: numbers %u/%u, not %u/%u", what, ntohl(tcp->seq),
-				       ntohl(tcp->ack_seq), seq, ack);
+				       "%s: seq %u ack %u, expected %u and %u", what,
+				       ntohl(tcp->seq), ntohl(tcp->ack_seq), seq, ack);
 	if (fold(add_up(out->bytes + ETH_HLEN, sizeof(struct iphdr), 0)) != 0xffff ||
 	    tcp_sum(out) != 0xffff)
 		return fastpath_refuse(c->why, c->why_size, -EBADMSG, "%s: wrong checksum", what);
@@ -164,13 +170,13 @@ static int check_answer(const struct check *c, uint32_t *ret_answer_len)
 	build(c, true, c->rcv_nxt, c->snd_nxt, REQUEST, &in);
 	err = run(c, c->fp->skel->progs.edge, &in, &out);
 	if (!err)
-		err = expect(c, "a request to be refused", &out, XDP_TX, c->snd_nxt,
+		err = expect(c, "the answer to a request", &out, XDP_TX, c->snd_nxt,
 			     c->rcv_nxt + strlen(REQUEST));
 	if (err)
 		return err;
 	if (out.len != HEADERS + t->len || memcmp(out.bytes + HEADERS, t->bytes, t->len) != 0)
 		return fastpath_refuse(c->why, c->why_size, -EBADMSG,
-				       "a request to be refused: not the answer's bytes");
+				       "the answer to a request: wrong bytes");
 	*ret_answer_len = t->len;
 	return 0;
 }
@@ -207,7 +213,7 @@ static int open_pair(struct check *c)
 	    bind(c->listener, (struct sockaddr *)&any, sizeof(any)) || listen(c->listener, 1) ||
 	    getsockname(c->listener, (struct sockaddr *)&c->local_address, &len))
 		return -errno;
-	/* Over the loopback it is there at once, or never. */
+	/* Over loopback a connection is established within connect(), or not at all. */
 	if (connect(c->client, (struct sockaddr *)&c->local_address, len) && errno != EINPROGRESS)
 		return -errno;
 	fcntl(c->listener, F_SETFL, O_NONBLOCK);
@@ -240,7 +246,7 @@ static int read_numbers(struct check *c)
 	return err;
 }
 
-/* Closed by RST, so that nothing of it waits. */
+/* Close by RST, so that no socket stays in TIME_WAIT. */
 static void close_pair(struct check *c)
 {
 	const struct linger none = { .l_onoff = 1 };
@@ -255,7 +261,7 @@ static void close_pair(struct check *c)
 		close(c->listener);
 }
 
-/* The connection becomes one that XDP answers on: nothing owed, egress seen, the key revoked. */
+/* Set the record as if egress had seen a segment and XDP data, with no request unanswered. */
 static int enrol(struct check *c)
 {
 	const struct fastpath_enrolment enrolment = { .client = &c->client_address,
@@ -283,19 +289,19 @@ static int enrol(struct check *c)
 	return 0;
 }
 
-static void leave(struct check *c)
+static void unenrol(struct check *c)
 {
 	struct tollgate_conn *conn = fastpath_conn(c->fp, c->conn_index);
 
 	if (conn) {
-		conn->shift.state = 0; /* nobody needs a translation any more */
+		conn->shift.state = 0; /* not shifted: forget at once */
 		fastpath_forget(c->fp, c->conn_index);
 	}
 	bpf_map_delete_elem(bpf_map__fd(c->fp->skel->maps.fingerprints), &c->print);
 }
 
-/* What the answer is made of; the agent's own templates and routes take their places later. */
-static void lend_rules(struct fastpath *fp)
+/* A template and a route for the check. The agent replaces both before it serves. */
+static void set_check_rules(struct fastpath *fp)
 {
 	static const char answer[] = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
 	const struct fastpath_route all = { .path = TEXT("/"), .cost = 1 };
@@ -315,7 +321,8 @@ static int check_connection(struct check *c)
 	int err = enrol(c);
 
 	if (err)
-		return fastpath_refuse(c->why, c->why_size, err, "%s", strerror(-err));
+		return fastpath_refuse(c->why, c->why_size, err,
+				       "cannot enrol the test connection: %s", strerror(-err));
 	before = atomic_fetch_or(word, bit);
 	atomic_write_release(&c->fp->settings->check_port_be16, port_of(&c->local_address));
 	err = check_answer(c, &answer_len);
@@ -324,7 +331,7 @@ static int check_connection(struct check *c)
 	atomic_write_release(&c->fp->settings->check_port_be16, 0);
 	if (!(before & bit))
 		atomic_fetch_and(word, ~bit);
-	leave(c);
+	unenrol(c);
 	return err;
 }
 
@@ -342,10 +349,10 @@ int fastpath_check(struct fastpath *fp, char *ret_why, size_t why_size)
 	if (!err)
 		err = read_numbers(&c);
 	if (err) {
-		fastpath_refuse(ret_why, why_size, err, "a connection over the loopback: %s",
-				strerror(-err));
+		fastpath_refuse(ret_why, why_size, err,
+				"cannot open a test connection over loopback: %s", strerror(-err));
 	} else {
-		lend_rules(fp);
+		set_check_rules(fp);
 		err = check_connection(&c);
 		fastpath_set_routes(fp, NULL, 0);
 	}

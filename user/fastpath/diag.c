@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Whether the kernel still has a socket for a connection: sock_diag(7), asked for exact addresses.
+ * Whether the kernel still has a socket for a connection: sock_diag(7) with exact addresses.
  *
- * It finds those of any state, TIME_WAIT included. Where there is none it offers a listener instead.
+ * It finds sockets in any state, including TIME_WAIT. If the connection has none, the kernel may
+ * return a listener on its port instead; that counts as none.
  */
 #include "fastpath/private.h"
 
@@ -38,7 +39,7 @@ static bool is_ip4(const uint32_t address_be32[4])
 	return !address_be32[0] && !address_be32[1] && address_be32[2] == htonl(0xffff);
 }
 
-static void ask(const struct tollgate_flow_key *key, struct question *ret)
+static void build_question(const struct tollgate_flow_key *key, struct question *ret)
 {
 	struct inet_diag_sockid *id = &ret->request.id;
 
@@ -48,7 +49,7 @@ static void ask(const struct tollgate_flow_key *key, struct question *ret)
 			  .nlmsg_flags = NLM_F_REQUEST },
 		.request = { .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u },
 	};
-	/* The socket's own side is the source. */
+	/* In sock_diag, the source is the socket's local address. */
 	id->idiag_sport = key->local_port_be16;
 	id->idiag_dport = key->client_port_be16;
 	id->idiag_cookie[0] = id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
@@ -63,7 +64,7 @@ static void ask(const struct tollgate_flow_key *key, struct question *ret)
 	}
 }
 
-static int understand(const char *bytes, ssize_t len, bool *ret_is_waiting)
+static int read_answer(const char *bytes, ssize_t len, bool *ret_is_waiting)
 {
 	const struct nlmsghdr *head = (const struct nlmsghdr *)bytes;
 	const struct inet_diag_msg *found = NLMSG_DATA(head);
@@ -86,9 +87,9 @@ int fastpath_diag_find(int fd, const struct tollgate_flow_key *key, bool *ret_is
 	ssize_t len;
 
 	*ret_is_waiting = false;
-	ask(key, &question);
+	build_question(key, &question);
 	if (send(fd, &question, sizeof(question), 0) < 0)
 		return -errno;
 	len = recv(fd, answer, sizeof(answer), 0);
-	return len < 0 ? -errno : understand(answer, len, ret_is_waiting);
+	return len < 0 ? -errno : read_answer(answer, len, ret_is_waiting);
 }

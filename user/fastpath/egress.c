@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The way out: attaching the program that translates what our sockets send.
+ * Attaching the egress program, which translates what our sockets send.
  *
- * From Linux 6.6 on by tcx, before all others, with a pinned link as XDP's; older kernels get a filter
- * of clsact, which stays attached without a link.
+ * From Linux 6.6 on it is attached by tcx, before all other programs, with a pinned link as for
+ * XDP. On older kernels it is a clsact filter, which stays attached without a link.
  */
 #include "fastpath/private.h"
 
@@ -17,7 +17,7 @@
 
 #include "bpf/edge.skel.h"
 
-/* Newer than Debian 12's headers (linux/bpf.h of 6.6). */
+/* From linux/bpf.h of Linux 6.6; Debian 12's headers lack them. */
 #define ATTACH_TCX_EGRESS 47
 #define ATTACH_BEFORE	  (1U << 3)
 
@@ -37,7 +37,7 @@ static void egress_path(const struct fastpath *fp, const char *interface, char r
 	snprintf(ret_path, PATH_MAX, "%s/%s", fp->pins, name);
 }
 
-/* An earlier agent's link, with our program in it from now on. */
+/* Put our program into a link pinned by an earlier agent. False: there is no usable link. */
 static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, int ifindex,
 			  const char *path)
 {
@@ -45,7 +45,7 @@ static bool update_pinned(struct fastpath *fp, struct fastpath_port *port, int i
 
 	if (fd < 0)
 		return false;
-	/* Not so if the interface has gone and come back under the name, or was given another one. */
+	/* The pin is stale if the interface was deleted and created again, or renamed. */
 	if (fastpath_link_ifindex(fd) == ifindex && bpf_link_update(fd, egress_fd(fp), NULL) == 0) {
 		port->egress_fd = fd;
 		return true;
@@ -98,7 +98,8 @@ int fastpath_egress_attach(struct fastpath *fp, struct fastpath_port *port, int 
 	if (err)
 		err = attach_filter(fp, port, ifindex);
 	if (err)
-		snprintf(port->shown.why, sizeof(port->shown.why), "egress: %s", strerror(-err));
+		snprintf(port->shown.why, sizeof(port->shown.why),
+			 "cannot attach the egress program: %s", strerror(-err));
 	return err;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fastpath: the agent's side of the kernel's programs: loading, pinning, attaching, and the maps.
+ * fastpath: the agent's side of the BPF programs: loading, pinning, attaching, and the maps.
  *
  * Maps and links are pinned below <bpffs>/tollgate/<instance>/v<ABI>/, so they outlive the agent: a
- * restart finds buckets, penalties and usage as they were, and replaces the program without detaching
- * it. The agent never depends on any of it: if BPF cannot be had, fastpath_open() says why, and the
- * slots live in a file instead (slot.h).
+ * restart finds buckets, penalties and usage as they were, and replaces the program without
+ * detaching it. The agent works without any of this: if BPF is not available, fastpath_open() says
+ * why, and the slots live in a file instead (slot.h).
  */
 #ifndef FASTPATH_FASTPATH_H
 #define FASTPATH_FASTPATH_H
@@ -25,7 +25,9 @@
 struct fastpath;
 struct mirror;
 
-/* A listener that opted in: an address (port in it) and the interfaces its packets arrive on. */
+/*
+ * A listener that opted in: its address and port, and the interfaces on which its packets arrive.
+ */
 struct fastpath_listener {
 	struct sockaddr_storage address;
 	const char *const *interfaces; /* borrowed during the call */
@@ -36,51 +38,56 @@ struct fastpath_config {
 	enum fastpath_mode mode;
 	enum tollgate_action action;
 	uint64_t stale_after_ns;
-	uint32_t max_accounts; /* slots; fixed for a pin path */
+	uint32_t max_accounts; /* number of slots; pinned maps keep theirs */
 	uint32_t max_flows;    /* enrolled connections at once */
-	uint32_t event_every;
-	const char *instance; /* name of the pin path */
-	const char *bpffs;    /* "/sys/fs/bpf", or a test's own mount */
+	uint32_t event_every;  /* one of so many refusals becomes an event; 0: none */
+	const char *instance;  /* borrowed during calls, as are the next two; names the pin path */
+	const char *bpffs;     /* "/sys/fs/bpf", or a test's own mount */
 	const struct fastpath_listener *listeners;
 	unsigned listener_count;
 };
 
 /*
- * Load the programs, and create or reuse the pinned maps. Nothing is attached yet. On failure a
- * negative errno, and @ret_why says in one sentence what is missing and what would help: no
- * permission, no bpffs, kernel too old, maps pinned with another max_accounts (-EEXIST), an instance
- * that another agent is using (-EBUSY).
+ * Load the programs, and create or reuse the pinned maps. Attaches nothing yet. On failure returns
+ * a negative errno, and @ret_why says in one sentence what is missing and what would help: no
+ * permission (-EPERM), no bpffs (-ENODEV), kernel without BTF (-ENOTSUP), maps pinned with another
+ * max_accounts (-EEXIST), an instance that another agent is using (-EBUSY).
  */
 int fastpath_open(const struct fastpath_config *config, struct fastpath **ret_fastpath,
 		  char *ret_why, size_t why_size);
 
 /*
- * The slots and settings as mapped memory, valid until fastpath_close(). Whether the pinned maps were
- * already there (their content may be adopted) or are new and zero.
+ * The slots and settings as mapped memory, valid until fastpath_close(). fastpath_was_pinned() is
+ * true if both maps existed before (the caller may adopt their content), false if they are new and
+ * zero.
  */
 struct tollgate_slot *fastpath_slots(struct fastpath *fp);
 struct tollgate_settings *fastpath_settings(struct fastpath *fp);
 bool fastpath_was_pinned(const struct fastpath *fp);
 
 /*
- * Enter ports and listeners, beat once, and attach to every interface named by a listener (or replace
- * the program in the links that are pinned already). An interface that cannot be had leaves the
- * others attached. Returns 0 if all are attached, else the first error, and @ret_why names the
- * interface and the reason; an interface with someone else's XDP program is left alone (-EBUSY). One
- * where programs of another version still translate connections is no error: it is attached later. One
- * that no listener names is let go, later if connections that were answered on may need it.
+ * Write ports and listeners into the maps, write one heartbeat, and attach to every interface that
+ * a listener names (or replace the program in a link that is already pinned).
+ *
+ * If one interface fails, the others stay attached. Returns 0 if all are attached, else the first
+ * error, and @ret_why names the interface and the reason. An interface that already has another XDP
+ * program is left alone (-EBUSY). If programs of another tollgate version still translate
+ * connections on an interface, that is not an error: the interface is attached later. An interface
+ * that no listener names any more is detached; later, if connections that XDP has answered on may
+ * still need it.
  */
 int fastpath_attach(struct fastpath *fp, const struct fastpath_config *config, char *ret_why,
 		    size_t why_size);
 
 /*
- * Every second, by the control loop: attach to interfaces that another version does not need any more,
- * and to those that have come (back); let go of those that no listener names any more, once the
- * connections on which was answered before are over, or after three minutes.
+ * The control loop calls this every second. It attaches to interfaces that another version no
+ * longer needs, and to interfaces that have appeared or reappeared. It detaches from interfaces
+ * that no listener names any more, once the connections that XDP had answered on are over, or after
+ * three minutes.
  */
 void fastpath_attach_waiting(struct fastpath *fp);
 
-/* How the interface with index @i is served; NULL name past the last. For `status` and metrics. */
+/* How the @i-th interface is served; the name is NULL past the last. For `status` and metrics. */
 struct fastpath_interface {
 	const char *name;
 	enum fastpath_mode mode; /* NONE: not attached */
@@ -88,115 +95,134 @@ struct fastpath_interface {
 };
 const struct fastpath_interface *fastpath_interface(const struct fastpath *fp, unsigned i);
 
-/* What enforce/ calls when keys, lists or penalties change; borrowed. NULL for NULL. */
+/* What enforce/ calls when keys, lists or penalties change. Borrowed from @fp; NULL for NULL. */
 struct xdp_plane *fastpath_plane(struct fastpath *fp);
 
-/* The action of the moment; any thread. */
+/* Set or get the current action. Any thread. */
 void fastpath_set_action(struct fastpath *fp, enum tollgate_action action);
 enum tollgate_action fastpath_action(const struct fastpath *fp);
 
-/* Tell the kernel's half that the agent lives; once a second. */
+/* Write the heartbeat: the agent is alive. Call once a second. */
 void fastpath_beat(struct fastpath *fp, uint64_t now_ns);
 
-/* A connection that is to be enrolled, and what XDP must know of it. */
+/* A connection to enrol, and what XDP must know about it. */
 struct fastpath_enrolment {
-	const struct sockaddr_storage *client, *local;
-	uint32_t slot, slot_generation; /* that it is bound to, or TOLLGATE_NO_SLOT */
+	const struct sockaddr_storage *client, *local; /* borrowed during the call */
+	uint32_t slot, slot_generation; /* the slot it is bound to, or TOLLGATE_NO_SLOT */
 	uint32_t answered;		/* see struct tollgate_conn */
 	uint32_t flags;			/* TOLLGATE_CONN_BOUND, TOLLGATE_CONN_POISONED */
-	uint8_t rcv_wscale, snd_wscale; /* of the socket */
+	uint8_t rcv_wscale, snd_wscale; /* the socket's window scales */
 };
 
 /*
- * Enrol a connection, from any worker. 0 and its record's index; -ENOSPC when the tables are full
- * (the connection goes on without fast path); -ENOTSUP for addresses that are not IP.
+ * Enrol a connection. Any worker. Returns 0 and the index of its record; -ENOSPC if the tables are
+ * full (the connection works without the fast path); -ENOTSUP if the addresses are not IP; or
+ * another negative errno.
  */
 int fastpath_enrol(struct fastpath *fp, const struct fastpath_enrolment *enrolment,
 		   uint32_t *ret_conn_index);
 
-/* The record of an enrolled connection; what the agent may write is said in abi.h. */
+/*
+ * The record of an enrolled connection; abi.h says what the agent may write. NULL past the table.
+ */
 struct tollgate_conn *fastpath_conn(struct fastpath *fp, uint32_t conn_index);
 
 /*
- * Let the programs handle a connection of our own, see check.c. 0; -EBADMSG if they do wrong;
- * another negative errno if that could not be tried. Either way with the reason. Takes a millisecond;
- * control loop, before routes are set. fastpath_attach() begins with it.
+ * Run the programs on packets of a test connection, see check.c. Returns 0; -EBADMSG if a program
+ * did the wrong thing; another negative errno if the check could not be made. @ret_why has the
+ * reason for every error. Takes about a millisecond. Control loop, before routes are set.
+ * fastpath_attach() calls it once.
  */
 int fastpath_check(struct fastpath *fp, char *ret_why, size_t why_size);
 
 /*
- * Before a connection is closed unasked: from now on XDP answers nothing new on it. False, and
- * nothing has changed, if XDP has answered since @since_ns: the connection is not idle. Any worker.
+ * Call this before closing a connection that the client did not ask to close: from now on XDP
+ * answers nothing new on it. Returns false and changes nothing if XDP has answered since @since_ns,
+ * because then the connection is not idle. Any worker.
  */
 bool fastpath_claim(struct fastpath *fp, uint32_t conn_index, uint64_t since_ns);
 
-/* Take a claim back: the connection is not closed after all. */
+/* Release the claim: the connection stays open after all. */
 void fastpath_unclaim(struct fastpath *fp, uint32_t conn_index);
 
-/* Whether the client has not acknowledged an answer of XDP's yet. Final only under a claim. */
+/* Whether the client has yet to acknowledge an answer from XDP. Can change unless claimed. */
 bool fastpath_has_pending(struct fastpath *fp, uint32_t conn_index);
 
 /*
- * A connection's socket was closed. One that was never answered on in place is forgotten at once,
- * others when the kernel has no socket for it any more (fastpath_sweep). Any worker.
+ * The agent has closed the connection's socket. If XDP never answered on it, its record is freed at
+ * once; otherwise fastpath_sweep() frees it when the kernel no longer has the socket. Any worker.
  */
 void fastpath_forget(struct fastpath *fp, uint32_t conn_index);
 
-/* Forget connections that are over; every second, by the control loop. How many are left. */
+/*
+ * Free the records of closed connections whose socket is gone. Returns how many closed connections
+ * are left. The control loop calls this every second.
+ */
 uint32_t fastpath_sweep(struct fastpath *fp);
 
-/* The same until only those in TIME_WAIT are left, for at most @wait_ms. How many others are left. */
+/*
+ * Sweep until only connections in TIME_WAIT are left, for at most @wait_ms; blocks. Returns how
+ * many others are left.
+ */
 uint32_t fastpath_sweep_all(struct fastpath *fp, uint64_t wait_ms);
 
-/* How many connections are enrolled, those that are over but not forgotten among them. */
+/* The number of records in use, including those of closed connections. */
 uint32_t fastpath_enrolled(struct fastpath *fp);
 
 /*
- * Tell XDP whose key this is, as @mirror knows it now; from a registered thread that has seen it. A
- * key that will be revoked at a known time is not told of. Cheap if XDP knows it already.
+ * Publish to XDP which account @key belongs to, as @mirror knows it now. Call it from a thread that
+ * is registered with RCU and has seen the key in a request. A key with a future revocation time is
+ * not published. Cheap if XDP already knows the key.
  */
 void fastpath_know_key(struct fastpath *fp, const struct mirror *mirror, struct text key,
 		       const uint8_t hash[32], uint64_t wall_ms);
 
 /*
- * Templates, see abi.h. A set given back keeps its bytes for three minutes at least, since answers may
- * be sent again. fastpath_take_set() returns TOLLGATE_NO_ANSWERS when none is free. Control loop.
+ * Allocate and release sets of templates, see abi.h. A released set keeps its bytes for at least
+ * three minutes, because XDP may have to repeat an answer. fastpath_take_set() returns
+ * TOLLGATE_NO_ANSWERS if no set is free. Control loop.
  */
 uint32_t fastpath_take_set(struct fastpath *fp, uint64_t now_ns);
 void fastpath_give_set(struct fastpath *fp, uint32_t set, uint64_t now_ns);
 
-/* A refusal's bytes; @at: offsets of the last digit of its number, or 0. Before the set is used. */
+/*
+ * Set the bytes of a refusal, before the set is used. @at: offsets of the last digit of each number
+ * of seconds in it, or 0. Bytes longer than TOLLGATE_ANSWER_MAX leave the template empty, so XDP
+ * passes such requests to the agent.
+ */
 void fastpath_put_template(struct fastpath *fp, uint32_t set, unsigned kind, struct text bytes,
 			   const uint16_t at[2]);
 
-/* A route as XDP knows it; @cost 0: XDP leaves its requests to the agent. */
+/* A route as XDP knows it. If @cost is 0, XDP passes its requests to the agent. */
 struct fastpath_route {
 	struct text path;
 	uint32_t cost;
 };
 
 /*
- * The routes from now on, longest path first. False: there are more than XDP has room for, and it
- * answers nothing. Control loop.
+ * Replace the routes; longest path first. Returns false if there are more than TOLLGATE_ROUTES:
+ * then XDP has no routes and answers nothing. Control loop.
  */
 bool fastpath_set_routes(struct fastpath *fp, const struct fastpath_route *routes, unsigned count);
 
-/* Whether the agent knows every key and every route: without, nothing is answered in place. */
+/*
+ * Set whether the agent knows every key and every route. Until then XDP answers nothing in place.
+ */
 void fastpath_set_answering(struct fastpath *fp, bool is_answering);
 
-/* Counters summed over CPUs, read from the kernel now. 0 or a negative errno. */
+/* Read the counters from the kernel, summed over all CPUs. Returns 0 or a negative errno. */
 int fastpath_read_counters(struct fastpath *fp, uint64_t ret_counters[TOLLGATE_COUNTER_COUNT]);
 
-/* Hand each waiting event to @on_event; never waits. Returns how many, or a negative errno. */
+/* Call @on_event for each queued event; does not block. Returns how many, or a negative errno. */
 int fastpath_poll_events(struct fastpath *fp,
 			 void (*on_event)(void *arg, const struct tollgate_event *event),
 			 void *arg);
 
-/* What stays behind when the agent lets go. */
+/* What fastpath_close() leaves in the kernel. */
 enum fastpath_end {
-	FASTPATH_LEAVE, /* everything, attached: the next agent takes over */
-	FASTPATH_DETACH, /* slots and settings, pinned: buckets and usage survive, nothing is attached */
-	FASTPATH_REMOVE, /* nothing */
+	FASTPATH_LEAVE,	 /* everything stays attached: the next agent takes over */
+	FASTPATH_DETACH, /* programs are detached; pinned maps stay, so buckets and usage survive */
+	FASTPATH_REMOVE, /* nothing is left */
 };
 void fastpath_close(struct fastpath *fp, enum fastpath_end end); /* accepts NULL */
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Enrolled connections, from their enrolment until nothing is left of them.
+ * Records of enrolled connections, from enrolment until the kernel has no socket for them.
  *
- * A connection on which XDP has answered must be translated until the kernel has no socket for it any
- * more, and the kernel goes on sending for minutes after close. So a record is left when its
- * connection is closed, and swept when the kernel has forgotten the socket. One lock covers the free
- * records and the map's entries, since addresses can be enrolled anew by one worker while another
- * forgets their predecessor. XDP takes no lock: it trusts generations.
+ * A connection that XDP has answered on must be translated as long as the kernel has a socket for
+ * it, and the kernel keeps sending for minutes after close(). So such a record stays when the agent
+ * closes its connection (RECORD_LEFT), and fastpath_sweep() frees it when the socket is gone.
+ *
+ * One lock covers both the free records and the entries of map `flows`: one worker may enrol a new
+ * connection while another worker forgets an old one with the same addresses. XDP takes no lock; it
+ * compares generations.
  */
 #include "fastpath/private.h"
 
@@ -25,11 +27,14 @@
 #include "base/clock.h"
 #include "bpf/edge.skel.h"
 
-#define SWEEP_MOST     2000 /* sockets asked for in one go */
+#define SWEEP_MOST     2000 /* sockets looked up in one call */
 #define SWEEP_EVERY_MS 20
 #define CLAIM_SPINS    100000
 
-/* Longer than a packet can be on its way through the programs, which took the flow for unknown. */
+/*
+ * A packet may be in the programs while its connection is enrolled, and pass as one of an unknown
+ * flow. Nothing is answered for longer than that can take.
+ */
 #define ENROLMENT_RESTS_NS (100 * NS_PER_MS)
 
 static int flows_fd(const struct fastpath *fp)
@@ -43,7 +48,7 @@ static void add_hint(struct fastpath *fp, const struct tollgate_flow_key *key, u
 			  count);
 }
 
-/* Between generations the record is free; the odd one comes last: until then XDP leaves it alone. */
+/* XDP ignores a record with an even generation, so write the odd generation last. */
 static uint32_t conn_begin(struct tollgate_conn *conn, const struct fastpath_enrolment *e)
 {
 	uint32_t generation = conn->generation + 1;
@@ -66,7 +71,7 @@ static void conn_end(struct tollgate_conn *conn)
 	atomic_write_release(&conn->generation, (conn->generation | 1) + 1);
 }
 
-/* Records that an agent before us enrolled. Entries whose record is another's by now are dropped. */
+/* Adopt records that an earlier agent enrolled. Delete entries whose record was reused or freed. */
 static void adopt_left(struct fastpath *fp)
 {
 	struct fastpath_flows *flows = &fp->flows;
@@ -132,7 +137,6 @@ void fastpath_flows_done(struct fastpath_flows *flows)
 	*flows = (struct fastpath_flows){ .diag_fd = -1 };
 }
 
-/* An address as packets show it: IPv4 mapped. False when it is not IP. */
 bool fastpath_map_address(const struct sockaddr_storage *from, uint32_t to_be32[4],
 			  uint16_t *ret_port_be16)
 {
@@ -155,7 +159,10 @@ bool fastpath_map_address(const struct sockaddr_storage *from, uint32_t to_be32[
 	return false;
 }
 
-/* Give a record back; the lock is held. The entry goes unless a later connection has taken it over. */
+/*
+ * The lock is held. Deletes the entry unless a later connection with these addresses has replaced
+ * it.
+ */
 static void free_record(struct fastpath *fp, uint32_t index)
 {
 	struct fastpath_flows *flows = &fp->flows;
@@ -184,7 +191,7 @@ static int enter(struct fastpath *fp, const struct tollgate_flow_key *key,
 		return -ENOSPC;
 	flow.conn_index = flows->free[flows->free_count - 1];
 	flow.generation = conn_begin(&fp->conns[flow.conn_index], enrolment);
-	add_hint(fp, key, 1); /* first: XDP looks for the entry only where there is one */
+	add_hint(fp, key, 1); /* before the entry: XDP looks it up only if the hint is not 0 */
 	err = bpf_map_update_elem(flows_fd(fp), key, &flow, BPF_ANY);
 	if (err) {
 		add_hint(fp, key, -1);
@@ -218,7 +225,10 @@ struct tollgate_conn *fastpath_conn(struct fastpath *fp, uint32_t conn_index)
 	return conn_index < fp->flows.max ? &fp->conns[conn_index] : NULL;
 }
 
-/* XDP holds its claim for a packet's time; only a lost one could last longer, and is not waited for. */
+/*
+ * XDP holds its claim for the time of one packet, so spinning is enough. If the bit stays set, it
+ * was never released; go on after CLAIM_SPINS.
+ */
 static void claim(struct tollgate_conn *conn)
 {
 	uint32_t seen = atomic_fetch_or(&conn->claim, TOLLGATE_CLAIM_AGENT);
@@ -275,7 +285,7 @@ void fastpath_forget(struct fastpath *fp, uint32_t conn_index)
 	pthread_mutex_unlock(&flows->lock);
 }
 
-/* Whether the record @index, which is left, may go; the lock is held. */
+/* Whether the record @index, in state RECORD_LEFT, may be freed. The lock is held. */
 static bool is_over(struct fastpath *fp, uint32_t index, uint32_t *waiting_count)
 {
 	bool is_waiting = false;
@@ -290,7 +300,9 @@ static bool is_over(struct fastpath *fp, uint32_t index, uint32_t *waiting_count
 	return false;
 }
 
-/* Returns how many are left; of those that were looked at, so many are in TIME_WAIT. */
+/*
+ * Look at @most records. Returns how many are left; @ret_waiting: how many seen are in TIME_WAIT.
+ */
 static uint32_t sweep(struct fastpath *fp, uint32_t most, uint32_t *ret_waiting)
 {
 	struct fastpath_flows *flows = &fp->flows;

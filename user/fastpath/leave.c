@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Interfaces that no listener names any more.
+ * Detaching from interfaces that no listener names any more.
  *
- * Their links are found by their pins, since it may have been an earlier agent that attached to them.
- * Connections on which was answered are translated to their end, wherever their packets come in, and
- * records do not say where that is: so all of them are waited for.
+ * Their links are found by their pins, because an earlier agent may have attached them. A
+ * connection that XDP has answered on must be translated until it ends, on whatever interface its
+ * packets arrive. Records do not say which interface that is, so an interface stays until all such
+ * connections are over.
  */
 #include "fastpath/private.h"
 
@@ -24,7 +25,7 @@ static bool has_prefix(const char *pin, const char *prefix)
 	return !strncmp(pin, prefix, strlen(prefix));
 }
 
-/* Whether a port of ours stands for the pin; @prefix is what kind of pin it is. */
+/* Whether the pin belongs to a port; @prefix says what kind of pin it is. */
 static bool is_ours(const struct fastpath *fp, const char *pin, const char *prefix)
 {
 	char name[NAME_MAX];
@@ -53,13 +54,13 @@ int fastpath_remove_pin(const char *path)
 
 	if (fd >= 0) {
 		fastpath_egress_remove_filter(fastpath_link_ifindex(fd));
-		bpf_link_detach(fd); /* an older agent may still hold it open */
+		bpf_link_detach(fd); /* unlink() alone does not detach if someone holds it open */
 		close(fd);
 	}
 	return unlink(path);
 }
 
-/* The interface that the link is on, if it still bears the name that the pin goes by. */
+/* The interface that the link is attached to. False if it is gone or has been renamed. */
 static bool find_interface(const char *path, const char *pin, const char *prefix,
 			   char ret_name[IF_NAMESIZE])
 {
@@ -76,8 +77,11 @@ static bool find_interface(const char *path, const char *pin, const char *prefix
 	return !strcmp(name, pin);
 }
 
-/* Each pin of that kind that no port stands for: its interface is leaving, or let go at once. */
-static int for_strangers(struct fastpath *fp, const char *prefix, bool may_stay)
+/*
+ * For each pin with @prefix that no port stands for: if @may_stay, make its interface a leaving
+ * port, else detach it at once.
+ */
+static int for_orphans(struct fastpath *fp, const char *prefix, bool may_stay)
 {
 	char name[IF_NAMESIZE], path[PATH_MAX];
 	struct dirent *entry;
@@ -98,13 +102,16 @@ static int for_strangers(struct fastpath *fp, const char *prefix, bool may_stay)
 	return err;
 }
 
-void fastpath_leave_strangers(struct fastpath *fp)
+void fastpath_leave_orphans(struct fastpath *fp)
 {
-	for_strangers(fp, FASTPATH_LINK_PREFIX, false);
-	for_strangers(fp, FASTPATH_EGRESS_PREFIX, false);
+	for_orphans(fp, FASTPATH_LINK_PREFIX, false);
+	for_orphans(fp, FASTPATH_EGRESS_PREFIX, false);
 }
 
-/* Our programs in its links. Not the one that answers, whatever the mode. */
+/*
+ * Put our programs into the port's links. At XDP the generic one, whatever the mode: it translates
+ * but answers nothing.
+ */
 static int update_port(struct fastpath *fp, struct fastpath_port *port)
 {
 	int ifindex = if_nametoindex(port->name), err;
@@ -123,8 +130,8 @@ static int update_port(struct fastpath *fp, struct fastpath_port *port)
 		return err;
 	port->shown.mode = fastpath_mode_of(ifindex);
 	snprintf(port->shown.why, sizeof(port->shown.why),
-		 "leaving: no listener names it, connections that XDP has answered on are "
-		 "translated to their end");
+		 "leaving: no listener names it; it stays until connections that XDP has "
+		 "answered on are over");
 	return 0;
 }
 
@@ -139,23 +146,23 @@ static void remove_at(struct fastpath *fp, unsigned i)
 
 int fastpath_leave_begin(struct fastpath *fp)
 {
-	int err = for_strangers(fp, FASTPATH_LINK_PREFIX, fastpath_flows_await(fp));
+	int err = for_orphans(fp, FASTPATH_LINK_PREFIX, fastpath_flows_await(fp));
 
 	if (err)
 		return err;
-	for_strangers(fp, FASTPATH_EGRESS_PREFIX, false);
+	for_orphans(fp, FASTPATH_EGRESS_PREFIX, false);
 	for (unsigned i = fp->port_count; i-- > 0;) {
 		if (!fp->ports[i].is_leaving)
 			continue;
 		err = update_port(fp, &fp->ports[i]);
 		if (err) {
-			log_warn("fast path: interface %s cannot be kept for connections that XDP "
-				 "has answered on: %s",
+			log_warn("fast path: interface %s is detached early, connections that XDP "
+				 "has answered on may break: %s",
 				 fp->ports[i].name, strerror(-err));
 			remove_at(fp, i);
 		}
 	}
-	fastpath_flows_await(fp); /* the programs before may have answered meanwhile */
+	fastpath_flows_await(fp); /* the old programs may have answered in the meantime */
 	fp->leave_until_ns = clock_mono_ns() + FASTPATH_WAIT_NS;
 	return 0;
 }
@@ -169,8 +176,8 @@ void fastpath_leave_pass(struct fastpath *fp)
 	for (unsigned i = fp->port_count; i-- > 0;) {
 		if (!fp->ports[i].is_leaving)
 			continue;
-		log_info("fast path: interface %s is let go, %u connections that XDP has answered "
-			 "on are left",
+		log_info("fast path: interface %s is detached; %u connections that XDP has "
+			 "answered on are left",
 			 fp->ports[i].name, left);
 		remove_at(fp, i);
 	}

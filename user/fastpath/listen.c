@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Where the programs look at packets: the listeners' addresses by interface, and the ports.
+ * Which packets the programs look at: the listeners' addresses on each interface, and the TCP
+ * ports.
  *
- * A port also counts as ours while connections to it that an earlier agent answered on are not over:
- * the programs look for no connection on any other.
+ * The programs ignore packets to other ports. So a port stays in the bitmap as long as there are
+ * connections to it that XDP has answered on, even if no listener uses it any more.
  */
 #include "fastpath/private.h"
 
@@ -21,7 +22,7 @@
 
 #define PORT_WORDS (65536 / 64)
 
-/* A listener's address as the maps hold it; false when it is not IP. */
+/* A listener's address as the map's key. False if it is not IP. */
 static bool listener_key(const struct sockaddr_storage *address,
 			 struct tollgate_listener_key *ret_key)
 {
@@ -88,7 +89,7 @@ static bool is_wanted(const struct fastpath *fp, const struct tollgate_listener_
 	return false;
 }
 
-/* The key after a deleted one cannot be asked for, so each is fetched before the one before it goes. */
+/* bpf_map_get_next_key() needs an existing key, so fetch the next key before deleting one. */
 static void remove_old(const struct fastpath *fp, int fd)
 {
 	struct tollgate_listener_key key, next;

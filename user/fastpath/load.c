@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Opening and closing the fast path: what the kernel must offer, loading, and mapped memory.
+ * Opening and closing the fast path: checking the kernel, loading the programs, mapping the maps.
  *
- * Everything that can be missing is looked for before libbpf is asked, since its errors name system
- * calls while ours must name what a person can change.
+ * Everything that can be missing is checked before libbpf is called. libbpf's errors name system
+ * calls; ours must name what the operator can change.
  */
 #include "fastpath/private.h"
 
@@ -34,8 +34,8 @@
 #define ROUTES_BYTES	(2 * sizeof(struct tollgate_routes))
 #define HINTS_BYTES	(TOLLGATE_HINTS * sizeof(__u64))
 
-/* What the verifier said last, for the sentence; only the thread that opens writes it. */
-static _Thread_local char verifier_words[256];
+/* The verifier's last error, for the operator. Written by the thread that loads. */
+static _Thread_local char verifier_error[256];
 
 static const struct {
 	unsigned bit;
@@ -56,8 +56,8 @@ int fastpath_refuse(char *ret_why, size_t why_size, int err, const char *format,
 	return err;
 }
 
-/* The last line but the statistics; it says what was not allowed. */
-static void keep_verifier_words(const char *message)
+/* The line before the statistics at the log's end says what the verifier rejected. */
+static void keep_verifier_error(const char *message)
 {
 	const char *end = strstr(message, "\nprocessed ");
 	const char *line = end;
@@ -66,7 +66,7 @@ static void keep_verifier_words(const char *message)
 		return;
 	while (line > message && line[-1] != '\n')
 		line--;
-	snprintf(verifier_words, sizeof(verifier_words), "%.*s", (int)(end - line), line);
+	snprintf(verifier_error, sizeof(verifier_error), "%.*s", (int)(end - line), line);
 }
 
 static int on_libbpf_print(enum libbpf_print_level level, const char *format, va_list args)
@@ -79,7 +79,7 @@ static int on_libbpf_print(enum libbpf_print_level level, const char *format, va
 	len = vasprintf(&message, format, args);
 	if (len < 0)
 		return 0;
-	keep_verifier_words(message);
+	keep_verifier_error(message);
 	while (len > 0 && message[len - 1] == '\n')
 		message[--len] = '\0';
 	log_debug("libbpf: %s", message);
@@ -94,7 +94,7 @@ static int check_capabilities(char *ret_why, size_t why_size)
 
 	if (syscall(SYS_capget, &head, data) < 0)
 		return fastpath_refuse(ret_why, why_size, -errno,
-				       "the process's capabilities cannot be read: %s",
+				       "cannot read the process's capabilities: %s",
 				       strerror(errno));
 	if (data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective & CAP_TO_MASK(CAP_SYS_ADMIN))
 		return 0;
@@ -102,7 +102,7 @@ static int check_capabilities(char *ret_why, size_t why_size)
 		if (!(data[CAP_TO_INDEX(capabilities[i].bit)].effective &
 		      CAP_TO_MASK(capabilities[i].bit)))
 			return fastpath_refuse(ret_why, why_size, -EPERM,
-					       "%s is missing: the fast path needs CAP_BPF, "
+					       "%s is missing: start as root, or grant CAP_BPF, "
 					       "CAP_NET_ADMIN and CAP_PERFMON",
 					       capabilities[i].name);
 	return 0;
@@ -117,27 +117,28 @@ static int check_kernel(const struct fastpath_config *config, char *ret_why, siz
 		return err;
 	if (access(KERNEL_BTF, R_OK) < 0)
 		return fastpath_refuse(ret_why, why_size, -ENOTSUP,
-				       "this kernel has no BTF (" KERNEL_BTF
-				       "): it needs CONFIG_DEBUG_INFO_BTF");
+				       "cannot read the kernel's BTF (" KERNEL_BTF
+				       "): use a kernel built with CONFIG_DEBUG_INFO_BTF");
 	if (statfs(config->bpffs, &fs) < 0)
-		return fastpath_refuse(ret_why, why_size, -errno, "%s: %s", config->bpffs,
-				       strerror(errno));
+		return fastpath_refuse(ret_why, why_size, -errno, "cannot access %s: %s",
+				       config->bpffs, strerror(errno));
 	if (fs.f_type != BPF_FS_MAGIC)
-		return fastpath_refuse(ret_why, why_size, -ENODEV,
-				       "no BPF file system on %s: mount -t bpf bpf %s",
-				       config->bpffs, config->bpffs);
+		return fastpath_refuse(
+			ret_why, why_size, -ENODEV,
+			"no BPF file system is mounted on %s: run mount -t bpf bpf %s",
+			config->bpffs, config->bpffs);
 	return 0;
 }
 
 static int make_dir(const char *path, char *ret_why, size_t why_size)
 {
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return fastpath_refuse(ret_why, why_size, -errno, "cannot make %s: %s", path,
+		return fastpath_refuse(ret_why, why_size, -errno, "cannot create %s: %s", path,
 				       strerror(errno));
 	return 0;
 }
 
-/* <bpffs>/tollgate/<instance>/v<ABI>; the first two may serve other agents too. */
+/* <bpffs>/tollgate/<instance>/v<ABI>. Other agents may share the first two directories. */
 static int make_dirs(struct fastpath *fp, const struct fastpath_config *config, char *ret_why,
 		     size_t why_size)
 {
@@ -149,8 +150,9 @@ static int make_dirs(struct fastpath *fp, const struct fastpath_config *config, 
 		       TOLLGATE_ABI);
 	if (len < 0 || (size_t)len >= sizeof(fp->dir) || !instance[0])
 		return fastpath_refuse(ret_why, why_size, -EINVAL,
-				       "no path for pins can be made of bpffs '%s', instance '%s'",
-				       config->bpffs, config->instance);
+				       "instance '%s' is empty or too long for a path below %s: "
+				       "choose another `instance`",
+				       config->instance, config->bpffs);
 	snprintf(path, sizeof(path), "%s/tollgate", config->bpffs);
 	err = make_dir(path, ret_why, why_size);
 	if (!err) {
@@ -160,7 +162,10 @@ static int make_dirs(struct fastpath *fp, const struct fastpath_config *config, 
 	return err ? err : make_dir(fp->dir, ret_why, why_size);
 }
 
-/* Two agents on one set of maps would wipe each other's slots. The kernel unlocks for the dead. */
+/*
+ * Two agents on one set of maps would overwrite each other's slots. If the agent dies, the kernel
+ * releases the lock.
+ */
 static int lock_dir(struct fastpath *fp, const struct fastpath_config *config, char *ret_why,
 		    size_t why_size)
 {
@@ -177,7 +182,7 @@ static int lock_dir(struct fastpath *fp, const struct fastpath_config *config, c
 	if (fp->instance_fd < 0)
 		return fastpath_refuse(ret_why, why_size, -errno, "cannot open %s/..: %s", fp->dir,
 				       strerror(errno));
-	/* By descriptor: once privileges are dropped, the folders above are closed to us. */
+	/* By descriptor: once privileges are dropped, we can no longer traverse the path. */
 	snprintf(fp->pins, sizeof(fp->pins), "/proc/self/fd/%d", fp->lock_fd);
 	snprintf(fp->instance_pins, sizeof(fp->instance_pins), "/proc/self/fd/%d", fp->instance_fd);
 	return 0;
@@ -187,16 +192,16 @@ static int load(struct fastpath *fp, char *ret_why, size_t why_size)
 {
 	int err;
 
-	verifier_words[0] = '\0';
+	verifier_error[0] = '\0';
 	err = edge_bpf__load(fp->skel);
 	if (!err)
 		return 0;
-	if (verifier_words[0])
+	if (verifier_error[0])
 		return fastpath_refuse(ret_why, why_size, err,
-				       "the kernel's verifier refuses the program: %s",
-				       verifier_words);
+				       "the kernel's verifier rejects the program: %s",
+				       verifier_error);
 	return fastpath_refuse(ret_why, why_size, err,
-			       "the kernel refuses the program or a map: %s", strerror(-err));
+			       "the kernel rejects the program or a map: %s", strerror(-err));
 }
 
 static int map_memory(struct bpf_map *map, size_t bytes, void **ret_memory, char *ret_why,
@@ -205,7 +210,7 @@ static int map_memory(struct bpf_map *map, size_t bytes, void **ret_memory, char
 	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
 
 	if (memory == MAP_FAILED)
-		return fastpath_refuse(ret_why, why_size, -errno, "map '%s' cannot be mapped: %s",
+		return fastpath_refuse(ret_why, why_size, -errno, "cannot mmap the map '%s': %s",
 				       bpf_map__name(map), strerror(errno));
 	*ret_memory = memory;
 	return 0;
@@ -252,7 +257,7 @@ static void unmap_all(struct fastpath *fp)
 	unmap(fp->hints, HINTS_BYTES);
 }
 
-/* The tables of our own, drawn up from what was pinned. */
+/* The agent's own tables, built from the adopted maps. */
 static int make_tables(struct fastpath *fp)
 {
 	__u64 *secret = fp->settings->fingerprint;
@@ -292,7 +297,8 @@ static int set_up(struct fastpath *fp, const struct fastpath_config *config, cha
 	fp->skel = edge_bpf__open();
 	if (!fp->skel)
 		return fastpath_refuse(ret_why, why_size, -errno,
-				       "libbpf cannot read the program: %s", strerror(errno));
+				       "libbpf cannot read the built-in program: %s",
+				       strerror(errno));
 	err = fastpath_maps_adopt(fp, config, ret_why, why_size);
 	if (!err)
 		err = load(fp, ret_why, why_size);
@@ -305,11 +311,13 @@ static int set_up(struct fastpath *fp, const struct fastpath_config *config, cha
 	fp->ring = ring_buffer__new(bpf_map__fd(fp->skel->maps.events), on_ring_record, fp, NULL);
 	if (!fp->ring)
 		return fastpath_refuse(ret_why, why_size, -errno,
-				       "the ring of events cannot be mapped: %s", strerror(errno));
+				       "cannot mmap the ring buffer of events: %s",
+				       strerror(errno));
 	err = make_tables(fp);
 	if (err)
-		return fastpath_refuse(ret_why, why_size, err, "tables for %u flows: %s",
-				       fp->max_flows, strerror(-err));
+		return fastpath_refuse(ret_why, why_size, err,
+				       "cannot set up the tables for %u flows: %s", fp->max_flows,
+				       strerror(-err));
 	return 0;
 }
 
@@ -320,13 +328,14 @@ int fastpath_open(const struct fastpath_config *config, struct fastpath **ret_fa
 	int err;
 
 	if (config->mode == FASTPATH_NONE)
-		return fastpath_refuse(ret_why, why_size, -ENOTSUP, "mode is none");
+		return fastpath_refuse(ret_why, why_size, -ENOTSUP,
+				       "disabled: the mode is none in the configuration");
 	if (!config->max_accounts || !config->max_flows)
 		return fastpath_refuse(ret_why, why_size, -EINVAL,
 				       "max_accounts and max_flows must not be 0");
 	fp = calloc(1, sizeof(*fp));
 	if (!fp)
-		return fastpath_refuse(ret_why, why_size, -ENOMEM, "no memory");
+		return fastpath_refuse(ret_why, why_size, -ENOMEM, "out of memory");
 	fp->lock_fd = fp->instance_fd = fp->flows.diag_fd = -1;
 	fp->mode = config->mode;
 	fastpath_plane_init(fp);
@@ -412,7 +421,9 @@ int fastpath_poll_events(struct fastpath *fp,
 	return ring_buffer__consume(fp->ring);
 }
 
-/* The folders go only if nothing is in them: another agent's pins, or a link we could not take off. */
+/*
+ * A directory stays if it still holds another agent's pins, or a link that could not be detached.
+ */
 static void remove_dirs(const struct fastpath *fp)
 {
 	char path[sizeof(fp->dir)];

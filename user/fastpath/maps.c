@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The maps' pins: which maps outlive the agent, and when a pinned one is taken over.
+ * The maps' pins: which maps outlive the agent, and when a pinned map is adopted.
  *
- * Connections on which XDP has answered must be translated to their end, so flows and their records
- * are taken over, and the templates that a lost answer is sent again from. What the agent draws up
- * anew is made anew; those pins only serve a person's bpftool.
+ * A connection that XDP has answered on must be translated until it ends, so flows, their records,
+ * and the templates for repeating a lost answer are adopted. Maps that the agent fills again at
+ * every start are created again; their pins only help an operator who uses bpftool.
  */
 #include "fastpath/private.h"
 
@@ -20,9 +20,9 @@
 #include "bpf/edge.skel.h"
 
 enum keep {
-	KEEP_ALWAYS,  /* of another layout or size: an error, since it holds what was bought */
-	KEEP_FITTING, /* of another layout: begun anew */
-	KEEP_NEVER,
+	KEEP_ALWAYS,  /* if layout or size differ, fail: it holds what customers have used */
+	KEEP_FITTING, /* if layout or size differ, create a new one */
+	KEEP_NEVER,   /* always create a new one */
 };
 
 static const struct map_rule {
@@ -60,7 +60,7 @@ static bool is_same_layout(const struct bpf_map *map, const struct bpf_map_info 
 	       info->map_flags == bpf_map__map_flags(map);
 }
 
-/* Take over what @fd is, or say that it does not fit (-EEXIST). */
+/* Use the map @fd as @map. -EEXIST if layout or size differ. */
 static int adopt_fd(struct bpf_map *map, int fd, struct bpf_map_info *ret_info)
 {
 	unsigned size = sizeof(*ret_info);
@@ -73,22 +73,24 @@ static int adopt_fd(struct bpf_map *map, int fd, struct bpf_map_info *ret_info)
 	return bpf_map__reuse_fd(map, fd);
 }
 
-static int refuse_pinned(const struct bpf_map *map, const struct bpf_map_info *info,
-			 const char *path, int err, char *ret_why, size_t why_size)
+/* Name the pin by fp->dir: the path by descriptor means nothing to the operator. */
+static int refuse_pinned(const struct fastpath *fp, const struct bpf_map *map,
+			 const struct bpf_map_info *info, int err, char *ret_why, size_t why_size)
 {
 	if (err != -EEXIST)
 		return fastpath_refuse(ret_why, why_size, err,
-				       "map pinned at %s cannot be used: %s", path, strerror(-err));
+				       "cannot use the map pinned at %s/%s: %s", fp->dir,
+				       bpf_map__name(map), strerror(-err));
 	if (!is_same_layout(map, info))
 		return fastpath_refuse(ret_why, why_size, err,
-				       "map pinned at %s has another layout: stop the agent that "
-				       "pinned it, or choose another instance",
-				       path);
+				       "the map pinned at %s/%s has another layout: remove the "
+				       "directory, or choose another `instance`",
+				       fp->dir, bpf_map__name(map));
 	return fastpath_refuse(
 		ret_why, why_size, err,
-		"maps pinned at %s were made for max_accounts %u, not %u: set it back, "
-		"stop the agent in an orderly way first, or choose another instance",
-		path, info->max_entries, bpf_map__max_entries(map));
+		"the maps pinned in %s were created for max_accounts %u, not %u: set it back, or "
+		"stop tollgate, remove the directory and start it again",
+		fp->dir, info->max_entries, bpf_map__max_entries(map));
 }
 
 static int adopt(struct fastpath *fp, const struct map_rule *rule, char *ret_why, size_t why_size)
@@ -106,15 +108,15 @@ static int adopt(struct fastpath *fp, const struct map_rule *rule, char *ret_why
 	}
 	err = fd < 0 ? fd : adopt_fd(map, fd, &info);
 	if (fd >= 0)
-		close(fd); /* libbpf has made itself a copy */
+		close(fd); /* libbpf has duplicated it */
 	if (err && (err != -EEXIST || rule->keep == KEEP_ALWAYS))
-		return refuse_pinned(map, &info, path, err, ret_why, why_size);
+		return refuse_pinned(fp, map, &info, err, ret_why, why_size);
 	if (!err)
 		fp->adopted |= 1u << (rule - map_rules);
 	return 0;
 }
 
-/* Connections that an earlier agent left keep their tables, and so the number of records. */
+/* While connections of an earlier agent are left, their maps must be kept, and so max_flows. */
 static uint32_t max_flows_for(const struct fastpath *fp, uint32_t wanted)
 {
 	struct bpf_map_info info = { 0 };
@@ -130,9 +132,8 @@ static uint32_t max_flows_for(const struct fastpath *fp, uint32_t wanted)
 	if (bpf_obj_get_info_by_fd(fd, &info, &size) == 0 &&
 	    is_same_layout(fp->skel->maps.flows, &info) && info.max_entries != wanted &&
 	    bpf_map_get_next_key(fd, NULL, &first) == 0) {
-		log_warn("fast path: max_flows stays %u until a start that finds no connection of "
-			 "an "
-			 "earlier agent",
+		log_warn("fast path: max_flows stays %u, because connections of an earlier agent "
+			 "are left; restart once they are over",
 			 info.max_entries);
 		wanted = info.max_entries;
 	}
@@ -157,7 +158,7 @@ int fastpath_maps_adopt(struct fastpath *fp, const struct fastpath_config *confi
 		err = bpf_map__set_max_entries(fp->skel->maps.templates,
 					       FASTPATH_SETS * TOLLGATE_TEMPLATE_SET);
 	if (err)
-		return fastpath_refuse(ret_why, why_size, err, "the maps' sizes cannot be set: %s",
+		return fastpath_refuse(ret_why, why_size, err, "cannot set the maps' sizes: %s",
 				       strerror(-err));
 	fp->was_pinned = true;
 	for (size_t i = 0; i < MAP_COUNT && !err; i++)
@@ -177,11 +178,12 @@ int fastpath_maps_pin(struct fastpath *fp, char *ret_why, size_t why_size)
 			continue;
 		pin_path(fp, map_rules[i].name, path);
 		if (unlink(path) < 0 && errno != ENOENT)
-			return fastpath_refuse(ret_why, why_size, -errno, "cannot replace %s: %s",
-					       path, strerror(errno));
+			return fastpath_refuse(ret_why, why_size, -errno,
+					       "cannot replace the pin %s/%s: %s", fp->dir,
+					       map_rules[i].name, strerror(errno));
 		if (bpf_obj_pin(bpf_map__fd(map), path) < 0)
-			return fastpath_refuse(ret_why, why_size, -errno, "cannot pin %s: %s", path,
-					       strerror(errno));
+			return fastpath_refuse(ret_why, why_size, -errno, "cannot pin %s/%s: %s",
+					       fp->dir, map_rules[i].name, strerror(errno));
 	}
 	return 0;
 }

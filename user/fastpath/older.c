@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Interfaces that still bear the programs of a tollgate with another layout of maps.
+ * Taking interfaces over from a tollgate version with another layout of the maps.
  *
- * That agent is gone, but its programs go on translating the connections on which they have answered,
- * and ours cannot read its maps. So the interface is left to them until the kernel has no socket for
- * any of those connections; then the link is taken over, without a moment in which no program is there.
- * What that agent has on interfaces that we have no use for goes then too, and its maps.
+ * That agent has stopped, but its programs still translate the connections that they have answered
+ * on, and our programs cannot read its maps. So its programs stay until the kernel has no socket
+ * for any of those connections. Then we take the link over and replace the program, so that the
+ * interface is never without one. After that we also remove that version's programs from interfaces
+ * that we do not use, and its maps.
  */
 #include "fastpath/private.h"
 
@@ -20,7 +21,7 @@
 
 #include "base/clock.h"
 
-/* The folder of another layout in which @pin is; its name. False: there is none. */
+/* Find another layout's directory that holds @pin, and its name. False: there is none. */
 static bool find_dir(const struct fastpath *fp, const char *pin, char ret_dir[PATH_MAX],
 		     char ret_name[NAME_MAX + 1])
 {
@@ -61,7 +62,7 @@ static int open_pin(const char *dir, const char *pin)
 	return bpf_obj_get(path);
 }
 
-/* Those whose socket is gone are deleted from the map. How many are left. */
+/* Delete the flows whose socket is gone from the map. Returns how many are left. */
 static unsigned sweep_flows(const struct fastpath *fp, int flows_fd)
 {
 	struct tollgate_flow_key key, next;
@@ -79,7 +80,7 @@ static unsigned sweep_flows(const struct fastpath *fp, int flows_fd)
 	return left;
 }
 
-/* How many connections its programs may still translate; UINT_MAX when its map says nothing to us. */
+/* How many connections its programs may still translate; UINT_MAX if we cannot read its map. */
 static unsigned count_left(const struct fastpath *fp, const char *dir)
 {
 	struct bpf_map_info info = { 0 };
@@ -116,13 +117,12 @@ bool fastpath_older_is_there(struct fastpath *fp, const char *link, char *ret_wh
 	if (!left || now_ns >= fp->older_until_ns)
 		return false;
 	snprintf(ret_why, why_size,
-		 "another version's programs are at work until its last connections are over: "
-		 "%s/../%s",
+		 "another version's programs stay until their last connections are over: %s/../%s",
 		 fp->dir, name);
 	return true;
 }
 
-/* Nothing of that layout is needed any more once none of its links is left. */
+/* Once none of that layout's links is left, remove its maps' pins and its directory. */
 static void remove_rest(const char *dir)
 {
 	char path[2 * PATH_MAX];
@@ -155,7 +155,7 @@ void fastpath_older_take_over(struct fastpath *fp, const char *link, const char 
 	snprintf(path, sizeof(path), "%s/%s", dir, link);
 	fd = bpf_obj_get(path);
 	if (fd >= 0) {
-		/* Under our path, fastpath_attach() finds it like a link of our own layout. */
+		/* fastpath_attach() finds it at our path, like a link of our own layout. */
 		bpf_obj_pin(fd, our_path);
 		close(fd);
 	}
@@ -170,8 +170,8 @@ void fastpath_older_take_over(struct fastpath *fp, const char *link, const char 
 	remove_rest(dir);
 }
 
-/* What is on interfaces that no port of ours stands for. */
-static bool find_stranger(const struct fastpath *fp, const char *dir, char ret_path[2 * PATH_MAX])
+/* Find a link's pin in @dir whose interface has no port. */
+static bool find_orphan(const struct fastpath *fp, const char *dir, char ret_path[2 * PATH_MAX])
 {
 	struct dirent *entry;
 	bool found = false;
@@ -188,15 +188,15 @@ static bool find_stranger(const struct fastpath *fp, const char *dir, char ret_p
 	return found;
 }
 
-static void remove_strangers(const struct fastpath *fp, const char *dir)
+static void remove_orphans(const struct fastpath *fp, const char *dir)
 {
 	char path[2 * PATH_MAX];
 
-	while (find_stranger(fp, dir, path) && fastpath_remove_pin(path) == 0)
+	while (find_orphan(fp, dir, path) && fastpath_remove_pin(path) == 0)
 		;
 }
 
-/* True: something of it is left. */
+/* Remove what is no longer needed of another layout. Returns whether anything is left of it. */
 static bool sweep_dir(struct fastpath *fp, const char *dir)
 {
 	char path[2 * PATH_MAX];
@@ -205,9 +205,9 @@ static bool sweep_dir(struct fastpath *fp, const char *dir)
 		return true;
 	if (!fp->older_until_ns)
 		fp->older_until_ns = clock_mono_ns() + FASTPATH_WAIT_NS;
-	if (find_stranger(fp, dir, path) &&
+	if (find_orphan(fp, dir, path) &&
 	    (!count_left(fp, dir) || clock_mono_ns() >= fp->older_until_ns))
-		remove_strangers(fp, dir);
+		remove_orphans(fp, dir);
 	remove_rest(dir);
 	return access(dir, F_OK) == 0;
 }

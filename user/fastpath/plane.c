@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * plane: the XDP plane as enforce/ sees it: keys to forget, the operators' lists, penalized sources.
+ * plane: implements enforce/xdp_plane.h: keys to forget, the operators' lists, penalized sources.
  *
- * The lists map belongs to this agent alone. It is empty until the agent has loaded its store, so
- * nothing is left over from a predecessor.
+ * Map `lists` is never adopted from an earlier agent. It is empty until the agent has loaded its
+ * store.
  */
 #include "fastpath/private.h"
 
@@ -83,10 +83,10 @@ static bool source_key(const struct sockaddr_storage *client, struct tollgate_so
 	return true;
 }
 
-/* XDP ignores every source after this moment, so raise it once the entry is in the map. */
+/* After this time XDP does not look sources up, so raise it once the entry is in the map. */
 static void raise_sources_until(struct tollgate_settings *set, uint64_t until_ns)
 {
-	uint64_t seen_ns = atomic_read(&set->sources_until_ns);
+	__u64 seen_ns = atomic_read(&set->sources_until_ns);
 
 	while (seen_ns < until_ns &&
 	       !atomic_compare_exchange(&set->sources_until_ns, &seen_ns, until_ns))

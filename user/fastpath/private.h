@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the files of fastpath share; nobody else includes this but their tests.
+ * What the files of fastpath share. Only they and their tests include this.
  *
- * load.c opens and closes; maps.c makes or reuses the pinned maps; attach.c deals with interfaces,
- * leave.c with interfaces that no listener names any more, older.c with interfaces that another
- * version holds; listen.c enters listeners and ports; flows.c keeps the records of connections;
- * answers.c holds what XDP needs in order to answer; plane.c implements enforce/xdp_plane.h; check.c
- * tries the programs before they are attached; diag.c asks the kernel for sockets; egress.c attaches
- * the program that translates what leaves.
+ * load.c opens and closes; maps.c creates or reuses the pinned maps; attach.c attaches to
+ * interfaces; leave.c detaches from interfaces that no listener names any more; older.c takes
+ * interfaces over from another version; listen.c writes listeners and ports into the maps; flows.c
+ * keeps the records of connections; answers.c keeps what XDP needs to answer; plane.c implements
+ * enforce/xdp_plane.h; check.c tests the programs before they are attached; diag.c asks the kernel
+ * for sockets; egress.c attaches the program that translates outgoing packets.
  */
 #ifndef FASTPATH_PRIVATE_H
 #define FASTPATH_PRIVATE_H
@@ -21,15 +21,16 @@
 struct edge_bpf;
 struct ring_buffer;
 
+/* An interface that the programs are, or should be, attached to. */
 struct fastpath_port {
 	struct fastpath_interface shown;
-	char name[IF_NAMESIZE]; /* what shown.name points to */
-	int link_fd;		/* owned; -1: not attached */
-	int egress_fd;		/* owned: its link; -1: none, or a filter of clsact */
-	bool has_filter;
-	int ifindex;	 /* that is attached to, or cannot be; 0: there was no such interface */
-	bool is_waiting; /* for another version's programs */
-	bool is_leaving; /* no listener names it any more */
+	char name[IF_NAMESIZE]; /* shown.name points here */
+	int link_fd;		/* owned; the XDP link; -1: not attached */
+	int egress_fd;		/* owned; the tcx link; -1: none, or a clsact filter instead */
+	bool has_filter;	/* a clsact filter is attached at egress */
+	int ifindex;		/* of the last attempt to attach; 0: no such interface then */
+	bool is_waiting;	/* until another version's programs are no longer needed */
+	bool is_leaving;	/* no listener names it any more */
 };
 
 /* A listener's address on an interface. */
@@ -40,55 +41,55 @@ struct fastpath_listen {
 
 enum record_state {
 	RECORD_FREE,
-	RECORD_LIVE, /* of a connection of ours */
-	RECORD_LEFT, /* closed by us or by an agent before us: translated until its socket is gone */
+	RECORD_LIVE, /* this agent's connection is open */
+	RECORD_LEFT, /* closed, by this agent or an earlier one; kept until its socket is gone */
 };
 
-/* The records of `conns`: which are free, and the keys of those in use. */
+/* Which records of map `conns` are free, and the flow keys of those in use. */
 struct fastpath_flows {
 	pthread_mutex_t lock;
-	struct tollgate_flow_key *keys; /* owned; by record */
-	uint8_t *states;		/* owned; enum record_state, by record */
-	uint32_t *free;			/* owned; a stack of records */
-	bool *awaited;			/* owned; by record: see fastpath_flows_await() */
+	struct tollgate_flow_key *keys; /* owned; indexed by record */
+	uint8_t *states;		/* owned; enum record_state, indexed by record */
+	uint32_t *free;			/* owned; a stack of free records' indices */
+	bool *awaited;			/* owned; indexed by record; see fastpath_flows_await() */
 	uint32_t free_count, left_count, awaited_count;
-	uint32_t sweep_at; /* where fastpath_sweep() goes on */
+	uint32_t sweep_at; /* where the next fastpath_sweep() starts */
 	uint32_t max;
-	int diag_fd; /* asks the kernel for sockets; or -1 */
+	int diag_fd; /* owned; a sock_diag socket, or -1 */
 };
 
-/* Longer than TIME_WAIT and than the kernel goes on trying to send to a client that is gone. */
+/* Longer than TIME_WAIT, and longer than the kernel keeps sending to a client that is gone. */
 #define FASTPATH_WAIT_NS (180 * NS_PER_SECOND)
 
-#define FASTPATH_SETS 512   /* of templates; one holds those that depend on no tier */
-#define FASTPATH_KEYS 65536 /* fingerprints at most */
+#define FASTPATH_SETS 512   /* sets of templates; set 0 holds those that depend on no tier */
+#define FASTPATH_KEYS 65536 /* at most so many fingerprints */
 
 /* One fingerprint that XDP knows. */
 struct fastpath_key {
-	uint8_t hash[32]; /* as the mirror knows the key */
+	uint8_t hash[32]; /* the key's hash in the mirror */
 	struct tollgate_fingerprint print;
 	struct tollgate_known_key known;
 	bool is_used;
 };
 
-/* A key's place goes by its hash; another key that falls there takes it over. */
+/* The key's hash decides its place. A second key with the same place replaces the first. */
 struct fastpath_keys {
 	pthread_mutex_t lock;
-	struct fastpath_key *places; /* owned; FASTPATH_KEYS */
+	struct fastpath_key *places; /* owned; FASTPATH_KEYS elements */
 };
 
-/* Sets of templates are given out in turn, so that one given back rests as long as can be. */
+/* Sets are allocated in turn, so that a released set stays unused for as long as possible. */
 struct fastpath_sets {
-	uint64_t free_since_ns[FASTPATH_SETS]; /* UINT64_MAX while it is not free */
+	uint64_t free_since_ns[FASTPATH_SETS]; /* UINT64_MAX: in use; 0: never used */
 };
 
 struct fastpath {
 	struct xdp_plane plane;
 	char dir[PATH_MAX / 4];		     /* <bpffs>/tollgate/<instance>/v<ABI> */
-	int lock_fd;			     /* that folder, locked as long as we use it; or -1 */
-	int instance_fd;		     /* the one above it; or -1 */
-	char pins[32];			     /* a path to `dir` that we may always go */
-	char instance_pins[32];		     /* likewise to the one above it */
+	int lock_fd;			     /* owned; `dir`, locked while in use; or -1 */
+	int instance_fd;		     /* owned; the directory above `dir`; or -1 */
+	char pins[32];			     /* path to `dir` that works without privileges */
+	char instance_pins[32];		     /* likewise, to the directory above it */
 	struct edge_bpf *skel;		     /* owned */
 	struct tollgate_slot *slots;	     /* mapped */
 	struct tollgate_conn *conns;	     /* mapped */
@@ -100,12 +101,11 @@ struct fastpath {
 	size_t conns_bytes;
 	uint32_t max_flows;
 	struct ring_buffer *ring; /* owned */
-	bool has_older;		  /* folders of other layouts, perhaps */
-	bool was_pinned;
-	bool is_checked;
-	uint64_t
-		older_until_ns; /* so long another layout's programs are waited for; 0: none seen */
-	unsigned adopted;	/* bits: which maps were pinned already, by maps.c's table */
+	bool has_older;		  /* there may be directories of other layouts */
+	bool was_pinned;	  /* both slots and settings were */
+	bool is_checked;	  /* by fastpath_check() */
+	uint64_t older_until_ns;  /* when to stop waiting for another layout; 0: none seen */
+	unsigned adopted;	  /* bit i: map i of maps.c's table was pinned before */
 	enum fastpath_mode mode;
 
 	struct fastpath_flows flows;
@@ -115,51 +115,54 @@ struct fastpath {
 	struct fastpath_port *ports; /* owned */
 	unsigned port_count;
 	size_t port_room;
-	uint64_t leave_until_ns;	 /* so long those that are leaving stay at most */
+	uint64_t leave_until_ns;	 /* when leaving ports are detached at the latest */
 	struct fastpath_listen *listens; /* owned */
 	unsigned listen_count;
-	bool has_old_ports; /* ports count as ours for the sake of earlier connections */
+	bool has_old_ports; /* some TCP ports are served only for connections from before */
 
-	/* whom fastpath_poll_events() calls, while it runs */
+	/* The callback of fastpath_poll_events(), while it runs. */
 	void (*on_event)(void *arg, const struct tollgate_event *event);
 	void *event_arg;
 };
 
-/* Write the sentence for the person who must act, and return @err. */
+/* Format the reason, for the operator to act on, into @ret_why. Returns @err. */
 int fastpath_refuse(char *ret_why, size_t why_size, int err, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* @name as a file's name on bpffs, which wants neither '.' nor '/'. */
+/* @prefix and @name as a file name on bpffs, which allows neither '.' nor '/'. */
 void fastpath_pin_name(char *ret_name, size_t size, const char *prefix, const char *name);
 
-/* What was pinned is adopted, before loading; what is new is pinned, after it. */
+/* Adopt the pinned maps, before loading; pin the new ones, after it; remove all pins. */
 int fastpath_maps_adopt(struct fastpath *fp, const struct fastpath_config *config, char *ret_why,
 			size_t why_size);
 int fastpath_maps_pin(struct fastpath *fp, char *ret_why, size_t why_size);
 void fastpath_maps_unpin(struct fastpath *fp);
 
-/* Records in use by the adopted maps are left ones; hints are drawn up from them. */
+/* Records that the adopted maps use become RECORD_LEFT, and `hints` is computed from them. */
 int fastpath_flows_init(struct fastpath *fp, uint32_t max);
 void fastpath_flows_done(struct fastpath_flows *flows);
 
 /*
- * From now on the connections on which has been answered are waited for: how many there are of them
- * now, or are left of those.
+ * fastpath_flows_await() marks all connections that XDP has answered on so far. Both return how
+ * many marked connections are not over yet.
  */
 uint32_t fastpath_flows_await(struct fastpath *fp);
 uint32_t fastpath_flows_awaited(struct fastpath *fp);
 
-/* Add the local ports of connections on which has been answered. Whether any was not there. */
+/*
+ * Add to the bitmap the local ports of connections that XDP has answered on. Returns whether any
+ * bit is new.
+ */
 bool fastpath_flows_add_ports(struct fastpath *fp, uint64_t ports[65536 / 64]);
 
-/* An address as packets show it: IPv4 mapped. False when it is not IP. */
+/* An address as in the maps' keys: IPv4 as IPv4-mapped IPv6. False if it is not IP. */
 bool fastpath_map_address(const struct sockaddr_storage *from, uint32_t to_be32[4],
 			  uint16_t *ret_port_be16);
 
 int fastpath_keys_init(struct fastpath_keys *keys);
 void fastpath_keys_done(struct fastpath_keys *keys);
 
-/* XDP forgets this key, or all keys of the account in @slot. Any thread. */
+/* Withdraw this key from XDP, or all keys of the account in @slot. Any thread. */
 void fastpath_keys_forget(struct fastpath *fp, const uint8_t hash[32]);
 void fastpath_keys_forget_slot(struct fastpath *fp, uint32_t slot);
 
@@ -168,23 +171,30 @@ void fastpath_plane_init(struct fastpath *fp);
 void fastpath_sets_init(struct fastpath_sets *sets);
 
 /*
- * Ask the kernel for a connection's socket (sock_diag). 1: there is one, also one that only waits
- * (@ret_is_waiting: TIME_WAIT); 0: there is none; or a negative errno.
+ * Ask the kernel (sock_diag) whether a connection has a socket. Returns 1 if it has one, in
+ * whatever state (@ret_is_waiting: TIME_WAIT); 0 if it has none; or a negative errno.
  */
 int fastpath_diag_open(void);
 int fastpath_diag_find(int fd, const struct tollgate_flow_key *key, bool *ret_is_waiting);
 
-/* Let what leaves the interface be translated. 0, or a negative errno with the reason in the port. */
+/*
+ * Attach the egress program to the interface. Returns 0, or a negative errno with the reason in
+ * port->shown.why.
+ */
 int fastpath_egress_attach(struct fastpath *fp, struct fastpath_port *port, int ifindex);
 void fastpath_egress_detach(struct fastpath *fp, struct fastpath_port *port);
 
-/* Take a filter of clsact off that an earlier agent has left there, if there is an interface. */
+/*
+ * Remove the clsact filter that an earlier agent has left on the interface, if any. 0: does
+ * nothing.
+ */
 void fastpath_egress_remove_filter(int ifindex);
 
 /*
- * Another layout's pins, see older.c: are its programs, whose link is pinned as @link, still
- * needed? True with the reason. When they are not, its link is taken over to @our_path, and what it has
- * at egress is detached.
+ * Another layout's pins, see older.c. fastpath_older_is_there(): are the programs whose link is
+ * pinned as @link still needed? If true, @ret_why has the reason. If not,
+ * fastpath_older_take_over() moves that link's pin to @our_path and detaches the egress program
+ * pinned as @egress.
  */
 #define FASTPATH_LINK_PREFIX   "link-"
 #define FASTPATH_EGRESS_PREFIX "egress-"
@@ -192,52 +202,59 @@ bool fastpath_older_is_there(struct fastpath *fp, const char *link, char *ret_wh
 void fastpath_older_take_over(struct fastpath *fp, const char *link, const char *egress,
 			      const char *our_path);
 
-/* The configuration's listeners; and entered into the maps, with interfaces' numbers as they are now. */
+/*
+ * Copy the configuration's listeners; write them into the maps with the interfaces' current
+ * indices; write the ports; free the copy.
+ */
 int fastpath_listens_set(struct fastpath *fp, const struct fastpath_config *config);
 int fastpath_listens_enter(struct fastpath *fp);
 void fastpath_listens_enter_ports(struct fastpath *fp);
 void fastpath_listens_done(struct fastpath *fp);
 
 /*
- * Links that are pinned and that no port stands for: while connections on which was answered are left,
- * their interfaces become ports that are leaving, with programs that translate and answer nothing new;
- * else they are let go at once. fastpath_leave_pass() does it when those connections are over.
+ * Deal with pinned links that no port stands for. While there are connections that XDP has answered
+ * on, their interfaces become leaving ports, with programs that translate but answer nothing new;
+ * else they are detached at once. fastpath_leave_pass() detaches leaving ports when those
+ * connections are over. Returns 0 or -ENOMEM.
  */
 int fastpath_leave_begin(struct fastpath *fp);
 void fastpath_leave_pass(struct fastpath *fp);
 
-/* Take all links off that are pinned and that no port stands for. */
-void fastpath_leave_strangers(struct fastpath *fp);
+/* Detach all pinned links that no port stands for, and remove their pins. */
+void fastpath_leave_orphans(struct fastpath *fp);
 
-/* Add a port for the interface @name. Pointers to ports are void then. 0 or -ENOMEM. */
+/* Add a port for the interface @name. Invalidates pointers to ports. Returns 0 or -ENOMEM. */
 int fastpath_port_add(struct fastpath *fp, const char *name, bool is_leaving);
 
-/* Detach what a port has, and remove its pins. */
+/* Detach the port's programs and remove its pins. */
 void fastpath_port_remove(struct fastpath *fp, struct fastpath_port *port);
 
-/* How the interface is served by whatever program. */
+/* The mode of the XDP program on the interface, no matter whose it is. */
 enum fastpath_mode fastpath_mode_of(int ifindex);
 
-/* Where a link is; 0: nowhere any more. */
+/* The interface that a link is attached to; 0: none any more. */
 int fastpath_link_ifindex(int fd);
 
-/* The path of the link's pin. */
+/* The path of the XDP link's pin. */
 void fastpath_link_path(const struct fastpath *fp, const char *interface, char ret_path[PATH_MAX]);
 
-/* Every second: what other layouts' agents have left and nobody needs any more is removed. */
+/* Every second: remove what agents with other layouts have left and nobody needs any more. */
 void fastpath_older_sweep(struct fastpath *fp);
 
-/* Detach what is pinned at @path, with the filter that may belong to it, and remove the pin. */
+/*
+ * Detach the link pinned at @path, and the clsact filter that may belong to it, and remove the pin.
+ * Returns 0 or -1.
+ */
 int fastpath_remove_pin(const char *path);
 
-/* Of a file's name in a folder of pins: is it a link's, and of an interface that we have a port for? */
+/* Whether the file @pin is a link's pin, and whether its interface has a port. */
 bool fastpath_is_link(const char *pin);
 bool fastpath_has_port_for(const struct fastpath *fp, const char *pin);
 
-/* Close the links' descriptors; with @detach take the programs off the interfaces and unpin them. */
+/* Close the links; with @detach also detach the programs and remove the pins. Frees the ports. */
 void fastpath_ports_done(struct fastpath *fp, bool detach);
 
-/* The program for frames as the driver has them, or for generic mode. */
+/* The XDP program for native mode, and the one for generic mode. */
 int fastpath_program_fd(const struct fastpath *fp);
 int fastpath_generic_fd(const struct fastpath *fp);
 

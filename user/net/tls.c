@@ -3,7 +3,6 @@
 #include "net/tls.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +11,12 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "base/atomic.h"
 #include "net/conn_impl.h"
 
 struct tls_context {
-	atomic_uint references;
-	SSL_CTX *ctx; /* owned */
+	unsigned references; /* atomic */
+	SSL_CTX *ctx;	     /* owned */
 };
 
 static const unsigned char protocols[] = "\x08http/1.1";
@@ -39,7 +39,7 @@ static struct tls_context *make(const SSL_METHOD *method)
 
 	if (!t)
 		return NULL;
-	atomic_init(&t->references, 1);
+	t->references = 1;
 	t->ctx = SSL_CTX_new(method);
 	if (!t->ctx) {
 		tls_context_unref(t);
@@ -136,14 +136,13 @@ SSL *tls_context_new_ssl(struct tls_context *context)
 
 struct tls_context *tls_context_ref(struct tls_context *context)
 {
-	atomic_fetch_add_explicit(&context->references, 1, memory_order_relaxed);
+	atomic_add(&context->references, 1u);
 	return context;
 }
 
 void tls_context_unref(struct tls_context *context)
 {
-	if (!context ||
-	    atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) != 1)
+	if (!context || atomic_sub_return(&context->references, 1u))
 		return;
 	SSL_CTX_free(context->ctx);
 	free(context);

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "net/transfer_private.h"
 
@@ -23,7 +24,7 @@ static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_o
 	(void)down;
 	(void)up_total;
 	(void)up;
-	return atomic_load(&t->is_cancelled) || clock_mono_ns() > t->give_up_ns;
+	return atomic_read_acquire(&t->is_cancelled) || clock_mono_ns() > t->give_up_ns;
 }
 
 static void send_mail(uv_work_t *work)
@@ -39,7 +40,7 @@ static void on_mail_sent(uv_work_t *work, int status)
 	struct transfer *t = work->data;
 	struct transfers *transfers = t->transfers;
 
-	if (atomic_load(&t->is_cancelled))
+	if (atomic_read_acquire(&t->is_cancelled))
 		transfer_free(t);
 	else
 		transfer_end(t, status ? CURLE_OUT_OF_MEMORY : t->code);
@@ -83,6 +84,6 @@ int transfer_mail(struct transfers *transfers, const struct transfer_mail *mail,
 
 void transfer_cancel_mail(struct transfer *t)
 {
-	atomic_store(&t->is_cancelled, true);
+	atomic_write_release(&t->is_cancelled, true);
 	uv_cancel((uv_req_t *)&t->work);
 }

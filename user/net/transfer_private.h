@@ -6,7 +6,6 @@
 #ifndef NET_TRANSFER_PRIVATE_H
 #define NET_TRANSFER_PRIVATE_H
 
-#include <stdatomic.h>
 #include <sys/queue.h>
 
 #include <curl/curl.h>
@@ -44,7 +43,7 @@ struct transfer {
 	uv_work_t work;
 	CURLcode code;
 	uint64_t total_ms, give_up_ns;
-	atomic_bool is_cancelled;
+	bool is_cancelled; /* atomic */
 	char words[CURL_ERROR_SIZE];
 };
 

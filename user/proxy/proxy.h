@@ -4,6 +4,9 @@
  *
  * A proxy belongs to one loop, and all functions are for that loop's thread. proxy_handler is the
  * handler of its HTTP servers; the owner of each server is a struct proxy_port.
+ *
+ * The module proxy: one request on its way: route, verdict, upstream, answer. Deciding the verdict belongs
+ * to enforce, HTTP's syntax to http, and what workers do as a whole to agent.
  */
 #ifndef PROXY_PROXY_H
 #define PROXY_PROXY_H

@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * engine: what a store is behind its front. Private to user/store.
+ * engine: the interface that each kind of store implements. Private to user/store.
  *
- * The front (store.c) owns the thread, the queue and the callbacks; an engine is plain synchronous
- * code that is only ever called on the store's thread, one call at a time. The meaning of each call
- * and its errors are those of the function in store.h with the same name.
+ * The front (store.c) owns the thread, the queue and the callbacks. An engine is plain synchronous
+ * code, called only on the store's thread, one call at a time; follow() is the exception. Each call
+ * has the meaning and the errors of the function with the same name in store.h.
  */
 #ifndef STORE_ENGINE_H
 #define STORE_ENGINE_H
 
 #include "store/store.h"
 
-#define STORE_ERROR_MAX 256 /* bytes of an engine's words for an error, with the NUL */
+#define STORE_ERROR_MAX 256 /* bytes of an engine's error message, including the NUL */
 
 /* Embedded in each engine's own record as its first member. */
 struct store_engine {
 	const struct store_engine_ops *ops; /* borrowed: static */
-	char error[STORE_ERROR_MAX];	    /* about the last call that failed */
-	uint64_t journaled, refused;	    /* calls that wait on this host; set aside. Atomic */
-	bool was_journaled;		    /* the last call waits there */
+	char error[STORE_ERROR_MAX];	    /* message for the last call that failed */
+	uint64_t journaled, refused;	    /* calls in the journal; refused on replay. Atomic */
+	bool was_journaled;		    /* the last call went to the journal */
 	uint64_t changed; /* number in the stream of the change that the last call made; 0: none */
 };
 
-/* Which tasks are asked for: the one with @id, or with NULL the others' that the rest describes. */
+/* Selects tasks of a queue: the one with `id`, or, if that is NULL, those that match the rest. */
 struct store_task_query {
 	const char *queue, *id; /* borrowed */
 	enum store_task_state state;
@@ -30,7 +30,7 @@ struct store_task_query {
 	size_t limit;
 };
 
-/* A change as it comes in the stream. */
+/* A change read from the stream. */
 struct store_change {
 	enum {
 		STORE_CHANGE_OTHER,
@@ -38,7 +38,7 @@ struct store_change {
 		STORE_CHANGE_KEY,
 		STORE_CHANGE_KEYS_END,
 		STORE_CHANGE_ENTRY,
-		STORE_CHANGE_ENTRY_GONE, /* `entry.block` alone */
+		STORE_CHANGE_ENTRY_GONE, /* only `entry.block` is set */
 		STORE_CHANGE_TASK,
 	} kind;
 	uint64_t n; /* its number */
@@ -54,11 +54,11 @@ struct store_change {
 };
 
 struct store_engine_ops {
-	const char *scheme; /* what a URL begins with, with the colon */
+	const char *scheme; /* the URL's scheme, including the colon */
 
 	/*
-	 * An engine for what follows the scheme; no I/O. @timeout_ms bounds whatever waits for
-	 * another machine. -EINVAL, -ENOMEM. The loop's thread.
+	 * Create an engine for the part of the URL after the scheme, without I/O. @timeout_ms
+	 * bounds each wait for another machine. -EINVAL, -ENOMEM. The loop's thread.
 	 */
 	int (*new)(const char *location, unsigned timeout_ms, struct store_engine **ret_engine);
 	void (*free)(struct store_engine *engine);			    /* closes too */
@@ -78,7 +78,7 @@ struct store_engine_ops {
 	int (*keys_revoke)(struct store_engine *engine, uint64_t account, uint64_t revoked_ms);
 	int (*key_claim)(struct store_engine *engine, const struct store_task *claim,
 			 const struct store_key *key);
-	/* The lists are malloc'd; the caller frees them. NULL for no rows. */
+	/* The lists are malloc'd and the caller frees them; NULL if there are no rows. */
 	int (*keys_list)(struct store_engine *engine, uint64_t account, uint64_t after_id,
 			 size_t limit, struct store_key **ret_keys, size_t *ret_count);
 	int (*usage_put)(struct store_engine *engine, const struct store_usage *usage,
@@ -104,29 +104,39 @@ struct store_engine_ops {
 	int (*entries_prune)(struct store_engine *engine, uint64_t ended_by_ms);
 
 	/*
-	 * The changes after those that were read last, on a thread of its own; NULL for an engine of
-	 * one host. Waits a fraction of a second if there are none. The list is malloc'd. -EHOSTDOWN,
-	 * -ESTALE: see store_follow(). follow_error() has the words, place() the number of the last one
-	 * that was read, or where the last load began.
+	 * Read the changes after the last ones read. Called on the follower's thread. NULL for an
+	 * engine that serves a single host. Waits a fraction of a second if there are none. The
+	 * list is malloc'd. -EHOSTDOWN, -ESTALE: see on_state() in store.h; follow_error() returns
+	 * the message. place() returns the number of the last change read, or the place where the
+	 * last load began.
 	 */
 	int (*follow)(struct store_engine *engine, struct store_change **ret_changes,
 		      size_t *ret_count);
-	/* store_beat() and store_leave(); NULL for an engine of one host. The hosts are malloc'd. */
+	/*
+	 * store_beat() and store_leave(); NULL for an engine that serves a single host. The hosts
+	 * are malloc'd.
+	 */
 	int (*beat)(struct store_engine *engine, const struct store_host *self, bool wants_lease,
 		    uint64_t lease_ms, struct store_fleet *ret_fleet);
 	int (*leave)(struct store_engine *engine, uint64_t host);
-	/* store_share_exchange(); NULL for an engine of one host. */
+	/* store_share_exchange(); NULL for an engine that serves a single host. */
 	int (*share_exchange)(struct store_engine *engine, uint64_t instance, uint32_t hosts,
 			      const struct store_share_want *wants, size_t count,
 			      struct store_share_grant *ret_grants);
-	/* store_set_journal(), and what waits there, if it can be; NULL for an engine without one. */
+	/*
+	 * set_journal(): store_set_journal(). catch_up(): replay the journal if the server is
+	 * reachable; runs before each call. Both NULL for an engine without a journal.
+	 */
 	int (*set_journal)(struct store_engine *engine, const char *path, char *ret_why,
 			   size_t why_size);
 	void (*catch_up)(struct store_engine *engine);
 	/*
-	 * For store_migrate(). Usage as it is kept, by epoch: the sum of `closed_units` over a
-	 * window's epochs is right, and `closings` of each; written back as it is, into windows that
-	 * are not there yet. Another id. Whether an agent uses the store now.
+	 * For store_migrate():
+	 *   usage_dump: visit all usage, one row per epoch. `closings` is right in each row, but of
+	 *	`closed_units` only the sum over the window's epochs
+	 *   usage_restore: write such rows unchanged, for windows that do not exist yet
+	 *   set_id: replace the store's id
+	 *   is_used: whether an agent uses the store now
 	 */
 	int (*usage_dump)(struct store_engine *engine,
 			  int (*visit)(void *arg, const struct store_usage *rows, size_t count),
@@ -139,7 +149,7 @@ struct store_engine_ops {
 	uint64_t (*place)(const struct store_engine *engine);
 };
 
-/* The engine that @url names, or NULL. */
+/* The engine for @url's scheme, or NULL if there is none. */
 const struct store_engine_ops *store_engine_of(const char *url);
 
 /* Free an array of tasks whose bodies are malloc'd. Accepts NULL. */

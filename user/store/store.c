@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * store: the front of every engine: one thread, a queue of jobs, and callbacks on the loop.
+ * store: the front of all engines: one thread, a queue of jobs, and callbacks on the loop.
  *
- * The thread takes jobs from `waiting` and posts them to the loop's mailbox when they are done; the loop
- * keeps them in `finished` until their changes have been told to the follower, and then delivers them.
- * Every step is first in, first out, so calls complete in the order in which they were made.
+ * The thread takes jobs from `waiting`, runs them and posts them to the loop's mailbox. The loop
+ * keeps them in `finished` until their changes have been reported to the follower, and then
+ * delivers them. Every step is first in, first out, so calls complete in the order in which they
+ * were made.
  */
 #include "store/store.h"
 
@@ -20,7 +21,7 @@
 #include "base/text.h"
 #include "store/store_private.h"
 
-#define MAX_JOBS 10000 /* more under way is a caller that has run away */
+#define MAX_JOBS 10000 /* more outstanding calls mean that a caller is out of control */
 
 static const char *const status_words[] = {
 #define X(name, word) word,
@@ -118,9 +119,9 @@ static void *run_jobs(void *arg)
 }
 
 /*
- * The next job that may be delivered. One that changed something in a shared store waits until the
- * change has come back in the stream, so that it is in force here when its caller learns of it; but not
- * while the stream is interrupted.
+ * Remove and return the next job that may be delivered, or NULL. A job that changed a shared store
+ * waits until the change has come back in the stream, so that the change is in force here when the
+ * caller hears of it. It does not wait while the stream is interrupted.
  */
 static struct job *take_finished(struct store *store)
 {
@@ -142,7 +143,7 @@ void store_deliver(struct store *store)
 		if (job->err)
 			memcpy(store->error, job->error, sizeof(store->error));
 		else
-			job_tell(store, job);
+			job_report(store, job);
 		job->deliver(store, job);
 		job_free(job);
 	}
@@ -164,7 +165,9 @@ static struct store_message *message_of(struct mailbox_message *message)
 	return caa_container_of(message, struct store_message, message);
 }
 
-/* Callbacks may free the store: it goes when the last of us has returned. */
+/*
+ * A callback may free the store. Its memory is released when the outermost of these calls returns.
+ */
 static void on_message(void *arg, struct mailbox_message *message)
 {
 	struct store *store = arg;
@@ -213,7 +216,7 @@ static int run_load(struct store_engine *engine, struct job *job)
 				  job->month_day);
 }
 
-/* Let the thread finish the jobs that wait, and end it; end the follower too. */
+/* Let the store's thread finish the waiting jobs, and end it. End the follower's thread too. */
 static void stop_threads(struct store *store)
 {
 	pthread_mutex_lock(&store->lock);
@@ -245,8 +248,8 @@ int store_check_url(const char *url, char *ret_why, size_t why_size)
 		return ops->check(url + strlen(ops->scheme), ret_why, why_size);
 	if (text_starts(text_of(url), TEXT("rediss:")))
 		snprintf(ret_why, why_size,
-			 "this build cannot speak TLS with Redis: let stunnel do so on this host, "
-			 "and name stunnel's port with redis://127.0.0.1:PORT");
+			 "this build does not support TLS to Redis: run stunnel on this host, and "
+			 "use redis://127.0.0.1:PORT with stunnel's port");
 	else
 		snprintf(ret_why, why_size,
 			 "expected sqlite:FILE, redis://HOST, redis+unix:///SOCKET or "
@@ -265,7 +268,7 @@ void store_show_url(const char *url, char *ret_shown, size_t size)
 			who = at + 1;
 	}
 	if (rest == url)
-		who = url; /* sqlite: and a path */
+		who = url; /* "sqlite:" and a path, which may contain an @ */
 	snprintf(ret_shown, size, "%.*s%s", (int)(rest - url), url, who);
 }
 
@@ -312,7 +315,7 @@ void store_free(struct store *store)
 
 	if (!store)
 		return;
-	/* The threads go on posting until they have ended, so the mailbox's memory outlives them. */
+	/* The threads post until they have ended, so this reference keeps the mailbox's memory. */
 	mailbox = mailbox_ref(store->mailbox);
 	mailbox_close(mailbox, on_dropped);
 	stop_threads(store);
@@ -365,7 +368,7 @@ void job_submit(struct store *store, struct job *job)
 		mailbox_keep_alive(store->mailbox, true);
 	if (store->under_way > MAX_JOBS) {
 		job->err = -ENOBUFS;
-		snprintf(job->error, sizeof(job->error), "too many calls are under way");
+		snprintf(job->error, sizeof(job->error), "too many calls are outstanding");
 	}
 	pthread_mutex_lock(&store->lock);
 	STAILQ_INSERT_TAIL(&store->waiting, job, entry);
@@ -385,12 +388,12 @@ void job_submit_done(struct store *store, struct job *job, store_done done, void
 }
 
 void job_submit_change(struct store *store, struct job *job,
-		       void (*tell)(const struct store_follower *follower, void *arg,
-				    const struct job *job),
+		       void (*report)(const struct store_follower *follower, void *arg,
+				      const struct job *job),
 		       store_done done, void *arg)
 {
 	if (job)
-		job->tell = tell;
+		job->report = report;
 	job_submit_done(store, job, done, arg);
 }
 

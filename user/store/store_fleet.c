@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* store_fleet: the front of the calls about the hosts that share a store. */
+/* store_fleet: the front of the calls for heartbeats and the lease. */
 #include <errno.h>
 
 #include "store/store_private.h"
@@ -15,7 +15,7 @@ static int run_beat(struct store_engine *engine, struct job *job)
 	int err;
 
 	if (!engine->ops->beat) {
-		/* One host, which holds the lease for good. */
+		/* A single host always holds the lease. */
 		job->fleet =
 			(struct store_fleet){ .holder = ((struct store_host *)job->records)->id,
 					      .holds_forever = true };

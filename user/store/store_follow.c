@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * store_follow: what the loop learns besides the ends of jobs: the batches of a load, and changes.
+ * store_follow: calls from the store's threads to the loop: the batches of a load, and the feed.
  *
- * Changes reach the follower in the order in which they were committed. A store of one host has only
- * this agent's changes, and tells each just before its job is delivered. A store that many hosts share
- * has a stream of all hosts' changes, which a second thread reads.
+ * Changes reach the follower in the order in which they were committed. A store with a single host
+ * has only this agent's changes, and reports each one just before it delivers the job. A store that
+ * many hosts share has a stream of all hosts' changes, which a second thread reads.
  *
- * A thread that has something for the loop waits until the loop has taken it, so at most one batch of
- * each kind is in memory.
+ * A thread that passes something to the loop waits until the loop has processed it, so at most one
+ * batch of each kind is in memory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +19,8 @@
 #include "base/clock.h"
 #include "store/store_private.h"
 
-#define RETRY_MS 50 /* between attempts while the engine reports at once that the server is away */
+#define RETRY_MS \
+	50 /* between attempts while the server is unreachable and follow() fails at once */
 
 /* A call that a thread makes on the loop; it lives on the thread's stack. */
 struct loop_call {
@@ -63,14 +64,17 @@ int store_run_on_loop(struct store *store, void (*run)(void *arg), void *arg)
 	if (!mailbox_post(store->mailbox, &call.message.message))
 		return -ECANCELED;
 	pthread_mutex_lock(&store->lock);
-	/* A call that frees the store is never done: it is still on the loop's stack. */
+	/*
+	 * A call that frees the store is still on the loop's stack now, so `is_done` never becomes
+	 * true.
+	 */
 	while (!call.is_done && !store->is_closing)
 		pthread_cond_wait(&store->go_on, &store->lock);
 	pthread_mutex_unlock(&store->lock);
 	return call.is_done && !call.is_dropped ? 0 : -ECANCELED;
 }
 
-/* ---- a load's batches ---- */
+/* ---- the batches of a load ---- */
 
 struct batch {
 	struct store *store;
@@ -126,24 +130,23 @@ int store_load_on_loop(struct store *store, struct store_engine *engine,
 		       const struct store_visitor *visitor, void *visitor_arg, uint32_t day,
 		       uint32_t month_day)
 {
-	static const struct store_visitor crossing = { on_accounts, on_keys, on_quotas,
-						       on_entries };
+	static const struct store_visitor to_loop = { on_accounts, on_keys, on_quotas, on_entries };
 	struct batch batch = { .store = store, .visitor = visitor, .visitor_arg = visitor_arg };
 
-	return engine->ops->load(engine, &crossing, &batch, day, month_day);
+	return engine->ops->load(engine, &to_loop, &batch, day, month_day);
 }
 
-/* ---- following ---- */
+/* ---- the feed ---- */
 
-struct news {
+struct feed_batch {
 	struct store *store;
 	struct store_change *changes;
 	size_t count;
 	int err;
 };
 
-static void tell_change(const struct store_follower *f, void *arg,
-			const struct store_change *change)
+static void report_change(const struct store_follower *f, void *arg,
+			  const struct store_change *change)
 {
 	switch (change->kind) {
 	case STORE_CHANGE_ACCOUNT:
@@ -170,21 +173,21 @@ static void tell_change(const struct store_follower *f, void *arg,
 	}
 }
 
-static void run_news(void *arg)
+static void run_feed_batch(void *arg)
 {
-	struct news *news = arg;
-	struct store *store = news->store;
+	struct feed_batch *feed = arg;
+	struct store *store = feed->store;
 
-	for (size_t i = 0; i < news->count; i++) {
-		tell_change(&store->follower, store->follower_arg, &news->changes[i]);
-		store->followed_n = news->changes[i].n;
+	for (size_t i = 0; i < feed->count; i++) {
+		report_change(&store->follower, store->follower_arg, &feed->changes[i]);
+		store->followed_n = feed->changes[i].n;
 	}
-	store->is_current = !news->err;
-	store->follower.on_state(store->follower_arg, news->err,
-				 news->err ? store->engine->ops->follow_error(store->engine) : "");
+	store->is_current = !feed->err;
+	store->follower.on_state(store->follower_arg, feed->err,
+				 feed->err ? store->engine->ops->follow_error(store->engine) : "");
 }
 
-/* Wait until there is a stream to follow. False when the store is being freed. */
+/* Wait until the follower is wanted. False if the store is being freed. */
 static bool wait_for_start(struct store *store)
 {
 	bool is_on;
@@ -204,7 +207,7 @@ static void stop_following(struct store *store)
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* Avoids a busy loop while the circuit breaker is open. Ends early when the store is freed. */
+/* Avoid a busy loop while the circuit breaker is open. Ends early when the store is freed. */
 static void pause_follower(struct store *store)
 {
 	struct timespec until;
@@ -226,15 +229,15 @@ static void *run_follower(void *arg)
 	struct store *store = arg;
 
 	while (wait_for_start(store)) {
-		struct news news = { .store = store };
+		struct feed_batch feed = { .store = store };
 
-		news.err = store->engine->ops->follow(store->engine, &news.changes, &news.count);
-		if (news.err == -ESTALE)
+		feed.err = store->engine->ops->follow(store->engine, &feed.changes, &feed.count);
+		if (feed.err == -ESTALE)
 			stop_following(store);
-		if (store_run_on_loop(store, run_news, &news))
-			news.count = 0;
-		free(news.changes);
-		if (news.err)
+		if (store_run_on_loop(store, run_feed_batch, &feed))
+			feed.count = 0;
+		free(feed.changes);
+		if (feed.err)
 			pause_follower(store);
 	}
 	return NULL;
@@ -262,20 +265,23 @@ int store_follow(struct store *store, const struct store_follower *follower, voi
 	return err;
 }
 
-void job_tell(struct store *store, const struct job *job)
+void job_report(struct store *store, const struct job *job)
 {
 	bool has_stream = store->engine->ops->follow != NULL;
 
-	if (!job->tell || !store->is_following || (has_stream && !job->was_journaled))
+	if (!job->report || !store->is_following || (has_stream && !job->was_journaled))
 		return;
-	job->tell(&store->follower, store->follower_arg, job);
+	job->report(&store->follower, store->follower_arg, job);
 	if (!has_stream)
 		store->followed_n++;
 }
 
-void job_tell_tasks(const struct store_follower *follower, void *arg, const struct job *job)
+void job_report_tasks(const struct store_follower *follower, void *arg, const struct job *job)
 {
-	/* When the journal is replayed the stream tells them; until then the server has no such task. */
+	/*
+	 * Tasks in the journal are not reported, because the server does not have them yet. The
+	 * stream reports them after the replay.
+	 */
 	for (size_t i = 0; i < job->task_count && !job->was_journaled; i++)
 		follower->on_task(arg, job->tasks[i].queue, &job->tasks[i]);
 }

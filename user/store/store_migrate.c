@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * store_migrate: all that one store holds, into another that is empty.
+ * store_migrate: copy everything from one store into another, empty one.
  *
- * A store is read into an image in memory, in an order that does not depend on the engine; the same is
- * done with the copy, and both images must have the same digest.
+ * The original is read into an image in memory, sorted so that its order does not depend on the
+ * engine. The copy is read back in the same way, and both images must have the same digest.
  */
 #include "store/store_migrate.h"
 
@@ -14,6 +14,7 @@
 
 #include <openssl/evp.h>
 
+#include "base/array.h"
 #include "store/engine.h"
 
 #define PAGE	   500
@@ -32,16 +33,12 @@ struct image {
 
 static int append(struct table *t, const void *records, size_t count, size_t size)
 {
-	t->size = size;
-	if (t->count + count > t->room) {
-		size_t room = 2 * (t->count + count);
-		char *rows = realloc(t->rows, room * size);
+	/* Everything that the store holds is read into memory: ARRAY_NO_LIMIT. */
+	int err = array_grow(&t->rows, &t->room, t->count + count, size, ARRAY_NO_LIMIT);
 
-		if (!rows)
-			return -ENOMEM;
-		t->rows = rows;
-		t->room = room;
-	}
+	if (err)
+		return err;
+	t->size = size;
 	if (count)
 		memcpy(t->rows + t->count * size, records, count * size);
 	t->count += count;
@@ -128,7 +125,7 @@ static int read_queue(struct store_engine *engine, const char *queue, enum store
 		if (err)
 			store_tasks_free(tasks, count);
 		else
-			free(tasks); /* the bodies are the image's now */
+			free(tasks); /* the image owns the bodies now */
 	} while (!err && count == PAGE);
 	return err;
 }
@@ -150,7 +147,7 @@ static int read_tasks(struct store_engine *engine, struct image *image)
 	return err;
 }
 
-/* ---- one order for all engines ---- */
+/* ---- an order that does not depend on the engine ---- */
 
 #define COMPARE(x, y)                              \
 	do {                                       \
@@ -216,8 +213,8 @@ static void sort(struct table *t, int (*compare)(const void *, const void *))
 		qsort(t->rows, t->count, t->size, compare);
 }
 
-/* Records that a walk gave twice stand beside each other now. */
-static void drop_twins(struct table *t, int (*compare)(const void *, const void *))
+/* Drop records that the load returned twice. Equal records are neighbours, because @t is sorted. */
+static void drop_duplicates(struct table *t, int (*compare)(const void *, const void *))
 {
 	size_t kept = 0;
 
@@ -231,8 +228,12 @@ static void drop_twins(struct table *t, int (*compare)(const void *, const void 
 	t->count = kept;
 }
 
-/* Which epoch's units are closed does not matter, and engines differ in it: the first ones are. */
-static void level_closed(struct table *t)
+/*
+ * Make `closed_units` comparable. Only the sum over a window's epochs matters, and engines
+ * distribute it differently; here the first epochs get all they can hold. Every row gets the
+ * highest `closings`.
+ */
+static void normalize_closed(struct table *t)
 {
 	struct store_usage *rows = (struct store_usage *)t->rows;
 
@@ -269,19 +270,19 @@ static int read_image(struct store_engine *engine, struct image *image)
 	if (err)
 		return err;
 	sort(&image->accounts, by_id);
-	drop_twins(&image->accounts, by_id);
+	drop_duplicates(&image->accounts, by_id);
 	sort(&image->entries, by_block);
-	drop_twins(&image->entries, by_block);
+	drop_duplicates(&image->entries, by_block);
 	sort(&image->quotas, by_period);
-	drop_twins(&image->quotas, by_period);
+	drop_duplicates(&image->quotas, by_period);
 	sort(&image->usage, by_window_and_epoch);
-	drop_twins(&image->usage, by_window_and_epoch);
-	level_closed(&image->usage);
+	drop_duplicates(&image->usage, by_window_and_epoch);
+	normalize_closed(&image->usage);
 	sort(&image->tasks, by_seq);
 	return 0;
 }
 
-/* Over every value; records are zero where they hold nothing, and after the end of texts. */
+/* Digest every value. This is well defined: padding and the bytes after a string's NUL are zero. */
 static int digest_of(const struct image *image, uint8_t ret_digest[STORE_HASH_BYTES])
 {
 	const struct table *const tables[] = { &image->accounts, &image->keys, &image->entries,
@@ -297,7 +298,7 @@ static int digest_of(const struct image *image, uint8_t ret_digest[STORE_HASH_BY
 	for (size_t i = 0; i < image->tasks.count && ok; i++) {
 		struct store_task task = tasks[i];
 
-		task.seq = 0; /* the order is kept, not the numbers */
+		task.seq = 0; /* a copy keeps the order, but not the numbers */
 		task.body = NULL;
 		ok = EVP_DigestUpdate(sha, &task, sizeof(task)) &&
 		     EVP_DigestUpdate(sha, tasks[i].body ? tasks[i].body : "",
@@ -373,7 +374,7 @@ static int write_image(struct store_engine *engine, const struct image *image)
 	return err ? err : write_each(engine, &image->tasks, write_tasks, PAGE);
 }
 
-/* ---- all of it ---- */
+/* ---- migration ---- */
 
 struct side {
 	const char *url;
@@ -408,11 +409,12 @@ static int open_side(struct side *side, const uint8_t pepper_check[STORE_HASH_BY
 			   side->engine ? side->engine->error : strerror(-err));
 	if (is_used)
 		return say(ret_why, size, -EBUSY, side->shown,
-			   "is in use: stop every tollgate that uses it first");
+			   "the store is in use: stop every agent that uses it, and retry after "
+			   "ten seconds");
 	return 0;
 }
 
-static int move(struct side *from, struct side *to, struct store_migration *ret_migration,
+static int copy(struct side *from, struct side *to, struct store_migration *ret_migration,
 		char *ret_why, size_t size)
 {
 	uint8_t copied[STORE_HASH_BYTES];
@@ -425,7 +427,8 @@ static int move(struct side *from, struct side *to, struct store_migration *ret_
 	if (err)
 		return say(ret_why, size, err, to->shown, to->engine->error);
 	if (!is_empty(&to->image))
-		return say(ret_why, size, -EEXIST, to->shown, "is not empty, and is left as it is");
+		return say(ret_why, size, -EEXIST, to->shown,
+			   "the store is not empty; nothing was written");
 	image_done(&to->image);
 	err = write_image(to->engine, image);
 	if (!err)
@@ -436,7 +439,7 @@ static int move(struct side *from, struct side *to, struct store_migration *ret_
 	if (!err)
 		err = digest_of(&to->image, copied);
 	if (err) {
-		snprintf(ret_why, size, "%s: %s; it holds a part: empty it before another try",
+		snprintf(ret_why, size, "%s: %s; the copy is incomplete: empty it before you retry",
 			 to->shown, to->engine->error);
 		return err;
 	}
@@ -448,7 +451,7 @@ static int move(struct side *from, struct side *to, struct store_migration *ret_
 	ret_migration->tasks = image->tasks.count;
 	if (memcmp(copied, ret_migration->digest, sizeof(copied)))
 		return say(ret_why, size, -EUCLEAN, to->shown,
-			   "what was read back differs: do not use it, and empty it");
+			   "the copy differs from the original: do not use it; empty it and retry");
 	return 0;
 }
 
@@ -469,7 +472,7 @@ int store_migrate(const char *from_url, const char *to_url,
 	if (!err)
 		err = open_side(&to, pepper_check, ret_why, why_size);
 	if (!err)
-		err = move(&from, &to, ret_migration, ret_why, why_size);
+		err = copy(&from, &to, ret_migration, ret_why, why_size);
 	close_side(&from);
 	close_side(&to);
 	return err;

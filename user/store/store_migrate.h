@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * store_migrate: all that one store holds, into another that is empty; and whether both are the same then.
+ * store_migrate: copy everything from one store into another, empty one, and verify the copy.
  *
- * For a command of its own, without an agent: everything is done before it returns.
+ * For a command-line command, not for the agent: the call blocks until everything is done.
  */
 #ifndef STORE_STORE_MIGRATE_H
 #define STORE_STORE_MIGRATE_H
@@ -13,16 +13,19 @@
 #include "store/store.h"
 
 struct store_migration {
-	uint64_t accounts, keys, entries, quotas, usage, tasks; /* records moved */
-	uint8_t digest[STORE_HASH_BYTES]; /* over all of them, as they are read back from both */
+	uint64_t accounts, keys, entries, quotas, usage, tasks; /* records copied */
+	uint8_t digest[STORE_HASH_BYTES]; /* of all records; the same for both stores */
 };
 
 /*
- * Copy the store at @from to @to, which is made, and must not exist or be empty; both made with the pepper of
- * @pepper_check. @from stays as it is. The store's id comes along, so slots and epochs of a host stay
- * valid. Nobody may use either meanwhile: hosts that were heard of in the last ten seconds are an error.
- * 0; or a negative errno, and @ret_why says what is wrong and what is to be done with @to: -EEXIST
- * (there is something in it), -EBUSY (in use), -EUCLEAN (what was read back differs), or as store_open().
+ * Copy the store at @from to @to. @to must be empty; it is created if it does not exist. Both
+ * belong to the pepper of @pepper_check. @from is not changed. The store's id is copied too, so a
+ * host's slots and epochs stay valid. No agent may use either store meanwhile: a heartbeat in the
+ * last ten seconds is an error.
+ *
+ * 0; or a negative errno, and @ret_why says what is wrong and what to do with @to: -EEXIST (it is
+ * not empty), -EBUSY (in use), -EUCLEAN (the copy differs from the original), or an error of
+ * store_open().
  */
 int store_migrate(const char *from, const char *to, const uint8_t pepper_check[STORE_HASH_BYTES],
 		  struct store_migration *ret_migration, char *ret_why, size_t why_size);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* store_records: the front of the calls about accounts and keys. */
+/* store_records: the front of the calls for accounts and keys. */
 #include <errno.h>
 
 #include "store/store_private.h"
@@ -51,14 +51,14 @@ static int run_keys_list(struct store_engine *engine, struct job *job)
 	return err;
 }
 
-/* ---- what a follower is told ---- */
+/* ---- reports to the follower ---- */
 
-static void tell_account(const struct store_follower *follower, void *arg, const struct job *job)
+static void report_account(const struct store_follower *follower, void *arg, const struct job *job)
 {
 	follower->on_account(arg, job->records);
 }
 
-static void tell_keys(const struct store_follower *follower, void *arg, const struct job *job)
+static void report_keys(const struct store_follower *follower, void *arg, const struct job *job)
 {
 	const struct store_key *keys = job->records;
 
@@ -66,18 +66,18 @@ static void tell_keys(const struct store_follower *follower, void *arg, const st
 		follower->on_key(arg, &keys[i]);
 }
 
-static void tell_key_end(const struct store_follower *follower, void *arg, const struct job *job)
+static void report_key_end(const struct store_follower *follower, void *arg, const struct job *job)
 {
 	follower->on_key_end(arg, job->id, job->number);
 }
 
-static void tell_rotation(const struct store_follower *follower, void *arg, const struct job *job)
+static void report_rotation(const struct store_follower *follower, void *arg, const struct job *job)
 {
-	tell_key_end(follower, arg, job);
-	tell_keys(follower, arg, job);
+	report_key_end(follower, arg, job);
+	report_keys(follower, arg, job);
 }
 
-static void tell_keys_end(const struct store_follower *follower, void *arg, const struct job *job)
+static void report_keys_end(const struct store_follower *follower, void *arg, const struct job *job)
 {
 	follower->on_keys_end(arg, job->id, 0, job->number);
 }
@@ -88,7 +88,7 @@ void store_account_add(struct store *store, const struct store_account *account,
 		       void *arg)
 {
 	job_submit_change(store, job_new(run_account_add, account, 1, sizeof(*account)),
-			  tell_account, done, arg);
+			  report_account, done, arg);
 }
 
 void store_account_set(struct store *store, const struct store_account *before,
@@ -100,14 +100,14 @@ void store_account_set(struct store *store, const struct store_account *before,
 	job = job_with_more(job, before, before != NULL, sizeof(*before));
 	if (job)
 		job->number = named;
-	job_submit_change(store, job, tell_account, done, arg);
+	job_submit_change(store, job, report_account, done, arg);
 }
 
 void store_keys_add(struct store *store, const struct store_key *keys, size_t count,
 		    store_done done, void *arg)
 {
-	job_submit_change(store, job_new(run_keys_add, keys, count, sizeof(*keys)), tell_keys, done,
-			  arg);
+	job_submit_change(store, job_new(run_keys_add, keys, count, sizeof(*keys)), report_keys,
+			  done, arg);
 }
 
 void store_key_rotate(struct store *store, uint64_t old, uint64_t old_revoked_ms,
@@ -119,7 +119,7 @@ void store_key_rotate(struct store *store, uint64_t old, uint64_t old_revoked_ms
 		job->id = old;
 		job->number = old_revoked_ms;
 	}
-	job_submit_change(store, job, tell_rotation, done, arg);
+	job_submit_change(store, job, report_rotation, done, arg);
 }
 
 static struct job *end_job(int (*run)(struct store_engine *, struct job *), uint64_t id,
@@ -137,14 +137,15 @@ static struct job *end_job(int (*run)(struct store_engine *, struct job *), uint
 void store_key_revoke(struct store *store, uint64_t key, uint64_t revoked_ms, store_done done,
 		      void *arg)
 {
-	job_submit_change(store, end_job(run_key_revoke, key, revoked_ms), tell_key_end, done, arg);
+	job_submit_change(store, end_job(run_key_revoke, key, revoked_ms), report_key_end, done,
+			  arg);
 }
 
 void store_keys_revoke(struct store *store, uint64_t account, uint64_t revoked_ms, store_done done,
 		       void *arg)
 {
-	job_submit_change(store, end_job(run_keys_revoke, account, revoked_ms), tell_keys_end, done,
-			  arg);
+	job_submit_change(store, end_job(run_keys_revoke, account, revoked_ms), report_keys_end,
+			  done, arg);
 }
 
 void store_keys_list(struct store *store, uint64_t account, uint64_t after_id, size_t limit,

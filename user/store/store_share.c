@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* store_share: the front of exchanges of shared limits. */
+/* store_share: the front of store_share_exchange(). */
 #include <errno.h>
 #include <stdlib.h>
 

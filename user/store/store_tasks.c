@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * store_tasks: the front of the calls about tasks, and of those that add tasks to other changes.
+ * store_tasks: the front of the calls for tasks, and of calls that add tasks along with other
+ * changes.
  *
- * Tasks are the only records with memory of their own: bodies are copied one by one.
+ * Tasks are the only records that own memory, so their bodies are copied one by one.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -87,7 +88,10 @@ static int run_key_claim(struct store_engine *engine, struct job *job)
 	return engine->ops->key_claim(engine, job->tasks, job->records);
 }
 
-/* Give @job, which may be NULL, copies of @tasks. It, or NULL and it is freed. */
+/*
+ * Add copies of @tasks to @job, which may be NULL. Returns @job; or NULL if memory is short, and
+ * frees it.
+ */
 static struct job *with_tasks(struct job *job, const struct store_task *tasks, size_t count)
 {
 	if (!job || !count)
@@ -108,9 +112,9 @@ fail:
 	return NULL;
 }
 
-/* Of the tasks that were added; the others were there already. */
-static void tell_fresh_tasks(const struct store_follower *follower, void *arg,
-			     const struct job *job)
+/* Report the tasks that were added, not those that existed already. */
+static void report_fresh_tasks(const struct store_follower *follower, void *arg,
+			       const struct job *job)
 {
 	const bool *is_fresh = job->records;
 
@@ -120,10 +124,10 @@ static void tell_fresh_tasks(const struct store_follower *follower, void *arg,
 	}
 }
 
-static void tell_claim(const struct store_follower *follower, void *arg, const struct job *job)
+static void report_claim(const struct store_follower *follower, void *arg, const struct job *job)
 {
 	follower->on_key(arg, job->records);
-	job_tell_tasks(follower, arg, job);
+	job_report_tasks(follower, arg, job);
 }
 
 void store_tasks_add(struct store *store, const struct store_task *tasks, size_t count,
@@ -138,14 +142,17 @@ void store_tasks_add(struct store *store, const struct store_task *tasks, size_t
 		done(arg, -ENOMEM, NULL, 0);
 		return;
 	}
-	job->tell = tell_fresh_tasks;
+	job->report = report_fresh_tasks;
 	job->deliver = deliver_added;
 	job->tasks_added = done;
 	job->arg = arg;
 	job_submit(store, job);
 }
 
-/* Submit @query, whose texts are copied; the id whole, for it may be what a client sent. */
+/*
+ * Submit @query. Its strings are copied, the id in full length: an id from a client may be longer
+ * than any stored one, and truncated it could match another task.
+ */
 static void list_tasks(struct store *store, const struct store_task_query *query,
 		       store_tasks_done done, void *arg)
 {
@@ -192,7 +199,7 @@ void store_task_find(struct store *store, const char *queue, const char *id, sto
 void store_tasks_set(struct store *store, const struct store_task *tasks, size_t count,
 		     store_done done, void *arg)
 {
-	/* Bodies are not looked at. */
+	/* A shallow copy is enough, because the engine does not read bodies here. */
 	job_submit_done(store, job_new(run_tasks_set, tasks, count, sizeof(*tasks)), done, arg);
 }
 
@@ -238,7 +245,7 @@ void store_usage_close(struct store *store, const struct store_usage *rows, size
 	struct job *job = with_tasks(job_new(run_usage_close, rows, row_count, sizeof(*rows)),
 				     tasks, task_count);
 
-	job_submit_change(store, job, job_tell_tasks, done, arg);
+	job_submit_change(store, job, job_report_tasks, done, arg);
 }
 
 void store_key_claim(struct store *store, const struct store_task *claim,
@@ -246,5 +253,5 @@ void store_key_claim(struct store *store, const struct store_task *claim,
 {
 	struct job *job = with_tasks(job_new(run_key_claim, key, 1, sizeof(*key)), claim, 1);
 
-	job_submit_change(store, job, tell_claim, done, arg);
+	job_submit_change(store, job, report_claim, done, arg);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* store_usage: the front of the calls about usage, but for closing it. */
+/* store_usage: the front of the calls for usage, except store_usage_close() in store_tasks.c. */
 #include <errno.h>
 
 #include "store/store_private.h"

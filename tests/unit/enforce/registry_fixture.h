@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * registry_fixture: a registry over a real store in a folder of its own, on a loop.
+ * registry_fixture: a registry over a real store in its own directory, on a loop.
  *
- * After each test the store is read again from its file and must say what the mirror says.
+ * After each test the store is read back from its file, and must equal the mirror.
  */
 #ifndef REGISTRY_FIXTURE_H
 #define REGISTRY_FIXTURE_H
@@ -14,7 +14,7 @@
 
 #define MAX_ANSWERS 64
 
-/* One answer, copied while its pointers live. */
+/* One result, copied while its pointers are valid. */
 struct answer {
 	int err;
 	struct store_account account;
@@ -32,7 +32,7 @@ struct world {
 	struct store *store;
 	struct registry *registry;
 	char folder[64], path[96];
-	struct answer answers[MAX_ANSWERS]; /* in the order they came */
+	struct answer answers[MAX_ANSWERS]; /* in the order of the callbacks */
 	size_t answer_count, taken;
 	int err;
 	uint64_t keys_read, accounts_read;
@@ -68,7 +68,7 @@ static inline void on_done(void *arg, int err)
 	((struct world *)arg)->err = err;
 }
 
-/* The feed into the mirror, as the agent has it. */
+/* Apply the feed to the mirror, as the agent does. */
 static inline void feed_account(void *arg, const struct store_account *account)
 {
 	struct world *w = arg;
@@ -103,7 +103,7 @@ static inline void run(struct world *w)
 	uv_run(&w->loop, UV_RUN_DEFAULT);
 }
 
-/* The answer to the one change that was just asked for; it may have come at once. */
+/* Wait for the result of the change that was just requested. It may be there already. */
 static inline const struct answer *wait_for(struct world *w)
 {
 	run(w);
@@ -163,7 +163,7 @@ static inline int compare_accounts(void *arg, const struct store_account *accoun
 		struct store_account known;
 		uint32_t slot;
 
-		/* That nothing has changed since is not written. */
+		/* A change of as_of_s alone is not written, so the store may be behind. */
 		if (!mirror_account(w->f->mirror, accounts[i].id, &known, &slot) ||
 		    !account_is_same(&known, &accounts[i]) || known.as_of_s < accounts[i].as_of_s)
 			return -EPROTO;
@@ -202,7 +202,7 @@ static inline void assert_store_and_mirror_agree(struct world *w)
 						      .on_quotas = ignore_quotas };
 
 	w->accounts_read = w->keys_read = 0;
-	mirror_unregister_thread(); /* the store's thread compares in our place */
+	mirror_unregister_thread(); /* the comparison runs on the store's thread */
 	store_load(w->store, &visitor, w, 1, 1, on_done, w);
 	run(w);
 	mirror_register_thread();

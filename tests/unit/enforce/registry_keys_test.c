@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* registry_keys_test: all keys of an account at once, and a key that is handed out once. */
+/* registry_keys_test: revoking all keys of an account, and keys that can be claimed only once. */
 #include "unit/enforce/registry_fixture.h"
 
-/* The verdict now, from an idle bucket. */
+/* The verdict for a request now. The bucket is full. */
 static enum tollgate_verdict verdict_of(struct world *w, uint64_t account, const char *key)
 {
 	struct tollgate_slot *slot = slot_of_account(w->f, account);
@@ -12,7 +12,7 @@ static enum tollgate_verdict verdict_of(struct world *w, uint64_t account, const
 	return verdict_at(w, key, clock_wall_ms());
 }
 
-static void all_keys_end_and_those_made_afterwards_do_not(void **state)
+static void all_keys_end_but_not_those_created_afterwards(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1"), other = create_account(w, "sub_2");
@@ -23,7 +23,7 @@ static void all_keys_end_and_those_made_afterwards_do_not(void **state)
 	strcpy(old[1], create_key(w, account)->text);
 	strcpy(others, create_key(w, other)->text);
 	for (unsigned round = 0; round < 50; round++) {
-		/* All within a millisecond, most of the time. */
+		/* Usually all of this happens within one millisecond. */
 		registry_keys_revoke(w->registry, account, on_answer, w);
 		registry_key_create(w->registry, account, NULL, on_answer, w);
 		run(w);
@@ -43,7 +43,7 @@ static void all_keys_end_and_those_made_afterwards_do_not(void **state)
 	assert_int_equal(wait_for(w)->err, -ENOENT);
 }
 
-static void imported_keys_made_afterwards_live_as_well(void **state)
+static void all_keys_end_but_not_those_imported_afterwards(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1");
@@ -54,7 +54,7 @@ static void imported_keys_made_afterwards_live_as_well(void **state)
 
 		snprintf(key, sizeof(key), "an-imported-key-%u", round + 2);
 		import.key = text_of(key);
-		/* Asked for before all keys end, carried out after. */
+		/* The import is requested before all keys end, and runs afterwards. */
 		registry_keys_revoke(w->registry, account, on_answer, w);
 		registry_keys_import(w->registry, &import, 1, on_answer, w);
 		run(w);
@@ -109,7 +109,7 @@ static void a_session_gives_one_key(void **state)
 	const struct answer *a;
 
 	claim(w, account, session);
-	claim(w, account, session); /* at once */
+	claim(w, account, session); /* calls back at once */
 	memset(session, 'x', sizeof(session) - 1);
 	run(w);
 	a = &w->answers[w->taken++];
@@ -134,7 +134,7 @@ static void a_session_gives_one_key(void **state)
 	assert_int_equal(wait_for(w)->err, 0);
 }
 
-static void a_claim_that_fails_may_be_made_again(void **state)
+static void a_failed_claim_may_be_repeated(void **state)
 {
 	struct world *w = *state;
 	char longer[STORE_TASK_ID_MAX + 1];
@@ -159,11 +159,11 @@ static void a_claim_that_fails_may_be_made_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD(all_keys_end_and_those_made_afterwards_do_not),
-		WORLD(imported_keys_made_afterwards_live_as_well),
+		WORLD(all_keys_end_but_not_those_created_afterwards),
+		WORLD(all_keys_end_but_not_those_imported_afterwards),
 		WORLD(a_rotation_overlap_ends_with_all_keys),
 		WORLD(a_session_gives_one_key),
-		WORLD(a_claim_that_fails_may_be_made_again),
+		WORLD(a_failed_claim_may_be_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

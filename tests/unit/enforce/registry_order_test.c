@@ -5,13 +5,13 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-/* Imports: whole lists against what was there before. */
+/* ---- imports ---- */
 
-#define A      0 /* accounts by the order of their creation */
+#define A      0 /* accounts, in the order of their creation */
 #define B      1
 #define NOBODY 2
 
-static void imports_enter_all_keys_or_none(void **state)
+static void imports_add_all_keys_or_none(void **state)
 {
 	static const struct {
 		struct {
@@ -52,7 +52,7 @@ static void imports_enter_all_keys_or_none(void **state)
 		  0,
 		  0,
 		  1,
-		  "for an account that is not there" },
+		  "for an unknown account" },
 		{ { { B, "imported-key-0004" },
 		    { B, "imported-key-0005" },
 		    { B, "imported-key-0004" } },
@@ -60,7 +60,7 @@ static void imports_enter_all_keys_or_none(void **state)
 		  2,
 		  1,
 		  SIZE_MAX,
-		  "one that comes twice, and none of the above is there" },
+		  "one that comes twice, and none that failed above was added" },
 		{ { { A, "imported-key-0006" }, { B, "imported-key-0006" } },
 		  -EEXIST,
 		  0,
@@ -96,7 +96,7 @@ static void imports_enter_all_keys_or_none(void **state)
 	assert_int_equal(verdict(w, "imported-key-0006"), TOLLGATE_UNKNOWN_KEY);
 }
 
-static void a_large_import_is_entered_whole(void **state)
+static void a_large_import_is_added_completely(void **state)
 {
 	enum { MANY = 3000 };
 	struct registry_import *imports = calloc(MANY, sizeof(*imports));
@@ -118,9 +118,9 @@ static void a_large_import_is_entered_whole(void **state)
 	free(keys);
 }
 
-/* Many at once. */
+/* ---- many changes at once ---- */
 
-static void changes_are_made_in_the_order_they_were_asked_for(void **state)
+static void changes_are_made_in_the_order_of_the_calls(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1");
@@ -128,7 +128,7 @@ static void changes_are_made_in_the_order_they_were_asked_for(void **state)
 	struct store_account now;
 	uint32_t slot;
 
-	/* Each names another field: if one began from a record of before, a field would be lost. */
+	/* Each names another field. A change based on an outdated record would lose a field. */
 	for (unsigned i = 0; i < 40; i++) {
 		char label[16];
 
@@ -144,7 +144,7 @@ static void changes_are_made_in_the_order_they_were_asked_for(void **state)
 			change.customer = label;
 		registry_account_set(w->registry, account, &change, on_answer, w);
 	}
-	assert_int_equal(w->answer_count, 1); /* none before the store has answered */
+	assert_int_equal(w->answer_count, 1); /* none before the store has committed */
 	run(w);
 	assert_int_equal(w->answer_count, 41);
 	assert_true(mirror_account(w->f->mirror, account, &now, &slot));
@@ -167,7 +167,7 @@ static void changes_are_made_in_the_order_they_were_asked_for(void **state)
 	w->taken = 41;
 }
 
-static void each_change_sees_what_the_one_before_did(void **state)
+static void each_change_sees_the_result_of_the_one_before(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1");
@@ -188,7 +188,7 @@ static void each_change_sees_what_the_one_before_did(void **state)
 	assert_int_equal(a[1].err, -EKEYREVOKED);
 	assert_int_equal(a[2].added, 1);
 	assert_int_equal(a[3].present, 1);
-	assert_int_equal(a[4].err, -ENOENT); /* ends at once, and yet not before its turn */
+	assert_int_equal(a[4].err, -ENOENT); /* fails at once, but not before its turn */
 	assert_int_equal(a[5].err, 0);
 	assert_true(a[5].has_text);
 }
@@ -202,7 +202,7 @@ static void ask_again(void *arg, const struct registry_result *result)
 		registry_key_create(w->registry, 99, NULL, ask_again, w);
 }
 
-static void an_answer_may_ask_for_the_next_change(void **state)
+static void a_callback_may_request_the_next_change(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1");
@@ -227,7 +227,7 @@ static void tally(void *arg, const struct registry_result *result)
 	t->refused += result->err == -ENOBUFS;
 }
 
-static void changes_that_wait_are_bounded(void **state)
+static void waiting_changes_are_bounded(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1");
@@ -238,16 +238,16 @@ static void changes_that_wait_are_bounded(void **state)
 		registry_account_set(w->registry, account, &change, tally, &t);
 	assert_int_equal(t.refused, 5);
 	assert_int_equal(t.done, 0);
-	registry_free(w->registry); /* drops them without a word */
+	registry_free(w->registry); /* drops them without callbacks */
 	close_store(w);
 	w->registry = NULL;
 	assert_int_equal(t.done, 0);
 	open_store(w);
 }
 
-/* A store that fails. */
+/* ---- a store that fails ---- */
 
-static void what_the_store_refuses_the_mirror_does_not_have(void **state)
+static void a_change_that_the_store_refuses_is_not_in_the_mirror(void **state)
 {
 	struct world *w = *state;
 	struct store_account again = { .status = STORE_ACTIVE,
@@ -281,7 +281,7 @@ static void fill_disk(rlim_t bytes)
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
-static void a_disk_that_is_full_changes_nothing(void **state)
+static void a_full_disk_changes_nothing(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1");
@@ -316,7 +316,7 @@ static void a_disk_that_is_full_changes_nothing(void **state)
 	assert_int_equal(verdict(w, key->text), TOLLGATE_REVOKED_KEY);
 }
 
-static void without_a_slot_the_store_gets_no_account(void **state)
+static void without_a_free_slot_the_store_gets_no_account(void **state)
 {
 	struct world *w = *state;
 	struct store_account account = { .status = STORE_ACTIVE, .tier = "basic" };
@@ -333,15 +333,15 @@ static void without_a_slot_the_store_gets_no_account(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD(imports_enter_all_keys_or_none),
-		WORLD(a_large_import_is_entered_whole),
-		WORLD(changes_are_made_in_the_order_they_were_asked_for),
-		WORLD(each_change_sees_what_the_one_before_did),
-		WORLD(an_answer_may_ask_for_the_next_change),
-		WORLD(changes_that_wait_are_bounded),
-		WORLD(what_the_store_refuses_the_mirror_does_not_have),
-		WORLD(a_disk_that_is_full_changes_nothing),
-		WORLD(without_a_slot_the_store_gets_no_account),
+		WORLD(imports_add_all_keys_or_none),
+		WORLD(a_large_import_is_added_completely),
+		WORLD(changes_are_made_in_the_order_of_the_calls),
+		WORLD(each_change_sees_the_result_of_the_one_before),
+		WORLD(a_callback_may_request_the_next_change),
+		WORLD(waiting_changes_are_bounded),
+		WORLD(a_change_that_the_store_refuses_is_not_in_the_mirror),
+		WORLD(a_full_disk_changes_nothing),
+		WORLD(without_a_free_slot_the_store_gets_no_account),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

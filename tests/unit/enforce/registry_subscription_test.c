@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* registry_subscription_test: what becomes of an account when Stripe speaks of its subscription. */
+/* registry_subscription_test: how states of a subscription from Stripe change its account. */
 #include "unit/enforce/registry_fixture.h"
 
 #include <sqlite3.h>
@@ -35,7 +35,7 @@ static struct store_account known(struct world *w, const char *subscription)
 	return account;
 }
 
-static void a_new_subscription_is_a_new_account(void **state)
+static void a_new_subscription_creates_an_account(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	char tier[] = "basic", email[] = "a@example.com";
@@ -50,7 +50,7 @@ static void a_new_subscription_is_a_new_account(void **state)
 	s.trial_end_s = AS_OF_S + 500;
 	s.cancel_at_s = AS_OF_S + 900;
 	registry_subscription_apply(w->registry, &s, on_answer, w);
-	memset(tier, 'x', sizeof(tier)); /* texts were copied */
+	memset(tier, 'x', sizeof(tier)); /* strings were copied */
 	memset(email, 'x', sizeof(email));
 	memset(&s, 'x', sizeof(s));
 	a = wait_for(w);
@@ -76,7 +76,7 @@ static void a_new_subscription_is_a_new_account(void **state)
 	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_OPEN);
 }
 
-static void what_stripe_says_changes_and_what_the_operator_said_stays(void **state)
+static void stripes_fields_change_and_the_operators_stay(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct registry_change change = no_change();
@@ -120,7 +120,7 @@ static void what_stripe_says_changes_and_what_the_operator_said_stays(void **sta
 	assert_int_equal(mirror_accounts(w->f->mirror), 1);
 }
 
-/* What another process sees of writes. */
+/* A number that changes when another connection has written to the file. */
 static int64_t data_version(sqlite3 *db)
 {
 	sqlite3_stmt *stmt;
@@ -150,7 +150,7 @@ static void without_a_change_nothing_is_written(void **state)
 	assert_false(a->is_changed);
 	assert_true(a->has_account && a->has_before);
 	assert_int_equal(data_version(db), before);
-	/* But it is known to have been so then: what is older is no news. */
+	/* But the later time is known, so an older state is outdated. */
 	s.as_of_s -= 50;
 	s.tier = "slow";
 	assert_false(apply(w, &s)->is_changed);
@@ -161,13 +161,13 @@ static void without_a_change_nothing_is_written(void **state)
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-static void only_news_is_believed(void **state)
+static void only_newer_states_are_applied(void **state)
 {
 	enum what { NOTHING, STATUS, ALL };
 	static const struct {
 		int known;
-		int told;
-		int seconds; /* told so much after what is known */
+		int received;
+		int seconds; /* how much later than the known state */
 		bool is_snapshot;
 		enum what taken;
 		const char *why;
@@ -175,20 +175,20 @@ static void only_news_is_believed(void **state)
 		{ STORE_ACTIVE, STORE_PAST_DUE, 1, false, ALL, "fetched later" },
 		{ STORE_ACTIVE, STORE_PAST_DUE, 0, false, ALL, "fetched in the same second" },
 		{ STORE_ACTIVE, STORE_PAST_DUE, -1, false, NOTHING,
-		  "an answer that was overtaken" },
-		{ STORE_ACTIVE, STORE_CANCELED, -1, false, NOTHING, "the same, whatever it says" },
-		{ STORE_CANCELED, STORE_ACTIVE, 1, false, ALL, "fetched is what is" },
+		  "fetched, but a later state came first" },
+		{ STORE_ACTIVE, STORE_CANCELED, -1, false, NOTHING, "the same for a cancellation" },
+		{ STORE_CANCELED, STORE_ACTIVE, 1, false, ALL, "fetched after an end" },
 		{ STORE_ACTIVE, STORE_PAST_DUE, 1, true, ALL, "a later snapshot" },
-		{ STORE_ACTIVE, STORE_PAST_DUE, 0, true, NOTHING, "one as old" },
+		{ STORE_ACTIVE, STORE_PAST_DUE, 0, true, NOTHING, "one of the same second" },
 		{ STORE_ACTIVE, STORE_PAST_DUE, -1, true, NOTHING, "an older one" },
 		{ STORE_ACTIVE, STORE_CANCELED, 1, true, ALL, "a later end" },
-		{ STORE_ACTIVE, STORE_CANCELED, 0, true, STATUS, "an end as old" },
-		{ STORE_ACTIVE, STORE_CANCELED, -99, true, STATUS, "an end, however old" },
+		{ STORE_ACTIVE, STORE_CANCELED, 0, true, STATUS, "an end in the same second" },
+		{ STORE_ACTIVE, STORE_CANCELED, -99, true, STATUS, "an older end" },
 		{ STORE_PAST_DUE, STORE_INCOMPLETE_EXPIRED, -1, true, NOTHING, "another end" },
-		{ STORE_CANCELED, STORE_ACTIVE, 99, true, NOTHING, "canceled is for good" },
-		{ STORE_CANCELED, STORE_CANCELED, 99, true, NOTHING, "and twice is once" },
-		{ STORE_INCOMPLETE_EXPIRED, STORE_ACTIVE, 99, true, NOTHING, "so is this end" },
-		{ STORE_PAUSED, STORE_ACTIVE, 1, true, ALL, "others are not" },
+		{ STORE_CANCELED, STORE_ACTIVE, 99, true, NOTHING, "canceled is final" },
+		{ STORE_CANCELED, STORE_CANCELED, 99, true, NOTHING, "canceled twice" },
+		{ STORE_INCOMPLETE_EXPIRED, STORE_ACTIVE, 99, true, NOTHING, "expired is final" },
+		{ STORE_PAUSED, STORE_ACTIVE, 1, true, ALL, "paused is not final" },
 	};
 	struct world *w = *state;
 
@@ -202,26 +202,27 @@ static void only_news_is_believed(void **state)
 		s.subscription = id;
 		s.status = rows[i].known;
 		assert_int_equal(apply(w, &s)->err, 0);
-		s.status = rows[i].told;
+		s.status = rows[i].received;
 		s.as_of_s += (uint64_t)rows[i].seconds;
 		s.is_snapshot = rows[i].is_snapshot;
 		s.tier = "slow";
 		a = apply(w, &s);
 		now = known(w, id);
 		if (a->err || a->is_changed != (rows[i].taken != NOTHING) || !a->has_before ||
-		    (int)now.status != (rows[i].taken != NOTHING ? rows[i].told : rows[i].known) ||
+		    (int)now.status !=
+			    (rows[i].taken != NOTHING ? rows[i].received : rows[i].known) ||
 		    strcmp(now.tier, rows[i].taken == ALL ? "slow" : "basic") ||
 		    now.as_of_s != (rows[i].taken == ALL ? s.as_of_s : AS_OF_S))
 			fail_msg("%s", rows[i].why);
 	}
 }
 
-static void grace_begins_with_the_first_failure_and_survives_worse(void **state)
+static void grace_starts_at_the_first_failure_and_is_not_restarted(void **state)
 {
 	static const struct {
 		int status;
-		int64_t since; /* so many ms after `base`; 0: not told */
-		int64_t begun; /* likewise; 0: there is none; 1: now */
+		int64_t since; /* ms after `base`; 0: not given */
+		int64_t begun; /* expected, in ms after `base`; 0: no grace; 1: now */
 		const char *why;
 	} rows[] = {
 		{ STORE_PAST_DUE, -50000, -50000, "as Stripe's invoice says" },
@@ -229,9 +230,9 @@ static void grace_begins_with_the_first_failure_and_survives_worse(void **state)
 		{ STORE_UNPAID, 0, -50000, "it got worse" },
 		{ STORE_PAST_DUE, -30000, -50000, "and a little better" },
 		{ STORE_ACTIVE, -20000, 0, "paid" },
-		{ STORE_PAST_DUE, 0, 1, "nobody says since when" },
+		{ STORE_PAST_DUE, 0, 1, "without a time" },
 		{ STORE_TRIALING, 0, 0, "a trial" },
-		{ STORE_PAST_DUE, 9999999, 1, "not yet: by a clock that is ahead" },
+		{ STORE_PAST_DUE, 9999999, 1, "in the future: by a clock that is ahead" },
 	};
 	uint64_t base = clock_wall_ms();
 	struct world *w = *state;
@@ -251,7 +252,7 @@ static void grace_begins_with_the_first_failure_and_survives_worse(void **state)
 	}
 }
 
-static void an_unknown_status_leaves_access_as_it_is(void **state)
+static void an_unknown_status_leaves_access_unchanged(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct world *w = *state;
@@ -265,12 +266,12 @@ static void an_unknown_status_leaves_access_as_it_is(void **state)
 	assert_int_equal(a->account.status, STORE_ACTIVE);
 	assert_string_equal(a->account.tier, "slow");
 	s.subscription = "sub_2";
-	a = apply(w, &s); /* there is none yet, so it gets none */
+	a = apply(w, &s); /* a new account gets no access */
 	assert_int_equal(a->account.status, STORE_INCOMPLETE);
 	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_INACTIVE);
 }
 
-static void a_price_that_no_tier_has_gives_no_access(void **state)
+static void a_price_without_a_tier_gives_no_access(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct world *w = *state;
@@ -286,7 +287,7 @@ static void a_price_that_no_tier_has_gives_no_access(void **state)
 	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_OPEN);
 }
 
-static void said_twice_at_once_it_is_one_account(void **state)
+static void two_concurrent_states_create_one_account(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct world *w = *state;
@@ -305,7 +306,7 @@ static void said_twice_at_once_it_is_one_account(void **state)
 	assert_int_equal(mirror_accounts(w->f->mirror), 1);
 }
 
-static void without_a_slot_there_is_no_account(void **state)
+static void without_a_free_slot_no_account_is_created(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct world *w = *state;
@@ -320,10 +321,10 @@ static void without_a_slot_there_is_no_account(void **state)
 	assert_int_equal(apply(w, &s)->err, -ENOSPC);
 	s.subscription = "sub_0";
 	s.tier = "slow";
-	assert_int_equal(apply(w, &s)->err, 0); /* a change needs no room */
+	assert_int_equal(apply(w, &s)->err, 0); /* a change needs no free slot */
 }
 
-static void what_the_store_refuses_is_no_change(void **state)
+static void a_change_that_the_store_refuses_is_undone(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct world *w = *state;
@@ -343,23 +344,23 @@ static void what_the_store_refuses_is_no_change(void **state)
 	assert_int_not_equal(a->err, 0);
 	assert_false(a->has_account || a->has_before || a->is_changed);
 	assert_string_equal(known(w, "sub_1").tier, "basic");
-	assert_int_equal(known(w, "sub_1").as_of_s, AS_OF_S); /* and it is news still */
+	assert_int_equal(known(w, "sub_1").as_of_s, AS_OF_S); /* the refused state is still news */
 	assert_int_equal(sqlite3_exec(db, "DROP TRIGGER t", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 	assert_true(apply(w, &s)->is_changed);
 }
 
-static void times_past_the_32nd_bit_are_the_last_there_is(void **state)
+static void times_beyond_32_bits_become_the_maximum(void **state)
 {
 	struct registry_subscription s = make_subscription();
 	struct world *w = *state;
 
 	s.cancel_at_s = 1ULL << 40;
 	assert_int_equal(apply(w, &s)->account.cancel_at_s, UINT32_MAX);
-	assert_false(apply(w, &s)->is_changed); /* again it is no change */
+	assert_false(apply(w, &s)->is_changed); /* the second time it is not a change */
 }
 
-static void entitlements_are_those_of_all_accounts_of_the_customer(void **state)
+static void entitlements_apply_to_all_accounts_of_the_customer(void **state)
 {
 	static const char *const customers[] = { "cus_1", "cus_2", "cus_1", "" };
 	struct registry_subscription s = make_subscription();
@@ -399,18 +400,18 @@ static void entitlements_are_those_of_all_accounts_of_the_customer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD(a_new_subscription_is_a_new_account),
-		WORLD(what_stripe_says_changes_and_what_the_operator_said_stays),
+		WORLD(a_new_subscription_creates_an_account),
+		WORLD(stripes_fields_change_and_the_operators_stay),
 		WORLD(without_a_change_nothing_is_written),
-		WORLD(only_news_is_believed),
-		WORLD(grace_begins_with_the_first_failure_and_survives_worse),
-		WORLD(an_unknown_status_leaves_access_as_it_is),
-		WORLD(a_price_that_no_tier_has_gives_no_access),
-		WORLD(said_twice_at_once_it_is_one_account),
-		WORLD(without_a_slot_there_is_no_account),
-		WORLD(what_the_store_refuses_is_no_change),
-		WORLD(times_past_the_32nd_bit_are_the_last_there_is),
-		WORLD(entitlements_are_those_of_all_accounts_of_the_customer),
+		WORLD(only_newer_states_are_applied),
+		WORLD(grace_starts_at_the_first_failure_and_is_not_restarted),
+		WORLD(an_unknown_status_leaves_access_unchanged),
+		WORLD(a_price_without_a_tier_gives_no_access),
+		WORLD(two_concurrent_states_create_one_account),
+		WORLD(without_a_free_slot_no_account_is_created),
+		WORLD(a_change_that_the_store_refuses_is_undone),
+		WORLD(times_beyond_32_bits_become_the_maximum),
+		WORLD(entitlements_apply_to_all_accounts_of_the_customer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* registry_test: what each change does, when its answer comes: durable, and in the mirror. */
+/* registry_test: when a change's callback runs, the change is durable and in the mirror. */
 #include "unit/enforce/registry_fixture.h"
 
-static void a_new_key_opens_the_gate_when_its_answer_comes(void **state)
+static void a_new_key_is_accepted_when_its_callback_runs(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1"), began_ms = clock_wall_ms();
@@ -26,7 +26,7 @@ static void a_new_key_opens_the_gate_when_its_answer_comes(void **state)
 	assert_false(a->has_text || a->has_key);
 }
 
-static void a_change_touches_what_it_names(void **state)
+static void a_change_affects_only_the_fields_it_names(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1");
@@ -64,7 +64,7 @@ static void a_change_touches_what_it_names(void **state)
 	assert_int_equal(wait_for(w)->err, -ENOENT);
 }
 
-static void grace_begins_with_the_first_failure(void **state)
+static void grace_starts_at_the_first_failure(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1"), first_ms;
@@ -110,14 +110,14 @@ static void a_rotated_key_ends_after_the_overlap(void **state)
 	assert_true(mirror_key_by_id(w->f->mirror, old->key.id, &key));
 	assert_in_range(key.revoked_ms, now_ms + 60000, clock_wall_ms() + 60000);
 	assert_int_equal(verdict_at(w, old->text, key.revoked_ms), TOLLGATE_REVOKED_KEY);
-	/* A second rotation, with a longer overlap, does not lengthen the first key's life. */
+	/* A second rotation, with a longer overlap, does not extend the first key's life. */
 	registry_key_rotate(w->registry, old->key.id, 600000, on_answer, w);
 	third = wait_for(w);
 	assert_int_equal(third->err, 0);
 	now_ms = key.revoked_ms;
 	assert_true(mirror_key_by_id(w->f->mirror, old->key.id, &key));
 	assert_int_equal(key.revoked_ms, now_ms);
-	/* Without an overlap it ends at once, and a key that has ended is no title to another. */
+	/* Without an overlap the key ends at once, and a key that has ended cannot be rotated. */
 	registry_key_rotate(w->registry, old->key.id, 0, on_answer, w);
 	assert_int_equal(wait_for(w)->err, 0);
 	assert_int_equal(verdict(w, old->text), TOLLGATE_REVOKED_KEY);
@@ -128,7 +128,7 @@ static void a_rotated_key_ends_after_the_overlap(void **state)
 	assert_int_equal(mirror_keys(w->f->mirror), 4);
 }
 
-static void a_revoked_key_never_comes_back(void **state)
+static void a_revoked_key_never_becomes_valid_again(void **state)
 {
 	struct world *w = *state;
 	uint64_t account = create_account(w, "sub_1"), later_ms, ended_ms;
@@ -154,11 +154,11 @@ static void a_revoked_key_never_comes_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD(a_new_key_opens_the_gate_when_its_answer_comes),
-		WORLD(a_change_touches_what_it_names),
-		WORLD(grace_begins_with_the_first_failure),
+		WORLD(a_new_key_is_accepted_when_its_callback_runs),
+		WORLD(a_change_affects_only_the_fields_it_names),
+		WORLD(grace_starts_at_the_first_failure),
 		WORLD(a_rotated_key_ends_after_the_overlap),
-		WORLD(a_revoked_key_never_comes_back),
+		WORLD(a_revoked_key_never_becomes_valid_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* feed: a follower that writes down what the store's feed tells it. */
+/* feed: a follower that logs what the store's feed reports. */
 #ifndef UNIT_STORE_FEED_H
 #define UNIT_STORE_FEED_H
 
@@ -9,7 +9,7 @@
 #include "store/store.h"
 
 struct feed {
-	char said[4096]; /* a line for each change */
+	char log[4096]; /* a line for each change */
 	int state_err;
 	unsigned states; /* calls of on_state */
 	char why[256];
@@ -17,9 +17,9 @@ struct feed {
 
 static inline void feed_note(struct feed *feed, const char *format, uint64_t id, uint64_t value)
 {
-	size_t len = strlen(feed->said);
+	size_t len = strlen(feed->log);
 
-	snprintf(feed->said + len, sizeof(feed->said) - len, format, (unsigned)id, (unsigned)value);
+	snprintf(feed->log + len, sizeof(feed->log) - len, format, (unsigned)id, (unsigned)value);
 }
 
 static inline void feed_on_account(void *arg, const struct store_account *account)
@@ -40,7 +40,7 @@ static inline void feed_on_key_end(void *arg, uint64_t key, uint64_t at_ms)
 static inline void feed_on_keys_end(void *arg, uint64_t account, uint64_t before_ms, uint64_t at_ms)
 {
 	feed_note(arg, "keys of %u end at %u", account, at_ms);
-	feed_note(arg, " if made before %u%.0u\n", before_ms, 0);
+	feed_note(arg, " if created before %u%.0u\n", before_ms, 0);
 }
 
 static inline void feed_on_entry(void *arg, const struct store_entry *entry)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * feed_test: a host's own changes come back through the feed before their callbacks, in the order in
- * which they were committed, whether one host has the store or many share it.
+ * feed_test: a host's own changes come back through the feed before their callbacks run, in the order
+ * of their commits, both in a store for a single host and in a shared one.
  */
 #include "unit/store/feed.h"
 #include "unit/store/store_fixture.h"
@@ -16,7 +16,7 @@ static int feed_setup(void **state)
 		return -1;
 	f = *state;
 	fixture_open(f);
-	add_account(f, 7); /* before the feed begins: it is loaded, not told */
+	add_account(f, 7); /* before the feed begins: loaded, not reported */
 	fixture_load(f);
 	memset(&feed, 0, sizeof(feed));
 	return store_follow(f->store, &feed_follower, &feed);
@@ -37,7 +37,7 @@ static int set_unknown_account(struct fixture *f)
 	return account_set(f, &(struct store_account){ .id = 99 });
 }
 
-/* Nothing has changed but Stripe's time. */
+/* Change nothing but Stripe's time. */
 static int move_time_of_8(struct fixture *f)
 {
 	const struct store_account before = { .id = 8, .is_held = true };
@@ -98,14 +98,14 @@ static int claim_key_4(struct fixture *f)
 	return key_claim(f, &claim, &key);
 }
 
-static void each_change_is_told_before_its_callback(void **state)
+static void each_change_is_reported_before_its_callback(void **state)
 {
 	static const struct {
 		const char *why;
 		int (*call)(struct fixture *f);
 		int err;
 		const char *alone,
-			*shared; /* told if one host has the store, and if many share it */
+			*shared; /* reported in a store for a single host, and in a shared one */
 	} rows[] = {
 		{ "an account", add_account_8, 0, "account 8 0\n", "account 8 0\n" },
 		{ "its change", hold_account_8, 0, "account 8 1\n", "account 8 1\n" },
@@ -116,8 +116,8 @@ static void each_change_is_told_before_its_callback(void **state)
 		{ "a rotation", rotate_key_1, 0, "key 1 ends at 2000\nkey 3 0\n",
 		  "key 1 2000\nkey 3 0\n" },
 		{ "a revocation", revoke_key_2, 0, "key 2 ends at 3000\n", "key 2 3000\n" },
-		{ "all keys", revoke_keys_of_7, 0, "keys of 7 end at 1500 if made before 0\n",
-		  "keys of 7 end at 1500 if made before 1001\n" },
+		{ "all keys", revoke_keys_of_7, 0, "keys of 7 end at 1500 if created before 0\n",
+		  "keys of 7 end at 1500 if created before 1001\n" },
 		{ "an entry", put_entry, 0, "entry /100 list 1\n", "entry /100 list 1\n" },
 		{ "its removal", remove_entry, 0, "no entry /100\n", "no entry /100\n" },
 		{ "not there", remove_entry, -ENOENT, "", "" },
@@ -132,40 +132,40 @@ static void each_change_is_told_before_its_callback(void **state)
 		const char *expected = fixture_redis.pid ? rows[i].shared : rows[i].alone;
 		int err;
 
-		feed.said[0] = '\0';
+		feed.log[0] = '\0';
 		err = rows[i].call(f);
-		if (err != rows[i].err || strcmp(feed.said, expected))
-			fail_msg("%s: %d, '%s'", rows[i].why, err, feed.said);
+		if (err != rows[i].err || strcmp(feed.log, expected))
+			fail_msg("%s: %d, '%s'", rows[i].why, err, feed.log);
 	}
 }
 
-/* What the feed has told when each of several calls, made at once, is answered. */
-static char told_at[3][sizeof(feed.said)];
+/* What the feed has reported when each of several concurrent calls completes. */
+static char reported_at[3][sizeof(feed.log)];
 
 static void on_answered(void *arg, int err)
 {
 	assert_int_equal(err, 0);
-	snprintf(arg, sizeof(told_at[0]), "%s", feed.said);
+	snprintf(arg, sizeof(reported_at[0]), "%s", feed.log);
 }
 
-static void changes_made_at_once_are_told_in_their_order(void **state)
+static void changes_made_at_once_are_reported_in_order(void **state)
 {
 	const struct store_account accounts[] = { { .id = 11 }, { .id = 12 }, { .id = 13 } };
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < 3; i++)
-		store_account_add(f->store, &accounts[i], on_answered, told_at[i]);
+		store_account_add(f->store, &accounts[i], on_answered, reported_at[i]);
 	uv_run(&f->loop, UV_RUN_DEFAULT);
-	assert_string_equal(feed.said, "account 11 0\naccount 12 0\naccount 13 0\n");
-	/* Ours is told by then; a stream may have brought later ones with it. */
-	assert_non_null(strstr(told_at[0], "account 11 0\n"));
-	assert_non_null(strstr(told_at[1], "account 11 0\naccount 12 0\n"));
-	assert_string_equal(told_at[2], feed.said);
+	assert_string_equal(feed.log, "account 11 0\naccount 12 0\naccount 13 0\n");
+	/* The call's own change is reported by then. A stream may have reported later ones too. */
+	assert_non_null(strstr(reported_at[0], "account 11 0\n"));
+	assert_non_null(strstr(reported_at[1], "account 11 0\naccount 12 0\n"));
+	assert_string_equal(reported_at[2], feed.log);
 	if (!fixture_redis.pid)
-		assert_string_equal(told_at[0], "account 11 0\n");
+		assert_string_equal(reported_at[0], "account 11 0\n");
 }
 
-static void a_key_never_ends_later_than_it_was_to_end(void **state)
+static void the_end_of_a_key_is_never_postponed(void **state)
 {
 	const struct store_key key = make_key(1, 7), fresh = make_key(2, 7);
 	struct fixture *f = *state;
@@ -183,8 +183,8 @@ static void a_key_never_ends_later_than_it_was_to_end(void **state)
 	assert_int_equal(f->keys[0].revoked_ms, 1000);
 }
 
-/* The fields are named even though this host believes that they have that value already. */
-static void named_fields_are_set_whatever_was_known(void **state)
+/* A named field is written even if this host believes that it has that value already. */
+static void named_fields_are_set_even_if_they_seem_unchanged(void **state)
 {
 	const struct store_account known = { .id = 7, .tier = "pro" };
 	struct store_account theirs = { .id = 7, .tier = "basic", .label = "theirs" };
@@ -195,7 +195,7 @@ static void named_fields_are_set_whatever_was_known(void **state)
 	assert_int_equal(fixture_wait(f), 0);
 	fixture_load(f);
 	assert_string_equal(f->accounts[0].tier, "pro");
-	/* Another host's change of another field stays; a host that is alone knows of no such change. */
+	/* Another host's change of another field stays. A single host has no such changes. */
 	assert_string_equal(f->accounts[0].label, fixture_redis.pid ? "theirs" : "");
 }
 
@@ -204,10 +204,10 @@ static void named_fields_are_set_whatever_was_known(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(each_change_is_told_before_its_callback),
-		TEST(changes_made_at_once_are_told_in_their_order),
-		TEST(a_key_never_ends_later_than_it_was_to_end),
-		TEST(named_fields_are_set_whatever_was_known),
+		TEST(each_change_is_reported_before_its_callback),
+		TEST(changes_made_at_once_are_reported_in_order),
+		TEST(the_end_of_a_key_is_never_postponed),
+		TEST(named_fields_are_set_even_if_they_seem_unchanged),
 	};
 
 	return RUN_TESTS("feed", tests);

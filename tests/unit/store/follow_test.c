@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What one host changes is told to the others, in order and without a gap, or they learn that it was not. */
+/* One host's changes reach the others in order and without a gap, or the others notice the gap. */
 #include "unit/store/feed.h"
 #include "unit/store/store_fixture.h"
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, follow_setup, follow_teardown)
 
-/* Another host, and what it is told. */
+/* Another host, and what is reported to it. */
 struct host {
 	struct fixture *f; /* its store */
 	struct feed feed;
@@ -16,7 +16,7 @@ static struct host *host;
 static void begin_to_follow(struct host *h)
 {
 	fixture_load(h->f);
-	h->feed.said[0] = '\0';
+	h->feed.log[0] = '\0';
 	assert_int_equal(store_follow(h->f->store, &feed_follower, &h->feed), 0);
 }
 
@@ -42,11 +42,14 @@ static int follow_teardown(void **state)
 	return fixture_teardown(&there) | fixture_teardown(state);
 }
 
-/* Let the other host's loop turn until its store was heard of twice: all that was before is told then. */
+/*
+ * Run the other host's loop until on_state() was called twice. By then, all earlier changes have been
+ * reported.
+ */
 static void catch_up(void)
 {
 	unsigned wanted = host->feed.states + 2;
-	uv_timer_t keep; /* the store alone does not keep a loop alive */
+	uv_timer_t keep; /* keeps the loop alive, because the store does not */
 
 	uv_timer_init(&host->f->loop, &keep);
 	uv_timer_start(&keep, (uv_timer_cb)(void (*)(void))abort, 20000, 0);
@@ -56,7 +59,7 @@ static void catch_up(void)
 	uv_run(&host->f->loop, UV_RUN_NOWAIT);
 }
 
-static void every_change_is_told_in_its_order(void **state)
+static void every_change_is_reported_in_order(void **state)
 {
 	struct store_key key = make_key(1, 7), fresh = make_key(2, 7);
 	struct store_entry entry = { .block.prefix_bits = 100, .list = STORE_ALLOW };
@@ -73,36 +76,36 @@ static void every_change_is_told_in_its_order(void **state)
 	tasks_add(f, &task, 1);
 	entry_remove(f, &entry.block);
 	catch_up();
-	assert_string_equal(host->feed.said, "account 7 0\n"
-					     "key 1 0\n"
-					     "account 7 1\n"
-					     "key 1 50\n"
-					     "key 2 0\n"
-					     "keys of 7 end at 40 if made before 1001\n"
-					     "entry /100 list 1\n"
-					     "event\n"
-					     "no entry /100\n");
+	assert_string_equal(host->feed.log, "account 7 0\n"
+					    "key 1 0\n"
+					    "account 7 1\n"
+					    "key 1 50\n"
+					    "key 2 0\n"
+					    "keys of 7 end at 40 if created before 1001\n"
+					    "entry /100 list 1\n"
+					    "event\n"
+					    "no entry /100\n");
 	assert_int_equal(host->feed.state_err, 0);
 }
 
-static unsigned said_at_done;
+static unsigned log_len_at_done;
 
 static void on_own_done(void *arg, int err)
 {
 	fixture_done(arg, err);
-	said_at_done = (unsigned)strlen(host->feed.said);
+	log_len_at_done = (unsigned)strlen(host->feed.log);
 }
 
-static void a_hosts_own_change_is_told_before_its_callback(void **state)
+static void a_hosts_own_change_is_reported_before_its_callback(void **state)
 {
 	struct store_account account = { .id = 9 };
 
 	(void)state;
-	said_at_done = 0;
+	log_len_at_done = 0;
 	store_account_add(host->f->store, &account, on_own_done, host->f);
-	while (!said_at_done)
+	while (!log_len_at_done)
 		uv_run(&host->f->loop, UV_RUN_ONCE);
-	assert_int_equal(said_at_done, strlen("account 9 0\n"));
+	assert_int_equal(log_len_at_done, strlen("account 9 0\n"));
 	assert_int_equal(host->f->err, 0);
 }
 
@@ -115,8 +118,8 @@ static void on_done_free_store(void *arg, int err)
 	f->store = NULL;
 }
 
-/* As the agent does when the last usage is written; its change has come back by then. */
-static void a_callback_may_free_a_store_that_is_followed(void **state)
+/* The agent does this after its last write of usage. The change has come back by then. */
+static void a_callback_may_free_a_followed_store(void **state)
 {
 	struct store_account account = { .id = 9 };
 
@@ -125,10 +128,10 @@ static void a_callback_may_free_a_store_that_is_followed(void **state)
 	while (host->f->store)
 		uv_run(&host->f->loop, UV_RUN_ONCE);
 	assert_int_equal(host->f->err, 0);
-	assert_string_equal(host->feed.said, "account 9 0\n");
+	assert_string_equal(host->feed.log, "account 9 0\n");
 }
 
-static void a_key_is_never_older_than_the_end_of_all(void **state)
+static void a_key_added_after_a_revocation_of_all_survives_it(void **state)
 {
 	struct store_key old = make_key(1, 7), fresh = make_key(2, 7);
 	struct fixture *f = *state;
@@ -137,7 +140,7 @@ static void a_key_is_never_older_than_the_end_of_all(void **state)
 	old.created_ms = 5000;
 	keys_add(f, &old, 1);
 	keys_revoke(f, 7, 5500);
-	fresh.created_ms = 4000; /* of a host whose clock is behind */
+	fresh.created_ms = 4000; /* from a host whose clock is behind */
 	keys_add(f, &fresh, 1);
 	fixture_load(f);
 	assert_int_equal(f->keys[1].created_ms, 5001);
@@ -148,12 +151,13 @@ static void a_gap_is_noticed(void **state)
 {
 	static const struct {
 		const char *command;
-		bool is_quiet; /* noticed although nothing comes after it */
+		bool is_quiet; /* noticed even without a later change */
 	} gaps[] = {
 		{ "XTRIM tollgate:changes MAXLEN 0", true },
 		{ "DEL tollgate:changes", true },
-		{ "INCR tollgate:n", false },  /* as if an entry was trimmed before it was read */
-		{ "SET tollgate:n 1", false }, /* as if a backup was brought back */
+		{ "INCR tollgate:n",
+		  false }, /* like an entry that was trimmed before it was read */
+		{ "SET tollgate:n 1", false }, /* like a restored backup */
 	};
 	struct fixture *f = *state;
 
@@ -170,11 +174,11 @@ static void a_gap_is_noticed(void **state)
 		add_account(f, 100 + i);
 		catch_up();
 		assert_int_equal(host->feed.state_err, 0);
-		assert_non_null(strstr(host->feed.said, "account 10"));
+		assert_non_null(strstr(host->feed.log, "account 10"));
 	}
 }
 
-static void a_store_that_is_gone_is_no_gap_to_be_passed(void **state)
+static void a_lost_store_ends_the_feed_and_is_not_opened(void **state)
 {
 	(void)state;
 	redis_server_do(&fixture_redis, "FLUSHALL");
@@ -183,31 +187,31 @@ static void a_store_that_is_gone_is_no_gap_to_be_passed(void **state)
 	assert_int_equal(fixture_try_open(host->f), -EHOSTDOWN);
 }
 
-static void a_cut_is_survived_without_a_gap(void **state)
+static void the_feed_survives_a_cut_connection_without_a_gap(void **state)
 {
 	struct fixture *f = *state;
 
 	redis_server_do(&fixture_redis, "CLIENT KILL TYPE normal SKIPME yes");
 	while (account_add(f, &(struct store_account){ .id = 7 }) == -EHOSTDOWN)
-		continue; /* our own connection was cut too */
+		continue; /* this host's connection was cut too */
 	assert_int_equal(f->err, 0);
 	host->feed.state_err = 0;
 	catch_up();
 	while (host->feed.state_err)
 		catch_up();
-	assert_string_equal(host->feed.said, "account 7 0\n");
+	assert_string_equal(host->feed.log, "account 7 0\n");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(every_change_is_told_in_its_order),
-		TEST(a_hosts_own_change_is_told_before_its_callback),
-		TEST(a_callback_may_free_a_store_that_is_followed),
-		TEST(a_key_is_never_older_than_the_end_of_all),
+		TEST(every_change_is_reported_in_order),
+		TEST(a_hosts_own_change_is_reported_before_its_callback),
+		TEST(a_callback_may_free_a_followed_store),
+		TEST(a_key_added_after_a_revocation_of_all_survives_it),
 		TEST(a_gap_is_noticed),
-		TEST(a_store_that_is_gone_is_no_gap_to_be_passed),
-		TEST(a_cut_is_survived_without_a_gap),
+		TEST(a_lost_store_ends_the_feed_and_is_not_opened),
+		TEST(the_feed_survives_a_cut_connection_without_a_gap),
 	};
 
 	return RUN_REDIS_TESTS("follow", tests);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A journal that is full says so, and keeps what it has. */
+/* A full journal refuses calls with -ENOSPC, and keeps what it has. */
 #include "unit/store/store_fixture.h"
 
 #include "store/redis/journal.h"
 
-static void a_full_journal_takes_no_more_and_drops_nothing(void **state)
+static void a_full_journal_refuses_calls_and_drops_nothing(void **state)
 {
 	struct redis_args args;
 	struct journal *journal;
@@ -48,7 +48,7 @@ static void a_full_journal_takes_no_more_and_drops_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_full_journal_takes_no_more_and_drops_nothing),
+		cmocka_unit_test(a_full_journal_refuses_calls_and_drops_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What cannot reach Redis waits on this host, survives it, and is done once, in its order. */
+/*
+ * While Redis is unreachable, changes wait in the journal. They survive a restart, and are replayed
+ * exactly once, in order.
+ */
 #include "unit/store/feed.h"
 #include "unit/store/store_fixture.h"
 
@@ -31,7 +34,7 @@ static void go_away(void)
 	kill(fixture_redis.pid, SIGSTOP);
 }
 
-/* It is back, and the breaker has let a call through. */
+/* Let Redis continue, and wait until the circuit breaker has let a call through. */
 static void come_back(struct fixture *f)
 {
 	uint64_t waiting, refused;
@@ -51,7 +54,7 @@ static uint64_t waiting(const struct fixture *f)
 	return count;
 }
 
-static void changes_wait_and_are_done_in_their_order(void **state)
+static void changes_wait_and_are_replayed_in_order(void **state)
 {
 	struct store_account before = { .id = 7 }, after = { .id = 7, .is_held = true };
 	struct store_key key = make_key(1, 7), fresh = make_key(2, 7);
@@ -76,11 +79,11 @@ static void changes_wait_and_are_done_in_their_order(void **state)
 }
 
 /*
- * While Redis is away, what this host changes is in force here at once. When Redis is back, its stream
- * tells the same changes in their place among the others'. Tasks are only told then: until then no host
- * could find them in the store.
+ * While Redis is unreachable, this host's changes are in force here at once. When Redis is back, its
+ * stream reports the same changes again, in their place among those of other hosts. Tasks are reported
+ * only then, because until then no host can find them in the store.
  */
-static void changes_that_wait_are_told_at_once_and_again_in_their_place(void **state)
+static void waiting_changes_are_reported_at_once_and_again_in_their_place(void **state)
 {
 	struct store_key key = make_key(1, 7), fresh = make_key(2, 7);
 	struct store_entry entry = { .block.prefix_bits = 100, .list = STORE_ALLOW };
@@ -93,32 +96,32 @@ static void changes_that_wait_are_told_at_once_and_again_in_their_place(void **s
 	assert_int_equal(store_follow(f->store, &feed_follower, &feed), 0);
 	go_away();
 	assert_int_equal(keys_add(f, &key, 1), 0);
-	assert_string_equal(feed.said, "key 1 0\n");
+	assert_string_equal(feed.log, "key 1 0\n");
 	assert_int_equal(key_rotate(f, 1, 2000, &fresh), 0);
 	assert_int_equal(key_revoke(f, 2, 3000), 0);
 	assert_int_equal(keys_revoke(f, 7, 1500), 0);
 	assert_int_equal(entry_put(f, &entry), 0);
 	assert_int_equal(tasks_add(f, &task, 1), 0);
-	assert_string_equal(feed.said, "key 1 0\n"
-				       "key 1 ends at 2000\n"
-				       "key 2 0\n"
-				       "key 2 ends at 3000\n"
-				       "keys of 7 end at 1500 if made before 0\n"
-				       "entry /100 list 1\n");
-	feed.said[0] = '\0';
+	assert_string_equal(feed.log, "key 1 0\n"
+				      "key 1 ends at 2000\n"
+				      "key 2 0\n"
+				      "key 2 ends at 3000\n"
+				      "keys of 7 end at 1500 if created before 0\n"
+				      "entry /100 list 1\n");
+	feed.log[0] = '\0';
 	come_back(f);
-	while (!strstr(feed.said, "event\n"))
+	while (!strstr(feed.log, "event\n"))
 		uv_run(&f->loop, UV_RUN_ONCE);
-	assert_string_equal(feed.said, "key 1 0\n"
-				       "key 1 2000\n"
-				       "key 2 0\n"
-				       "key 2 3000\n"
-				       "keys of 7 end at 1500 if made before 1001\n"
-				       "entry /100 list 1\n"
-				       "event\n");
+	assert_string_equal(feed.log, "key 1 0\n"
+				      "key 1 2000\n"
+				      "key 2 0\n"
+				      "key 2 3000\n"
+				      "keys of 7 end at 1500 if created before 1001\n"
+				      "entry /100 list 1\n"
+				      "event\n");
 }
 
-static void what_waits_survives_the_agent(void **state)
+static void waiting_changes_survive_the_agent(void **state)
 {
 	struct store_task task = make_task("event", "e");
 	struct fixture *f = *state;
@@ -141,8 +144,8 @@ static void what_waits_survives_the_agent(void **state)
 	assert_string_equal(f->tasks[0].body, task.body);
 }
 
-/* The answer to a replay was lost: it is sent again, and does nothing. */
-static void a_replay_that_is_repeated_does_nothing_more(void **state)
+/* The reply to a replayed call was lost, so it is sent again, and does nothing. */
+static void a_repeated_replay_changes_nothing(void **state)
 {
 	struct store_account held = { .id = 7, .is_held = true }, free_again = { .id = 7 };
 	uint64_t left, refused;
@@ -179,7 +182,7 @@ static void a_replay_that_is_repeated_does_nothing_more(void **state)
 	assert_false(f->accounts[0].is_held);
 }
 
-static void usage_waits_as_totals_however_long_it_takes(void **state)
+static void usage_waits_as_totals_of_constant_size(void **state)
 {
 	struct store_usage usage = { .account = 7, .epoch = 1, .window_seconds = 60 };
 	struct store_quota quota = { .account = 7, .epoch = 1, .period_kind = 1, .period = 20000 };
@@ -198,7 +201,7 @@ static void usage_waits_as_totals_however_long_it_takes(void **state)
 	assert_int_equal(f->quotas[0].units, 50);
 }
 
-static void later_changes_go_behind_those_that_wait(void **state)
+static void later_changes_queue_behind_waiting_ones(void **state)
 {
 	struct store_key key = make_key(1, 7);
 	struct fixture *f = *state;
@@ -206,14 +209,14 @@ static void later_changes_go_behind_those_that_wait(void **state)
 	go_away();
 	assert_int_equal(account_add(f, &(struct store_account){ .id = 7 }), 0);
 	kill(fixture_redis.pid, SIGCONT);
-	/* The breaker may still be open: either way the key comes after its account. */
+	/* The circuit breaker may still be open. Either way the key comes after its account. */
 	assert_int_equal(keys_add(f, &key, 1), 0);
 	come_back(f);
 	fixture_load(f);
 	assert_int_equal(f->key_count, 1);
 }
 
-static void what_redis_refuses_is_set_aside(void **state)
+static void refused_calls_are_set_aside(void **state)
 {
 	uint64_t left, refused;
 	struct fixture *f = *state;
@@ -229,8 +232,8 @@ static void what_redis_refuses_is_set_aside(void **state)
 	assert_int_equal(f->account_count, 2);
 }
 
-/* It would seem to be kept, and be gone when the backup is brought back. */
-static void nothing_is_written_to_a_store_that_was_emptied(void **state)
+/* Otherwise the data would look safe, and be lost when the backup is restored. */
+static void nothing_is_written_to_an_emptied_store(void **state)
 {
 	struct store_usage usage = { .account = 7, .epoch = 1, .window_seconds = 60, .units = 1 };
 	struct fixture *f = *state;
@@ -245,7 +248,7 @@ static void nothing_is_written_to_a_store_that_was_emptied(void **state)
 	freeReplyObject(reply);
 }
 
-static void a_claim_does_not_wait(void **state)
+static void a_claim_is_never_journaled(void **state)
 {
 	struct store_task claim = make_task("claim", "s");
 	struct store_key key = make_key(1, 7);
@@ -261,15 +264,15 @@ static void a_claim_does_not_wait(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(changes_wait_and_are_done_in_their_order),
-		TEST(changes_that_wait_are_told_at_once_and_again_in_their_place),
-		TEST(what_waits_survives_the_agent),
-		TEST(a_replay_that_is_repeated_does_nothing_more),
-		TEST(usage_waits_as_totals_however_long_it_takes),
-		TEST(later_changes_go_behind_those_that_wait),
-		TEST(what_redis_refuses_is_set_aside),
-		TEST(nothing_is_written_to_a_store_that_was_emptied),
-		TEST(a_claim_does_not_wait),
+		TEST(changes_wait_and_are_replayed_in_order),
+		TEST(waiting_changes_are_reported_at_once_and_again_in_their_place),
+		TEST(waiting_changes_survive_the_agent),
+		TEST(a_repeated_replay_changes_nothing),
+		TEST(usage_waits_as_totals_of_constant_size),
+		TEST(later_changes_queue_behind_waiting_ones),
+		TEST(refused_calls_are_set_aside),
+		TEST(nothing_is_written_to_an_emptied_store),
+		TEST(a_claim_is_never_journaled),
 	};
 
 	return RUN_REDIS_TESTS("journal", tests);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* lists_test: the operator's lists of addresses are kept. */
+/* lists_test: the operator's lists of addresses are durable. */
 #include "unit/store/store_fixture.h"
 
 static struct store_entry entry(const char *block, enum store_list list, uint64_t until_ms)
@@ -56,7 +56,7 @@ static void the_later_entry_of_a_block_replaces_the_one_before(void **state)
 	assert_true(has(f, &allow) && has(f, &narrower));
 }
 
-static void removing_takes_one_block_and_says_if_it_is_not_there(void **state)
+static void removing_takes_one_block_and_reports_a_missing_one(void **state)
 {
 	const struct store_entry wide = entry("10.0.0.0/8", STORE_DENY, 0);
 	const struct store_entry narrow = entry("10.0.0.0/16", STORE_DENY, 0);
@@ -72,7 +72,7 @@ static void removing_takes_one_block_and_says_if_it_is_not_there(void **state)
 	assert_true(has(f, &narrow));
 }
 
-static void what_has_ended_is_forgotten_and_nothing_else(void **state)
+static void only_expired_entries_are_pruned(void **state)
 {
 	const struct store_entry ended = entry("10.0.0.0/8", STORE_DENY, 1000);
 	const struct store_entry later = entry("11.0.0.0/8", STORE_DENY, 1001);
@@ -96,8 +96,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(entries_outlive_the_agent),
 		TEST(the_later_entry_of_a_block_replaces_the_one_before),
-		TEST(removing_takes_one_block_and_says_if_it_is_not_there),
-		TEST(what_has_ended_is_forgotten_and_nothing_else),
+		TEST(removing_takes_one_block_and_reports_a_missing_one),
+		TEST(only_expired_entries_are_pruned),
 	};
 
 	return RUN_TESTS("lists", tests);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A store moves to another engine and back with all that it holds, or not at all. */
+/* A store is copied to another engine and back completely, or not at all. */
 #include "unit/store/store_fixture.h"
 
 #include "store/store_migrate.h"
@@ -16,7 +16,7 @@ static int move(struct fixture *f, const char *from, const char *to)
 	return store_migrate(from, to, f->pepper, &moved, why, sizeof(why));
 }
 
-/* A store of every kind of record, in an SQLite file, which is closed then. */
+/* Make a store with every kind of record, in an SQLite file, and close it. */
 static void fill(struct fixture *f, char url[128])
 {
 	struct store_account account = { .id = 7, .status = STORE_PAST_DUE, .created_ms = 5 };
@@ -86,7 +86,7 @@ static void open_at(struct fixture *f, const char *url)
 	fixture_load(f);
 }
 
-static void all_of_it_goes_there_and_back(void **state)
+static void everything_is_copied_there_and_back(void **state)
 {
 	struct fixture *f = *state;
 	char url[128], back[160], command[256];
@@ -106,7 +106,7 @@ static void all_of_it_goes_there_and_back(void **state)
 	open_at(f, fixture_redis.url);
 	memcpy(id, store_id(f->store), sizeof(id));
 	keys_list(f, 0, 0, 10);
-	assert_int_equal(f->keys[0].id, 30); /* in the order of their creation */
+	assert_int_equal(f->keys[0].id, 30); /* in the order of creation */
 	assert_int_equal(f->keys[1].revoked_ms, 77);
 	usage_open(f, 7, 0, 10);
 	assert_int_equal(f->usage_count, 1);
@@ -129,7 +129,7 @@ static void all_of_it_goes_there_and_back(void **state)
 	fixture_new_store(f);
 }
 
-static void what_is_not_empty_is_left_alone(void **state)
+static void a_store_that_is_not_empty_is_left_alone(void **state)
 {
 	struct fixture *f = *state;
 	char url[128];
@@ -150,7 +150,7 @@ static void on_beaten(void *arg, int err, const struct store_fleet *fleet)
 	fixture_done(arg, err);
 }
 
-static void what_is_used_is_left_alone(void **state)
+static void a_store_in_use_is_left_alone(void **state)
 {
 	struct fixture *f = *state;
 	char url[128];
@@ -184,9 +184,9 @@ static void another_pepper_and_wrong_urls_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(all_of_it_goes_there_and_back),
-		TEST(what_is_not_empty_is_left_alone),
-		TEST(what_is_used_is_left_alone),
+		TEST(everything_is_copied_there_and_back),
+		TEST(a_store_that_is_not_empty_is_left_alone),
+		TEST(a_store_in_use_is_left_alone),
 		TEST(another_pepper_and_wrong_urls_are_refused),
 	};
 

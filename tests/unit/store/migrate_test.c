@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * migrate_test: a store of an earlier schema is brought up to date with all that is in it.
+ * migrate_test: a store with an older schema is migrated without losing anything.
  *
- * The schemas here are those that were released, word for word: they never change.
+ * The schemas here are exact copies of released ones. Never change them.
  */
 #include "unit/store/store_fixture.h"
 
@@ -112,7 +112,7 @@ static void version_1_keeps_all_that_is_in_it(void **state)
 	assert_int_equal(number(f, "PRAGMA user_version"), 3);
 }
 
-static void usage_from_before_there_were_closings_is_not_open(void **state)
+static void usage_from_before_billing_is_closed(void **state)
 {
 	const struct store_usage same = { .account = 7,
 					  .epoch = 100,
@@ -153,7 +153,7 @@ static void version_1_with_another_pepper_stays_version_1(void **state)
 	assert_int_equal(number(f, "SELECT count(*) FROM sqlite_schema WHERE name='tasks'"), 0);
 }
 
-/* The last step's last table cannot be made: nothing of the steps before it remains. */
+/* The last table of the last step cannot be created. Nothing of the earlier steps remains. */
 static void a_step_that_fails_leaves_version_1(void **state)
 {
 	struct fixture *f = *state;
@@ -172,7 +172,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(version_1_keeps_all_that_is_in_it),
-		TEST(usage_from_before_there_were_closings_is_not_open),
+		TEST(usage_from_before_billing_is_closed),
 		TEST(version_1_with_another_pepper_stays_version_1),
 		TEST(a_step_that_fails_leaves_version_1),
 	};

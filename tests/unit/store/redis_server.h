@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* redis_server: a real redis-server of the test's own, on a socket in a folder that goes with it. */
+/* redis_server: a redis-server for one test, on a socket in a temporary directory. */
 #ifndef REDIS_SERVER_H
 #define REDIS_SERVER_H
 
@@ -29,11 +29,11 @@ static inline void redis_server_connect(struct redis_server *server)
 		server->context = NULL;
 		usleep(5000); /* it is starting */
 	}
-	fprintf(stderr, "redis-server does not start\n");
+	fprintf(stderr, "redis-server did not start\n");
 	abort();
 }
 
-/* @more: further arguments of redis-server, up to a NULL; or NULL. */
+/* @more: NULL, or further arguments for redis-server, ended by NULL. */
 static inline void redis_server_start(struct redis_server *server, const char *const *more)
 {
 	const char *argv[32] = { "redis-server", "--port", "0",	   "--save", "",
@@ -76,7 +76,7 @@ static inline void redis_server_stop(struct redis_server *server)
 	server->pid = 0;
 }
 
-/* One command of words without blanks in them; its answer is dropped. */
+/* Run one command, whose words have no spaces in them. The reply is dropped. */
 static inline void redis_server_do(struct redis_server *server, const char *command)
 {
 	redisReply *reply = redisCommand(server->context, command);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is about Redis alone: how it is named, who we are there, and what becomes of calls without it. */
+/* Tests that concern Redis only: its URLs, authentication, and calls while it is unreachable. */
 #include "unit/store/store_fixture.h"
 
 #include <time.h>
@@ -8,7 +8,7 @@
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
-static void urls_are_read_whole(void **state)
+static void urls_are_parsed_completely(void **state)
 {
 	static const struct {
 		const char *url, *host, *path, *user, *password, *master;
@@ -99,14 +99,14 @@ static void a_url_is_shown_without_its_password(void **state)
 	}
 }
 
-/* The fixture's store, at another URL. */
+/* Move the fixture's store to another URL. */
 static void use_url(struct fixture *f, const char *url)
 {
 	fixture_free_store(f);
 	assert_int_equal(store_new(&f->loop, url, 300, &f->store), 0);
 }
 
-static void user_and_password_are_given(void **state)
+static void user_and_password_are_sent(void **state)
 {
 	struct fixture *f = *state;
 	char url[256];
@@ -123,7 +123,7 @@ static void user_and_password_are_given(void **state)
 	redis_server_do(&fixture_redis, "ACL DELUSER gate");
 }
 
-static void databases_are_apart(void **state)
+static void databases_are_separate(void **state)
 {
 	struct fixture *f = *state;
 	char url[256];
@@ -137,7 +137,7 @@ static void databases_are_apart(void **state)
 	assert_int_equal(f->account_count, 0);
 }
 
-static void what_is_not_ours_is_refused_and_left_alone(void **state)
+static void a_foreign_database_is_refused_and_left_alone(void **state)
 {
 	static const struct {
 		const char *command;
@@ -161,7 +161,7 @@ static void what_is_not_ours_is_refused_and_left_alone(void **state)
 	}
 }
 
-static void a_store_that_was_known_does_not_come_back_as_another_one(void **state)
+static void a_different_store_at_the_same_url_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	redisReply *reply;
@@ -183,7 +183,7 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void a_redis_that_hangs_costs_one_timeout_and_then_nothing(void **state)
+static void a_hanging_redis_costs_a_single_timeout(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before_ms;
@@ -196,7 +196,7 @@ static void a_redis_that_hangs_costs_one_timeout_and_then_nothing(void **state)
 	assert_in_range(now_ms() - before_ms, 250, 1500);
 	assert_non_null(strstr(store_error(f->store), "does not answer"));
 	before_ms = now_ms();
-	assert_int_equal(keys_revoke(f, 7, 1), -EHOSTDOWN); /* within the breaker's first pause */
+	assert_int_equal(keys_revoke(f, 7, 1), -EHOSTDOWN); /* the circuit breaker is open */
 	kill(fixture_redis.pid, SIGCONT);
 	assert_true(now_ms() - before_ms < 25);
 	for (before_ms = now_ms(); keys_revoke(f, 7, 1) && now_ms() - before_ms < 10000;)
@@ -204,7 +204,7 @@ static void a_redis_that_hangs_costs_one_timeout_and_then_nothing(void **state)
 	assert_int_equal(f->err, 0);
 }
 
-static void a_redis_that_is_full_says_so_and_nothing_is_half_done(void **state)
+static void a_full_redis_is_reported_and_nothing_is_half_done(void **state)
 {
 	struct store_key keys[2] = { make_key(1, 7), make_key(2, 7) };
 	struct fixture *f = *state;
@@ -219,7 +219,7 @@ static void a_redis_that_is_full_says_so_and_nothing_is_half_done(void **state)
 	assert_int_equal(keys_add(f, keys, 2), 0);
 }
 
-static void scripts_that_redis_forgot_are_loaded_again(void **state)
+static void flushed_scripts_are_loaded_again(void **state)
 {
 	struct fixture *f = *state;
 
@@ -260,7 +260,7 @@ static void two_changes_of_one_account_are_both_kept(void **state)
 	assert_string_equal(f->accounts[0].label, first.label);
 }
 
-static void totals_that_a_script_cannot_count_are_refused(void **state)
+static void totals_above_53_bits_are_refused(void **state)
 {
 	struct store_usage usage = {
 		.account = 7, .epoch = 1, .window_seconds = 60, .units = (1ULL << 53) + 1
@@ -274,19 +274,19 @@ static void totals_that_a_script_cannot_count_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(urls_are_read_whole),
+		TEST(urls_are_parsed_completely),
 		TEST(malformed_urls_are_refused_without_being_shown),
 		TEST(a_url_is_shown_without_its_password),
-		TEST(user_and_password_are_given),
-		TEST(databases_are_apart),
-		TEST(what_is_not_ours_is_refused_and_left_alone),
-		TEST(a_store_that_was_known_does_not_come_back_as_another_one),
-		TEST(a_redis_that_hangs_costs_one_timeout_and_then_nothing),
-		TEST(a_redis_that_is_full_says_so_and_nothing_is_half_done),
-		TEST(scripts_that_redis_forgot_are_loaded_again),
+		TEST(user_and_password_are_sent),
+		TEST(databases_are_separate),
+		TEST(a_foreign_database_is_refused_and_left_alone),
+		TEST(a_different_store_at_the_same_url_is_refused),
+		TEST(a_hanging_redis_costs_a_single_timeout),
+		TEST(a_full_redis_is_reported_and_nothing_is_half_done),
+		TEST(flushed_scripts_are_loaded_again),
 		TEST(a_replica_is_not_written_to),
 		TEST(two_changes_of_one_account_are_both_kept),
-		TEST(totals_that_a_script_cannot_count_are_refused),
+		TEST(totals_above_53_bits_are_refused),
 	};
 
 	return RUN_REDIS_TESTS("redis", tests);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What Redis lends of limits that hosts hold together: never more than there is, and nothing twice. */
+/* Redis lends units of shared limits: never more than there are, and no unit twice. */
 #include "unit/store/store_fixture.h"
 
 #include "tollgate/abi.h"
@@ -7,7 +7,7 @@
 #define TEST(name) cmocka_unit_test_setup_teardown(name, share_setup, fixture_teardown)
 
 #define BURST  100
-#define SLOWLY 3600000000000ULL /* a unit an hour: no time passes during a test */
+#define SLOWLY 3600000000000ULL /* a unit per hour: the bucket does not refill during a test */
 #define PERIOD 20000
 #define A_HOST 11
 #define B_HOST 12
@@ -61,7 +61,7 @@ static struct store_share_grant borrow(struct fixture *f, uint64_t host, uint64_
 	return ask(f, host, &want);
 }
 
-static void what_is_lent_is_gone_until_it_is_given_back(void **state)
+static void borrowed_units_are_gone_until_they_are_given_back(void **state)
 {
 	struct fixture *f = *state;
 	struct store_share_grant a = borrow(f, A_HOST, 0, 30), b;
@@ -71,17 +71,17 @@ static void what_is_lent_is_gone_until_it_is_given_back(void **state)
 	b = borrow(f, B_HOST, 0, 1000);
 	assert_true(b.paid <= BURST - 30);
 	assert_int_equal(b.left, BURST - 30 - b.paid);
-	a = borrow(f, A_HOST, 10, 0); /* of 30 it has used 10 */
+	a = borrow(f, A_HOST, 10, 0); /* it has used 10 of 30 */
 	assert_int_equal(a.paid, 10);
 	assert_int_equal(a.left, BURST - 10 - b.paid);
 }
 
-static void nothing_is_lent_twice(void **state)
+static void no_unit_is_lent_twice(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t a = 0, b = 0;
 
-	/* Both use all that they are lent, and ask for more, until there is nothing. */
+	/* Both use all units they get, and ask for more, until none are left. */
 	for (unsigned i = 0; i < 40; i++) {
 		a = borrow(f, A_HOST, a, 50).paid;
 		b = borrow(f, B_HOST, b, 50).paid;
@@ -91,7 +91,7 @@ static void nothing_is_lent_twice(void **state)
 	assert_int_equal(granted.left, 0);
 }
 
-static void what_was_used_without_a_lease_is_paid_for_afterwards(void **state)
+static void units_used_without_a_grant_are_charged_afterwards(void **state)
 {
 	struct fixture *f = *state;
 	struct store_share_grant grant = borrow(f, A_HOST, BURST + 20, 10);
@@ -101,7 +101,7 @@ static void what_was_used_without_a_lease_is_paid_for_afterwards(void **state)
 	assert_int_equal(borrow(f, B_HOST, 0, 1).paid, 0);
 }
 
-static void an_exchange_that_comes_twice_or_too_late_changes_nothing(void **state)
+static void a_repeated_or_late_exchange_changes_nothing(void **state)
 {
 	struct store_share_want first = wants_of(0, 30), second = wants_of(5, 30);
 	struct fixture *f = *state;
@@ -113,7 +113,7 @@ static void an_exchange_that_comes_twice_or_too_late_changes_nothing(void **stat
 	assert_int_equal(borrow(f, A_HOST, 35, 0).left, BURST - 35);
 }
 
-static void a_host_that_died_has_spent_what_it_was_lent(void **state)
+static void a_dead_host_has_spent_what_it_borrowed(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t b = 0;
@@ -122,33 +122,33 @@ static void a_host_that_died_has_spent_what_it_was_lent(void **state)
 	for (unsigned i = 0; i < 40; i++)
 		b = borrow(f, B_HOST, b, 50).paid;
 	assert_int_equal(b, BURST - 40);
-	/* Its next run begins anew, and owes nothing for the last one. */
+	/* Its next run starts from 0, and owes nothing for the last one. */
 	assert_int_equal(borrow(f, A_HOST + 100, 0, 1).paid, 0);
 }
 
-static void a_run_that_redis_forgot_is_not_charged_again(void **state)
+static void a_run_that_redis_forgot_is_not_charged_twice(void **state)
 {
 	struct fixture *f = *state;
 	struct store_share_want want = wants_of(100000, 10);
 
-	want.paid = 99995; /* what it was told; 5 more were used since */
+	want.paid = 99995; /* from its last grant; it has used 5 more since */
 	assert_int_equal(ask(f, A_HOST, &want).paid, 100000 + 10);
 	assert_int_equal(granted.left, BURST - 5 - 10);
 }
 
-static void what_was_allowed_without_redis_is_no_debt_for_long(void **state)
+static void units_allowed_without_redis_are_a_bounded_debt(void **state)
 {
 	struct fixture *f = *state;
 
 	borrow(f, A_HOST, 0, 1);
 	borrow(f, B_HOST, 0, 1);
 	borrow(f, A_HOST, 100000, 1);
-	/* Two shares at once, and one more for the next request. */
+	/* The debt is bounded by the burst and one unit per host; the next request needs one more. */
 	assert_true(borrow(f, B_HOST, 100000, 1).wait_ns <= (BURST + 2 + 1) * SLOWLY);
 	assert_true(granted.wait_ns > BURST * SLOWLY);
 }
 
-static void an_account_that_gets_another_slot_begins_anew(void **state)
+static void totals_restart_when_an_account_gets_another_slot(void **state)
 {
 	struct store_share_want want;
 	struct fixture *f = *state;
@@ -159,16 +159,16 @@ static void an_account_that_gets_another_slot_begins_anew(void **state)
 	want = wants_of(0, 10);
 	want.generation = 2;
 	assert_int_equal(ask(f, A_HOST, &want).paid, 10);
-	assert_int_equal(granted.left, BURST - 20 - 10); /* nothing came back that was used */
+	assert_int_equal(granted.left, BURST - 20 - 10); /* used units do not come back */
 }
 
-static void time_fills_the_bucket_and_no_further(void **state)
+static void time_fills_the_bucket_up_to_its_burst(void **state)
 {
 	struct fixture *f = *state;
 	struct store_share_want want = wants_of(0, 50);
 	struct store_share_grant grant;
 
-	want.interval_ns = 1000; /* a thousand a millisecond */
+	want.interval_ns = 1000; /* a thousand units per millisecond */
 	grant = ask(f, A_HOST, &want);
 	assert_int_equal(grant.paid, 50);
 	want = wants_of(50, 0);
@@ -180,7 +180,7 @@ static void time_fills_the_bucket_and_no_further(void **state)
 	} while (grant.left < BURST);
 }
 
-static void less_than_is_needed_is_not_lent(void **state)
+static void no_grant_is_smaller_than_the_need(void **state)
 {
 	struct store_share_want want = wants_of(0, 1000);
 	struct fixture *f = *state;
@@ -192,7 +192,7 @@ static void less_than_is_needed_is_not_lent(void **state)
 	want = wants_of(0, 1000);
 	want.need = 3;
 	assert_int_equal(ask(f, A_HOST, &want).paid, 3);
-	/* More than there ever is: what there ever is will do. */
+	/* A need above the burst can never be met, so the burst is enough. */
 	want = wants_of(0, 1000);
 	want.account++;
 	want.need = 2 * BURST;
@@ -212,7 +212,7 @@ static struct store_share_want quota_want(uint64_t epoch, uint64_t used, uint64_
 					  .quota_want = want };
 }
 
-static void a_quota_is_used_up_to_the_last_unit_and_no_further(void **state)
+static void a_quota_is_used_up_exactly(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t a = 0, b = 0;
@@ -221,7 +221,7 @@ static void a_quota_is_used_up_to_the_last_unit_and_no_further(void **state)
 		struct store_share_want want = quota_want(1, a, 30);
 
 		a = ask(f, A_HOST, &want).quota_cap;
-		assert_true(granted.quota_others <= b); /* as far as it has told */
+		assert_true(granted.quota_others <= b); /* as far as B has reported */
 		want = quota_want(2, b, 30);
 		b = ask(f, B_HOST, &want).quota_cap;
 		assert_true(granted.quota_others <= a);
@@ -231,7 +231,7 @@ static void a_quota_is_used_up_to_the_last_unit_and_no_further(void **state)
 	assert_int_equal(granted.quota_left, 0);
 }
 
-static void quotas_that_other_calls_wrote_count(void **state)
+static void quotas_written_by_other_calls_count(void **state)
 {
 	struct store_quota quota = { .account = 7,
 				     .epoch = 3,
@@ -247,7 +247,7 @@ static void quotas_that_other_calls_wrote_count(void **state)
 	assert_true(granted.quota_cap <= 4);
 }
 
-static void places_are_granted_once(void **state)
+static void no_place_is_granted_twice(void **state)
 {
 	struct fixture *f = *state;
 	struct store_share_want want = { .account = 7, .concurrency = 6, .places_want = 4 };
@@ -263,7 +263,7 @@ static void places_are_granted_once(void **state)
 	assert_int_equal(ask(f, B_HOST, &want).places, 6);
 }
 
-static void a_host_without_a_place_gets_one_that_is_not_in_use(void **state)
+static void a_host_without_a_place_gets_a_free_one(void **state)
 {
 	struct store_share_want want = {
 		.account = 7, .concurrency = 6, .places_want = 6, .held = 2
@@ -287,20 +287,20 @@ static void a_host_without_a_place_gets_one_that_is_not_in_use(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(what_is_lent_is_gone_until_it_is_given_back),
-		TEST(nothing_is_lent_twice),
-		TEST(what_was_used_without_a_lease_is_paid_for_afterwards),
-		TEST(an_exchange_that_comes_twice_or_too_late_changes_nothing),
-		TEST(a_host_that_died_has_spent_what_it_was_lent),
-		TEST(a_run_that_redis_forgot_is_not_charged_again),
-		TEST(what_was_allowed_without_redis_is_no_debt_for_long),
-		TEST(an_account_that_gets_another_slot_begins_anew),
-		TEST(time_fills_the_bucket_and_no_further),
-		TEST(less_than_is_needed_is_not_lent),
-		TEST(a_quota_is_used_up_to_the_last_unit_and_no_further),
-		TEST(quotas_that_other_calls_wrote_count),
-		TEST(places_are_granted_once),
-		TEST(a_host_without_a_place_gets_one_that_is_not_in_use),
+		TEST(borrowed_units_are_gone_until_they_are_given_back),
+		TEST(no_unit_is_lent_twice),
+		TEST(units_used_without_a_grant_are_charged_afterwards),
+		TEST(a_repeated_or_late_exchange_changes_nothing),
+		TEST(a_dead_host_has_spent_what_it_borrowed),
+		TEST(a_run_that_redis_forgot_is_not_charged_twice),
+		TEST(units_allowed_without_redis_are_a_bounded_debt),
+		TEST(totals_restart_when_an_account_gets_another_slot),
+		TEST(time_fills_the_bucket_up_to_its_burst),
+		TEST(no_grant_is_smaller_than_the_need),
+		TEST(a_quota_is_used_up_exactly),
+		TEST(quotas_written_by_other_calls_count),
+		TEST(no_place_is_granted_twice),
+		TEST(a_host_without_a_place_gets_a_free_one),
 	};
 
 	return RUN_REDIS_TESTS("share", tests);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * store_file_test: the file of a store: its mode, and files that are refused and left as they were.
+ * store_file_test: the file of a store: its mode, and files that are refused and stay unchanged.
  *
- * Another process is played by a child, because POSIX locks do not exist within one process.
+ * A child acts as the other process, because POSIX locks do not work within one process.
  */
 #include "unit/store/store_fixture.h"
 
@@ -44,7 +44,7 @@ static void write_file(const char *path, const void *data, size_t len)
 	close(fd);
 }
 
-/* Run @sql on the file as another program would. */
+/* Run @sql on the file, like another program. */
 static void run_sql(const struct fixture *f, const char *sql)
 {
 	sqlite3 *db;
@@ -56,7 +56,7 @@ static void run_sql(const struct fixture *f, const char *sql)
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-/* A store with an account and a key, closed again. */
+/* Make a store with an account and a key, and close it. */
 static void make_store(struct fixture *f)
 {
 	struct store_key key = make_key(1, 7);
@@ -68,7 +68,7 @@ static void make_store(struct fixture *f)
 	fixture_new_store(f);
 }
 
-/* The file is refused with @err and words that hold @words, twice, and is as it was. */
+/* The file is refused twice with @err and a message with @words, and stays unchanged. */
 static void expect_refused(struct fixture *f, int err, const char *words)
 {
 	struct content before = read_file(f->path), after;
@@ -89,7 +89,7 @@ static void expect_refused(struct fixture *f, int err, const char *words)
 	assert_int_not_equal(access(wal, F_OK), 0);
 }
 
-static void a_new_file_is_ours_alone(void **state)
+static void a_new_file_is_private(void **state)
 {
 	static const char *const suffixes[] = { "", "-wal", "-shm" };
 	struct fixture *f = *state;
@@ -160,14 +160,14 @@ static void our_id_without_our_tables_is_refused(void **state)
 	expect_refused(f, -EUCLEAN, "no such table");
 }
 
-static void no_database_at_all_is_refused(void **state)
+static void a_file_that_is_not_a_database_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	char text[4096];
 
 	memset(text, 'x', sizeof(text));
 	write_file(f->path, text, sizeof(text));
-	expect_refused(f, -EUCLEAN, "is no SQLite database");
+	expect_refused(f, -EUCLEAN, "is not an SQLite database");
 }
 
 static void a_short_file_is_refused(void **state)
@@ -175,7 +175,7 @@ static void a_short_file_is_refused(void **state)
 	struct fixture *f = *state;
 
 	write_file(f->path, "SQLite", 6);
-	expect_refused(f, -EUCLEAN, "is no SQLite database");
+	expect_refused(f, -EUCLEAN, "is not an SQLite database");
 }
 
 static void a_corrupt_page_is_refused(void **state)
@@ -211,7 +211,7 @@ static void a_truncated_file_is_refused(void **state)
 	expect_refused(f, -EUCLEAN, "malformed");
 }
 
-static void a_record_that_makes_no_sense_ends_the_load(void **state)
+static void a_malformed_record_ends_the_load(void **state)
 {
 	struct fixture *f = *state;
 
@@ -222,7 +222,7 @@ static void a_record_that_makes_no_sense_ends_the_load(void **state)
 	assert_non_null(strstr(store_error(f->store), "0000000000000007 has an unknown status"));
 }
 
-static void places_where_no_file_can_be_say_why(void **state)
+static void unusable_paths_are_reported(void **state)
 {
 	struct fixture *f = *state;
 	char path[96];
@@ -249,7 +249,7 @@ static void places_where_no_file_can_be_say_why(void **state)
 	strcpy(f->path, path);
 }
 
-/* A child that runs @sql on the file and keeps its connection until it is killed. */
+/* Start a child that runs @sql on the file, and keeps its connection until it is killed. */
 static pid_t hold(const struct fixture *f, const char *sql)
 {
 	int ready[2];
@@ -309,7 +309,7 @@ static void a_locked_store_is_busy_and_opens_later(void **state)
 	}
 }
 
-static void a_write_while_another_writes_is_busy_and_reading_goes_on(void **state)
+static void a_concurrent_write_is_busy_while_reads_continue(void **state)
 {
 	struct fixture *f = *state;
 	pid_t pid;
@@ -324,8 +324,8 @@ static void a_write_while_another_writes_is_busy_and_reading_goes_on(void **stat
 	add_account(f, 8);
 }
 
-/* A WAL that a killed process left is not lost, and is not touched when the store is refused. */
-static void a_wal_left_behind_is_recovered_only_by_a_store_that_opens(void **state)
+/* The WAL of a killed process is not lost, and is not touched when the store is refused. */
+static void a_leftover_wal_is_recovered_only_if_the_store_opens(void **state)
 {
 	struct fixture *f = *state;
 	struct content before, after;
@@ -353,7 +353,7 @@ static void a_wal_left_behind_is_recovered_only_by_a_store_that_opens(void **sta
 	assert_int_equal(f->account_count, 2);
 }
 
-/* In a child with a mount namespace of its own, on a file system of 512 KiB. */
+/* Runs in a child with its own mount namespace, on a file system of 512 KiB. */
 static int fill_disk(struct fixture *f)
 {
 	struct store_account account = { .id = 7 };
@@ -375,12 +375,12 @@ static int fill_disk(struct fixture *f)
 		return 1;
 	if (load(f) || f->account_count != (written < FIXTURE_MAX ? written : FIXTURE_MAX))
 		return 2;
-	if (account_add(f, &account) != -ENOSPC) /* and it stays so until there is room */
+	if (account_add(f, &account) != -ENOSPC) /* it stays full until there is room */
 		return 3;
 	return 0;
 }
 
-static void a_full_disk_loses_nothing_that_was_written(void **state)
+static void a_full_disk_loses_no_committed_data(void **state)
 {
 	struct fixture *f = *state;
 	int status;
@@ -404,22 +404,22 @@ static void a_full_disk_loses_nothing_that_was_written(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_new_file_is_ours_alone),
+		TEST(a_new_file_is_private),
 		TEST(the_id_stays_and_differs_between_stores),
 		TEST(another_pepper_is_refused),
 		TEST(a_newer_schema_is_refused),
 		TEST(another_programs_database_is_refused),
 		TEST(our_id_without_our_tables_is_refused),
-		TEST(no_database_at_all_is_refused),
+		TEST(a_file_that_is_not_a_database_is_refused),
 		TEST(a_short_file_is_refused),
 		TEST(a_corrupt_page_is_refused),
 		TEST(a_truncated_file_is_refused),
-		TEST(a_record_that_makes_no_sense_ends_the_load),
-		TEST(places_where_no_file_can_be_say_why),
+		TEST(a_malformed_record_ends_the_load),
+		TEST(unusable_paths_are_reported),
 		TEST(a_locked_store_is_busy_and_opens_later),
-		TEST(a_write_while_another_writes_is_busy_and_reading_goes_on),
-		TEST(a_wal_left_behind_is_recovered_only_by_a_store_that_opens),
-		TEST(a_full_disk_loses_nothing_that_was_written),
+		TEST(a_concurrent_write_is_busy_while_reads_continue),
+		TEST(a_leftover_wal_is_recovered_only_if_the_store_opens),
+		TEST(a_full_disk_loses_no_committed_data),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * store_fixture: a store of its own, and each call of store.h as one that waits. RUN_TESTS() runs a
- * file's tests over every engine: an SQLite file in a folder, and a real Redis.
+ * store_fixture: a new store for each test, and the calls of store.h as functions that wait for the
+ * result. RUN_TESTS() runs a file's tests over each engine: an SQLite file and a real Redis.
  */
 #ifndef STORE_FIXTURE_H
 #define STORE_FIXTURE_H
@@ -34,7 +34,7 @@ struct fixture {
 	int err; /* of the last call */
 	unsigned done_count;
 
-	/* what the last load or list gave */
+	/* the result of the last load or list */
 	char order[64]; /* a letter for each batch: a(ccounts) k(eys) q(uotas) e(ntries) */
 	struct store_account accounts[FIXTURE_MAX];
 	struct store_key keys[FIXTURE_MAX];
@@ -118,7 +118,7 @@ static inline void fixture_done(void *arg, int err)
 	f->done_count++;
 }
 
-/* Run the loop until the call that was just made is answered. */
+/* Run the loop until the last call completes. */
 static inline int fixture_wait(struct fixture *f)
 {
 	unsigned before = f->done_count;
@@ -206,7 +206,7 @@ static inline int load(struct fixture *f)
 	memset(f->keys, 0, sizeof(f->keys));
 	store_load(f->store, &visitor, f, FIXTURE_DAY, FIXTURE_MONTH, fixture_done, f);
 	fixture_wait(f);
-	/* Engines give them in orders of their own. */
+	/* The order depends on the engine. */
 	qsort(f->accounts, f->account_count, sizeof(f->accounts[0]), fixture_by_id);
 	qsort(f->keys, f->key_count, sizeof(f->keys[0]), fixture_by_id);
 	return f->err;
@@ -350,7 +350,7 @@ static inline int tasks_add(struct fixture *f, const struct store_task *tasks, s
 	return fixture_wait(f);
 }
 
-/* The array lives during the callback only: bodies are copied. */
+/* Copy the bodies, because the array is valid only during the callback. */
 static inline void fixture_tasks(void *arg, int err, const struct store_task *tasks, size_t count)
 {
 	struct fixture *f = arg;
@@ -458,7 +458,7 @@ static inline int fixture_run(const char *file, const struct CMUnitTest *tests, 
 	redis_server_stop(&fixture_redis);
 	return failed;
 }
-/* The same over Redis alone; a cut connection is an error there, not the end, as in the agent. */
+/* The same over Redis only. Ignores SIGPIPE, as the agent does, so a cut connection is an error. */
 static inline int fixture_run_redis(const char *file, const struct CMUnitTest *tests, size_t count)
 {
 	int failed;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * store_test: the operations of a store on SQLite, their errors, and their order.
+ * store_test: the operations of a store, their errors, and their order.
  *
- * Each test has a folder of its own; calls are made and the loop is run until all are answered. Files
- * that are refused are in store_file_test.c.
+ * Each test has a new store, makes calls and runs the loop until all have completed. Files that are
+ * refused are in store_file_test.c.
  */
 #include "unit/store/store_fixture.h"
 
@@ -81,7 +81,7 @@ static void accounts_are_unique_by_id_and_subscription(void **state)
 		{ { .id = 1, .subscription = "sub_2" }, -EEXIST, "its id again" },
 		{ { .id = 2, .subscription = "sub_1" }, -EEXIST, "its subscription again" },
 		{ { .id = 3 }, 0, "without a subscription" },
-		{ { .id = 4 }, 0, "without one there may be many" },
+		{ { .id = 4 }, 0, "several may be without a subscription" },
 	};
 	struct store_account unknown = { .id = 9 }, taken = { .id = 3, .subscription = "sub_1" };
 
@@ -133,13 +133,15 @@ static void a_rotation_ends_the_old_key_and_adds_the_new_one_at_once(void **stat
 	assert_int_equal(key_rotate(f, 1, 5000, &old), -EEXIST);
 	fixture_load(f);
 	assert_int_equal(f->key_count, 1);
-	assert_int_equal(f->keys[0].revoked_ms, 0); /* the failed rotation was undone as a whole */
+	assert_int_equal(f->keys[0].revoked_ms,
+			 0); /* the failed rotation was rolled back completely */
 
 	assert_int_equal(key_rotate(f, 1, 5000, &fresh), 0);
 	assert_int_equal(key_rotate(f, 1, 9000, &third), 0);
 	fixture_load(f);
 	assert_int_equal(f->key_count, 3);
-	assert_int_equal(f->keys[0].revoked_ms, 5000); /* a second one does not lengthen its life */
+	assert_int_equal(f->keys[0].revoked_ms,
+			 5000); /* a second rotation does not extend its life */
 	assert_int_equal(f->keys[1].revoked_ms, 0);
 }
 
@@ -157,7 +159,7 @@ static void revoking_sets_the_time(void **state)
 	assert_int_equal(f->keys[0].revoked_ms, 1234);
 }
 
-static void revoking_all_keys_of_an_account_ends_each_as_soon_as_that(void **state)
+static void revoking_all_keys_of_an_account_never_postpones_an_end(void **state)
 {
 	struct fixture *f = *state;
 	struct store_key keys[] = { make_key(1, 7), make_key(2, 7), make_key(3, 7),
@@ -170,7 +172,7 @@ static void revoking_all_keys_of_an_account_ends_each_as_soon_as_that(void **sta
 	add_account(f, 8);
 	assert_int_equal(keys_add(f, keys, 4), 0);
 	assert_int_equal(keys_revoke(f, 7, 1234), 0);
-	assert_int_equal(keys_revoke(f, 9, 1234), 0); /* it has none */
+	assert_int_equal(keys_revoke(f, 9, 1234), 0); /* this account has no keys */
 	fixture_reopen(f);
 	fixture_load(f);
 	assert_int_equal(f->keys[0].revoked_ms, 1234);
@@ -182,7 +184,7 @@ static void revoking_all_keys_of_an_account_ends_each_as_soon_as_that(void **sta
 static void keys_are_listed_in_pages_in_the_order_of_creation(void **state)
 {
 	static const uint64_t order[] = { 50, 10, ~0ULL, 40,
-					  30 }; /* ids say nothing of the order */
+					  30 }; /* the order does not depend on ids */
 	struct fixture *f = *state;
 
 	fixture_open(f);
@@ -244,7 +246,7 @@ static void usage_written_twice_counts_once(void **state)
 	assert_int_equal(f->usage_count, 2);
 }
 
-static void a_load_gives_accounts_then_keys_then_the_quotas_of_now(void **state)
+static void a_load_has_accounts_then_keys_then_current_quotas(void **state)
 {
 	const struct store_quota quotas[] = {
 		{ 7, 100, TOLLGATE_PERIOD_DAY, 20000, 5 },
@@ -273,7 +275,7 @@ static void a_load_gives_accounts_then_keys_then_the_quotas_of_now(void **state)
 	assert_int_equal(f->quotas[3].period, 655);
 }
 
-static void a_load_is_handed_over_in_batches(void **state)
+static void a_load_comes_in_batches(void **state)
 {
 	struct fixture *f = *state;
 	struct store_key keys[1500];
@@ -335,13 +337,14 @@ static void calls_complete_in_the_order_they_were_made(void **state)
 	order_of_completion = (struct order){ 0 };
 	store_open(f->store, f->pepper, note, "1");
 	store_account_add(f->store, &account, note, "2");
-	store_account_add(f->store, &account, note, "3"); /* fails, and is no faster for it */
+	store_account_add(f->store, &account, note,
+			  "3"); /* fails, but not before the calls in front of it */
 	store_keys_add(f->store, &key, 1, note, "4");
 	memset(&key, 0, sizeof(key)); /* records were copied */
 	memset(&account, 0, sizeof(account));
 	store_keys_list(f->store, 7, 0, 10, note_keys, "5");
 	store_key_revoke(f->store, 1, 1, note, "6");
-	assert_string_equal(order_of_completion.seen, ""); /* nothing before the loop turns */
+	assert_string_equal(order_of_completion.seen, ""); /* nothing before the loop runs */
 	uv_run(&f->loop, UV_RUN_DEFAULT);
 	assert_string_equal(order_of_completion.seen, "123456");
 }
@@ -363,7 +366,7 @@ static void count_nobufs(void *arg, int err)
 	*(unsigned *)arg += err == -ENOBUFS;
 }
 
-static void calls_under_way_are_bounded(void **state)
+static void outstanding_calls_are_bounded(void **state)
 {
 	struct fixture *f = *state;
 	unsigned refused = 0;
@@ -383,7 +386,7 @@ static void never(void *arg, int err)
 	fail_msg("a callback after store_free()");
 }
 
-static void freeing_carries_out_what_was_asked_and_drops_the_callbacks(void **state)
+static void freeing_finishes_the_calls_and_drops_the_callbacks(void **state)
 {
 	struct fixture *f = *state;
 	struct store_account account = { .id = 7 };
@@ -441,16 +444,16 @@ int main(void)
 		TEST(keys_are_added_all_or_none),
 		TEST(a_rotation_ends_the_old_key_and_adds_the_new_one_at_once),
 		TEST(revoking_sets_the_time),
-		TEST(revoking_all_keys_of_an_account_ends_each_as_soon_as_that),
+		TEST(revoking_all_keys_of_an_account_never_postpones_an_end),
 		TEST(keys_are_listed_in_pages_in_the_order_of_creation),
 		TEST(usage_written_twice_counts_once),
-		TEST(a_load_gives_accounts_then_keys_then_the_quotas_of_now),
-		TEST(a_load_is_handed_over_in_batches),
+		TEST(a_load_has_accounts_then_keys_then_current_quotas),
+		TEST(a_load_comes_in_batches),
 		TEST(a_visitors_error_ends_the_load),
 		TEST(calls_complete_in_the_order_they_were_made),
 		TEST(nothing_works_before_the_store_is_open),
-		TEST(calls_under_way_are_bounded),
-		TEST(freeing_carries_out_what_was_asked_and_drops_the_callbacks),
+		TEST(outstanding_calls_are_bounded),
+		TEST(freeing_finishes_the_calls_and_drops_the_callbacks),
 		TEST(a_callback_may_free_the_store),
 		TEST(unknown_urls_are_refused),
 	};

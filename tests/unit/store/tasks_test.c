@@ -59,10 +59,10 @@ static void a_task_is_added_once(void **state)
 	tasks[3].body = (char *)"second";
 	fixture_open(f);
 	assert_int_equal(tasks_add(f, tasks, 4), 0);
-	assert_string_equal(f->fresh, "yyyn"); /* ids are those of a queue */
+	assert_string_equal(f->fresh, "yyyn"); /* ids are unique within a queue */
 	tasks[0].state = STORE_TASK_DONE;
 	assert_int_equal(tasks_set(f, tasks, 1), 0);
-	assert_int_equal(tasks_add(f, &tasks[3], 1), 0); /* nor anew when it is done */
+	assert_int_equal(tasks_add(f, &tasks[3], 1), 0); /* not again, even when it is done */
 	assert_string_equal(f->fresh, "n");
 	assert_int_equal(task_find(f, "event", "evt_1"), 0);
 	assert_int_equal(f->tasks[0].state, STORE_TASK_DONE);
@@ -70,7 +70,7 @@ static void a_task_is_added_once(void **state)
 	assert_int_equal(tasks_add(f, NULL, 0), 0);
 }
 
-static void a_task_that_is_done_loses_its_body_and_no_other_does(void **state)
+static void only_a_done_task_loses_its_body(void **state)
 {
 	static const struct {
 		enum store_task_state state;
@@ -92,7 +92,7 @@ static void a_task_that_is_done_loses_its_body_and_no_other_does(void **state)
 		task.tried_ms = 2000 + i;
 		task.attempts = (uint32_t)i + 1;
 		snprintf(task.note, sizeof(task.note), "try %zu", i);
-		task.body = NULL; /* not what is set */
+		task.body = NULL; /* tasks_set() ignores it */
 		assert_int_equal(tasks_set(f, &task, 1), 0);
 		assert_int_equal(task_find(f, "event", "evt_1"), 0);
 		assert_int_equal(f->tasks[0].state, rows[i].state);
@@ -104,7 +104,7 @@ static void a_task_that_is_done_loses_its_body_and_no_other_does(void **state)
 	}
 }
 
-static void setting_passes_over_what_is_not_there(void **state)
+static void setting_skips_missing_tasks(void **state)
 {
 	struct fixture *f = *state;
 	struct store_task tasks[] = { make_task("event", "none"), make_task("event", "evt_1") };
@@ -119,7 +119,7 @@ static void setting_passes_over_what_is_not_there(void **state)
 	assert_int_equal(f->task_count, 0);
 }
 
-static void what_is_due_is_listed_in_the_order_of_arrival(void **state)
+static void due_tasks_are_listed_in_the_order_of_arrival(void **state)
 {
 	struct fixture *f = *state;
 	struct store_task tasks[6];
@@ -128,7 +128,7 @@ static void what_is_due_is_listed_in_the_order_of_arrival(void **state)
 	for (unsigned i = 0; i < 6; i++) {
 		char id[8];
 
-		snprintf(id, sizeof(id), "%u", 9 - i); /* ids say nothing of the order */
+		snprintf(id, sizeof(id), "%u", 9 - i); /* the order does not depend on ids */
 		tasks[i] = make_task(i == 3 ? "mail" : "event", id);
 		tasks[i].due_ms = 1000 - i;
 	}
@@ -148,7 +148,7 @@ static void what_is_due_is_listed_in_the_order_of_arrival(void **state)
 	assert_string_equal(f->tasks[0].id, "4");
 	assert_int_equal(tasks_list(f, "event", STORE_TASK_PENDING, 999, 0, 1), 0);
 	assert_int_equal(f->task_count, 1);
-	assert_string_equal(f->tasks[0].id, "8"); /* the first is due a millisecond later */
+	assert_string_equal(f->tasks[0].id, "8"); /* the first one is due a millisecond later */
 	assert_int_equal(tasks_list(f, "event", STORE_TASK_PENDING, UINT64_MAX, 0, SIZE_MAX), 0);
 	assert_int_equal(f->task_count, 4);
 	assert_int_equal(tasks_list(f, "event", STORE_TASK_FAILED, 1000, 0, 100), 0);
@@ -156,7 +156,7 @@ static void what_is_due_is_listed_in_the_order_of_arrival(void **state)
 	assert_string_equal(f->tasks[0].id, "5");
 }
 
-static void the_place_of_a_forgotten_task_is_not_given_again(void **state)
+static void the_seq_of_a_pruned_task_is_not_reused(void **state)
 {
 	struct fixture *f = *state;
 	struct store_task task = make_task("event", "evt_1");
@@ -176,7 +176,7 @@ static void the_place_of_a_forgotten_task_is_not_given_again(void **state)
 	assert_int_equal(f->task_count, 1);
 }
 
-static void only_old_tasks_that_are_done_are_forgotten(void **state)
+static void only_old_done_tasks_are_pruned(void **state)
 {
 	static const struct {
 		const char *queue, *id;
@@ -208,7 +208,7 @@ static void only_old_tasks_that_are_done_are_forgotten(void **state)
 	}
 }
 
-static void an_id_is_found_whole_or_not_at_all(void **state)
+static void an_id_must_match_completely(void **state)
 {
 	struct fixture *f = *state;
 	char longest[STORE_TASK_ID_MAX], longer[STORE_TASK_ID_MAX + 1];
@@ -241,7 +241,7 @@ static void queues_are_counted_by_state(void **state)
 	assert_int_equal(f->queue_count, 0);
 	tasks[0].state = STORE_TASK_DONE;
 	tasks[1].state = STORE_TASK_FAILED;
-	tasks[1].created_ms = 1; /* older, but waits for nobody */
+	tasks[1].created_ms = 1; /* older, but not pending */
 	tasks[2].created_ms = 40;
 	tasks[3].created_ms = 30;
 	tasks[4].created_ms = 50;
@@ -259,7 +259,7 @@ static void queues_are_counted_by_state(void **state)
 	assert_int_equal(f->queues[1].oldest_ms, 0);
 }
 
-/* How often another process would have seen the file change. */
+/* A number that changes when another connection has changed the file. */
 static int64_t data_version(sqlite3 *db)
 {
 	sqlite3_stmt *stmt;
@@ -293,7 +293,7 @@ static void a_batch_is_all_or_nothing(void **state)
 	fixture_open(f);
 	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
 	before = data_version(db);
-	/* A writer that fails half-way: the trigger plays the full disk. */
+	/* A write that fails halfway: the trigger simulates a full disk. */
 	assert_int_equal(sqlite3_exec(db,
 				      "CREATE TRIGGER t BEFORE INSERT ON tasks WHEN NEW.id = '999' "
 				      "BEGIN SELECT RAISE(ABORT, 'no'); END",
@@ -301,7 +301,7 @@ static void a_batch_is_all_or_nothing(void **state)
 			 SQLITE_OK);
 	assert_int_not_equal(tasks_add(f, tasks, COUNT), 0);
 	assert_string_equal(f->fresh, "");
-	assert_int_equal(data_version(db), before); /* nobody saw a part of it */
+	assert_int_equal(data_version(db), before); /* no part of it was ever visible */
 	assert_int_equal(sqlite3_exec(db, "DROP TRIGGER t", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(tasks_add(f, tasks, COUNT), 0);
 	assert_string_equal(f->fresh, "yyyyyyyyyyyyyyy");
@@ -336,10 +336,10 @@ static void a_key_is_claimed_once(void **state)
 	assert_int_equal(f->task_count, 1);
 	assert_int_equal(f->tasks[0].state, STORE_TASK_DONE);
 	assert_int_equal(task_find(f, "claim", "cs_2"), 0);
-	assert_int_equal(f->task_count, 0); /* ...and what could not have one, no claim */
+	assert_int_equal(f->task_count, 0); /* ...and the failed claim left no task */
 }
 
-static void a_state_that_makes_no_sense_is_corruption(void **state)
+static void an_unknown_state_is_corruption(void **state)
 {
 	struct fixture *f = *state;
 	struct store_task task = make_task("event", "evt_1");
@@ -378,21 +378,21 @@ int main(void)
 		TEST(a_task_comes_back_as_it_was_added),
 		TEST(records_and_bodies_are_copied),
 		TEST(a_task_is_added_once),
-		TEST(a_task_that_is_done_loses_its_body_and_no_other_does),
-		TEST(setting_passes_over_what_is_not_there),
-		TEST(what_is_due_is_listed_in_the_order_of_arrival),
-		TEST(the_place_of_a_forgotten_task_is_not_given_again),
-		TEST(only_old_tasks_that_are_done_are_forgotten),
-		TEST(an_id_is_found_whole_or_not_at_all),
+		TEST(only_a_done_task_loses_its_body),
+		TEST(setting_skips_missing_tasks),
+		TEST(due_tasks_are_listed_in_the_order_of_arrival),
+		TEST(the_seq_of_a_pruned_task_is_not_reused),
+		TEST(only_old_done_tasks_are_pruned),
+		TEST(an_id_must_match_completely),
 		TEST(queues_are_counted_by_state),
 		TEST(a_key_is_claimed_once),
 		TEST(nothing_works_before_the_store_is_open),
 	};
 
-	/* These break SQLite's file. */
+	/* These change SQLite's file directly. */
 	const struct CMUnitTest sqlite_tests[] = {
 		TEST(a_batch_is_all_or_nothing),
-		TEST(a_state_that_makes_no_sense_is_corruption),
+		TEST(an_unknown_state_is_corruption),
 	};
 	int failed = cmocka_run_group_tests(sqlite_tests, NULL, NULL);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * usage_close_test: every unit that is counted is closed once, whenever and under whichever epoch it
+ * usage_close_test: every counted unit is closed exactly once, no matter when and in which epoch it
  * was counted.
  */
 #include "unit/store/store_fixture.h"
@@ -20,7 +20,7 @@ static void put(struct fixture *f, uint64_t account, uint64_t epoch, uint64_t wi
 	assert_int_equal(usage_put(f, &row, 1, NULL, 0), 0);
 }
 
-/* The one open row as listed now. */
+/* List the only open row. */
 static struct store_usage listed(struct fixture *f, uint64_t ended_by_s)
 {
 	assert_int_equal(usage_open(f, 0, ended_by_s, 10), 0);
@@ -57,13 +57,13 @@ static void a_window_is_open_until_it_is_closed_and_not_before_its_end(void **st
 	expect_none_open(f);
 	fixture_reopen(f);
 	expect_none_open(f);
-	assert_int_equal(usage_list(f, 7, 0, 10), 0); /* it is history, and can still be read */
+	assert_int_equal(usage_list(f, 7, 0, 10), 0); /* closed usage can still be read */
 	assert_int_equal(f->usage[0].units, 23);
 	assert_int_equal(f->usage[0].closed_units, 23);
 	assert_int_equal(f->usage[0].closings, 1);
 }
 
-static void units_that_come_after_the_listing_stay_open(void **state)
+static void units_counted_after_the_listing_stay_open(void **state)
 {
 	static const struct {
 		uint64_t epoch, units, left;
@@ -93,7 +93,7 @@ static void units_that_come_after_the_listing_stay_open(void **state)
 	}
 }
 
-static void a_window_closed_in_part_is_listed_again(void **state)
+static void a_partly_closed_window_is_listed_again(void **state)
 {
 	struct fixture *f = *state;
 	struct store_usage row;
@@ -113,7 +113,7 @@ static void a_window_closed_in_part_is_listed_again(void **state)
 	assert_int_equal(row.closings, 2);
 }
 
-static void totals_written_again_open_nothing(void **state)
+static void rewritten_totals_open_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct store_usage row;
@@ -135,7 +135,7 @@ static void totals_written_again_open_nothing(void **state)
 	assert_int_equal(f->usage[0].closings, 2);
 }
 
-static void requests_that_cost_nothing_need_no_closing(void **state)
+static void free_requests_need_no_closing(void **state)
 {
 	struct fixture *f = *state;
 
@@ -146,7 +146,7 @@ static void requests_that_cost_nothing_need_no_closing(void **state)
 	assert_int_equal(listed(f, 2 * HOUR).units, 2);
 }
 
-static void a_closing_that_came_second_is_told_to_look_again(void **state)
+static void the_second_of_two_closings_gets_eagain(void **state)
 {
 	struct fixture *f = *state;
 	struct store_task task = make_task("usage", "7-3600-1");
@@ -196,13 +196,13 @@ static void a_closing_is_all_or_nothing(void **state)
 	assert_int_equal(f->task_count, 1);
 }
 
-static void what_was_never_counted_is_not_closed(void **state)
+static void units_that_were_never_counted_are_not_closed(void **state)
 {
 	static const struct {
 		uint64_t account, units, closed_units;
 		const char *why;
 	} rows[] = {
-		{ 7, 21, 0, "more than there is" },
+		{ 7, 21, 0, "more than was used" },
 		{ 7, 0, 0, "nothing" },
 		{ 8, 1, 0, "nobody's" },
 	};
@@ -261,7 +261,7 @@ static void open_windows_come_in_the_order_of_their_end(void **state)
 	assert_int_equal(f->usage_count, 1);
 }
 
-static void those_of_one_account_are_listed_whether_ended_or_not(void **state)
+static void open_windows_of_an_account_are_listed_ended_or_not(void **state)
 {
 	struct fixture *f = *state;
 	struct store_usage row;
@@ -293,7 +293,7 @@ static void close_all(struct fixture *f)
 	}
 }
 
-static void what_is_old_and_closed_is_forgotten_but_not_what_slots_may_hold(void **state)
+static void old_closed_usage_is_pruned_except_what_slots_may_hold(void **state)
 {
 	struct fixture *f = *state;
 
@@ -306,7 +306,7 @@ static void what_is_old_and_closed_is_forgotten_but_not_what_slots_may_hold(void
 	put(f, 7, 100, 2 * HOUR, 4); /* open again */
 	assert_int_equal(usage_prune(f, 4 * HOUR), 0);
 	assert_int_equal(usage_list(f, 7, 0, 10), 0);
-	assert_int_equal(f->usage_count, 3); /* 1 and 3 are gone: 3 ended just then */
+	assert_int_equal(f->usage_count, 3); /* 1 and 3 are gone; 3 ended exactly at the limit */
 	assert_int_equal(f->usage[0].window_start_s, 2 * HOUR);
 	assert_int_equal(f->usage[0].closed_units, 3);
 	assert_int_equal(f->usage[1].window_start_s, 4 * HOUR);
@@ -316,7 +316,7 @@ static void what_is_old_and_closed_is_forgotten_but_not_what_slots_may_hold(void
 	assert_int_equal(usage_prune(f, 100 * HOUR), 0);
 	assert_int_equal(usage_list(f, 7, 0, 10), 0);
 	assert_int_equal(f->usage_count, 2);
-	/* A slot that is written again after a restart is not open again. */
+	/* Totals that a slot writes again after a restart do not reopen the window. */
 	put(f, 7, 100, 4 * HOUR, 3);
 	put(f, 7, 200, 5 * HOUR, 3);
 	put(f, 9, 100, HOUR, 3);
@@ -329,16 +329,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_window_is_open_until_it_is_closed_and_not_before_its_end),
-		TEST(units_that_come_after_the_listing_stay_open),
-		TEST(a_window_closed_in_part_is_listed_again),
-		TEST(totals_written_again_open_nothing),
-		TEST(requests_that_cost_nothing_need_no_closing),
-		TEST(a_closing_that_came_second_is_told_to_look_again),
+		TEST(units_counted_after_the_listing_stay_open),
+		TEST(a_partly_closed_window_is_listed_again),
+		TEST(rewritten_totals_open_nothing),
+		TEST(free_requests_need_no_closing),
+		TEST(the_second_of_two_closings_gets_eagain),
 		TEST(a_closing_is_all_or_nothing),
-		TEST(what_was_never_counted_is_not_closed),
+		TEST(units_that_were_never_counted_are_not_closed),
 		TEST(open_windows_come_in_the_order_of_their_end),
-		TEST(those_of_one_account_are_listed_whether_ended_or_not),
-		TEST(what_is_old_and_closed_is_forgotten_but_not_what_slots_may_hold),
+		TEST(open_windows_of_an_account_are_listed_ended_or_not),
+		TEST(old_closed_usage_is_pruned_except_what_slots_may_hold),
 	};
 
 	return RUN_TESTS("usage_close", tests);

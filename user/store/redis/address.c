@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * redis_address: the URLs by which a Redis is named.
+ * redis_address: URLs that name a Redis.
  *
  *	redis://[user[:password]@]host[:port][/database]
  *	redis+unix://[user[:password]@]/path/to/socket[?db=database]
  *	redis+sentinel://[user[:password]@]host[:port][,host[:port]...]/master[/database]
  *
- * User and password may be percent-encoded. As everywhere, "redis://:password@host" is the default
- * user's password.
+ * User and password may be percent-encoded. "redis://:password@host" gives the password of Redis's
+ * default user, as with other clients.
  */
 #include "store/redis/redis.h"
 
@@ -20,7 +20,7 @@
 #define SENTINEL_PORT 26379
 #define DATABASE_MAX  1000000
 
-/* Where @c first is in @t, or its length. */
+/* Index of the first @c in @t, or the length of @t. */
 static size_t find(struct text t, char c)
 {
 	const char *at = t.len ? memchr(t.ptr, c, t.len) : NULL;
@@ -66,7 +66,7 @@ static int decode(struct text t, char **ret_text)
 	return 0;
 }
 
-/* What comes before the '@', if there is one; @rest loses it. */
+/* Take user and password, up to the '@', off @rest, if there is an '@'. */
 static int take_user(struct text *rest, struct redis_address *address)
 {
 	size_t at = rest->len, colon;
@@ -89,7 +89,7 @@ static int take_user(struct text *rest, struct redis_address *address)
 	return err;
 }
 
-/* "host", "host:port" or "[v6]:port". */
+/* Parse "host", "host:port" or "[v6]:port". */
 static int take_host(struct text t, int default_port, char **ret_host, int *ret_port)
 {
 	struct text host = before(t, find(t, ':')), port = after(t, find(t, ':'));

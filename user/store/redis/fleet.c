@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* redis_fleet: the hosts that share a store, and who holds its lease. lua/fleet.lua has the other half. */
+/* redis_fleet: heartbeats of the hosts, and the lease. The other half is lua/fleet.lua. */
 #include "store/redis/redis.h"
 
 #include <errno.h>
@@ -37,7 +37,7 @@ static int read_fleet(struct redis *r, const redisReply *reply, struct store_fle
 	ret_fleet->changes = strtoull(words[1]->str, NULL, 10);
 	redis_parse_id(words[2]->str, words[2]->len, &ret_fleet->holder);
 	redis_copy(r->fence, sizeof(r->fence), words[3]->str, words[3]->len);
-	/* What does not make sense is left out: another version's affair. */
+	/* Skip hosts whose line cannot be parsed: they may run another version. */
 	for (size_t i = 0; i < count; i++)
 		ret_fleet->host_count += !read_host(words[4 + 2 * i], words[5 + 2 * i],
 						    &hosts[ret_fleet->host_count]);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * redis_follow: the stream of changes, read from where the snapshot began.
+ * redis_follow: the stream of changes, read from the place where the snapshot began.
  *
- * Entries are numbered without a gap. Whether what we have read is still what the stream holds is
- * asked whenever a connection is new and whenever the stream is quiet: our last entry must be there,
- * with our number. It is not after the stream was trimmed behind us, after a restore from a backup, a
- * flush, or a failover that lost writes; then only a fresh snapshot helps.
+ * Entries are numbered without a gap. On each new connection, and whenever the stream is quiet, the
+ * follower checks that the last entry it has read is still in the stream, with the same number. It
+ * is not there after the stream was trimmed past it, after a restore from a backup, a flush, or a
+ * failover that lost writes. Then only a fresh snapshot helps.
  */
 #include "store/redis/redis.h"
 
@@ -31,7 +31,7 @@ static const redisReply *field_of(const redisReply *entry, const char *name)
 	return NULL;
 }
 
-/* Id and number of an entry. 0 or -EUCLEAN. */
+/* Read the id and the number of an entry. 0 or -EUCLEAN. */
 static int place_of(const redisReply *entry, char ret_id[REDIS_PLACE_SIZE], uint64_t *ret_n)
 {
 	const redisReply *n = field_of(entry, "n");
@@ -42,7 +42,7 @@ static int place_of(const redisReply *entry, char ret_id[REDIS_PLACE_SIZE], uint
 	return text_copy(ret_id, REDIS_PLACE_SIZE, entry->element[0]->str);
 }
 
-/* One entry of the stream by XRANGE or XREVRANGE; -ENOENT. */
+/* Read one entry's id and number with XRANGE or XREVRANGE. -ENOENT if there is none. */
 static int read_place(struct redis_link *link, const char *command, const char *from,
 		      const char *to, char ret_id[REDIS_PLACE_SIZE], uint64_t *ret_n)
 {
@@ -73,13 +73,16 @@ int redis_note_place(struct redis *r)
 
 	if (err != -ENOENT)
 		return err;
-	/* Trimmed to nothing: have an entry to go on from. */
+	/* The stream is empty: add an entry to continue from. */
 	redis_function(&args, "mark");
 	err = redis_change(r, REDIS_RECORDS, &args);
 	return err ? err : read_place(&r->link, "XREVRANGE", "+", "-", r->seen_id, &r->seen_n);
 }
 
-/* Is our last entry still there? 0, -ESTALE, or why it cannot be asked. */
+/*
+ * Check that the last entry read is still in the stream. 0, -ESTALE if it is not, or an error of
+ * the query.
+ */
 static int check_place(struct redis *r)
 {
 	char id[REDIS_PLACE_SIZE];
@@ -88,7 +91,7 @@ static int check_place(struct redis *r)
 
 	if (err == -ENOENT || (!err && n != r->seen_n))
 		return redis_say(&r->follower, -ESTALE,
-				 "Redis %s: the stream of changes has lost our place, number %llu",
+				 "Redis %s: change %llu, the last one read, is not in the stream",
 				 r->follower.server, (unsigned long long)r->seen_n);
 	return err;
 }
@@ -133,10 +136,10 @@ static int read_change(const redisReply *entry, struct store_change *ret_change)
 		ret_change->kind = STORE_CHANGE_TASK;
 		snprintf(ret_change->queue, sizeof(ret_change->queue), "%s", value->str);
 	}
-	return 0; /* kinds of a newer tollgate are its own affair */
+	return 0; /* ignore kinds that only a newer tollgate knows */
 }
 
-/* The entries of one answer, which must follow on the last one. */
+/* Read the entries of one reply. Their numbers must continue those of the last one. */
 static int read_changes(struct redis *r, const redisReply *entries,
 			struct store_change **ret_changes, size_t *ret_count)
 {
@@ -149,10 +152,11 @@ static int read_changes(struct redis *r, const redisReply *entries,
 	for (size_t i = 0; i < entries->elements && !err; i++) {
 		err = place_of(entries->element[i], id, &n);
 		if (!err && n != r->seen_n + 1)
-			err = redis_say(&r->follower, -ESTALE,
-					"Redis %s: changes %llu to %llu are missing in the stream",
-					r->follower.server, (unsigned long long)r->seen_n + 1,
-					(unsigned long long)n - 1);
+			err = redis_say(
+				&r->follower, -ESTALE,
+				"Redis %s: changes %llu to %llu are missing from the stream",
+				r->follower.server, (unsigned long long)r->seen_n + 1,
+				(unsigned long long)n - 1);
 		if (!err)
 			err = read_change(entries->element[i], &changes[i]);
 		if (err)
@@ -161,7 +165,7 @@ static int read_changes(struct redis *r, const redisReply *entries,
 		memcpy(r->seen_id, id, sizeof(r->seen_id));
 		r->seen_n = n;
 	}
-	/* What came before is to be handed on; the next call meets the fault again. */
+	/* Return the entries before a faulty one. The next call meets the fault again. */
 	if (count)
 		err = 0;
 	else
@@ -197,7 +201,7 @@ static int read_stream(struct redis *r, struct store_change **ret_changes, size_
 	else if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1 ||
 		 reply->element[0]->elements != 2 ||
 		 reply->element[0]->element[1]->type != REDIS_REPLY_ARRAY)
-		err = redis_say(&r->follower, -EUCLEAN, "Redis %s: the stream makes no sense",
+		err = redis_say(&r->follower, -EUCLEAN, "Redis %s: unexpected reply to XREAD",
 				r->follower.server);
 	else
 		err = read_changes(r, reply->element[0]->element[1], ret_changes, ret_count);
@@ -219,7 +223,10 @@ int redis_follow(struct store_engine *engine, struct store_change **ret_changes,
 	}
 	if (!err)
 		err = read_stream(r, ret_changes, ret_count);
-	/* A malformed entry would be met for ever: a snapshot passes it by, or says what is wrong. */
+	/*
+	 * A malformed entry would stop the feed forever. A new snapshot skips it, or reports the
+	 * malformed record.
+	 */
 	return err == -EUCLEAN ? -ESTALE : err;
 }
 

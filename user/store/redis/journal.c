@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* journal: changes and usage that could not reach Redis, kept on this host until they can. */
+/* journal: changes and usage that wait on this host while Redis is unreachable. */
 #include "store/redis/journal.h"
 
 #include <errno.h>
@@ -233,7 +233,7 @@ uint64_t journal_refused(const struct journal *j)
 
 /* ---- calls ---- */
 
-/* Words that redis_function() puts before the function's name. */
+/* The number of words that redis_function() puts before the function's name. */
 #define WORDS_BEFORE 3
 
 int journal_add_call(struct journal *j, enum redis_script script, const struct redis_args *args)
@@ -242,7 +242,7 @@ int journal_add_call(struct journal *j, enum redis_script script, const struct r
 	struct buf words;
 	int err = args->err;
 
-	/* Each word's length, and the word. */
+	/* The format is the length of each word, followed by the word. */
 	buf_init(&words, 1u << 30);
 	for (size_t i = WORDS_BEFORE; i < args->count && !err; i++) {
 		size_t at = args->ends[i - 1];
@@ -289,7 +289,7 @@ int journal_first_call(struct journal *j, uint64_t *ret_seq, enum redis_script *
 		redis_arg_bytes(ret_args, at, len);
 		at += len;
 	}
-	/* A last word of no bytes. */
+	/* The last word may be empty; then only its length is left. */
 	if (stop - at == (ptrdiff_t)sizeof(len)) {
 		redis_arg_bytes(ret_args, "", 0);
 		at = stop;
@@ -338,7 +338,7 @@ static void bind_quota(sqlite3_stmt *stmt, const struct store_quota *row)
 	bind_u64(stmt, 5, row->units);
 }
 
-/* The same statement for all rows of each kind, in one transaction. */
+/* Run one statement for each row of usage and another for each quota, in one transaction. */
 static int each_row(struct journal *j, enum statement for_usage, enum statement for_quota,
 		    const struct store_usage *usage, size_t usage_count,
 		    const struct store_quota *quotas, size_t quota_count)

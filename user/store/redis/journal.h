@@ -1,54 +1,60 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * journal: changes and usage that could not reach Redis, kept on this host until they can. Private to
- * user/store; the store's thread.
+ * journal: changes and usage that wait on this host while Redis is unreachable. Private to
+ * user/store; used on the store's thread.
  *
- * An SQLite file, synced with every call. Calls are kept as the words of their script's function, in their
- * order; Redis remembers the number of the last one that it took from each journal, so a replay that
- * is cut off anywhere is simply repeated. Usage is kept as totals, one row a window, however long it takes.
- * What Redis refuses for good is set aside with its reason, never dropped.
+ * The journal is an SQLite file, synced with every call. Each change is kept, in order, as the
+ * words of its call of a script's function. Redis stores the number of the last call that it took
+ * from each journal, so a replay that was interrupted can simply be repeated. Usage is kept as
+ * running totals, one row per window, so its size does not depend on how long Redis is away. Calls
+ * that Redis refuses for good are set aside with the reason, never dropped.
  */
 #ifndef STORE_REDIS_JOURNAL_H
 #define STORE_REDIS_JOURNAL_H
 
 #include "store/redis/redis.h"
 
-#define JOURNAL_MAX_BYTES (256ULL << 20) /* more is refused: -ENOSPC */
+#define JOURNAL_MAX_BYTES (256ULL << 20) /* size of the file; then calls fail with -ENOSPC */
 
 struct journal;
 
-/* Open or make the file at @path. 0; else @ret_why says what is wrong: -EUCLEAN, -ENOMEM, an errno. */
+/*
+ * Open the file at @path, or create it. 0, -EUCLEAN, -ENOMEM or another negative errno; @ret_why
+ * has a message for the error.
+ */
 int journal_open(const char *path, uint64_t max_bytes, struct journal **ret_journal, char *ret_why,
 		 size_t why_size);
 void journal_close(struct journal *journal); /* accepts NULL */
 
-uint64_t journal_id(const struct journal *journal);	 /* drawn when the file was made */
-uint64_t journal_waiting(const struct journal *journal); /* calls and rows */
+uint64_t journal_id(const struct journal *journal);	 /* random, from the file's creation */
+uint64_t journal_waiting(const struct journal *journal); /* calls and rows that wait */
 uint64_t journal_refused(const struct journal *journal); /* calls that were set aside */
 
-/* Keep a call of @script, as redis_function() and what follows it have made it. -ENOSPC, -EIO. */
+/* Append a call of @script; @args were begun with redis_function(). 0, -ENOSPC, -EIO... */
 int journal_add_call(struct journal *journal, enum redis_script script,
 		     const struct redis_args *args);
 
 /*
- * The oldest call: @ret_args is made with redis_function() and journal's own words before the function's
- * name, and the caller's to end. -ENOENT: there is none.
+ * Get the oldest call, ready for redis_call(). @ret_args has the journal's id and the call's number
+ * in front of the function's name; the caller frees it with redis_args_done(). -ENOENT if there is
+ * none.
  */
 int journal_first_call(struct journal *journal, uint64_t *ret_seq, enum redis_script *ret_script,
 		       struct redis_args *ret_args);
 
-/* Redis has taken it, or, with @why, refused it for good. */
+/* End a call: delete it, because Redis took it; or, with @why, set it aside as refused. */
 int journal_end_call(struct journal *journal, uint64_t seq, const char *why);
 
+/* Add running totals: each row replaces a row with smaller totals. */
 int journal_add_usage(struct journal *journal, const struct store_usage *usage, size_t usage_count,
 		      const struct store_quota *quotas, size_t quota_count);
 
-/* At most @max rows of each kind, into arrays of that size. */
+/* Read at most @max rows of each kind into arrays of that size. */
 int journal_read_usage(struct journal *journal, struct store_usage *ret_usage,
 		       size_t *ret_usage_count, struct store_quota *ret_quotas,
 		       size_t *ret_quota_count, size_t max);
 
-/* These were written, as they are here; a row that has grown since stays. */
+/* Delete rows that were written to Redis with these totals. A row that has grown since stays. */
 int journal_end_usage(struct journal *journal, const struct store_usage *usage, size_t usage_count,
 		      const struct store_quota *quotas, size_t quota_count);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * redis_link: one connection to the Redis that takes writes, and the calls on it.
+ * redis_link: one connection to the Redis that accepts writes, and calls on it.
  *
- * The circuit breaker is a time before which no attempt is made. After each failure in a row it lies
- * further ahead, with jitter, so that a fleet does not come back all at once.
+ * The circuit breaker is a point in time before which there is no new attempt. Each failure in a
+ * row puts it further ahead, with jitter, so that a fleet does not reconnect all at once.
  */
 #include "store/redis/redis.h"
 
@@ -19,7 +19,7 @@
 #include "base/clock.h"
 #include "store/redis/lua.h"
 
-static const struct backoff rests_ns = { .first = 50 * NS_PER_MS, .most = 2 * NS_PER_SECOND };
+static const struct backoff waits_ns = { .first = 50 * NS_PER_MS, .most = 2 * NS_PER_SECOND };
 
 static const char *const sources[REDIS_SCRIPT_COUNT] = {
 	[REDIS_RECORDS] = redis_lua_records, [REDIS_TASKS] = redis_lua_tasks,
@@ -27,11 +27,11 @@ static const char *const sources[REDIS_SCRIPT_COUNT] = {
 	[REDIS_SHARE] = redis_lua_share,
 };
 
-/* The first words of errors, ours and Redis's, and what they are here. */
+/* The first word of errors, of our scripts and of Redis, and the errno for each. */
 static const struct {
 	const char *word;
 	int err;
-	bool is_lost; /* this connection is of no more use */
+	bool is_lost; /* the connection is useless: drop it */
 } words[] = {
 	{ "EEXIST", -EEXIST, false },	     { "ENOENT", -ENOENT, false },
 	{ "EAGAIN", -EAGAIN, false },	     { "EINVAL", -EINVAL, false },
@@ -75,10 +75,11 @@ int redis_say(struct redis_link *link, int err, const char *format, ...)
 }
 
 /*
- * What was given up must not arrive later, behind calls that were made since: without this the kernel
- * goes on sending what is left, on a connection that is closed.
+ * Discard unsent bytes when the connection is closed. Otherwise the kernel would still deliver a
+ * call that was reported as failed, possibly after calls that were made later on another
+ * connection.
  */
-static void forget_unsent(int fd)
+static void discard_unsent(int fd)
 {
 	const struct linger none = { .l_onoff = 1 };
 
@@ -89,9 +90,9 @@ void redis_link_fail(struct redis_link *link)
 {
 	snprintf(link->failure, sizeof(link->failure), "%s", link->error);
 	if (link->context)
-		forget_unsent(link->context->fd);
+		discard_unsent(link->context->fd);
 	drop(link);
-	link->retry_at_ns = clock_mono_ns() + backoff_draw(&rests_ns, ++link->failures);
+	link->retry_at_ns = clock_mono_ns() + backoff_draw(&waits_ns, ++link->failures);
 }
 
 static struct timeval timeout_of(const struct redis_link *link)
@@ -99,7 +100,7 @@ static struct timeval timeout_of(const struct redis_link *link)
 	return (struct timeval){ link->timeout_ms / 1000, link->timeout_ms % 1000 * 1000L };
 }
 
-/* A connection, not yet introduced; with an error NULL, and the words are in @ret_why. */
+/* Connect, without authentication. NULL after an error, and @ret_why has the message. */
 static redisContext *dial(const struct redis_link *link, const char *host, int port,
 			  const char *path, char ret_why[128])
 {
@@ -118,7 +119,7 @@ static redisContext *dial(const struct redis_link *link, const char *host, int p
 	return NULL;
 }
 
-/* Ask one Sentinel for the master: host and port, as it says them. */
+/* Ask one Sentinel for the host and port of the master. */
 static int ask_sentinel(const struct redis_link *link, unsigned which, char ret_host[256],
 			int *ret_port, char ret_why[128])
 {
@@ -138,7 +139,7 @@ static int ask_sentinel(const struct redis_link *link, unsigned which, char ret_
 		snprintf(ret_why, 128, "%s", reply->str);
 	else if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
 		 text_parse_u64(text_of(reply->element[1]->str), 65535, &port))
-		snprintf(ret_why, 128, "knows no master '%s'", address->master);
+		snprintf(ret_why, 128, "there is no master with this name");
 	else
 		err = 0;
 	if (!err) {
@@ -164,7 +165,7 @@ static int connect_by_sentinel(struct redis_link *link)
 		if (link->context)
 			return 0;
 	}
-	return redis_say(link, -EHOSTDOWN, "Redis '%s' by Sentinel: %s", address->master, why);
+	return redis_say(link, -EHOSTDOWN, "Redis '%s' via Sentinel: %s", address->master, why);
 }
 
 static int connect_directly(struct redis_link *link)
@@ -183,8 +184,8 @@ static int connect_directly(struct redis_link *link)
 	return redis_say(link, -EHOSTDOWN, "Redis %s: %s", link->server, why);
 }
 
-/* One of the commands by which we introduce ourselves. */
-static int introduce(struct redis_link *link, const char *const *list, size_t count)
+/* Run one command of the handshake. */
+static int run_words(struct redis_link *link, const char *const *list, size_t count)
 {
 	struct redis_args args;
 	redisReply *reply;
@@ -200,7 +201,7 @@ static int introduce(struct redis_link *link, const char *const *list, size_t co
 	return err;
 }
 
-/* After a failover the old master, or a replica, may still be where we were sent. */
+/* Check the role: after a failover, a Sentinel may still name the old master or a replica. */
 static int check_role(struct redis_link *link)
 {
 	struct redis_args args;
@@ -232,10 +233,10 @@ static int greet(struct redis_link *link)
 	int err = 0;
 
 	if (address->password)
-		err = introduce(link, auth, address->user ? 3 : 2);
+		err = run_words(link, auth, address->user ? 3 : 2);
 	if (!err && address->database) {
 		snprintf(number, sizeof(number), "%u", address->database);
-		err = introduce(link, database, 2);
+		err = run_words(link, database, 2);
 	}
 	return err ? err : check_role(link);
 }
@@ -260,7 +261,7 @@ int redis_link_up(struct redis_link *link)
 	return 0;
 }
 
-/* An error that came as an answer. */
+/* Translate an error reply. */
 static int fail_reply(struct redis_link *link, const redisReply *reply)
 {
 	size_t len = strcspn(reply->str, " ");
@@ -276,10 +277,10 @@ static int fail_reply(struct redis_link *link, const redisReply *reply)
 	return -EIO;
 }
 
-/* The connection has failed while a call was under way. */
+/* The connection failed during a call. */
 static int fail_io(struct redis_link *link)
 {
-	/* A read that timed out has EAGAIN: say it in words that help. */
+	/* A read that timed out has EAGAIN, whose own text does not help anyone. */
 	redis_say(link, 0, "Redis %s: %s", link->server,
 		  link->context->err == REDIS_ERR_IO && errno == EAGAIN ? "does not answer"
 									: link->context->errstr);
@@ -294,7 +295,7 @@ static int append(struct redis_link *link, struct redis_args *args)
 	int err = args->err;
 
 	if (err)
-		return redis_say(link, err, "a command for Redis is too large, or memory is short");
+		return redis_say(link, err, "out of memory, or a command for Redis is too large");
 	argv = malloc(args->count * sizeof(*argv));
 	lens = malloc(args->count * sizeof(*lens));
 	for (size_t i = 0; argv && lens && i < args->count; i++) {
@@ -320,7 +321,7 @@ int redis_send(struct redis_link *link, struct redis_args *args)
 	return err;
 }
 
-/* Errors within the answer are left to the caller. */
+/* Read one reply. The caller checks for error replies. */
 static int receive(struct redis_link *link, redisReply **ret_reply)
 {
 	void *reply = NULL;
@@ -340,7 +341,7 @@ static int exchange(struct redis_link *link, struct redis_args *args, redisReply
 	return err ? err : receive(link, ret_reply);
 }
 
-/* What came, if it is of that type; else it is freed, and why. */
+/* Return @reply if it is of @type (0: any). Otherwise free it and return an error. */
 static int check_reply(struct redis_link *link, redisReply *reply, int type, redisReply **ret_reply)
 {
 	int err = 0;
@@ -348,8 +349,7 @@ static int check_reply(struct redis_link *link, redisReply *reply, int type, red
 	if (reply->type == REDIS_REPLY_ERROR)
 		err = fail_reply(link, reply);
 	else if (type && reply->type != type)
-		err = redis_say(link, -EUCLEAN, "Redis %s: an answer that makes no sense",
-				link->server);
+		err = redis_say(link, -EUCLEAN, "Redis %s: unexpected reply", link->server);
 	if (err)
 		freeReplyObject(reply);
 	else
@@ -402,7 +402,7 @@ void redis_function(struct redis_args *args, const char *function)
 	memset(no_sha, '0', sizeof(no_sha));
 	redis_args_init(args);
 	redis_arg(args, "EVALSHA");
-	redis_arg_bytes(args, no_sha, sizeof(no_sha)); /* redis_call() knows which */
+	redis_arg_bytes(args, no_sha, sizeof(no_sha)); /* redis_call() fills it in */
 	redis_arg(args, "0");
 	redis_arg(args, function);
 }
@@ -418,7 +418,7 @@ int redis_call(struct redis_link *link, enum redis_script script, struct redis_a
 	redisReply *reply = NULL;
 	int err = redis_link_up(link);
 
-	/* Twice, for a script that was flushed since it was loaded. */
+	/* The second attempt is for a script that was flushed after it was loaded. */
 	for (int i = 0; i < 2 && !err; i++) {
 		if (!link->shas[script][0] && (err = load_script(link, script)))
 			return err;
@@ -433,7 +433,9 @@ int redis_call(struct redis_link *link, enum redis_script script, struct redis_a
 		reply = NULL;
 	}
 	if (!err && !reply)
-		err = redis_say(link, -EIO, "Redis %s forgets our scripts", link->server);
+		err = redis_say(link, -EIO,
+				"Redis %s: scripts disappear as soon as they are loaded",
+				link->server);
 	if (err)
 		return err;
 	return check_reply(link, reply, type, ret_reply);

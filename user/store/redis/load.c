@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * redis_load: the snapshot that a host begins with, or begins anew with.
+ * redis_load: the snapshot that a host loads at its start, and again when it has lost the stream.
  *
- * Hashes are walked with HSCAN, which gives whatever is there from beginning to end. What changes
- * meanwhile comes again in the stream, which is read from the place that was noted first: so the
- * snapshot need not be of one moment.
+ * HSCAN walks the hashes. It returns every field that exists during the whole walk. Changes during
+ * the walk also come in the stream, which is read from a place noted before the walk. So the
+ * snapshot need not be consistent.
  */
 #include "store/redis/redis.h"
 
@@ -18,7 +18,7 @@
 
 /* ---- walking a hash ---- */
 
-/* Ask for the page from @cursor on, and wait for nothing. */
+/* Send the request for the page at @cursor. Does not wait for the reply. */
 static int ask_page(struct redis *r, const char *key, const char *cursor)
 {
 	struct redis_args args;
@@ -37,7 +37,7 @@ static int ask_page(struct redis *r, const char *key, const char *cursor)
 	return err;
 }
 
-/* The page that was asked for; @cursor becomes the next one's. */
+/* Read the requested page, and set @cursor to the next one. */
 static int read_page(struct redis *r, char cursor[32], redisReply **ret_reply)
 {
 	redisReply *reply;
@@ -48,7 +48,7 @@ static int read_page(struct redis *r, char cursor[32], redisReply **ret_reply)
 	if (reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING ||
 	    reply->element[1]->type != REDIS_REPLY_ARRAY) {
 		freeReplyObject(reply);
-		return redis_say(&r->link, -EUCLEAN, "Redis %s: an answer that makes no sense",
+		return redis_say(&r->link, -EUCLEAN, "Redis %s: unexpected reply to HSCAN",
 				 r->link.server);
 	}
 	redis_copy(cursor, 32, reply->element[0]->str, reply->element[0]->len);
@@ -74,7 +74,7 @@ static int take_page(struct redis *r, const char *key, const redisReply *rows,
 	return err;
 }
 
-/* Redis walks on while we take what it has found. */
+/* The next page is requested before this one is processed, so Redis works at the same time. */
 int redis_scan(struct redis *r, const char *key,
 	       int (*take)(void *arg, const char *field, size_t field_len, const char *value,
 			   size_t len),
@@ -95,7 +95,10 @@ int redis_scan(struct redis *r, const char *key,
 			err = ask_page(r, key, cursor);
 		if (!err) {
 			err = take_page(r, key, reply->element[1], take, arg);
-			/* An answer that nobody reads would be taken for the next call's. */
+			/*
+			 * Drop the link, or the next call would get the reply that is not read
+			 * here.
+			 */
 			if (err && !is_last)
 				redis_link_fail(&r->link);
 		}
@@ -106,13 +109,13 @@ int redis_scan(struct redis *r, const char *key,
 	return err;
 }
 
-/* ---- records, by the batch ---- */
+/* ---- records, in batches ---- */
 
 struct batch {
 	const struct store_visitor *visitor;
 	void *arg;
 	size_t count;
-	struct store_account accounts[BATCH]; /* one of these is filled */
+	struct store_account accounts[BATCH]; /* only one of these arrays is in use */
 	struct store_key keys[BATCH];
 	struct store_entry entries[BATCH];
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* redis_migrate: what a migration needs of Redis beside the usual calls. */
+/* redis_migrate: the calls that store_migrate() needs from Redis. */
 #include "store/redis/redis.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@ struct dump {
 	uint32_t seconds;
 };
 
-/* All epochs of an account in a window; what is closed of them all is told with the first one. */
+/* Visit all epochs of an account in a window. The first row has the closed units of all epochs. */
 static int take_window(void *arg, const char *field, size_t field_len, const char *line, size_t len)
 {
 	struct redis_line l = redis_line_of(line, len);
@@ -29,7 +29,7 @@ static int take_window(void *arg, const char *field, size_t field_len, const cha
 	while (!l.is_over && !l.err && !err) {
 		struct store_usage row;
 
-		memset(&row, 0, sizeof(row)); /* the gaps too: digests are made over it */
+		memset(&row, 0, sizeof(row)); /* including the padding, which goes into digests */
 		row.window_start_s = dump->start_s;
 		row.window_seconds = dump->seconds;
 		row.closed_units = closed;
@@ -55,7 +55,7 @@ int redis_usage_dump(struct store_engine *engine,
 	return redis_each_window(r, &dump.start_s, &dump.seconds, take_window, &dump);
 }
 
-/* Rows of one window stand beside each other: they become one line. */
+/* The rows of one window and account are neighbours, and become one line. */
 int redis_usage_restore(struct store_engine *engine, const struct store_usage *rows, size_t count)
 {
 	struct redis *r = (struct redis *)engine;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * redis_records: how accounts, keys and lists are written in Redis, read and changed.
+ * redis_records: accounts, keys and lists in Redis.
  *
- * The places of values in a line are part of the store's format: lua/records.lua knows some of them.
+ * The order of values in a line is part of the store's format. lua/records.lua relies on some
+ * positions.
  */
 #include "store/redis/redis.h"
 
@@ -69,7 +70,7 @@ void redis_line_key(struct redis_args *args, const struct store_key *key)
 	redis_line_hex(args, key->hash, sizeof(key->hash));
 	redis_line_u64(args, key->created_ms);
 	redis_line_u64(args, key->revoked_ms);
-	redis_line_word(args, ""); /* its place in the order of creation: the script's to give */
+	redis_line_word(args, ""); /* seq, the order of creation: the script assigns it */
 	redis_line_text(args, key->hint);
 	redis_line_text(args, key->label);
 	redis_line_end(args);
@@ -240,7 +241,7 @@ int redis_entries_prune(struct store_engine *engine, uint64_t ended_by_ms)
 
 /* ---- lists ---- */
 
-/* Keys out of an answer of ids and lines in turn. */
+/* Read keys from a reply of alternating ids and lines. */
 static int read_keys(struct redis *r, const redisReply *reply, struct store_key **ret_keys,
 		     size_t *ret_count)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * redis: the engine that many hosts share: opening it, and its operations by name.
+ * redis: the engine that many hosts share: opening the store, and the table of operations.
  *
- * An empty database becomes a new store, but only for an agent that has not known it before: one that
- * comes back empty, or as another store, has lost what customers paid for, and is refused.
+ * An empty database becomes a new store only if this agent has not used a store there before. A
+ * database that comes back empty, or with a different store, has lost what customers paid for, so
+ * the agent refuses it.
  */
 #include "store/redis/journal.h"
 
@@ -19,9 +20,9 @@ int redis_check_open(struct redis *r)
 	if (r->is_open)
 		return 0;
 	if (r->is_known)
-		return redis_say(&r->link, -EHOSTDOWN, "Redis %s holds another store than before",
-				 r->link.server);
-	return redis_say(&r->link, -ENOTCONN, "Redis is not open");
+		return redis_say(&r->link, -EHOSTDOWN,
+				 "Redis %s holds a different store than before", r->link.server);
+	return redis_say(&r->link, -ENOTCONN, "the store is not open");
 }
 
 int redis_change(struct redis *r, enum redis_script script, struct redis_args *args)
@@ -58,7 +59,7 @@ int redis_lasting_change(struct redis *r, enum redis_script script, struct redis
 	return err;
 }
 
-/* Whether the store that answered is the one that we know, if we know one. */
+/* Check that the store is the one with the id @wanted, if it is not NULL, and save its id. */
 static int check_id(struct redis *r, const redisReply *reply, const uint8_t wanted[STORE_ID_BYTES])
 {
 	uint8_t id[STORE_ID_BYTES];
@@ -68,13 +69,14 @@ static int check_id(struct redis *r, const redisReply *reply, const uint8_t want
 	else if (reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING ||
 		 text_parse_hex((struct text){ reply->element[0]->str, reply->element[0]->len }, id,
 				sizeof(id)))
-		return redis_say(&r->link, -EUCLEAN, "Redis %s: the store has no id",
+		return redis_say(&r->link, -EUCLEAN, "Redis %s: the store has no valid id",
 				 r->link.server);
 	if (wanted && memcmp(id, wanted, sizeof(id)))
-		return redis_say(&r->link, -EHOSTDOWN,
-				 "Redis %s is empty, or holds another store than before: bring the "
-				 "store back, or restart tollgate to take this one",
-				 r->link.server);
+		return redis_say(
+			&r->link, -EHOSTDOWN,
+			"Redis %s is empty or holds a different store than before: restore "
+			"the old one, or restart tollgate to use this one",
+			r->link.server);
 	memcpy(r->id, id, sizeof(id));
 	return 0;
 }
@@ -175,7 +177,7 @@ static int check(const struct store_engine_ops *ops, const char *location, char 
 	return err;
 }
 
-/* One engine, by three names. */
+/* The same engine under three schemes. */
 #define ENGINE(name, words)                                                               \
 	static int new_##name(const char *location, unsigned timeout_ms,                  \
 			      struct store_engine **ret_engine)                           \

@@ -2,14 +2,16 @@
 /*
  * redis: the engine that many hosts share. Private to user/store.
  *
- * address.c reads URLs, link.c is one connection and its circuit breaker, text.c the
- * words that travel; redis.c opens the store and names the operations, of which records.c has
- * accounts, keys and lists, tasks.c tasks, usage.c usage and quotas, and follow.c the
- * stream of changes.
+ * address.c parses URLs; link.c is one connection and its circuit breaker; text.c writes commands
+ * and records. redis.c opens the store and lists the operations: load.c reads the snapshot,
+ * records.c has accounts, keys and lists, tasks.c tasks, usage.c usage and quotas, follow.c the
+ * stream of changes, fleet.c heartbeats and the lease, share.c shared limits, and migrate.c the
+ * calls for store_migrate(). journal.c is the journal, and replay.c fills and replays it.
  *
- * Whatever changes more than one key is a function in lua/, run by Redis as one step. A record is one
- * line of text: its values between tabs, in a fixed order; in texts a backslash, a tab and a newline
- * are written \\, \t and \n. Ids are 16 hex digits. README lists the keys.
+ * Every operation that changes more than one key is a function in lua/, which Redis runs
+ * atomically. A record is one line of text: values in a fixed order, separated by tabs. In strings,
+ * a backslash, a tab and a newline are written as \\, \t and \n. Ids are 16 hex digits.
+ * tollgate-redis(7) lists the keys.
  */
 #ifndef STORE_REDIS_H
 #define STORE_REDIS_H
@@ -22,15 +24,15 @@
 #define REDIS_SCHEMA	    1
 #define REDIS_SENTINELS_MAX 16
 #define REDIS_PREFIX	    "tollgate:"
-#define REDIS_BLOCK_MS	    300 /* that the follower waits for news, on top of its link's timeout */
+#define REDIS_BLOCK_MS	    300 /* wait of one XREAD for changes, on top of the timeout */
 #define REDIS_PLACE_SIZE    48	/* an entry's id in the stream */
 #define REDIS_ID_SIZE	    17	/* 16 hex digits and the NUL */
 
-/* Where Redis is, as a URL says it. */
+/* The address of Redis, parsed from a URL. */
 struct redis_address {
-	char *host, *path;     /* owned; one of them, or neither with Sentinels */
+	char *host, *path;     /* owned; one of them is set, or neither with Sentinels */
 	char *user, *password; /* owned; NULL: none */
-	char *master;	       /* owned; the name that Sentinels know it by; NULL: no Sentinels */
+	char *master;	       /* owned; the master's name at the Sentinels; NULL: no Sentinels */
 	char *sentinels[REDIS_SENTINELS_MAX]; /* owned */
 	int sentinel_ports[REDIS_SENTINELS_MAX];
 	unsigned sentinel_count;
@@ -39,14 +41,15 @@ struct redis_address {
 };
 
 /*
- * Read what follows the scheme @scheme ("redis:", "redis+unix:", "redis+sentinel:") of a URL. 0, or
- * -EINVAL and @ret_why says what is wrong, or -ENOMEM. To be freed in any case.
+ * Parse @location, the part of a URL after its @scheme ("redis:", "redis+unix:",
+ * "redis+sentinel:"). 0; -EINVAL, and @ret_why says what is wrong; or -ENOMEM. Call
+ * redis_address_done() in every case.
  */
 int redis_address_parse(const char *scheme, const char *location, struct redis_address *ret_address,
 			char *ret_why, size_t why_size);
 void redis_address_done(struct redis_address *address);
 
-/* The scripts: each is lua/common.lua and the file of its name. */
+/* The scripts: each is lua/common.lua followed by the file of the same name. */
 enum redis_script {
 	REDIS_RECORDS,
 	REDIS_TASKS,
@@ -56,10 +59,13 @@ enum redis_script {
 	REDIS_SCRIPT_COUNT
 };
 
-/* A command on its way: words of any bytes. A failure sticks, and redis_call() returns it. */
+/*
+ * The words of a command; each may hold any bytes. `err` is the first failure; redis_call() returns
+ * it.
+ */
 struct redis_args {
 	struct buf bytes;
-	size_t *ends; /* owned: where each word ends in `bytes` */
+	size_t *ends; /* owned: the end of each word in `bytes` */
 	size_t count, room;
 	int err;
 };
@@ -72,8 +78,8 @@ void redis_arg_u64(struct redis_args *args, uint64_t number);
 void redis_arg_id(struct redis_args *args, uint64_t id);
 
 /*
- * A record's line, value by value: begin, add, end as one word of the command. redis_line_text()
- * escapes.
+ * Write a record's line, value by value: begin, add values, end. The line is one word of the
+ * command. redis_line_text() escapes.
  */
 void redis_line_begin(struct redis_args *args);
 void redis_line_word(struct redis_args *args, const char *word);
@@ -83,7 +89,10 @@ void redis_line_hex(struct redis_args *args, const void *bytes, size_t len);
 void redis_line_text(struct redis_args *args, const char *text);
 void redis_line_end(struct redis_args *args);
 
-/* And back: the next value of @rest, which loses it. A failure sticks in @err as -EUCLEAN. */
+/*
+ * Read a record's line, value by value: each call takes the next value off `rest`. `err` becomes
+ * -EUCLEAN with the first malformed value, and stays so.
+ */
 struct redis_line {
 	struct text rest;
 	bool is_over;
@@ -95,71 +104,79 @@ struct text redis_read_word(struct redis_line *line);
 uint64_t redis_read_u64(struct redis_line *line);
 uint64_t redis_read_id(struct redis_line *line);
 void redis_read_hex(struct redis_line *line, void *ret_bytes, size_t len);
-void redis_read_text(struct redis_line *line, char *ret_text, size_t size); /* cut to @size */
-char *redis_read_alloc(struct redis_line *line); /* a malloc'd text; NULL with `err` */
+void redis_read_text(struct redis_line *line, char *ret_text, size_t size); /* truncates to @size */
+char *redis_read_alloc(struct redis_line *line); /* a malloc'd string; NULL with `err` */
 
-/* Copy @len bytes, cut to @size - 1, and a NUL. */
+/* Copy at most @size - 1 of @len bytes, and add a NUL. */
 void redis_copy(char *to, size_t size, const char *bytes, size_t len);
 
-/* 16 hex digits. 0 or -EINVAL. */
+/* Parse 16 hex digits. 0 or -EINVAL. */
 int redis_parse_id(const char *text, size_t len, uint64_t *ret_id);
 
 /*
- * One connection to the master. It is made when it is needed. After a failure no other attempt is made
- * for a while, which grows to seconds and has a random part: calls fail at once meanwhile.
+ * One connection to the master, opened on demand. After a failure there is no new attempt for a
+ * while, and calls fail at once. This time has jitter, and grows to seconds with failures in a row.
  */
 struct redis_link {
 	const struct redis_address *address; /* borrowed */
-	char *error;			     /* borrowed: STORE_ERROR_MAX bytes for words */
+	char *error;			     /* borrowed: STORE_ERROR_MAX bytes for a message */
 	redisContext *context;		     /* owned; NULL: not connected */
-	unsigned timeout_ms;		     /* of connecting, and of each call */
-	uint64_t retry_at_ns;		     /* no attempt before */
+	unsigned timeout_ms;		     /* for connecting, and for each call */
+	uint64_t retry_at_ns;		     /* no attempt before this time */
 	unsigned failures;		     /* in a row */
 	char shas[REDIS_SCRIPT_COUNT][41];   /* of the scripts that Redis has; "": not loaded */
-	char failure[256];		     /* the words of the last failure */
-	char server[128];		     /* whom we are, or were, connected to: for people */
+	char failure[256];		     /* message of the last failure */
+	char server[128];		     /* the current or last server, for messages */
 };
 
 void redis_link_init(struct redis_link *link, const struct redis_address *address, char *error,
 		     unsigned timeout_ms);
 void redis_link_done(struct redis_link *link);
 
-/* Connect unless it is connected. 0, -EHOSTDOWN, or -EACCES (who we are is not believed). */
+/* Connect unless connected. 0, -EHOSTDOWN, or -EACCES (wrong user or password). */
 int redis_link_up(struct redis_link *link);
 
-/* Cut the connection; the next call makes another one, after a while. */
+/* Drop the connection after a failure. Calls connect again when the wait is over. */
 void redis_link_fail(struct redis_link *link);
 
-/* Keep words for an error. Returns @err. */
+/* Save the message for an error. Returns @err. */
 int redis_say(struct redis_link *link, int err, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*
- * Send @args as a command, and wait for the answer, which the caller frees with freeReplyObject().
- * Errors that a script or Redis gives become errnos: words of our scripts (EEXIST, ENOENT, EAGAIN, EINVAL,
- * ESTALE...) as they are; -ENOSPC (maxmemory), -EACCES; -EHOSTDOWN for whatever another moment or another server may
- * mend (away, loading, no longer the master): then it is not known whether the call took effect. -EUCLEAN for
- * an answer of another shape than @type (REDIS_REPLY_*; 0: any).
+ * Send @args as a command, and wait for the reply, which the caller frees with freeReplyObject().
+ *
+ * Errors of our scripts carry the name of an errno (EEXIST, ENOENT, EAGAIN, EINVAL, ESTALE...),
+ * which is returned. Errors of Redis: -ENOSPC (maxmemory), -EACCES, and -EHOSTDOWN for conditions
+ * that may pass or that another server may not have (unreachable, loading, no longer the master).
+ * After -EHOSTDOWN it is unknown whether the call took effect. -EUCLEAN if the reply is not of
+ * @type (REDIS_REPLY_*; 0: any).
  */
 int redis_command(struct redis_link *link, struct redis_args *args, int type,
 		  redisReply **ret_reply);
 
-/* The two halves of it, for other work in between: nothing else may be sent before the answer is read. */
+/*
+ * The two halves of redis_command(), for other work in between. Send nothing else before the reply
+ * is read.
+ */
 int redis_send(struct redis_link *link, struct redis_args *args);
 int redis_receive(struct redis_link *link, int type, redisReply **ret_reply);
 
-/* Begin a call of @function in @script; further words are its arguments. */
+/* Begin a call of a script's @function. Add its arguments with redis_arg() and the like. */
 void redis_function(struct redis_args *args, const char *function);
 
-/* The same as redis_command() for what redis_function() began; loads the script when Redis lacks it. */
+/*
+ * The same as redis_command() for a call begun with redis_function(). Loads the script if Redis
+ * does not have it.
+ */
 int redis_call(struct redis_link *link, enum redis_script script, struct redis_args *args, int type,
 	       redisReply **ret_reply);
 
-/* For what was begun with redis_function() and answers with the number of its change. Frees @args. */
+/* The same for a function that returns the number of its change. Frees the contents of @args. */
 struct redis;
 int redis_change(struct redis *r, enum redis_script script, struct redis_args *args);
 
-/* The same for a change that may wait in the journal while Redis is away. */
+/* The same for a change that goes to the journal while Redis is unreachable. */
 int redis_lasting_change(struct redis *r, enum redis_script script, struct redis_args *args);
 
 /* ---- the engine ---- */
@@ -167,15 +184,15 @@ int redis_lasting_change(struct redis *r, enum redis_script script, struct redis
 struct redis {
 	struct store_engine engine;
 	struct redis_address address;
-	struct redis_link link;	    /* the store's thread */
-	struct redis_link follower; /* the follower's thread */
+	struct redis_link link;	    /* used on the store's thread */
+	struct redis_link follower; /* used on the follower's thread */
 	char follower_error[STORE_ERROR_MAX];
-	uint8_t id[STORE_ID_BYTES]; /* after open */
-	bool is_open;		    /* it is the store that we know */
+	uint8_t id[STORE_ID_BYTES]; /* valid with `is_known` */
+	bool is_open;		    /* opened, and the store is the one with `id` */
 	bool is_known;		    /* `id` was read once */
-	struct journal *journal;    /* owned; NULL: what cannot reach Redis fails */
-	char fence[24];		    /* of the lease that we hold; "" or "0": none */
-	/* The last entry of the stream that was read, or where the snapshot began. */
+	struct journal *journal;    /* owned; NULL: changes fail while Redis is unreachable */
+	char fence[24];		    /* fence of the lease that this host holds; "" or "0": none */
+	/* The last entry that was read from the stream, or the last one before the snapshot. */
 	char seen_id[REDIS_PLACE_SIZE];
 	uint64_t seen_n;
 };
@@ -183,7 +200,7 @@ struct redis {
 /* 0 or -ENOTCONN. */
 int redis_check_open(struct redis *r);
 
-/* In records.c. Lines and records. */
+/* In records.c: records to and from lines, and operations. */
 int redis_read_account(const char *id, size_t id_len, const char *line, size_t len,
 		       struct store_account *ret_account);
 int redis_read_key(const char *id, size_t id_len, const char *line, size_t len,
@@ -208,8 +225,8 @@ int redis_entry_remove(struct store_engine *engine, const struct cidr *block);
 int redis_entries_prune(struct store_engine *engine, uint64_t ended_by_ms);
 
 /*
- * In load.c: the snapshot, and how a hash of any size is walked: @take gets each field and its
- * value, some perhaps twice, until it returns an error.
+ * In load.c: the snapshot, and a walk over a hash of any size. @take gets each field and its value
+ * until it returns an error; some may come twice.
  */
 int redis_scan(struct redis *r, const char *key,
 	       int (*take)(void *arg, const char *field, size_t field_len, const char *value,
@@ -219,7 +236,7 @@ int redis_load(struct store_engine *engine, const struct store_visitor *visitor,
 	       uint32_t day, uint32_t month_day);
 
 /* In follow.c. */
-int redis_note_place(struct redis *r); /* the stream is to be read from here on */
+int redis_note_place(struct redis *r); /* follow the stream from its current end */
 int redis_follow(struct store_engine *engine, struct store_change **ret_changes, size_t *ret_count);
 const char *redis_follow_error(const struct store_engine *engine);
 uint64_t redis_place(const struct store_engine *engine);
@@ -237,14 +254,17 @@ int redis_usage_close(struct store_engine *engine, const struct store_usage *row
 		      const struct store_task *tasks, size_t task_count);
 int redis_usage_prune(struct store_engine *engine, uint64_t before_s);
 
-/* Account, epoch, window and totals of a row: six words. */
+/* Add a row's account, epoch, window and totals: six words. */
 void redis_arg_usage(struct redis_args *args, const struct store_usage *row);
 
-/* Write to Redis itself, come what may. */
+/* Write usage to Redis, never to the journal. */
 int redis_write_usage(struct redis *r, const struct store_usage *usage, size_t usage_count,
 		      const struct store_quota *quotas, size_t quota_count);
 
-/* In replay.c. Changes that must wait, because Redis is away or others wait already. */
+/*
+ * In replay.c: filling the journal, and replaying it. redis_must_queue(): the journal has entries,
+ * so new changes must queue behind them even if Redis is back.
+ */
 bool redis_must_queue(const struct redis *r);
 int redis_keep_call(struct redis *r, enum redis_script script, const struct redis_args *args);
 int redis_keep_usage(struct redis *r, const struct store_usage *usage, size_t usage_count,
@@ -254,7 +274,8 @@ int redis_set_journal(struct store_engine *engine, const char *path, char *ret_w
 void redis_catch_up(struct store_engine *engine);
 
 /*
- * Walk all windows: @take gets each account's line, and the two numbers tell the window meanwhile.
+ * Walk all windows. @take gets each account's line; during that call, *@start_s and *@seconds are
+ * those of its window.
  */
 int redis_each_window(struct redis *r, uint64_t *start_s, uint32_t *seconds,
 		      int (*take)(void *arg, const char *field, size_t field_len, const char *value,
@@ -290,7 +311,7 @@ int redis_queues_count(struct store_engine *engine, struct store_queue_count **r
 		       size_t *ret_count);
 int redis_key_claim(struct store_engine *engine, const struct store_task *claim,
 		    const struct store_key *key);
-void redis_arg_task(struct redis_args *args,
-		    const struct store_task *task); /* line and body: 3 words */
+/* Add a task's queue, id, line and body: four words. */
+void redis_arg_task(struct redis_args *args, const struct store_task *task);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * redis_journal: what becomes of a change while Redis is away, and when it is back.
+ * redis_replay: changes go to the journal while Redis is unreachable, and are replayed when it is
+ * back.
  *
- * As long as anything waits in the journal, later changes go behind it: their order is never turned.
+ * As long as the journal has entries, later changes queue behind them, so the order never changes.
  */
 #include "store/redis/journal.h"
 
@@ -21,13 +22,14 @@ static void note(struct redis *r)
 	atomic_write(&r->engine.refused, journal_refused(r->journal));
 }
 
-/* Words for an error of the journal itself. Returns @err. */
+/* Save the message for an error of the journal itself. Returns @err. */
 static int fail(struct redis *r, int err)
 {
 	if (err == -ENOSPC)
-		return redis_say(&r->link, err,
-				 "Redis is away, and the journal is full: nothing more is taken");
-	return err ? redis_say(&r->link, err, "the journal cannot be used") : 0;
+		return redis_say(
+			&r->link, err,
+			"Redis is unreachable and the journal is full; nothing was changed");
+	return err ? redis_say(&r->link, err, "the journal cannot be written") : 0;
 }
 
 bool redis_must_queue(const struct redis *r)
@@ -53,13 +55,13 @@ int redis_keep_usage(struct redis *r, const struct store_usage *usage, size_t us
 	return fail(r, err);
 }
 
-/* Errors that no later try would mend. */
+/* Whether a retry cannot succeed after this error. */
 static bool is_final(int err)
 {
 	return err == -EEXIST || err == -ENOENT || err == -EINVAL || err == -ESTALE;
 }
 
-/* The oldest call. -ENOENT when there is none. */
+/* Replay the oldest call. -ENOENT if there is none. */
 static int replay_call(struct redis *r)
 {
 	enum redis_script script;
@@ -77,12 +79,12 @@ static int replay_call(struct redis *r)
 	if (err && !is_final(err))
 		return err;
 	if (err)
-		log_error("a change that waited for Redis is refused, and kept aside in the "
-			  "journal: %s",
+		log_error("Redis refused a change from the journal; it is set aside there: %s",
 			  r->engine.error);
 	return journal_end_call(r->journal, seq, err ? r->engine.error : NULL);
 }
 
+/* Replay a batch of usage. -ENOENT if there is none. */
 static int replay_usage(struct redis *r)
 {
 	struct store_usage *usage = calloc(BATCH, sizeof(*usage));
@@ -123,8 +125,9 @@ void redis_catch_up(struct store_engine *engine)
 	}
 	note(r);
 	if (err == -ENOENT)
-		log_info("the journal's %llu changes and rows are in Redis",
-			 (unsigned long long)waited);
+		log_info(
+			"Redis is back: %llu changes and rows of usage from the journal are stored",
+			(unsigned long long)waited);
 	engine->error[0] = '\0';
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* redis_share: exchanges of shared limits. lua/share.lua has the other half. */
+/* redis_share: store_share_exchange() in Redis. The other half is lua/share.lua. */
 #include "store/redis/redis.h"
 
 #include <errno.h>
@@ -68,7 +68,7 @@ int redis_share_exchange(struct store_engine *engine, uint64_t instance, uint32_
 	if (err)
 		return err;
 	if (reply->elements != count * ANSWER_WORDS)
-		err = redis_say(&r->link, -EUCLEAN, "Redis %s: an answer that makes no sense",
+		err = redis_say(&r->link, -EUCLEAN, "Redis %s: unexpected reply to exchange",
 				r->link.server);
 	for (size_t i = 0; i < count && !err; i++)
 		read_grant(reply->element + i * ANSWER_WORDS, &ret_grants[i]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* redis_tasks: how tasks are written in Redis, read and changed. lua/tasks.lua has the other half. */
+/* redis_tasks: tasks in Redis. The other half is lua/tasks.lua. */
 #include "store/redis/redis.h"
 
 #include <errno.h>
@@ -21,12 +21,12 @@ void redis_arg_task(struct redis_args *args, const struct store_task *task)
 	redis_line_u64(args, task->attempts);
 	redis_line_u64(args, task->state);
 	redis_line_text(args, task->note);
-	redis_line_word(args, ""); /* its seq: the script's to give */
+	redis_line_word(args, ""); /* seq: the script assigns it */
 	redis_line_end(args);
 	redis_arg(args, task->body && task->state != STORE_TASK_DONE ? task->body : "");
 }
 
-/* One task out of three words of an answer: id, line, body or nothing. */
+/* Read one task from three words of a reply: id, line, and body or nil. */
 static int read_task(const char *queue, redisReply *const *words, struct store_task *ret_task)
 {
 	const redisReply *id = words[0], *line = words[1], *body = words[2];
@@ -74,7 +74,7 @@ int redis_tasks_add(struct store_engine *engine, const struct store_task *tasks,
 		      ? -EHOSTDOWN
 		      : redis_call(&r->link, REDIS_TASKS, &args, REDIS_REPLY_ARRAY, &reply);
 	if (err == -EHOSTDOWN && r->journal) {
-		/* Those that are there already will be left as they are then. */
+		/* Whether they exist is unknown now; the replay leaves existing tasks unchanged. */
 		for (size_t i = 0; i < count; i++)
 			ret_fresh[i] = true;
 		err = redis_keep_call(r, REDIS_TASKS, &args);
@@ -85,7 +85,7 @@ int redis_tasks_add(struct store_engine *engine, const struct store_task *tasks,
 	if (err)
 		return err;
 	if (reply->elements != count + 1)
-		err = redis_say(&r->link, -EUCLEAN, "Redis %s: an answer that makes no sense",
+		err = redis_say(&r->link, -EUCLEAN, "Redis %s: unexpected reply to tasks_add",
 				r->link.server);
 	for (size_t i = 0; i < count && !err; i++)
 		ret_fresh[i] = reply->element[i + 1]->integer == 1;
@@ -101,7 +101,7 @@ struct found {
 	size_t count, room;
 };
 
-/* Append the tasks of an answer, but no more than @limit in all. */
+/* Append the tasks of a reply, up to @limit in total. */
 static int take_tasks(struct redis *r, const char *queue, const redisReply *reply, size_t limit,
 		      struct found *found)
 {
@@ -120,7 +120,7 @@ static int take_tasks(struct redis *r, const char *queue, const redisReply *repl
 	return err;
 }
 
-/* One page from @after on; @after becomes where to go on, or empty. */
+/* Read one page after @after, and set @after to the next page's, or to "" after the last page. */
 static int list_page(struct redis *r, const struct store_task_query *query, char after[32],
 		     struct found *found)
 {

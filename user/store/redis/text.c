@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* redis_text: the words of a command, and records as lines of text. */
+/* redis_text: commands as lists of words, and records as lines of text. */
 #include "store/redis/redis.h"
 
 #include <errno.h>
@@ -10,9 +10,9 @@
 
 #include "base/array.h"
 
-#define ARGS_MAX \
-	(64u << 20) /* bytes of one command: webhooks' bodies are the largest, a megabyte each */
-#define WORDS_MAX (1u << 20) /* of one command: Redis accepts no more */
+/* Limits of one command. The largest words are bodies of webhooks, up to 1 MB each. */
+#define ARGS_MAX  (64u << 20) /* bytes */
+#define WORDS_MAX (1u << 20)  /* Redis accepts no more */
 
 void redis_args_init(struct redis_args *args)
 {
@@ -78,11 +78,11 @@ void redis_copy(char *to, size_t size, const char *bytes, size_t len)
 
 /* ---- lines ---- */
 
-/* Values end with a tab here, and the last one's is taken back by redis_line_end(). */
+/* Each value is written with a tab after it; redis_line_end() removes the last tab. */
 
 void redis_line_begin(struct redis_args *args)
 {
-	(void)args; /* a line is the bytes since the last word ended */
+	(void)args; /* a line is the bytes since the end of the last word */
 }
 
 static void add_value(struct redis_args *args, const char *value, size_t len)
@@ -200,7 +200,7 @@ void redis_read_hex(struct redis_line *line, void *ret_bytes, size_t len)
 		line->err = -EUCLEAN;
 }
 
-/* Undo the escapes of @word into @to, which has room for @size bytes. */
+/* Write @word without its escapes to @to, which has room for @size bytes. */
 static void unescape(struct text word, char *to, size_t size)
 {
 	size_t len = 0;

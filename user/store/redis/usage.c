@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * redis_usage: how usage and quotas are written in Redis and read. lua/usage.lua names the keys.
+ * redis_usage: usage and quotas in Redis. lua/usage.lua describes the keys.
  *
- * Scripts count in doubles: totals beyond 2^53 are refused. Long lists go in pages, so that no call keeps
- * Redis from others for long.
+ * Scripts calculate with doubles, so totals above 2^53 are refused. Long lists are read in pages,
+ * so that no call blocks Redis for long.
  */
 #include "store/redis/redis.h"
 
@@ -61,7 +61,7 @@ static int put_quotas(struct redis *r, const struct store_quota *rows, size_t co
 	return redis_change(r, REDIS_USAGE, &args);
 }
 
-/* Totals only grow, so it does no harm if the rest of the pages has to be written again. */
+/* Totals only grow, so writing pages again after a failure is harmless. */
 int redis_write_usage(struct redis *r, const struct store_usage *usage, size_t usage_count,
 		      const struct store_quota *quotas, size_t quota_count)
 {
@@ -96,7 +96,7 @@ struct found {
 
 static struct store_usage *add_row(struct found *found)
 {
-	/* The callers stop at their own limits. */
+	/* The callers limit the number of rows. */
 	if (array_reserve(found->rows, found->room, found->count + 1, ARRAY_NO_LIMIT))
 		return NULL;
 	found->rows[found->count] = (struct store_usage){ 0 };
@@ -108,7 +108,9 @@ static uint64_t number_of(const redisReply *word)
 	return word->type == REDIS_REPLY_STRING ? strtoull(word->str, NULL, 10) : 0;
 }
 
-/* Rows of a page of lua/usage.lua: account, start, seconds, requests, units, closed units, closings. */
+/*
+ * Read a page of lua/usage.lua: account, start, seconds, requests, units, closed units, closings.
+ */
 static int take_rows(const redisReply *reply, size_t limit, struct found *found)
 {
 	for (size_t i = 1; i + ROW_WORDS <= reply->elements && found->count < limit;
@@ -130,7 +132,7 @@ static int take_rows(const redisReply *reply, size_t limit, struct found *found)
 	return 0;
 }
 
-/* All pages of @function, which takes an account or none, and a time. */
+/* Read all pages of @function, for @account (0: all accounts) and @time_s. */
 static int list_pages(struct redis *r, const char *function, uint64_t account, uint64_t time_s,
 		      size_t limit, struct found *found)
 {
@@ -146,7 +148,9 @@ static int list_pages(struct redis *r, const char *function, uint64_t account, u
 			redis_arg_id(&args, account);
 		else
 			redis_arg(&args, "");
-		/* Sixteen digits of seconds are enough, and no more have their place in the sets. */
+		/*
+		 * The sorted sets pad numbers to sixteen digits, so a larger time would not sort.
+		 */
 		redis_arg_u64(&args, time_s < 9999999999999999ULL ? time_s : 9999999999999999ULL);
 		redis_arg(&args, from);
 		redis_arg_u64(&args, limit - found->count);
@@ -163,8 +167,8 @@ static int list_pages(struct redis *r, const char *function, uint64_t account, u
 	return err;
 }
 
-static int give(struct redis *r, int err, struct found *found, struct store_usage **ret_rows,
-		size_t *ret_count)
+static int return_rows(struct redis *r, int err, struct found *found, struct store_usage **ret_rows,
+		       size_t *ret_count)
 {
 	if (err == -EUCLEAN)
 		redis_say(&r->link, err, "Redis %s: usage is malformed", r->link.server);
@@ -186,16 +190,16 @@ int redis_usage_open(struct store_engine *engine, uint64_t account, uint64_t end
 
 	if (!err)
 		err = list_pages(r, "usage_open", account, ended_by_s, limit, &found);
-	return give(r, err, &found, ret_rows, ret_count);
+	return return_rows(r, err, &found, ret_rows, ret_count);
 }
 
-/* A window's name in `windows`: its start and its length. */
+/* A member of the set `windows`: a window's start and length. */
 struct window {
 	uint64_t start_s;
 	uint32_t seconds;
 };
 
-/* The windows that begin at @since_s or later, in that order. */
+/* List the windows that begin at @since_s or later, ordered by their start. */
 static int list_windows(struct redis *r, uint64_t since_s, struct window **ret_windows,
 			size_t *ret_count)
 {
@@ -256,7 +260,7 @@ static int compare_rows(const void *a, const void *b)
 	return x->window_seconds < y->window_seconds ? -1 : x->window_seconds > y->window_seconds;
 }
 
-/* A walk may give a row twice: keep one. */
+/* Sort, and drop the rows that the walk returned twice. */
 static void sort_rows(struct found *found)
 {
 	size_t kept = 0;
@@ -269,7 +273,10 @@ static void sort_rows(struct found *found)
 	found->count = kept;
 }
 
-/* Whole windows, until there are enough: their accounts are in no order. */
+/*
+ * Read whole windows until there are enough rows. The accounts of a window come in no order, so
+ * @limit can be applied only after sorting.
+ */
 static int list_all(struct redis *r, uint64_t since_s, size_t limit, struct found *found)
 {
 	struct window *windows;
@@ -335,7 +342,7 @@ int redis_usage_list(struct store_engine *engine, uint64_t account, uint64_t sin
 		err = list_pages(r, "usage_of", account, since_s, limit, &found);
 	else if (!err)
 		err = list_all(r, since_s, limit, &found);
-	return give(r, err, &found, ret_rows, ret_count);
+	return return_rows(r, err, &found, ret_rows, ret_count);
 }
 
 /* ---- changes ---- */
@@ -431,7 +438,7 @@ static int take_quota(void *arg, const char *field, size_t field_len, const char
 	return v->count == PAGE_ROWS ? hand_on(v) : 0;
 }
 
-/* The periods of one kind since @since, in their order. */
+/* Load the quotas of one kind for periods since @since, ordered by period. */
 static int load_kind(struct redis *r, struct quota_visit *v, uint32_t since)
 {
 	struct redis_args args;

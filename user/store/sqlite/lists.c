@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sqlite_lists: how the embedded engine keeps the operator's lists of addresses. */
+/* sqlite_lists: the operator's lists of addresses in the embedded engine. */
 #include "store/sqlite/sqlite.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ int sqlite_read_entry(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 	if (!address || sqlite3_column_bytes(stmt, 0) != sizeof(entry->block.address) ||
 	    bits > 128 || list >= STORE_LIST_COUNT) {
 		snprintf(s->engine.error, sizeof(s->engine.error),
-			 "%s: an entry of the lists is malformed", s->path);
+			 "%s: an entry of the address lists is malformed", s->path);
 		return -EUCLEAN;
 	}
 	memcpy(entry->block.address, address, sizeof(entry->block.address));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sqlite_migrate: what a migration needs of the embedded engine beside the usual calls. */
+/* sqlite_migrate: the calls that store_migrate() needs from the embedded engine. */
 #include "store/sqlite/sqlite.h"
 
 #include <errno.h>
@@ -98,7 +98,10 @@ int sqlite_set_id(struct store_engine *engine, const uint8_t id[STORE_ID_BYTES])
 	return sqlite_end(s, err);
 }
 
-/* An agent keeps its state folder locked, and its file is there unless it was told otherwise. */
+/*
+ * An agent locks its state directory, and its store is in that directory by default. An agent whose
+ * store was configured elsewhere is not noticed.
+ */
 int sqlite_is_used(struct store_engine *engine, bool *ret_is_used)
 {
 	const struct sqlite *s = (const struct sqlite *)engine;

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * sqlite_records: how the embedded engine reads and writes accounts, keys, usage and quotas.
- */
+/* sqlite_records: accounts, keys, usage and quotas in the embedded engine. */
 #include "store/sqlite/sqlite.h"
 
 #include <errno.h>
@@ -12,7 +10,7 @@
 #include "base/array.h"
 #include "tollgate/abi.h"
 
-#define BATCH 512 /* records a visitor is handed at once */
+#define BATCH 512 /* records per call of a visitor */
 
 sqlite3_stmt *sqlite_statement(struct sqlite *s, enum sqlite_statement which)
 {
@@ -104,8 +102,8 @@ int sqlite_account_add(struct store_engine *engine, const struct store_account *
 }
 
 /*
- * Whether nothing has changed but the time at which Stripe said so. That is not worth a commit: it only
- * guards against older news, and whoever follows the feed remembers it.
+ * Whether only `as_of_s` has changed. That is not worth a commit: the field only guards against
+ * older states from Stripe, and the followers of the feed keep it in memory.
  */
 static bool is_only_later(const struct store_account *before, const struct store_account *account)
 {
@@ -118,7 +116,7 @@ static bool is_only_later(const struct store_account *before, const struct store
 int sqlite_account_set(struct store_engine *engine, const struct store_account *before,
 		       const struct store_account *account, uint32_t named)
 {
-	/* Only this agent writes the file, so what the caller has not changed is as it was. */
+	/* Only this agent writes the file, so the fields outside @named still equal @before's. */
 	if (!named && before && is_only_later(before, account))
 		return sqlite_check_open((struct sqlite *)engine);
 	return write_account((struct sqlite *)engine, SQLITE_ACCOUNT_SET_STATEMENT, account);
@@ -245,8 +243,8 @@ int sqlite_usage_put(struct store_engine *engine, const struct store_usage *usag
 }
 
 /*
- * Reading. A record, which is all zeros before, comes out of a row by one of these. 0 or an error;
- * errors in the content are -EUCLEAN.
+ * Reading: each of these fills in a record, which is zero before, from a row. 0 or an error;
+ * -EUCLEAN for malformed content.
  */
 static int read_account(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 {
@@ -327,7 +325,7 @@ static int read_usage(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 	return 0;
 }
 
-/* The kinds of record that a visitor is handed, and how. */
+/* How to read each kind of record and pass it to a visitor. */
 struct reader {
 	int (*read)(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record);
 	size_t size;
@@ -366,7 +364,7 @@ static const struct reader quota_reader = { read_quota, sizeof(struct store_quot
 static const struct reader entry_reader = { sqlite_read_entry, sizeof(struct store_entry),
 					    visit_entries };
 
-/* Hand all rows of @stmt to @visitor. */
+/* Pass all rows of @stmt to @visitor. */
 static int visit_rows(struct sqlite *s, sqlite3_stmt *stmt, const struct reader *reader,
 		      const struct store_visitor *visitor, void *arg)
 {
@@ -403,7 +401,7 @@ int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor
 	err = sqlite_check_open(s);
 	if (err)
 		return err;
-	err = sqlite_exec(s, "BEGIN"); /* one state of the store, whoever writes meanwhile */
+	err = sqlite_exec(s, "BEGIN"); /* a consistent snapshot, even if others write meanwhile */
 	if (err)
 		return err;
 	err = visit_rows(s, STATEMENT(s, ACCOUNTS), &account_reader, visitor, visitor_arg);
@@ -430,7 +428,7 @@ int sqlite_list(struct sqlite *s, sqlite3_stmt *stmt,
 	int code, err = 0;
 
 	while (!err && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
-		/* The statement limits its rows. */
+		/* The statement limits the number of rows. */
 		err = array_grow(&rows, &room, count + 1, size, ARRAY_NO_LIMIT);
 		if (err)
 			break;

@@ -2,9 +2,9 @@
 /*
  * sqlite: the embedded engine: the file, its schema, and SQLite's errors.
  *
- * Exactly one connection, WAL, synchronous=FULL. A file that is refused (not ours, newer, another
- * pepper) is left as it was, byte for byte: all checks are made before the first write, and a WAL that
- * someone else left behind is not checkpointed.
+ * There is one connection, with WAL and synchronous=FULL. A file that is refused (of another
+ * program, newer, or with another pepper) stays unchanged, byte for byte: all checks come before
+ * the first write, and a WAL that another process left behind is not checkpointed.
  */
 #include "store/sqlite/sqlite.h"
 
@@ -19,20 +19,20 @@
 #include "base/crypto.h"
 #include "base/text.h"
 
-#define BUSY_MS	       250	  /* two agents overlap in an upgrade; their writes are shorter */
+#define BUSY_MS	       250	  /* longer than a write of the other agent during a handoff */
 #define APPLICATION_ID 0x746f6c6c /* "toll" */
 
 #define AHEAD_BYTES (1LL << 30)
 #define AHEAD_STEP  (1 << 20)
 
-/* Where SQLite's file format keeps the application's id: https://sqlite.org/fileformat.html, 1.3 */
+/* Where SQLite files have the application id: https://sqlite.org/fileformat.html, section 1.3 */
 #define HEADER_BYTES	      100
-#define HEADER_MAGIC	      "SQLite format 3" /* and its NUL */
+#define HEADER_MAGIC	      "SQLite format 3" /* including its NUL */
 #define HEADER_APPLICATION_ID 68
 
 /*
- * steps[n] makes version n + 1 of the schema out of version n. A step that was released is never
- * changed. Table `meta` keeps its shape, because it is read before the steps are taken.
+ * steps[n] migrates the schema from version n to version n + 1. Never change a step that was
+ * released. Never change the table `meta`, which is read before the migration.
  */
 static const char *const steps[] = {
 	"CREATE TABLE meta(one INTEGER PRIMARY KEY CHECK(one = 1), store_id BLOB NOT NULL,"
@@ -52,7 +52,7 @@ static const char *const steps[] = {
 	" label TEXT NOT NULL) STRICT;"
 	"CREATE INDEX keys_account ON keys(account);"
 
-	/* The window comes first, so that what is written every second lies together. */
+	/* The window comes first, so that the rows written every second are neighbours. */
 	"CREATE TABLE usage(window_start_s INTEGER NOT NULL, account INTEGER NOT NULL,"
 	" window_seconds INTEGER NOT NULL, epoch INTEGER NOT NULL, requests INTEGER NOT NULL,"
 	" units INTEGER NOT NULL, PRIMARY KEY(window_start_s, account, window_seconds, epoch))"
@@ -73,9 +73,8 @@ static const char *const steps[] = {
 	"ALTER TABLE accounts ADD COLUMN features TEXT NOT NULL DEFAULT '';"
 
 	/*
-	 * What was counted before there was anyone to bill it to is closed. is_open says units >
-	 * closed_units, in a word of its own: an index on the comparison would be written again
-	 * with every count.
+	 * Usage from before there was billing is closed. is_open means units > closed_units. It is
+	 * a column because an index on the comparison itself would be updated with every count.
 	 */
 	"ALTER TABLE usage ADD COLUMN closed_units INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE usage ADD COLUMN closings INTEGER NOT NULL DEFAULT 0;"
@@ -85,13 +84,15 @@ static const char *const steps[] = {
 	" account, window_seconds) WHERE is_open;"
 	"CREATE INDEX usage_open_account ON usage(account, window_start_s) WHERE is_open;"
 
-	/* AUTOINCREMENT: readers go on from the last seq they saw, so none may come twice. */
+	/* AUTOINCREMENT: readers continue after the last seq they saw, so no seq may be reused. */
 	"CREATE TABLE tasks(seq INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL,"
 	" id TEXT NOT NULL, object TEXT NOT NULL, account INTEGER NOT NULL,"
 	" created_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL, tried_ms INTEGER NOT NULL,"
 	" attempts INTEGER NOT NULL, state INTEGER NOT NULL, note TEXT NOT NULL, body TEXT,"
 	" UNIQUE(queue, id)) STRICT;"
-	/* The times are in it so that what is not due, or not old enough, costs no look at the row. */
+	/*
+	 * With the times in the index, tasks that are not due are skipped without reading the row.
+	 */
 	"CREATE INDEX tasks_state ON tasks(queue, state, seq, due_ms, created_ms);",
 
 	"CREATE TABLE lists(address BLOB NOT NULL, prefix_bits INTEGER NOT NULL,"
@@ -107,7 +108,7 @@ static const char *const statement_sql[] = {
 #undef X
 };
 
-/* Our own words, where SQLite has none. Returns @err. */
+/* Save our own message for an error that SQLite has no message for. Returns @err. */
 static int refuse(struct sqlite *s, int err, const char *why)
 {
 	snprintf(s->engine.error, sizeof(s->engine.error), "%s: %s", s->path, why);
@@ -128,7 +129,7 @@ static int errno_of_constraint(int code)
 	}
 }
 
-/* What the system said to a failed read or write; SQLite itself tells only the usual ENOSPC. */
+/* The errno of a failed read or write. SQLite's own codes report ENOSPC only, and not EDQUOT. */
 static int errno_of_system(int system_errno)
 {
 	switch (system_errno) {
@@ -195,7 +196,7 @@ int sqlite_exec(struct sqlite *s, const char *sql)
 
 int sqlite_check_open(struct sqlite *s)
 {
-	return s->db ? 0 : refuse(s, -ENOTCONN, "is not open");
+	return s->db ? 0 : refuse(s, -ENOTCONN, "the store is not open");
 }
 
 int sqlite_begin(struct sqlite *s)
@@ -209,15 +210,16 @@ int sqlite_end(struct sqlite *s, int err)
 {
 	if (!err)
 		err = sqlite_exec(s, "COMMIT");
-	/* Some errors have rolled back already; a failed commit has not. */
+	/* SQLite rolls back by itself after some errors, but not after a failed commit. */
 	if (err && !sqlite3_get_autocommit(s->db))
 		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 	return err;
 }
 
 /*
- * Have the kernel cache the file in one sweep: all of it is wanted at once, and reading trees page by
- * page from a cold disk takes ten times as long. (posix_fadvise(WILLNEED) was no help.)
+ * Read the file once from start to end, so that the kernel caches it. The load needs all of it, and
+ * reading its trees page by page from a cold disk takes ten times as long. posix_fadvise(WILLNEED)
+ * did not help.
  */
 static void read_ahead(int fd)
 {
@@ -231,9 +233,9 @@ static void read_ahead(int fd)
 }
 
 /*
- * Make the file if there is none, so that it is ours alone from its first moment (SQLite gives its
- * -wal and -shm the same mode), and look at its head without SQLite, which would begin with the
- * recovery of someone else's file.
+ * Create the file if it does not exist, with mode 0600 from the start; SQLite gives its -wal and
+ * -shm the same mode. Check its header without SQLite, because SQLite would first run a recovery,
+ * even on another program's file.
  */
 static int check_file(struct sqlite *s)
 {
@@ -246,12 +248,12 @@ static int check_file(struct sqlite *s)
 	fd = open(s->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
 	if (fd < 0)
 		return refuse(s, -errno,
-			      errno == ELOOP ? "is a symbolic link; name the file itself"
+			      errno == ELOOP ? "is a symbolic link; use the path of the file itself"
 					     : strerror(errno));
 	if (fstat(fd, &st))
 		err = refuse(s, -errno, strerror(errno));
 	else if (!S_ISREG(st.st_mode))
-		err = refuse(s, -EUCLEAN, "is no regular file");
+		err = refuse(s, -EUCLEAN, "is not a regular file");
 	else if ((got = pread(fd, header, sizeof(header), 0)) < 0)
 		err = refuse(s, -errno, strerror(errno));
 	else
@@ -260,14 +262,14 @@ static int check_file(struct sqlite *s)
 	if (err || !got)
 		return err;
 	if (got < HEADER_BYTES || memcmp(header, HEADER_MAGIC, sizeof(HEADER_MAGIC)))
-		return refuse(s, -EUCLEAN, "is no SQLite database");
+		return refuse(s, -EUCLEAN, "is not an SQLite database");
 	memcpy(&id, header + HEADER_APPLICATION_ID, sizeof(id));
 	if (be32toh(id) != APPLICATION_ID)
 		return refuse(s, -EUCLEAN, "is another program's database");
 	return 0;
 }
 
-/* The one number that @sql gives. */
+/* Run @sql, which returns a single number. */
 static int read_number(struct sqlite *s, const char *sql, int64_t *ret_number)
 {
 	sqlite3_stmt *stmt;
@@ -295,7 +297,7 @@ static int read_meta(struct sqlite *s, const uint8_t pepper_check[STORE_HASH_BYT
 	err = sqlite_fail(s, sqlite3_step(stmt));
 	if (!err && (sqlite3_column_bytes(stmt, 0) != STORE_ID_BYTES ||
 		     sqlite3_column_bytes(stmt, 1) != STORE_HASH_BYTES))
-		err = refuse(s, -EUCLEAN, "has no id");
+		err = refuse(s, -EUCLEAN, "the store has no valid id");
 	else if (!err &&
 		 !crypto_equal(sqlite3_column_blob(stmt, 1), pepper_check, STORE_HASH_BYTES))
 		err = refuse(s, -EKEYREJECTED, "its keys were hashed with another pepper");
@@ -324,7 +326,7 @@ static int write_meta(struct sqlite *s, const uint8_t pepper_check[STORE_HASH_BY
 	return err;
 }
 
-/* Take the steps from @version on. */
+/* Migrate the schema from @version to the latest version. */
 static int migrate(struct sqlite *s, size_t version)
 {
 	char pragmas[96];
@@ -348,12 +350,15 @@ static int prepare_statements(struct sqlite *s)
 							    &s->statements[i], NULL));
 
 		if (err)
-			return err == -EIO ? -EUCLEAN : err; /* a table is not as it should be */
+			return err == -EIO ? -EUCLEAN : err; /* a table or column is missing */
 	}
 	return 0;
 }
 
-/* Within a transaction: is it ours, can it be used, and bring it up to date. */
+/*
+ * Check that the file is a store of ours which this program can use, and migrate its schema.
+ * Creates the tables in an empty file. Runs within a transaction.
+ */
 static int check_store(struct sqlite *s, const uint8_t pepper_check[STORE_HASH_BYTES],
 		       uint8_t ret_id[STORE_ID_BYTES])
 {
@@ -382,7 +387,7 @@ static int check_store(struct sqlite *s, const uint8_t pepper_check[STORE_HASH_B
 	return err ? err : prepare_statements(s);
 }
 
-/* WAL is a property of the file: for a store that exists this changes nothing. */
+/* Switch to WAL. The mode is stored in the file, so this changes nothing in an existing store. */
 static int use_wal(struct sqlite *s)
 {
 	sqlite3_stmt *stmt;
@@ -396,13 +401,15 @@ static int use_wal(struct sqlite *s)
 	is_wal = !err && !strcmp((const char *)sqlite3_column_text(stmt, 0), "wal");
 	sqlite3_finalize(stmt);
 	if (!err && !is_wal)
-		err = refuse(s, -EIO, "its file system cannot have a write-ahead log");
+		err = refuse(s, -EIO,
+			     "its file system does not support SQLite's write-ahead log; put the "
+			     "store on a local file system");
 	return err;
 }
 
 /*
- * Walk the trees of all that enforcement needs (0.3 s for 1,000,000 keys). Usage is history: it may
- * be many times as large, and what is wrong with it comes to light when it is used.
+ * Check the tables that enforcement needs (0.3 s for 1,000,000 keys). Usage is not checked: it may
+ * be many times as large, and SQLite reports a corrupt page when it is read.
  */
 static int check_pages(struct sqlite *s)
 {
@@ -453,7 +460,7 @@ static void close_db(struct sqlite *s)
 	s->db = NULL;
 }
 
-/* Whether someone left a WAL with something in it. */
+/* Whether there is a WAL that is not empty. */
 static bool has_wal(const struct sqlite *s)
 {
 	char path[4096];
@@ -525,7 +532,7 @@ static int sqlite_check(const char *location, char *ret_why, size_t why_size)
 {
 	if (*location)
 		return 0;
-	snprintf(ret_why, why_size, "expected sqlite: and the name of a file");
+	snprintf(ret_why, why_size, "expected sqlite:FILE");
 	return -EINVAL;
 }
 

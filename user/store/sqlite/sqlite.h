@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sqlite: the embedded engine. Private to user/store: sqlite.c opens and checks the file and knows
- * SQLite's errors; records.c reads and writes the records, tasks.c the tasks and what is
- * changed together with them, lists.c the lists of addresses.
+ * sqlite: the embedded engine. Private to user/store. sqlite.c opens and checks the file and
+ * translates SQLite's errors; records.c reads and writes accounts, keys, usage and quotas; tasks.c
+ * has the tasks and the changes made together with them; lists.c has the lists of addresses;
+ * migrate.c serves store_migrate().
  *
- * 64-bit ids are stored as SQLite's signed integers, bit for bit.
+ * 64-bit ids are stored in SQLite's signed integers with the same bits.
  */
 #ifndef STORE_SQLITE_H
 #define STORE_SQLITE_H
@@ -23,7 +24,7 @@
 #define ENTRY_COLUMNS "address, prefix_bits, list, created_ms, until_ms"
 #define USAGE_SUMS    "sum(u.requests), sum(u.units), sum(u.closed_units), max(u.closings)"
 
-/* Windows out of the index of those that are open, each with the sums over its epochs. */
+/* Windows from an index of the open rows, each with the sums over all its epochs. */
 #define USAGE_OPEN_ROWS(index, where)                                                          \
 	"SELECT o.account, o.window_start_s, o.window_seconds, " USAGE_SUMS " FROM "           \
 	"(SELECT DISTINCT window_start_s + window_seconds AS end_s, window_start_s, account, " \
@@ -33,7 +34,7 @@
 	"GROUP BY o.end_s, o.window_start_s, o.account, o.window_seconds "                     \
 	"ORDER BY o.end_s, o.window_start_s, o.account, o.window_seconds"
 
-/* Every statement, prepared once when the file is opened. X(name, SQL) */
+/* All statements; each is prepared once, when the file is opened. X(name, SQL) */
 #define SQLITE_STATEMENTS(X)                                                                       \
 	X(ACCOUNT_ADD, "INSERT INTO accounts(" ACCOUNT_COLUMNS ") "                                \
 		       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)")       \
@@ -48,7 +49,7 @@
 	X(KEYS_END, "UPDATE keys SET revoked_ms=?1 WHERE account=?2 AND "                          \
 		    "(revoked_ms = 0 OR revoked_ms > ?1)")                                         \
 	X(KEY_PLACE, "SELECT seq FROM keys WHERE id=?1")                                           \
-	/* A row that is open stays so while it grows: no index has to be touched. */              \
+	/* An open row stays open while it grows, so this updates no index. */                     \
 	X(USAGE_GROW, "UPDATE usage SET requests = max(requests, ?5), units = max(units, ?6) "     \
 		      "WHERE window_start_s=?3 AND account=?1 AND window_seconds=?4 AND epoch=?2 " \
 		      "AND is_open")                                                               \
@@ -123,51 +124,54 @@ struct sqlite {
 };
 
 /*
- * Keep SQLite's words for @code, the result of the last call on the connection, and translate it.
- * 0 for SQLITE_OK, SQLITE_ROW and SQLITE_DONE.
+ * Translate @code, the result of the last call on the connection, to 0 or a negative errno, and
+ * save SQLite's message for an error. 0 for SQLITE_OK, SQLITE_ROW and SQLITE_DONE.
  */
 int sqlite_fail(struct sqlite *s, int code);
 
-/* Run statements that give no rows. */
+/* Run statements that return no rows. */
 int sqlite_exec(struct sqlite *s, const char *sql);
 
 /* 0 or -ENOTCONN. */
 int sqlite_check_open(struct sqlite *s);
 
-/* Take the write lock. -EBUSY when another process keeps it, -ENOTCONN when the file is not open. */
+/*
+ * Begin a transaction and take the write lock. -EBUSY if another process holds it, -ENOTCONN if the
+ * file is not open.
+ */
 int sqlite_begin(struct sqlite *s);
 
-/* Commit when @err is 0, else roll back. Returns @err or why the commit failed. */
+/* Commit if @err is 0, else roll back. Returns @err, or the error of the commit. */
 int sqlite_end(struct sqlite *s, int err);
 
 /*
- * Statements in use, in records.c. What is bound is only borrowed: every statement is bound anew
- * before each use.
+ * Using statements; in records.c. A statement only borrows bound strings, so bind every parameter
+ * again before each use.
  */
 sqlite3_stmt *sqlite_statement(struct sqlite *s, enum sqlite_statement which);
 #define STATEMENT(s, name) sqlite_statement(s, SQLITE_##name##_STATEMENT)
 
 void sqlite_bind_u64(sqlite3_stmt *stmt, int column, uint64_t value);
-void sqlite_bind_text(sqlite3_stmt *stmt, int column, const char *text); /* NULL too */
-void sqlite_bind_limit(sqlite3_stmt *stmt, int column, uint64_t limit);	 /* beyond 63 bits: none */
+void sqlite_bind_text(sqlite3_stmt *stmt, int column, const char *text); /* accepts NULL */
+void sqlite_bind_limit(sqlite3_stmt *stmt, int column, uint64_t limit);	 /* capped at INT64_MAX */
 uint64_t sqlite_u64(sqlite3_stmt *stmt, int column);
 void sqlite_text(sqlite3_stmt *stmt, int column, char *ret_text, size_t size);
 
-/* Step a statement that gives no rows, and make it ready for its next use. */
+/* Run a statement that returns no rows, and reset it for its next use. */
 int sqlite_run(struct sqlite *s, sqlite3_stmt *stmt);
 
-/* The same for a change of one row that must be there: -ENOENT. */
+/* The same for a change of exactly one row. -ENOENT if the row does not exist. */
 int sqlite_run_on_one(struct sqlite *s, sqlite3_stmt *stmt);
 
 /*
- * All rows of @stmt as one malloc'd array of records of @size bytes, which are zero when @read fills
- * them in. NULL for none.
+ * Return all rows of @stmt as one malloc'd array of records of @size bytes, or NULL if there are
+ * none. @read fills in one record, which is zero before.
  */
 int sqlite_list(struct sqlite *s, sqlite3_stmt *stmt,
 		int (*read)(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record), size_t size,
 		void **ret_rows, size_t *ret_count);
 
-/* Within a transaction. */
+/* Call it within a transaction. */
 int sqlite_add_key(struct sqlite *s, const struct store_key *key);
 
 /* The operations of struct store_engine_ops: in records.c... */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sqlite_tasks: how the embedded engine keeps tasks, and the changes that are made together with them:
- * closing usage, claiming a key.
+ * sqlite_tasks: tasks in the embedded engine, and the changes that are made together with tasks:
+ * closing usage and claiming a key.
  */
 #include "store/sqlite/sqlite.h"
 
@@ -53,7 +53,7 @@ static int read_task(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 	return body && !task->body ? -ENOMEM : 0;
 }
 
-/* Within a transaction: all of them, or -EEXIST. */
+/* Add all tasks, or return -EEXIST. Runs within a transaction. */
 static int add_tasks(struct sqlite *s, const struct store_task *tasks, size_t count)
 {
 	sqlite3_stmt *stmt = STATEMENT(s, TASK_ADD);
@@ -85,8 +85,8 @@ int sqlite_tasks_add(struct store_engine *engine, const struct store_task *tasks
 }
 
 /*
- * The statement's rows, bodies and all. Unlike other records these own memory, which an error half-way
- * must give back.
+ * Return the statement's rows as tasks, with their bodies. Unlike other records, tasks own memory,
+ * which must be freed if a later row fails.
  */
 static int list_tasks(struct sqlite *s, sqlite3_stmt *stmt, struct store_task **ret_tasks,
 		      size_t *ret_count)
@@ -96,7 +96,7 @@ static int list_tasks(struct sqlite *s, sqlite3_stmt *stmt, struct store_task **
 	int code, err = 0;
 
 	while (!err && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
-		/* The statement limits its rows. */
+		/* The statement limits the number of rows. */
 		err = array_reserve(tasks, room, count + 1, ARRAY_NO_LIMIT);
 		if (err)
 			break;
@@ -226,14 +226,17 @@ static void bind_window(sqlite3_stmt *stmt, const struct store_usage *row)
 	sqlite_bind_u64(stmt, 3, row->window_seconds);
 }
 
-/* Whether @row may be closed as it stands, and how often its window was closed before. */
+/*
+ * Check that @row may be closed as listed, and return how often its window was closed before.
+ * -EAGAIN, -EINVAL: see store_usage_close().
+ */
 static int check_window(struct sqlite *s, const struct store_usage *row, uint32_t *ret_closings)
 {
 	sqlite3_stmt *stmt = STATEMENT(s, USAGE_SUM);
 	int err;
 
 	bind_window(stmt, row);
-	err = sqlite_fail(s, sqlite3_step(stmt)); /* always one row; of NULLs if there are none */
+	err = sqlite_fail(s, sqlite3_step(stmt)); /* one row; its sums are NULL without usage */
 	if (!err && sqlite_u64(stmt, 1) != row->closed_units)
 		err = -EAGAIN;
 	else if (!err && (row->units <= row->closed_units || row->units > sqlite_u64(stmt, 0)))
@@ -259,8 +262,9 @@ static int read_open_epoch(struct sqlite *s, sqlite3_stmt *stmt, void *ret_recor
 }
 
 /*
- * Close what is open of @row. Which epoch's units are closed does not matter, for only sums are ever
- * looked at: each gives what it has until there are enough. It may have more by now than was listed.
+ * Close the open units of @row. It does not matter in which epochs they are closed, because only
+ * sums over epochs are used: epochs are closed one after another until there are enough units.
+ * There may be more open units by now than were listed.
  */
 static int close_window(struct sqlite *s, const struct store_usage *row)
 {

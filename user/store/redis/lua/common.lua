@@ -1,25 +1,26 @@
--- SPDX-License-Identifier: BSD-2-Clause
--- common: what every script begins with. Each file of this folder is loaded with this one before it,
--- and ends with `return run()`: ARGV[1] names the function, the rest are its arguments.
+-- SPDX-License-Identifier: BSD-2-Clause common: the beginning of every script. Each file of this
+-- directory is loaded with this one in front of it, and ends with `return run()`: ARGV[1] names the
+-- function, and the rest are its arguments.
 --
--- Redis takes nothing back of a script that fails half-way: functions check all before they write.
+-- Redis does not roll back a script that fails halfway, so functions check everything before they
+-- write.
 
 local P = 'tollgate:'
-local CHANGES_MAX = 200000 -- entries of the stream that are kept, about
+local CHANGES_MAX = 200000 -- approximate number of entries that the stream keeps
 local F = {}
 
 local function fail(word, why)
   return redis.error_reply(word .. ' ' .. (why or ''))
 end
 
--- Tell every host of a change. Its number follows the last one without a gap.
+-- Add a change to the stream, which every host follows. Changes are numbered without a gap.
 local function change(kind, id, value)
   local n = redis.call('INCR', P .. 'n')
   redis.call('XADD', P .. 'changes', 'MAXLEN', '~', CHANGES_MAX, '*', 'n', n, 'k', kind, 'i', id, 'v', value or '')
   return n
 end
 
--- The values of a record's line.
+-- Split a record's line into its values.
 local function split(line)
   local values = {}
   for value in (line .. '\t'):gmatch('(.-)\t') do
@@ -36,8 +37,8 @@ local function pad(number)
   return string.format('%016.0f', number)
 end
 
--- A task's line ends with its seq, which is given here; its state stands before. Both are kept by two
--- orders for each state, by seq and by creation.
+-- A task's line ends with its seq, which add_task() assigns. For each queue and state there are two
+-- sorted sets of tasks: one by seq, one by time of creation.
 local TASK_CREATED, TASK_STATE = 3, 7
 
 local function task_keys(queue, state)
@@ -60,8 +61,9 @@ local function add_task(queue, id, line, body)
   return change('task', id, queue)
 end
 
--- What an epoch has charged against a quota: quota:<kind>:<period> has it by '<account>:<epoch>', and
--- quota_sum:<kind>:<period> the sum by account. A smaller total than is known changes nothing.
+-- Store the units that an epoch has charged against a quota. quota:<kind>:<period> maps
+-- '<account>:<epoch>' to the units, and quota_sum:<kind>:<period> maps the account to the sum over
+-- epochs. A total smaller than the stored one changes nothing.
 local function put_quota(account, epoch, kind, period, units)
   local name = kind .. ':' .. period
   local known = redis.call('HGET', P .. 'quota:' .. name, account .. ':' .. epoch)
@@ -73,7 +75,8 @@ local function put_quota(account, epoch, kind, period, units)
   end
 end
 
--- What to answer a host that does what the holder of the billing lease does, and has lost it; or nil.
+-- Check the fence of a host that does work for which it needs the billing lease. Returns an error
+-- if another host has got the lease since, or nil.
 local function fenced_off(fence)
   local current = redis.call('HGET', P .. 'lease:billing', 'fence')
   if current and current ~= fence then
@@ -85,18 +88,19 @@ local function run()
   local name = table.remove(ARGV, 1)
   local journal, seq
   if name == '@journal' then
-    -- What waited on a host while we were away, once: the journal and its number come first.
+    -- A call from a host's journal. Its arguments begin with the journal's id and the call's number
+    -- there. A call that was replayed before is skipped.
     journal, seq, name = table.remove(ARGV, 1), table.remove(ARGV, 1), table.remove(ARGV, 1)
     if tonumber(seq) <= tonumber(redis.call('HGET', P .. 'journals', journal) or '0') then
       return 0
     end
   end
   if not F[name] then
-    return fail('EINVAL', 'no function ' .. name)
+    return fail('EINVAL', 'unknown function ' .. name)
   end
-  -- Nothing is written to a database that was emptied: it would seem to be kept.
+  -- Write nothing to a database that was emptied: the host would believe that the data is safe.
   if name ~= 'open' and redis.call('EXISTS', P .. 'meta') == 0 then
-    return fail('EGONE', 'the store is gone')
+    return fail('EGONE', 'the database no longer has the store')
   end
   if journal then
     redis.call('HSET', P .. 'journals', journal, seq)

@@ -1,17 +1,18 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- fleet: the hosts that share this store, and the leases of what only one of them does.
+-- fleet: the hosts that share this store, and the leases for work that only one of them may do.
 --
--- hosts		hash, host -> line, last heard of in ms by this Redis's clock before it
+-- hosts		hash, host -> last heartbeat in ms by this Redis's clock, and then its line
 -- lease:<name>	hash: host, fence, until_ms
 
-local FORGET_MS = 600000 -- a host that was not heard of for so long is none any more
+local FORGET_MS = 600000 -- a host without a heartbeat for this long is removed
 
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- The holder of a lease at `now`, and its fence. A host that asks gets it if nobody has it.
+-- Return the holder of a lease at `now`, and the lease's fence. With `wants`, the host gets the
+-- lease if no other host has it. The fence grows with every new holder.
 local function lease(name, host, wants, ttl_ms, now)
   local key = P .. 'lease:' .. name
   local holder, fence, until_ms = unpack(redis.call('HMGET', key, 'host', 'fence', 'until_ms'))
@@ -25,7 +26,7 @@ local function lease(name, host, wants, ttl_ms, now)
 end
 
 -- beat(host, line, wants the lease: 1 or 0, ttl in ms)
--- -> {now, number of the last change, holder or '', fence if that is us, or '0', host, line, ...}
+-- -> {now, number of the last change, holder or '', fence if this host holds it or '0', host, line, ...}
 function F.beat(a)
   local host, line, now = a[1], a[2], now_ms()
   local holder, fence = lease('billing', host, a[3] == '1', tonumber(a[4]), now)
@@ -43,7 +44,7 @@ function F.beat(a)
   return answer
 end
 
--- hosts_alive() -> how many were heard of in the last ten seconds
+-- hosts_alive() -> how many hosts sent a heartbeat in the last ten seconds
 function F.hosts_alive()
   local now, alive = now_ms(), 0
   for _, line in ipairs(redis.call('HVALS', P .. 'hosts')) do
@@ -54,7 +55,7 @@ function F.hosts_alive()
   return alive
 end
 
--- leave(host) -> 0: it goes, and what it holds is free at once
+-- leave(host) -> 0: remove the host, and release its lease at once
 function F.leave(a)
   local key = P .. 'lease:billing'
   redis.call('HDEL', P .. 'hosts', a[1])

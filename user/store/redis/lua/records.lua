@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- records: the store itself, accounts, keys and lists.
+-- records: opening the store, accounts, keys and lists.
 
-local AS_OF, SUBSCRIPTION = 9, 15 -- places in an account's line
+local AS_OF, SUBSCRIPTION = 9, 15 -- positions in an account's line
 local KEY_ACCOUNT, KEY_HASH, KEY_CREATED, KEY_REVOKED, KEY_SEQ = 1, 2, 3, 4, 5
 
 -- open(pepper check, id for a new store or '', schema) -> {id, is new}
@@ -13,7 +13,7 @@ function F.open(a)
       return { '', 0 }
     end
     if redis.call('EXISTS', P .. 'accounts', P .. 'n', P .. 'changes') > 0 then
-      return fail('EUCLEAN', P .. 'meta is missing, and other keys are there')
+      return fail('EUCLEAN', P .. 'meta is missing, but other keys of a store exist')
     end
     redis.call('HSET', P .. 'meta', 'store_id', id, 'pepper_check', check, 'schema', schema)
     change('made', id)
@@ -28,7 +28,7 @@ function F.open(a)
   return { meta[1], 0 }
 end
 
--- mark() -> n: an entry of the stream to go on from, when there is none
+-- mark() -> n: add an entry to an empty stream, so that there is a place to continue from
 function F.mark()
   return change('mark', '')
 end
@@ -57,20 +57,20 @@ function F.account_add(a)
   local id, line = a[1], a[2]
   local subscription = split(line)[SUBSCRIPTION]
   if redis.call('HEXISTS', P .. 'accounts', id) == 1 then
-    return fail('EEXIST', 'the account is there')
+    return fail('EEXIST', 'the account exists already')
   end
   if subscription_is_taken(id, subscription) then
-    return fail('EEXIST', 'the subscription has an account')
+    return fail('EEXIST', 'the subscription belongs to another account')
   end
   redis.call('HSET', P .. 'accounts', id, line)
   set_subscription(id, '', subscription)
   return change('account', id, line)
 end
 
--- account_set(id, line as it was or '', line, mask of named fields) -> n
--- Sets the values that differ between the two lines, and those whose bit is in the mask (bit 0 is the
--- first value); what another host has changed meanwhile stays. What Stripe said is not set where
--- something later from Stripe is known. Calls that older versions left in a journal have no mask.
+-- account_set(id, line before or '', line, mask of named fields) -> n
+-- Sets the values that differ between the two lines, and those whose bit is in the mask (bit 0 is
+-- the first value). Other values keep what another host has changed in the meantime. Fails if the
+-- store has a later state from Stripe. Calls that an older version left in a journal have no mask.
 function F.account_set(a)
   local id, before, line, named = a[1], a[2], a[3], tonumber(a[4] or '0')
   local stored = redis.call('HGET', P .. 'accounts', id)
@@ -80,7 +80,7 @@ function F.account_set(a)
   local was, now, old = split(stored), split(line), before ~= '' and split(before)
   if old then
     if now[AS_OF] ~= old[AS_OF] and tonumber(now[AS_OF]) < tonumber(was[AS_OF]) then
-      return fail('ESTALE', 'Stripe has said something later')
+      return fail('ESTALE', 'the store has a later state from Stripe')
     end
     for i = 1, #now do
       if now[i] == old[i] and bit.band(named, bit.lshift(1, i - 1)) == 0 then
@@ -89,7 +89,7 @@ function F.account_set(a)
     end
   end
   if subscription_is_taken(id, now[SUBSCRIPTION]) then
-    return fail('EEXIST', 'the subscription has an account')
+    return fail('EEXIST', 'the subscription belongs to another account')
   end
   line = join(now)
   redis.call('HSET', P .. 'accounts', id, line)
@@ -99,7 +99,8 @@ end
 
 -- ---- keys ----
 
--- Why these keys cannot be added, or nil. Two words a key: id, line (its seq is still empty).
+-- Returns an error if these keys cannot be added, or nil. Each key is two words: id and line, whose
+-- seq is still empty.
 local function check_keys(a, first, last)
   local ids, hashes = {}, {}
   for i = first, last, 2 do
@@ -107,7 +108,7 @@ local function check_keys(a, first, last)
     local hash = values[KEY_HASH]
     if ids[id] or hashes[hash] or redis.call('HEXISTS', P .. 'keys', id) == 1
       or redis.call('HEXISTS', P .. 'key_hashes', hash) == 1 then
-      return fail('EEXIST', 'the key is there')
+      return fail('EEXIST', 'the key exists already')
     end
     if redis.call('HEXISTS', P .. 'accounts', values[KEY_ACCOUNT]) == 0 then
       return fail('ENOENT', 'no such account')
@@ -140,7 +141,7 @@ local function add_keys(a, first, last)
   return n
 end
 
--- Let a key end at `at`, or sooner if it was to.
+-- Let a key end at `at`, unless it already ends sooner.
 local function end_key(values, at)
   local was = tonumber(values[KEY_REVOKED])
   if was ~= 0 and was <= tonumber(at) then
@@ -155,7 +156,7 @@ function F.keys_add(a)
   return check_keys(a, 1, #a) or add_keys(a, 1, #a)
 end
 
--- key_rotate(old id, its end, new id, new line) -> n
+-- key_rotate(old id, end of the old key, new id, new line) -> n
 function F.key_rotate(a)
   local line = redis.call('HGET', P .. 'keys', a[1])
   if not line then
@@ -183,8 +184,9 @@ function F.key_revoke(a)
 end
 
 -- keys_revoke(account, at) -> n
--- One entry of the stream, so that it is one change for every host: all keys that were created before a
--- time. Keys that are added later are never of an earlier time, whatever their host's clock says.
+-- The stream gets a single entry, so that it is one change on every host: all keys created before a
+-- certain time end. Keys that are added later never get an earlier time of creation, whatever their
+-- host's clock says; see keys_over in add_keys().
 function F.keys_revoke(a)
   local account, at = a[1], a[2]
   local members = redis.call('ZRANGEBYLEX', P .. 'account_keys', '[' .. account .. ':', '(' .. account .. ';')
@@ -233,7 +235,7 @@ end
 function F.key_claim(a)
   local queue, id = a[1], a[2]
   if redis.call('HEXISTS', P .. 'tasks:' .. queue, id) == 1 then
-    return fail('EEXIST', 'it is claimed')
+    return fail('EEXIST', 'the key was claimed already')
   end
   local refused = check_keys(a, 5, 6)
   if refused then

@@ -1,17 +1,18 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- share: what hosts borrow of limits that they hold together. enforce/share.h has the other half.
+-- share: hosts borrow units of limits that they share. enforce/share.h has the other half.
 --
 -- share:<account>	hash:
---	b		'<tokens> <last us>': the bucket, as of then
---	p<run>		'<paid> <seq> <us>': units charged on behalf of a run, as of its last call
---	q<run>		'<kind>:<period> <cap> <used> <us>': what it may charge of the quota, until then
---	c<run>		'<places> <wanted> <us>': requests that it may have running, until then
+--	b		'<tokens> <us>': the bucket's tokens at that time
+--	p<run>		'<paid> <seq> <us>': units charged for a run, and number and time of its last call
+--	q<run>		'<kind>:<period> <cap> <used> <us>': what a run may charge to the quota until then
+--	c<run>		'<places> <wanted> <us>': concurrent requests that a run may have until then
 --
--- A run is '<instance>:<generation>': totals begin at 0 with a host's start, and whenever the account gets
--- another slot there. It tells totals, so a call whose answer was lost, or that comes twice, changes nothing
--- more. Of a run that was forgotten here (idle for long, or Redis lost data) what it was told counts.
+-- A run is '<instance>:<generation>'. Its totals start at 0 when the host starts, and whenever the
+-- account gets another slot there. Calls carry totals, so a call whose answer was lost, or that
+-- comes twice, is harmless. If Redis does not know the run (it was idle for long, or Redis lost
+-- data), the `paid` that the host remembers from its last grant is used.
 
-local WORDS = 18 -- arguments an account
+local WORDS = 18 -- arguments per account
 local PLACES_US = 3000000
 local CAP_US = 3000000
 local ACTIVE_US = 1000000
@@ -31,7 +32,8 @@ local function numbers(text)
   return list
 end
 
--- The fields of an account's hash; those of runs that were not heard of for long are forgotten.
+-- Read the fields of an account's hash, and delete those of runs that have not called for a long
+-- time.
 local function read(key, now)
   local flat, fields = redis.call('HGETALL', key), {}
   for i = 1, #flat, 2 do
@@ -49,12 +51,13 @@ local function put(key, field, format, ...)
   redis.call('HSET', key, field, string.format(format, ...))
 end
 
--- Settle what was used, and lend: paid, left, ns to wait until there is something or 0.
+-- Settle the used units, and grant more. Returns paid, left, and the ns until units are available
+-- or 0.
 local function rate(key, fields, me, row, hosts, now)
   local interval_ns, burst, need = row.interval_ns, row.burst, math.min(row.need, row.burst)
   local bucket, mine = fields.b or { burst, now }, fields['p' .. me] or { math.min(row.paid, row.used), 0, now }
   if row.seq <= mine[2] then
-    return nil -- a call that was overtaken by a later one
+    return nil -- a later call arrived before this one
   end
   if interval_ns == 0 then
     put(key, 'p' .. me, '%.0f %.0f %.0f', row.used, row.seq, now)
@@ -62,11 +65,12 @@ local function rate(key, fields, me, row, hosts, now)
   end
   local tokens = math.min(burst, bucket[1] + math.max(0, now - bucket[2]) * 1000 / interval_ns)
   local last = math.max(now, bucket[2])
-  -- Never above the burst: what is given back was taken from there. Nor further below nothing than the
-  -- shares of all hosts go at once: what they allowed while Redis was away was theirs, and is no debt.
+  -- The bucket never exceeds the burst, because units that are given back were taken from it. Its
+  -- debt is limited to what all hosts can spend at once: anything more was allowed out of the
+  -- hosts' own shares while Redis was unreachable, and is not debt.
   local floor = math.min(tokens, -(burst + hosts * math.max(1, need)))
   tokens = math.max(floor, math.min(burst, tokens - (row.used - mine[1])))
-  local active = 2 -- this one, and one that may come
+  local active = 2 -- this run, and one that may come
   for name, values in pairs(fields) do
     if name:sub(1, 1) == 'p' and name ~= 'p' .. me and values[3] + ACTIVE_US > now then
       active = active + 1
@@ -87,7 +91,7 @@ local function rate(key, fields, me, row, hosts, now)
   return row.used + grant, math.max(0, math.floor(tokens)), wait
 end
 
--- The ceiling of this host's own charges, what others have charged, what nobody has.
+-- Returns the ceiling for this host's own charges, what others have charged, and what is left.
 local function quota(key, fields, me, row, hosts, now)
   if row.quota_limit == 0 then
     return 0, 0, 0
@@ -111,6 +115,7 @@ local function quota(key, fields, me, row, hosts, now)
   return own + grant, sum - own, left - grant
 end
 
+-- Returns the number of concurrent requests that this host may have.
 local function places(key, fields, me, row, now)
   if row.concurrency == 0 then
     return 0
@@ -124,14 +129,15 @@ local function places(key, fields, me, row, now)
       end
     end
   end
-  -- A place more than are in use is for a host that has none.
+  -- This host keeps the places in use. Of the free ones, each waiting host without any place gets
+  -- one first.
   local room = math.max(0, row.concurrency - others)
   local grant = math.min(row.places_want, math.max(math.min(row.held, room), room - waiting))
   put(key, 'c' .. me, '%.0f %.0f %.0f', grant, row.places_want, now + PLACES_US)
   return grant
 end
 
--- exchange(instance, hosts, eighteen words an account...) -> eight words an account
+-- exchange(instance, hosts, eighteen words per account...) -> eight words per account
 function F.exchange(a)
   local instance, hosts, now, answer = a[1], math.max(1, tonumber(a[2])), now_us(), {}
   for i = 3, #a, WORDS do

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- tasks: what must be done once. common.lua says how one is kept.
+-- tasks: work that must be done once. common.lua describes how a task is stored.
 
 local TASK_DUE, TASK_TRIED, TASK_ATTEMPTS, TASK_NOTE = 4, 5, 6, 8
 local DONE = '1'
-local LOOKS = 2000 -- tasks that one call looks at
+local LOOKS = 2000 -- tasks that one call examines
 
--- tasks_add(queue, id, line, body, ...) -> {n, 1 or 0 for each that was or was not added}
+-- tasks_add(queue, id, line, body, ...) -> {n, and for each task 1 if it was added or 0 if it existed}
 function F.tasks_add(a)
   local fresh, n = { 0 }, 0
   for i = 1, #a, 4 do
@@ -36,7 +36,7 @@ function F.task_find(a)
   return rows
 end
 
--- tasks_list(queue, state, due by, after seq, limit) -> {where to go on or '', id, line, body, ...}
+-- tasks_list(queue, state, due by, after seq, limit) -> {where to continue or '', id, line, body, ...}
 function F.tasks_list(a)
   local queue, due_by, limit = a[1], tonumber(a[3]), tonumber(a[5])
   local by_seq = task_keys(queue, a[2])
@@ -85,7 +85,7 @@ function F.tasks_set(a)
   return 0
 end
 
--- tasks_prune(queue, before) -> how many were forgotten; to be repeated until there are none
+-- tasks_prune(queue, before) -> how many were deleted; to be repeated until it is 0
 function F.tasks_prune(a)
   local queue = a[1]
   local by_seq, by_created = task_keys(queue, DONE)
@@ -101,7 +101,7 @@ function F.tasks_prune(a)
   return #ids
 end
 
--- queues_count() -> {queue, pending, done, failed, creation of the oldest pending one, ...}
+-- queues_count() -> {queue, pending, done, failed, creation time of the oldest pending task, ...}
 function F.queues_count()
   local queues, rows = redis.call('SMEMBERS', P .. 'queues'), {}
   table.sort(queues)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- usage: what was used, by window, and quotas, by period.
+-- usage: usage by window, and quotas by period.
 --
 -- usage:<start>:<seconds>	hash, account -> requests, units, closed units, closings, and then epoch,
 --			requests, units of each epoch
@@ -10,7 +10,8 @@
 -- quota:<kind>:<period>, quota_sum:<kind>:<period>	see common.lua
 -- quotas		sorted set of '<kind>:<period>' by period
 --
--- The sets that hold more than one number are in the order of their members: numbers have 16 digits.
+-- Sets whose members have more than one number are sorted by member. Their numbers are padded to 16
+-- digits.
 
 local PAGE = 500
 
@@ -34,7 +35,7 @@ local function set_open(account, start, seconds, is_open)
   end
 end
 
--- Take over one epoch's totals; smaller ones than those that are known change nothing.
+-- Store one epoch's totals. Totals smaller than the stored ones change nothing.
 local function put(account, epoch, start, seconds, requests, units)
   local key, values = window_key(start, seconds), nil
   local line, at = redis.call('HGET', key, account), nil
@@ -105,7 +106,7 @@ local function add_row(rows, account, start, seconds)
   end
 end
 
--- A page of a set: its members after `from`, and where to go on, or ''.
+-- Read a page of a set: its members from `from` on, and where to continue, or ''.
 local function page(set, from, to, limit)
   limit = math.min(limit, PAGE)
   local members = redis.call('ZRANGEBYLEX', P .. set, from, to, 'LIMIT', 0, limit)
@@ -116,7 +117,7 @@ local function unpad(digits)
   return number(tonumber(digits))
 end
 
--- usage_of(account, since, where to begin or '', limit) -> {where to go on or '', rows of seven values}
+-- usage_of(account, since, where to begin or '', limit) -> {where to continue or '', rows of seven values}
 function F.usage_of(a)
   local account = a[1]
   local from = a[3] ~= '' and a[3] or '[' .. account .. ':' .. pad(tonumber(a[2]))
@@ -128,7 +129,7 @@ function F.usage_of(a)
   return rows
 end
 
--- usage_open(account or '', ended by, where to begin or '', limit) -> likewise
+-- usage_open(account or '', ended by, where to begin or '', limit) -> the same
 function F.usage_open(a)
   local account, set, from, to = a[1], 'open', '-', '(' .. pad(tonumber(a[2])) .. ';'
   if account ~= '' then
@@ -147,20 +148,21 @@ function F.usage_open(a)
   return rows
 end
 
--- What is wrong with closing this window, or nil.
+-- Returns an error if this window cannot be closed as listed, or nil.
 local function check_close(values, units, closed)
   if not values then
-    return closed ~= 0 and fail('EAGAIN', 'another closing came first') or fail('EINVAL', 'no such window')
+    return closed ~= 0 and fail('EAGAIN', 'the window was closed in the meantime') or fail('EINVAL', 'no such window')
   end
   if tonumber(values[3]) ~= closed then
-    return fail('EAGAIN', 'another closing came first')
+    return fail('EAGAIN', 'the window was closed in the meantime')
   end
   if units <= closed or units > tonumber(values[2]) then
-    return fail('EINVAL', 'nothing to close, or more than there is')
+    return fail('EINVAL', 'there is nothing to close, or more than was used')
   end
 end
 
--- usage_close(fence, rows, [account, start, seconds, units, closed] a row, [queue, id, line, body] a task) -> n
+-- usage_close(fence, number of rows, [account, start, seconds, units, closed]...,
+--	[queue, id, line, body]...) -> n
 function F.usage_close(a)
   local count, at, seen, n = tonumber(a[2]), 3, {}, 0
   local refused = fenced_off(a[1])
@@ -170,7 +172,7 @@ function F.usage_close(a)
   for _ = 1, count do
     local key, account = window_key(a[at + 1], a[at + 2]), a[at]
     local line = redis.call('HGET', key, account)
-    refused = seen[key .. account] and fail('EAGAIN', 'a window comes twice')
+    refused = seen[key .. account] and fail('EAGAIN', 'a window is listed twice')
       or check_close(line and split(line), tonumber(a[at + 3]), tonumber(a[at + 4]))
     if refused then
       return refused
@@ -180,7 +182,7 @@ function F.usage_close(a)
   end
   for i = at, #a, 4 do
     if seen[a[i] .. ' ' .. a[i + 1]] or redis.call('HEXISTS', P .. 'tasks:' .. a[i], a[i + 1]) == 1 then
-      return fail('EEXIST', 'a task is there')
+      return fail('EEXIST', 'a task exists already')
     end
     seen[a[i] .. ' ' .. a[i + 1]] = true
   end
@@ -197,7 +199,7 @@ function F.usage_close(a)
   return n
 end
 
--- Where the last but one of the windows of @account begins.
+-- Start of the second latest window of `account`, or -1. Windows with the same start count as one.
 local function last_but_one(account)
   local last = nil
   local members = redis.call('ZREVRANGEBYLEX', P .. 'account_windows', '(' .. account .. ';', '[' .. account .. ':', 'LIMIT', 0, 8)
@@ -211,7 +213,7 @@ local function last_but_one(account)
   return -1
 end
 
--- usage_prune(start, seconds, cursor) -> cursor; of one window that has ended, a page of its accounts
+-- usage_prune(start, seconds, cursor) -> cursor: prunes one page of the accounts of a window that has ended
 function F.usage_prune(a)
   local start, seconds = a[1], a[2]
   local key = window_key(start, seconds)
