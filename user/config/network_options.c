@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * network_options: the options of listeners and upstreams, and setters of paths and address blocks.
- */
+/* network_options: options of listeners and upstreams; setters of paths and address blocks. */
 #include "config/parts.h"
 
 #include <errno.h>

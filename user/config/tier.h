@@ -45,9 +45,7 @@ struct tiers {
 /* The tier with this name, or NULL. */
 const struct tier *tiers_find(const struct tiers *tiers, const char *name);
 
-/*
- * The bit of the feature @name, assigned on first use. -ENOSPC if all 64 bits are taken; -ENOMEM.
- */
+/* The bit of the feature @name, assigned on first use. -ENOSPC if no bit is left; -ENOMEM. */
 int tiers_feature(struct tiers *tiers, struct text name);
 
 /*

@@ -320,9 +320,7 @@ void claim_take(struct visit *visit)
 		visit->session[0] = '\0';
 	if (request_param(&visit->params, "token", token, sizeof(token)))
 		token[0] = '\0';
-	/*
-	 * The page with the form sends no referrer, so browsers send "Origin: null" with the form.
-	 */
+	/* The page has Referrer-Policy no-referrer, so its form comes with "Origin: null". */
 	if (request_is_foreign(visit->handoff, origin, true) ||
 	    !session_is_sealed(visit->portal->secret, "claim token", text_of(visit->session),
 			       text_of(token)))

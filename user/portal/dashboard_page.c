@@ -192,8 +192,8 @@ static void write_bar(struct html *page, unsigned i, unsigned count, uint64_t da
 }
 
 /*
- * A bar for each day, and the total above it. The total is that of the current billing period, or
- * that of the chart if the period began before it.
+ * A bar for each day, and above them the number of requests in the current billing period, or in
+ * all days shown if the period began earlier.
  */
 static void write_chart(struct html *page, const struct store_account *account,
 			const struct store_usage *rows, size_t count, uint64_t since_s)

@@ -13,9 +13,8 @@
 struct mail {
 	const char *from, *to; /* addresses; see mail_is_address() */
 	struct text subject;   /* UTF-8 */
-	const char
-		*id; /* letters, digits, '_', ':' and '-'; the same for each attempt to send it */
-	uint64_t date_s; /* Unix time */
+	const char *id;	       /* letters, digits, '_', ':' and '-'; the same on every attempt */
+	uint64_t date_s;       /* Unix time */
 };
 
 /*

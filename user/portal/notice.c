@@ -18,17 +18,16 @@
 #include "portal/notice_private.h"
 #include "tollgate/siphash.h"
 
-#define TICK_MS 1000
-#define LOOK_SLOTS \
-	4096 /* per tick: checking 100,000 accounts at once would block the loop too long */
+#define TICK_MS	      1000
+#define LOOK_SLOTS    4096 /* per tick: checking all accounts at once would block the loop */
 #define TRIAL_AHEAD_S (3 * 86400ULL)
 #define MAX_RAISED    (1 << 21)
 
 /* ---- causes seen before ---- */
 
 /*
- * Whether @id is raised for the first time since the start. May say yes wrongly, which is harmless:
- * the store ignores a task whose ID it has.
+ * Whether @id is raised for the first time since the start. A wrong yes is harmless, because the
+ * store ignores a task whose ID it already has.
  */
 static bool is_first(struct notices *n, const char *id)
 {

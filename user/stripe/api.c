@@ -426,9 +426,7 @@ static void free_secret(char *text)
 	free(text);
 }
 
-/*
- * Resize the ring. All its places then count as used just now, so the new limit is never exceeded.
- */
+/* Resize the ring. All places count as just used, so the new limit is never exceeded. */
 static int set_places(struct stripe_api *api, unsigned calls_per_second)
 {
 	unsigned places = calls_per_second ? calls_per_second : 1;

@@ -313,9 +313,7 @@ static void look_up_next(struct catalog *catalog)
 {
 	if (catalog->is_stopped)
 		return;
-	/*
-	 * After one failure the others would likely fail too, so end the refresh and retry later.
-	 */
+	/* After a failure the other lookups would likely fail too, so retry later. */
 	if (catalog->at < catalog->count && !catalog->failed && !catalog->is_again) {
 		look_up(catalog, catalog->entries[catalog->at].name, false, on_looked_up, catalog);
 		return;

@@ -32,9 +32,7 @@ struct inbox_counters {
 /* Callbacks for other parts of billing. Each may be NULL. */
 struct inbox_listeners {
 	void (*on_catalog)(void *arg); /* a price or product changed, so tiers may match others */
-	/*
-	 * Stripe refused a meter event after accepting it; @event is the error event, as fetched.
-	 */
+	/* Stripe refused usage after accepting it; @event is the error event, as fetched. */
 	void (*on_meter_error)(void *arg, const json_t *event);
 	void *arg;
 };

@@ -179,9 +179,7 @@ static void act_entitlements(struct object *object, const struct stripe_answer *
 
 /* ---- disputes ---- */
 
-/*
- * A charge was disputed or refunded. The setting on_dispute decides whether that suspends access.
- */
+/* A charge was disputed or refunded; on_dispute decides whether that suspends access. */
 static void act_dispute(struct object *object, const struct stripe_answer *answer)
 {
 	const struct stripe_context *context = object->inbox->context;

@@ -206,7 +206,10 @@ static void visit_stray(void *arg, const struct store_account *account, uint32_t
 	struct reconcile *r = arg;
 
 	(void)slot;
-	/* Accounts that this run has seen, or that changed since, have a time after its start. */
+	/*
+	 * Skip accounts that this run has seen or that changed since: their as_of_s is after its
+	 * start.
+	 */
 	if (!account->subscription[0] || account->as_of_s * 1000 + 5000 >= r->started_ms)
 		return;
 	r->report.strays++;

@@ -244,9 +244,7 @@ static void on_open(void *arg, int err, const struct store_usage *rows, size_t c
 	}
 	report->is_page_full = count == MAX_ROWS;
 	if (!report->row_count) {
-		/*
-		 * No meter is known yet. An early closing is retried, because its rows stay open.
-		 */
+		/* No meter is known yet. Rows stay open, so an early closing is retried. */
 		end_listing(report, -EAGAIN);
 		return;
 	}

@@ -22,9 +22,7 @@ struct report_meter {
 	char value_key[64];
 };
 
-/*
- * An account whose usage is closed before its window ends. It has a task in this queue until then.
- */
+/* An account whose usage is closed early. It has a task in this queue until then. */
 #define EARLY_QUEUE "close"
 
 struct early_close {

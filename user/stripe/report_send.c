@@ -96,9 +96,7 @@ static void deliver(struct sending *s, const char *note, bool is_repeated)
 
 	body_value(s->task.body, "event_name=", meter, sizeof(meter));
 	s->task.state = STORE_TASK_DONE;
-	/*
-	 * The store drops the body of a finished task; drift.c reads units and meter from the note.
-	 */
+	/* The store drops the body of a finished task; drift.c reads the note. */
 	snprintf(s->task.note, sizeof(s->task.note), "%" PRIu64 " units of %s%s", units, meter,
 		 note);
 	report->counters.delivered++;

@@ -57,9 +57,7 @@ static void expect_default(const struct conf_schema *schema, const struct conf_o
 			 option->standard ? option->standard : "none");
 }
 
-/*
- * Compare one mapping in both directions, then the mappings in it. Returns the number of options.
- */
+/* Compare a mapping in both directions, and the mappings in it. Returns the number of options. */
 static unsigned compare(const struct conf_schema *schema, json_t *object)
 {
 	json_t *properties = json_object_get(object, "properties"), *property;
