@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the fleet's store costs: Redis's own time for each kind of call, its memory, and the time in which
-an agent loads a large snapshot (TOLLGATE_BENCH_ACCOUNTS, a million unless told)."""
+"""The cost of the fleet's store: Redis's CPU time for each kind of call, its memory, and the time that an
+agent needs to load a large snapshot (TOLLGATE_BENCH_ACCOUNTS accounts, by default a million)."""
 import hashlib
 import os
 import re
@@ -97,7 +97,7 @@ def measure_calls(server):
 
 
 def fill(server):
-    """Raw, in the format of user/store/redis_records.c."""
+    """Write raw records in the format of user/store/redis_records.c."""
     pipeline = server.client.pipeline(transaction=False)
     for i in range(1, ACCOUNTS + 1):
         account, key = f"{i:016x}", f"{i + (1 << 40):016x}"
@@ -116,7 +116,7 @@ def fill(server):
 
 
 def run_agent(folder, until, timeout=120):
-    """Start it, wait until its log has @until, and end it. What the log had."""
+    """Start an agent, wait until its log matches, and stop it. Return the match."""
     with open(f"{folder}/log", "wb") as log:
         agent = subprocess.Popen([f"{BUILD}/tollgate", "run", "-c", f"{folder}/tollgate.yaml"], stderr=log, stdout=log)
     end = time.monotonic() + timeout
