@@ -2,8 +2,8 @@
 /*
  * The records that the agent and the BPF programs share through maps.
  *
- * Pinned maps outlive the agent, so a layout is never changed in place: whoever changes a record
- * here raises TOLLGATE_ABI, which is part of the pin path. Addresses are in network byte order,
+ * Pinned maps outlive the agent, so a layout is never changed in place: to change a record
+ * here, raise TOLLGATE_ABI, which is part of the pin path. Addresses are in network byte order,
  * IPv4 as IPv4-mapped IPv6. Times are CLOCK_MONOTONIC nanoseconds unless the name says otherwise.
  */
 #ifndef TOLLGATE_ABI_H

@@ -5,8 +5,8 @@
  *
  * XDP swallows a request and inserts an answer. The socket knows of neither, so from there on its
  * numbers differ from the client's, as with nf_conntrack's seqadj. Each direction has a position
- * and two deltas, "before" and "after" (old and new in the words): numbers before the position take
- * the first, numbers from it on the second.
+ * and two deltas, "before" and "after": numbers before the position take the first, numbers from it
+ * on the second.
  *
  * in, client to server. in_pos is a client's number: the start of the swallowed requests that only
  * the second delta includes. socket's number = client's number - delta.

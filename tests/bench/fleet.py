@@ -367,9 +367,9 @@ def measure_large():
           f"bytes each; the agent {rss:.0f} MB")
     lags = []
     took_s, ended = stream(lags, host)
-    wait_until(lambda: all(one["behind"] == 0 for one in host.status()["hosts"] if one["alive"]), "all is followed", 120)
+    wait_until(lambda: all(one["behind"] == 0 for one in host.status()["hosts"] if one["alive"]), "all hosts have caught up", 120)
     print(f"{STREAM_RATE * STREAM_S} changes of random accounts by the scripts, {STREAM_RATE * STREAM_S / took_s:.0f} a "
-          f"second: behind by at most {max(lags)} (p50 {statistics.median(lags):.0f}) as told each second; all followed "
+          f"second: behind by at most {max(lags)} (p50 {statistics.median(lags):.0f}) as reported each second; all applied "
           f"within {time.monotonic() - ended:.1f} s of the last")
     host.end()
 

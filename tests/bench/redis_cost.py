@@ -92,7 +92,7 @@ def measure_calls(server):
     measure(server, "usage, an account's first in a window", ROWS, lambda: put_usage(5))
     measure(server, "usage, each second in which it is used", ROWS, lambda: put_usage(9))
     measure(server, "shared limits, an account in an exchange", ROWS // 4, exchange)
-    measure(server, "a change of an account, told in the stream", ROWS // 2, change)
+    measure(server, "a change of an account, with stream entry", ROWS // 2, change)
     client.flushall()
 
 

@@ -337,7 +337,7 @@ def measure_memory(work):
     agent.start()
     loaded_s = time.monotonic() - begun
     full = agent.rss_bytes()
-    print(f"memory: {(full - empty) / ACCOUNTS:.0f} bytes an account beside its slot ({empty >> 20} MB"
+    print(f"memory: {(full - empty) / ACCOUNTS:.0f} bytes per account besides its slot ({empty >> 20} MB"
           f" without, {full >> 20} MB with them); started in {loaded_s:.1f} s")
     return agent
 
@@ -373,7 +373,7 @@ def main(work):
     per_second = forged_per_second(flood.communicate()[0])
     print(f"paying clients, {REQUESTS_PER_SECOND} requests a second:")
     print(f"{'  alone:':32} {spread_ms(calm)}")
-    print(f"{f'  beside {per_second:.0f} forged events/s:':32} {spread_ms(flooded)}")
+    print(f"{f'  with {per_second:.0f} forged events/s:':32} {spread_ms(flooded)}")
     print(f"{'  ratio:':32} p50 {quantile(flooded, .5) / quantile(calm, .5):6.2f},    "
           f"p99 {quantile(flooded, .99) / quantile(calm, .99):6.2f}")
     agent.stop()

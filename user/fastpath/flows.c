@@ -227,7 +227,7 @@ struct tollgate_conn *fastpath_conn(struct fastpath *fp, uint32_t conn_index)
 
 /*
  * XDP holds its claim for the time of one packet, so spinning is enough. If the bit stays set, it
- * was never released; go on after CLAIM_SPINS.
+ * was never released, so stop waiting after CLAIM_SPINS.
  */
 static void claim(struct tollgate_conn *conn)
 {
