@@ -68,10 +68,10 @@ struct tollgate_slot {
 	__u64 refused_window; /* agent: second of its last refusal << 32 | refusals in it */
 
 	/* line 2: what is used up */
-	__u64 quota_word;  /* period's number << 40 | units charged in it, over all epochs */
-	__u64 quota_base;  /* period's number << 40 | units of these from other epochs and hosts */
-	__u64 concurrency; /* requests in flight */
-	__u64 refused;	   /* requests that the agent refused */
+	__u64 quota_word; /* period's number << 40 | units charged in it, over all epochs */
+	__u64 quota_base; /* period's number << 40 | units charged in it by other epochs and hosts */
+	__u64 concurrency;     /* requests in flight */
+	__u64 refused;	       /* requests that the agent refused */
 	__u64 quota_collected; /* the quota_word that the store has already; control loop */
 	__u64 billing;	       /* billing period: first second << 32 | end; 0: none; control loop */
 	__u64 quota_span;    /* limits: the monthly quota's period, likewise; 0: calendar months */

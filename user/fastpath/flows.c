@@ -160,8 +160,8 @@ bool fastpath_map_address(const struct sockaddr_storage *from, uint32_t to_be32[
 }
 
 /*
- * The lock is held. Deletes the entry unless a later connection with these addresses has replaced
- * it.
+ * Free the record and delete its entry in map `flows`, unless a later connection with the same
+ * addresses has replaced the entry. The lock is held.
  */
 static void free_record(struct fastpath *fp, uint32_t index)
 {
