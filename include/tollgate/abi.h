@@ -2,8 +2,8 @@
 /*
  * The records that the agent and the BPF programs share through maps.
  *
- * Pinned maps outlive the agent, so a layout is never changed in place: whoever changes a record
- * here raises TOLLGATE_ABI, which is part of the pin path. Addresses are in network byte order,
+ * Pinned maps outlive the agent, so a layout is never changed in place: to change a record
+ * here, raise TOLLGATE_ABI, which is part of the pin path. Addresses are in network byte order,
  * IPv4 as IPv4-mapped IPv6. Times are CLOCK_MONOTONIC nanoseconds unless the name says otherwise.
  */
 #ifndef TOLLGATE_ABI_H
@@ -68,10 +68,10 @@ struct tollgate_slot {
 	__u64 refused_window; /* agent: second of its last refusal << 32 | refusals in it */
 
 	/* line 2: what is used up */
-	__u64 quota_word;  /* period's number << 40 | units charged in it, over all epochs */
-	__u64 quota_base;  /* period's number << 40 | units of these from other epochs and hosts */
-	__u64 concurrency; /* requests in flight */
-	__u64 refused;	   /* requests that the agent refused */
+	__u64 quota_word; /* period's number << 40 | units charged in it, over all epochs */
+	__u64 quota_base; /* period's number << 40 | units charged in it by other epochs and hosts */
+	__u64 concurrency;     /* requests in flight */
+	__u64 refused;	       /* requests that the agent refused */
 	__u64 quota_collected; /* the quota_word that the store has already; control loop */
 	__u64 billing;	       /* billing period: first second << 32 | end; 0: none; control loop */
 	__u64 quota_span;    /* limits: the monthly quota's period, likewise; 0: calendar months */

@@ -4,7 +4,7 @@
  * addresses. The most specific block that contains a client's address decides about the client's
  * SYNs.
  *
- * Whoever changes these records raises TOLLGATE_ABI, as for those in abi.h.
+ * To change these records, raise TOLLGATE_ABI, as for those in abi.h.
  */
 #ifndef TOLLGATE_LISTS_H
 #define TOLLGATE_LISTS_H

@@ -5,8 +5,8 @@
  *
  * XDP swallows a request and inserts an answer. The socket knows of neither, so from there on its
  * numbers differ from the client's, as with nf_conntrack's seqadj. Each direction has a position
- * and two deltas, "before" and "after" (old and new in the words): numbers before the position take
- * the first, numbers from it on the second.
+ * and two deltas, "before" and "after": numbers before the position take the first, numbers from it
+ * on the second.
  *
  * in, client to server. in_pos is a client's number: the start of the swallowed requests that only
  * the second delta includes. socket's number = client's number - delta.
@@ -183,8 +183,8 @@ static inline int tollgate_out_can_open(const struct tollgate_deltas *out, __u32
 }
 
 /*
- * Direction out after inserting an answer of @len bytes at @snd_nxt. If the socket has sent nothing
- * since the last answer, the position stays and only "after" grows.
+ * Insert an answer of @len bytes into direction out, at @snd_nxt; returns the new deltas. If the
+ * socket has sent nothing since the last answer, the position stays and only "after" grows.
  */
 static inline struct tollgate_deltas tollgate_out_insert(struct tollgate_deltas out, __u32 snd_nxt,
 							 __u32 len)
@@ -198,8 +198,9 @@ static inline struct tollgate_deltas tollgate_out_insert(struct tollgate_deltas 
 }
 
 /*
- * Direction in, prepared to swallow a request at the client's number @seq. If @seq is the border,
- * the request follows swallowed ones directly, and the position stays.
+ * Prepare direction in for swallowing a request at the client's number @seq; returns the new
+ * deltas. If @seq is the border, the request follows swallowed ones directly, and the position
+ * stays.
  */
 static inline struct tollgate_deltas tollgate_in_open(struct tollgate_deltas in, __u32 seq)
 {

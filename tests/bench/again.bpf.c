@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0
 /*
- * The edge's program in a loop: after each run frame and record become what they were, so that an
- * answer in place can be repeated. What that costs is measured by itself, to be taken off.
+ * The `edge` program for running in a loop: after each run it restores the frame and the
+ * connection's record, so that an answer in place can be repeated. The cost of restoring is
+ * measured separately and subtracted.
  */
 #include "edge.bpf.c"
 
@@ -18,10 +19,10 @@ static __always_inline int restore(struct xdp_md *ctx)
 	struct tollgate_conn *conn = bpf_map_lookup_elem(&conns, &index);
 	long grown = (long)ctx->data_end - (long)ctx->data;
 
-	/* The verifier allows no difference of pointers in 32 bits, which clang would make of it. */
+	/* Otherwise clang subtracts in 32 bits, which the verifier does not allow for pointers. */
 	asm volatile("" : "+r"(grown));
 	grown -= len;
-	/* The way back from resize() in answer.bpf.h. */
+	/* Undo resize() of answer.bpf.h. */
 	if (grown > 0)
 		bpf_xdp_adjust_head(ctx, grown);
 	else if (grown < 0)

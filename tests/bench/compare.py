@@ -1,17 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
 """
-compare: the same work for tollgate, nginx and HAProxy, and the CPU that each needs for it.
+compare: gives tollgate, nginx and HAProxy the same work and measures the CPU time that each needs.
 
           core 1                       core 0                     core 1
     wrk, 64 connections  ->  one proxy, one worker  ->  nginx: "return 200", keep-alive
     1000 keys in turn        key check, rate limit
 
-All six proxies (each with high limits and with low ones) run all the time, but one at a time has
-work. A round measures each of them once, in an order that rotates, so that a noisy machine hits all
-alike; the ratios are those of a round, not of medians. A measured run is followed by a shorter one in
-which every status code is counted. scripts/bench gives this a namespace of its own, where ports are
-free and whose end ends all processes.
+All six proxies (each with high limits and with low ones) run all the time, but only one at a time has
+work. A round measures each of them once, in a rotating order, so that noise on the machine affects all
+equally; ratios are computed within a round, not from medians. After each measured run, a shorter one
+counts every status code. scripts/bench runs this in its own namespaces, where ports are free and which
+end all processes.
 """
 import http.client
 import json
@@ -137,7 +137,7 @@ backend api
 	server api 127.0.0.1:{upstream}
 """
 
-# The heads are built before the run. Counting codes makes wrk slower, so it is a run of its own.
+# Heads are built before the run. Counting status codes slows wrk down, so that is a separate run.
 WRK = """\
 local heads = {}
 for key in io.lines("KEYS") do
@@ -189,7 +189,7 @@ def write(path, text):
 
 
 def process_tree(pid):
-    """A process and its children."""
+    """Return the process and its children."""
     children = subprocess.run(["pgrep", "-P", str(pid)], stdout=subprocess.PIPE, text=True,
                               check=False).stdout.split()
     return [pid, *map(int, children)]
@@ -227,7 +227,7 @@ class AdminConnection(http.client.HTTPConnection):
             if answer.status == 200:
                 return
             time.sleep(0.1)
-        raise Failure("tollgate does not get ready")
+        raise Failure("tollgate does not become ready")
 
     def post(self, path, **body):
         self.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
@@ -239,7 +239,7 @@ class AdminConnection(http.client.HTTPConnection):
 
 
 def make_keys(admin_path):
-    """An account with a key of its own, for each key."""
+    """Create accounts with one key each; return the keys."""
     admin = AdminConnection(admin_path)
     admin.wait_ready()
     keys = []
@@ -251,7 +251,7 @@ def make_keys(admin_path):
 
 
 class Proxy:
-    """One running proxy: its processes, and the wrk script with keys that it knows."""
+    """A running proxy: its processes, and the wrk script with its keys."""
 
     def __init__(self, name, case):
         self.name, self.case = name, case
@@ -265,7 +265,7 @@ class Proxy:
             dir=self.dir, port=self.port, upstream=UPSTREAM_PORT, **values))
 
     def begin(self, keys):
-        """Start it; returns the keys, which tollgate makes and the others take."""
+        """Start the proxy; return the keys. tollgate creates them, the others get the same ones."""
         low = self.case == "refused"
         if self.name == "tollgate":
             command = (TOLLGATE_BINARY, "run", "-c",
@@ -291,7 +291,7 @@ class Proxy:
         return keys
 
     def cpu_us(self):
-        """User and system time of all its processes."""
+        """Return user plus system time of all its processes."""
         total = 0
         for pid in process_tree(self.process.pid):
             with open(f"/proc/{pid}/stat", encoding="ascii") as file:
@@ -306,16 +306,16 @@ class Proxy:
             stdout=subprocess.PIPE, text=True, check=True).stdout
         result = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+)$", out, re.M)
         if not result:
-            raise Failure(f"wrk says:\n{out}")
+            raise Failure(f"wrk failed:\n{out}")
         codes = {int(code): int(count) for code, count in re.findall(r"^CODE (\d+) (\d+)$", out, re.M)}
         return [int(number) for number in result.groups()], codes
 
     def check(self, requests, bad, errors, codes):
-        """Every answer as it should be, or no result."""
+        """Fail unless every answer has the expected status."""
         where = f"{self.name}, {self.case}"
         expected = {200} if self.case == "allowed" else {200, 429}
         if not requests or errors or not codes:
-            raise Failure(f"{where}: {requests} requests, {errors} errors of sockets, codes {codes}")
+            raise Failure(f"{where}: {requests} requests, {errors} socket errors, codes {codes}")
         if set(codes) - expected:
             raise Failure(f"{where}: codes {codes}")
         if self.case == "allowed" and bad:
@@ -330,7 +330,8 @@ class Proxy:
             raise Failure(f"{self.name}: an unknown key gets {status}, not 401")
 
     def measure(self):
-        """nginx knows no limit below one a minute. A run into which all keys' minute falls is repeated."""
+        """Measure one run. nginx's lowest limit is one a minute, so a run in which all keys get their next
+        request is repeated."""
         for _ in range(3):
             before_us = self.cpu_us()
             (requests, duration_us, bad, errors, p99_us), _ = self.load(self.script, SECONDS)
@@ -383,7 +384,7 @@ def describe_machine():
 
 def main():
     if os.cpu_count() < 2:
-        raise Failure("two cores are needed: one for the proxy, one for its client and upstream")
+        raise Failure("this needs two cores: one for the proxy, one for its client and upstream")
     describe_machine()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     os.mkdir(f"{WORK}/upstream")
@@ -401,7 +402,7 @@ def main():
             proxies.append(proxy)
     for proxy in proxies:
         proxy.check_unknown()
-        proxy.load(proxy.script, 1)  # connections upstream, caches, and the bursts of the low limits
+        proxy.load(proxy.script, 1)  # warm up connections and caches; use up the bursts of the low limits
 
     results = {(proxy.name, proxy.case): [] for proxy in proxies}
     for round_number in range(ROUNDS):

@@ -1,14 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
 """
-fleet: what it takes that many hosts share one Redis. All on one machine's loopback, agents and Redis
-with durability off, in a namespace of their own (scripts/bench).
+fleet: the cost of many hosts sharing one Redis. Everything runs on one machine's loopback, with durability
+off in agents and Redis, in its own namespaces (scripts/bench).
 
-  change   from the request that changes an account on one host until another host acts by it
-  calls    calls to Redis of each host a second, and what a shared limit let pass too much
-  service  tollgate beside a FastAPI service that asks Redis twice for every request (guide.py), its
-           proxying included, and the service's not: that answers by itself
-  large    a million accounts with a key each; 10,000 changes a second
+  change   time from the request that changes an account on one host until another host applies the change
+  calls    each host's calls to Redis per second, and by how much a shared limit is exceeded
+  service  tollgate compared with a FastAPI service that asks Redis twice per request (guide.py). tollgate
+           proxies to an upstream; the service answers by itself
+  large    a million accounts with one key each; 10,000 changes per second
 """
 import contextlib
 import hashlib
@@ -92,7 +92,7 @@ class Host:
         answer = self.admin.getresponse()
         answer.read()
         if answer.status != 200:
-            raise Failure(f"a change gets {answer.status}")
+            raise Failure(f"a change is answered with {answer.status}")
 
     def account(self, tier):
         made = self.admin.post("/api/v1/accounts", tier=tier)["id"]
@@ -106,7 +106,7 @@ class Host:
 
 @contextlib.contextmanager
 def hosts(count, **options):
-    """@count of them on an empty Redis."""
+    """Start count hosts on an empty Redis."""
     store().flushall()
     made = [Host(**options) for _ in range(count)]
     for host in made:
@@ -126,7 +126,7 @@ def wait_until(condition, what, timeout=30):
     end = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > end:
-            raise Failure(f"not within {timeout} s: {what}")
+            raise Failure(f"did not happen within {timeout} s: {what}")
         time.sleep(0.01)
 
 
@@ -146,7 +146,7 @@ class Client:
 
 
 def wrk(port, key, seconds, connections):
-    """wrk under way."""
+    """Start wrk."""
     script = f"{compare.WORK}/wrk-{next(numbers)}.lua"
     write(f"{script}.keys", key + "\n")
     write(script, compare.WRK.replace("KEYS", f"{script}.keys").replace("/v1/items?page=1", "/").replace(
@@ -160,10 +160,10 @@ def wrk_result(process):
     out, _ = process.communicate()
     found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+)\s+P50 (\d+)", out, re.M)
     if not found:
-        raise Failure(f"wrk says:\n{out}")
+        raise Failure(f"wrk failed:\n{out}")
     requests, duration_us, bad, errors, p99_us, p50_us = map(int, found.groups())
     if not requests or errors:
-        raise Failure(f"{errors} errors of sockets:\n{out}")
+        raise Failure(f"{errors} socket errors:\n{out}")
     return {"requests": requests, "bad": bad, "rate": requests * 1e6 / duration_us, "p50": p50_us, "p99": p99_us}
 
 
@@ -194,7 +194,7 @@ def measure_change():
 
 # ---- calls ----
 
-CALLS = ("evalsha", "xread", "xrange", "xrevrange", "hscan", "role", "ping")  # not of those within scripts
+CALLS = ("evalsha", "xread", "xrange", "xrevrange", "hscan", "role", "ping")  # without calls made by scripts
 
 
 def calls_made():
@@ -281,12 +281,12 @@ def id_of(number):
 
 
 def account_line(held, label):
-    """As user/store/redis_records.c writes it."""
+    """An account's record as user/store/redis_records.c writes it."""
     return f"active\t{held}\t1700000000000\t0\t0\t0\t0\t0\t0\t\t\t\tplain\t\t\t{label}"
 
 
 def fill():
-    """A million accounts with a key each, as the scripts would write them."""
+    """Write a million accounts with one key each, as the scripts would."""
     chance, pipe = random.Random(SEED), store().pipeline(transaction=False)
     for first in range(0, ACCOUNTS, 1000):
         accounts, keys, hashes, order, of_account = {}, {}, {}, {}, {}
@@ -308,13 +308,13 @@ def fill():
 
 
 def begin_anew(host):
-    """Stop and start a host that has nothing of its own; the seconds until it is ready."""
+    """Restart a host without local state; return the seconds until it is ready."""
     host.end()
     begin = time.monotonic()
     host.launch()
     while True:
         if host.process.poll() is not None:
-            raise Failure("the agent ended: " + open(host.log, encoding="utf8").read()[-500:])
+            raise Failure("the agent exited: " + open(host.log, encoding="utf8").read()[-500:])
         with contextlib.suppress(OSError, http.client.HTTPException):
             if host.get("/readyz") == b"ready\n":
                 return time.monotonic() - begin
@@ -323,7 +323,7 @@ def begin_anew(host):
 
 
 def stream(lags, host):
-    """STREAM_RATE changes a second by the real scripts; how far hosts are behind, as they tell each second."""
+    """Make STREAM_RATE changes per second by the real scripts; return how far hosts report to be behind."""
     text = "".join(open(f"{LUA}/{name}.lua", encoding="ascii").read() for name in ("common", "records"))
     client, chance = store(), random.Random(SEED)
     sha = client.script_load(text)
@@ -352,7 +352,7 @@ def stream(lags, host):
 
 def measure_large():
     store().flushall()
-    host = Host(max_accounts=1048576)  # it makes the store, with its pepper's check
+    host = Host(max_accounts=1048576)  # creates the store, with the pepper's check value
     before = store().info("memory")["used_memory"]
     fill()
     used = store().info("memory")["used_memory"] - before
@@ -367,9 +367,9 @@ def measure_large():
           f"bytes each; the agent {rss:.0f} MB")
     lags = []
     took_s, ended = stream(lags, host)
-    wait_until(lambda: all(one["behind"] == 0 for one in host.status()["hosts"] if one["alive"]), "all is followed", 120)
+    wait_until(lambda: all(one["behind"] == 0 for one in host.status()["hosts"] if one["alive"]), "all hosts have caught up", 120)
     print(f"{STREAM_RATE * STREAM_S} changes of random accounts by the scripts, {STREAM_RATE * STREAM_S / took_s:.0f} a "
-          f"second: behind by at most {max(lags)} (p50 {statistics.median(lags):.0f}) as told each second; all followed "
+          f"second: behind by at most {max(lags)} (p50 {statistics.median(lags):.0f}) as reported each second; all applied "
           f"within {time.monotonic() - ended:.1f} s of the last")
     host.end()
 

@@ -1,18 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
 """
-flood: what a paying client notices of one who floods over the limit, and what refusing costs.
+flood: how a flood over its limit affects a paying client, and what refusing costs.
 
        core 1, client's namespace                     core 0, edge's namespace
     payer, 2000 requests a second, high priority  ->  one proxy  ->  nginx: "return 200"
     wrk, 64 connections, low priority             ->
 
-Payer and flood come from different addresses. Each proxy in turn: the payer alone, beside a flood on
-connections that stay open, beside a flood of new connections. A flood's cost is what the server's side
-was charged with, less what it was beside the payer alone, by request refused: the proxy's processes, their
-system calls included, and the programs of the fast path wherever they ran, by the kernel's own clock
-(kernel.bpf_stats_enabled). What interrupts do in the client's time is the client's: this kernel does not
-tell whose it was, and it is the same for all. scripts/bench runs this in a lab of its own.
+Payer and flood use different addresses. Each proxy is measured with the payer alone, with a flood on
+connections that stay open, and with a flood of new connections. The cost of a refused request is the CPU
+time of the server's side, minus that with the payer alone, divided by the number of refusals. It includes the
+proxy's processes with their system calls, and the fast path's programs wherever they ran, measured by the
+kernel (kernel.bpf_stats_enabled). It does not include interrupts that run in the client's time: this kernel
+does not attribute them, and they are the same for all proxies. scripts/bench runs this in its own lab.
 """
 import contextlib
 import glob
@@ -175,7 +175,7 @@ class Proxy:
 
 @contextlib.contextmanager
 def programs_timed():
-    """The kernel notes how long each BPF program runs."""
+    """Let the kernel measure how long each BPF program runs."""
     path = "/proc/sys/kernel/bpf_stats_enabled"
     with open(path, encoding="ascii") as file:
         was = file.read()
@@ -202,7 +202,7 @@ def processes_s(pids):
 
 
 def finish(process):
-    """What it printed."""
+    """Wait for the process; return what it printed."""
     out, _ = process.communicate()
     if process.returncode:
         raise Failure(f"{process.args}: {process.returncode}\n{out}")
@@ -210,7 +210,7 @@ def finish(process):
 
 
 def run(proxy, flood):
-    """The payer alone (@flood None), or beside a flood."""
+    """Measure the payer alone (flood is None), or during a flood."""
     before = proxy.cpu_s()
     flooder = proxy.flood(flood == "new") if flood else None
     paid = finish(proxy.pay())

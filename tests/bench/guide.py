@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""guide: a paid API as the usual guides build it, FastAPI that asks Redis twice for every request.
+"""guide: a paid API as the usual guides build it: FastAPI that asks Redis twice for every request.
 
-The key's record is looked up by the key's hash; then the window's count goes up, with its expiry. Its answer is its
-own: nothing is asked upstream. Run by uvicorn, see fleet.py.
+It looks up the key's record by the key's hash, then increments the window's counter and sets its expiry. It answers
+by itself, without an upstream. Run by uvicorn, see fleet.py.
 """
 import hashlib
 import os

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * payer: a paying client at a steady rate. The loop is open: each request has a time at which it was
- * to be sent, latency counts from there, and a request that finds every connection busy waits for
- * one. So a server that stalls is not forgiven what it made others wait.
+ * payer: a paying client at a steady rate. The loop is open: each request has an intended time, and
+ * its latency counts from there. A request waits if every connection is busy. So when a server
+ * stalls, the latency includes the time that later requests had to wait.
  *
  *   payer_bench SOURCE HOST PORT KEY RATE SECONDS CONNECTIONS
  *
- * prints "PAYER intended served p50 p99 p999 max", times in microseconds over what was served (with 200).
+ * prints "PAYER intended served p50 p99 p999 max": the number of intended requests and of those
+ * answered 200, and the latencies of these in microseconds.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,11 +26,11 @@
 #define NS_PER_SECOND	 1000000000ULL
 #define CONNECTIONS_MOST 64
 #define ANSWER_MOST	 4096
-#define AFTERWARDS_NS	 (2 * NS_PER_SECOND) /* for answers that are late */
+#define AFTERWARDS_NS	 (2 * NS_PER_SECOND) /* wait so long for late answers */
 
 struct client {
 	int fd;
-	uint64_t intended_ns; /* of its request; 0: it is free */
+	uint64_t intended_ns; /* its request's intended time; 0: idle */
 	size_t len;
 	char answer[ANSWER_MOST + 1];
 };
@@ -80,7 +81,7 @@ static void ask(struct client *c, uint64_t intended_ns)
 		fail("send");
 }
 
-/* Whether a whole answer is there. */
+/* Whether the answer is complete. */
 static bool is_whole(const struct client *c)
 {
 	const char *end = strstr(c->answer, "\r\n\r\n");
@@ -147,7 +148,7 @@ static void run(int poll, uint64_t gap_ns, unsigned intended)
 			next++;
 			continue;
 		}
-		/* Nobody is free: an answer must come first, however late it is. */
+		/* All connections are busy: wait for an answer, however late it is. */
 		wait_for_answers(poll, c ? due_ns : begin_ns + intended * gap_ns + AFTERWARDS_NS);
 		if (!c && now_ns() > begin_ns + intended * gap_ns + AFTERWARDS_NS)
 			return;
@@ -175,7 +176,8 @@ int main(int argc, char **argv)
 	unsigned rate, intended;
 
 	if (argc != 8) {
-		fprintf(stderr, "payer_bench SOURCE HOST PORT KEY RATE SECONDS CONNECTIONS\n");
+		fprintf(stderr,
+			"usage: payer_bench SOURCE HOST PORT KEY RATE SECONDS CONNECTIONS\n");
 		return 2;
 	}
 	rate = atoi(argv[5]);

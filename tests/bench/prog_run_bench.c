@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Nanoseconds a packet, by path, through BPF_PROG_RUN, as differences to an empty program measured on
- * the same machine in the same rounds.
+ * Nanoseconds per packet for each path, through BPF_PROG_RUN, as differences from an empty program
+ * measured on the same machine in the same rounds.
  *
- * Rounds of all paths alternate and the median is taken, so that a noisy neighbour hits all alike.
- * Needs root; makes a network namespace and a bpffs of its own.
+ * Rounds of all paths alternate and the median is taken, so that noise affects all paths equally.
+ * Needs root; creates its own network namespace and bpffs.
  */
 #include "bpf/answers.h"
 
@@ -17,7 +17,7 @@
 #define ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
 #define ROUNDS	    15
 #define REPEAT	    500000
-#define SINGLES	    20001 /* runs of what cannot be repeated as it stands */
+#define SINGLES	    20001 /* single runs of a program that changes the packet */
 
 #define REQUEST                                                                             \
 	"GET /v1/items/42 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: curl/7.88.1\r\n" \
@@ -30,7 +30,7 @@ enum flow { OTHER, ENROLLED, CONNECTED };
 static struct path {
 	const char *name;
 	enum program program;
-	enum flow flow; /* which one the packet belongs to */
+	enum flow flow; /* the flow that the packet belongs to */
 	struct packet_spec spec;
 	int verdict;
 	struct packet packet;
@@ -55,7 +55,7 @@ static struct path {
 
 static struct pair pair;
 
-/* Slot 0 is in penalty and what the socket pair belongs to; slot 1 is not. */
+/* Slot 0 is in penalty, and the socket pair is bound to it. Slot 1 is not in penalty. */
 static void prepare(struct fastpath *fp)
 {
 	struct sockaddr_storage client = fixture_address(AF_INET, PACKET_CLIENT4, 1);
@@ -83,7 +83,7 @@ static void prepare(struct fastpath *fp)
 	}
 }
 
-/* A penalty, an empty bucket and a heartbeat that no run of this bench outlives. */
+/* Renew the penalty, the empty bucket and the heartbeat, to last longer than the next run. */
 static void keep_alive(struct fastpath *fp)
 {
 	uint64_t far_ns = clock_mono_ns() + 3600 * NS_PER_SECOND;
@@ -117,7 +117,7 @@ static int median(struct path *path)
 	return path->rounds_ns[ROUNDS / 2];
 }
 
-/* As long as the agent's own with all its headers. */
+/* As long as the agent's own answer with all its headers. */
 #define LONG_ANSWER                                                                          \
 	"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\n"       \
 	"Retry-After: 0000\r\nRateLimit: \"rate\";r=0;t=0000\r\nContent-Length: 116\r\n\r\n" \
@@ -151,7 +151,7 @@ static struct packet set_scene(struct world *w, const struct request *request)
 	return world_packet(w, &spec);
 }
 
-/* Once, many times, from the same state: little of it is in the caches, and the system call shows. */
+/* Many single runs from the same state. Caches are cold, and the time of the system call counts. */
 static int measure_singles(struct world *w, int program_fd, const struct packet *in, int verdict)
 {
 	static unsigned singles_ns[SINGLES];
@@ -164,14 +164,14 @@ static int measure_singles(struct world *w, int program_fd, const struct packet 
 
 		*w->conn = fresh;
 		if (bpf_prog_test_run_opts(program_fd, &opts) || (int)opts.retval != verdict)
-			fail_msg("verdict %u, not %d", opts.retval, verdict);
+			fail_msg("verdict %u, expected %d", opts.retval, verdict);
 		singles_ns[i] = opts.duration;
 	}
 	qsort(singles_ns, SINGLES, sizeof(singles_ns[0]), compare_ns);
 	return singles_ns[SINGLES / 2];
 }
 
-/* In a loop, with the program that restores what it has changed. */
+/* Many runs in one system call, with the program that restores what it has changed. */
 static int measure_again(struct again_bpf *again, const struct world *w,
 			 struct bpf_program *program, const struct packet *packet, int verdict)
 {
@@ -187,7 +187,7 @@ static int measure_again(struct again_bpf *again, const struct world *w,
 	return median(&path);
 }
 
-/* The program that restores works on the maps of the fast path. */
+/* Load the program that restores, with the fast path's maps. */
 static struct again_bpf *open_again(const struct fastpath *fp)
 {
 	struct again_bpf *again = again_bpf__open();
@@ -203,7 +203,7 @@ static struct again_bpf *open_again(const struct fastpath *fp)
 			assert_int_equal(bpf_map__reuse_fd(map, bpf_map__fd(shared)), 0);
 	}
 	if (again_bpf__load(again))
-		fail_msg("the program that restores cannot be loaded: %s", strerror(errno));
+		fail_msg("cannot load the program that restores: %s", strerror(errno));
 	return again;
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the fleet's store costs: Redis's own time for each kind of call, its memory, and the time in which
-an agent loads a large snapshot (TOLLGATE_BENCH_ACCOUNTS, a million unless told)."""
+"""The cost of the fleet's store: Redis's CPU time for each kind of call, its memory, and the time that an
+agent needs to load a large snapshot (TOLLGATE_BENCH_ACCOUNTS accounts, by default a million)."""
 import hashlib
 import os
 import re
@@ -92,12 +92,12 @@ def measure_calls(server):
     measure(server, "usage, an account's first in a window", ROWS, lambda: put_usage(5))
     measure(server, "usage, each second in which it is used", ROWS, lambda: put_usage(9))
     measure(server, "shared limits, an account in an exchange", ROWS // 4, exchange)
-    measure(server, "a change of an account, told in the stream", ROWS // 2, change)
+    measure(server, "a change of an account, with stream entry", ROWS // 2, change)
     client.flushall()
 
 
 def fill(server):
-    """Raw, in the format of user/store/redis_records.c."""
+    """Write raw records in the format of user/store/redis_records.c."""
     pipeline = server.client.pipeline(transaction=False)
     for i in range(1, ACCOUNTS + 1):
         account, key = f"{i:016x}", f"{i + (1 << 40):016x}"
@@ -116,7 +116,7 @@ def fill(server):
 
 
 def run_agent(folder, until, timeout=120):
-    """Start it, wait until its log has @until, and end it. What the log had."""
+    """Start an agent, wait until its log matches, and stop it. Return the match."""
     with open(f"{folder}/log", "wb") as log:
         agent = subprocess.Popen([f"{BUILD}/tollgate", "run", "-c", f"{folder}/tollgate.yaml"], stderr=log, stdout=log)
     end = time.monotonic() + timeout

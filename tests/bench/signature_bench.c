@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How many webhooks a second one core can verify, and how many events it can read.
+ * How many webhooks per second one core can verify, and how many events it can parse.
  *
- * Verifying is what everybody can make tollgate do; reading is for those who know a secret. Rounds of
- * all rows alternate and the median is taken, so that a noisy neighbour hits all alike.
+ * Anybody can make tollgate verify a signature; only events signed with a secret are parsed. Rounds
+ * of all rows alternate and the median is taken, so that noise affects all rows equally.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@
 
 static const char *const secrets[] = { SECRET };
 
-/* The rest of a body are metadata, as that is what makes Stripe's events large. */
+/* Metadata fills the rest of the body, because that is what makes Stripe's events large. */
 static const char head[] =
 	"{\"id\":\"evt_bench\",\"object\":\"event\",\"type\":\"customer.subscription.updated\","
 	"\"created\":1760000000,\"livemode\":false,\"api_version\":\"2026-10-28.endive\","
@@ -61,21 +61,21 @@ static void make_case(struct webhook_case *c)
 	if (buf_append_str(&c->body, tail) ||
 	    signature_write(SECRET, NOW_S, buf_text(&c->body), &c->right) ||
 	    signature_write("whsec_other", NOW_S, buf_text(&c->body), &c->forged))
-		fail("no body can be made");
+		fail("cannot create a body");
 }
 
 static void verify(const struct webhook_case *c)
 {
 	if (signature_verify(buf_text(&c->right), buf_text(&c->body), secrets, 1, NOW_S,
 			     SIGNATURE_TOLERANCE_S) != SIGNATURE_OK)
-		fail("a right signature is refused");
+		fail("a valid signature was rejected");
 }
 
 static void refuse(const struct webhook_case *c)
 {
 	if (signature_verify(buf_text(&c->forged), buf_text(&c->body), secrets, 1, NOW_S,
 			     SIGNATURE_TOLERANCE_S) != SIGNATURE_MISMATCH)
-		fail("a forged signature is not refused");
+		fail("a forged signature was accepted");
 }
 
 static void parse(const struct webhook_case *c)
@@ -86,7 +86,7 @@ static void parse(const struct webhook_case *c)
 	if (event_parse(buf_text(&c->body), &event, &why))
 		fail(why);
 	if (event.kind != EVENT_SUBSCRIPTION || !event.snapshot)
-		fail("the event is not understood");
+		fail("cannot parse the event");
 	event_done(&event);
 }
 

@@ -1,17 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
 """
-webhook: what billing costs an agent that knows 100,000 subscriptions.
+webhook: the cost of billing for an agent with 100,000 subscriptions.
 
              core 1                                      core 0
     events, 100 a second  ---- POST /webhooks/stripe -->  agent  --> stub of Stripe (core 1)
     keys of their accounts --- GET / on kept conns  --->  agent  --> nginx: "return 200" (core 1)
 
-An event says that a subscription is unpaid, or active again. From the moment at which it was to be sent
-until a request with the account's key is answered 403 instead of 200, or 200 instead of 403, is what is
-measured; requests with that key follow one another meanwhile. Loops are open: who is late is not
-forgiven. The accounts are put into the agent's database while it is stopped; scripts/bench gives
-this a namespace of its own.
+An event says that a subscription is unpaid, or active again. The time measured is from when the event should
+have been sent until a request with the account's key is answered 403 instead of 200, or 200 instead of
+403. Meanwhile, requests with that key follow one another. Loops are open: a late request counts from the time
+at which it should have been sent. The accounts are written into the agent's database while it is stopped.
+scripts/bench runs this in its own namespaces.
 """
 import ctypes
 import hashlib
@@ -32,7 +32,7 @@ import compare
 from compare import Failure, UPSTREAM, wait_for_port, write
 
 ACCOUNTS = 100000
-MEASURED = 500  # accounts whose verdict is turned twice, five seconds apart
+MEASURED = 500  # accounts whose verdict is switched twice, five seconds apart
 EVENTS_PER_SECOND = 100
 REQUESTS_PER_SECOND = 500
 REQUEST_SECONDS = 6
@@ -170,7 +170,7 @@ class Agent:
         self.process.terminate()
         if self.process.wait(30):
             with open(f"{self.dir}/log", encoding="utf8") as log:
-                raise Failure(f"the agent ended badly:\n{log.read()[-2000:]}")
+                raise Failure(f"the agent failed:\n{log.read()[-2000:]}")
 
     def rss_bytes(self):
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
@@ -178,7 +178,7 @@ class Agent:
 
 
 def account_id(number):
-    """Spread like random ones."""
+    """A key that looks random."""
     return number * 0x9E3779B97F4A7C15 % (1 << 62) + 1
 
 
@@ -200,7 +200,7 @@ def fill(folder):
 
 
 class Client:
-    """A kept connection."""
+    """A connection that is kept open."""
 
     def __init__(self):
         self.sock = socket.create_connection(("127.0.0.1", PORT))
@@ -232,7 +232,7 @@ class Client:
 
 
 def open_loop(count, per_second, act):
-    """act(client, probe, number, intended time) for each, from threads that take turns."""
+    """Call act(client, probe, number, intended time) for each; threads take turns."""
     start = time.monotonic() + 0.2
     failures = []
 
@@ -265,7 +265,7 @@ def spread_ms(values):
 
 
 def turn_all(keys, unpaid, status, code):
-    """Seconds from each event to its verdict."""
+    """Return the seconds from each event to its verdict."""
     latencies = []
 
     def turn(client, probe, number, intended):
@@ -284,7 +284,7 @@ def turn_all(keys, unpaid, status, code):
 
 
 def pay(keys):
-    """Seconds that each request of paying clients takes."""
+    """Return the seconds that each request of paying clients takes."""
     latencies = []
 
     def ask(client, _, number, intended):
@@ -308,12 +308,12 @@ def forged_per_second(out):
     answers = int(re.search(r"(\d+) requests in", out)[1])
     refused = int(re.search(r"Non-2xx or 3xx responses: (\d+)", out)[1])
     if answers != refused:
-        raise Failure(f"{answers - refused} forged events were not refused")
+        raise Failure(f"{answers - refused} forged events were accepted")
     return float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
 
 
 def disk_sync(folder):
-    """Seconds of writing 4 KB at a file's end so that they last."""
+    """Return the seconds that it takes to append 4 KB to a file and sync it."""
     taken = []
     with open(f"{folder}/sync", "wb", buffering=0) as file:
         for _ in range(200):
@@ -337,7 +337,7 @@ def measure_memory(work):
     agent.start()
     loaded_s = time.monotonic() - begun
     full = agent.rss_bytes()
-    print(f"memory: {(full - empty) / ACCOUNTS:.0f} bytes an account beside its slot ({empty >> 20} MB"
+    print(f"memory: {(full - empty) / ACCOUNTS:.0f} bytes per account besides its slot ({empty >> 20} MB"
           f" without, {full >> 20} MB with them); started in {loaded_s:.1f} s")
     return agent
 
@@ -373,7 +373,7 @@ def main(work):
     per_second = forged_per_second(flood.communicate()[0])
     print(f"paying clients, {REQUESTS_PER_SECOND} requests a second:")
     print(f"{'  alone:':32} {spread_ms(calm)}")
-    print(f"{f'  beside {per_second:.0f} forged events/s:':32} {spread_ms(flooded)}")
+    print(f"{f'  with {per_second:.0f} forged events/s:':32} {spread_ms(flooded)}")
     print(f"{'  ratio:':32} p50 {quantile(flooded, .5) / quantile(calm, .5):6.2f},    "
           f"p99 {quantile(flooded, .99) / quantile(calm, .99):6.2f}")
     agent.stop()
@@ -382,7 +382,7 @@ def main(work):
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: webhook.py TOLLGATE WORK_DIR")
-    compare.WORK = sys.argv[2]  # where its failures look for a log
+    compare.WORK = sys.argv[2]  # where compare's functions look for the log
     TOLLGATE_BINARY = os.path.abspath(sys.argv[1])
     try:
         main(sys.argv[2])

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Answers in place: packet tables through BPF_PROG_RUN on connections whose sockets are really there.
+ * Answers in place: packet tables through BPF_PROG_RUN, on connections with real sockets.
  *
- * Every row starts from a state in which everything speaks for answering, and changes one thing. What
- * is answered is checked to the last byte, what is passed must be as it came. What becomes of the
- * connection afterwards is in translate_test.c.
+ * Every row starts from a state in which XDP answers, and changes one thing. An answer is checked
+ * to the last byte; a passed packet must be unchanged. translate_test.c tests the connection
+ * afterwards.
  */
 #include "bpf/answers.h"
 
@@ -14,7 +14,7 @@ static const uint8_t timestamp[] = { TS_OPTION };
 static const uint8_t timestamp_and_sack[] = { TS_OPTION, 1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 9 };
 static const uint8_t unknown_option[] = { 1, 254, 6, 0, 0, 0, 0, 1 };
 
-/* What is otherwise than it should be. */
+/* What differs from the state in which XDP answers. */
 enum change {
 	NOTHING,
 	VLAN_KNOWN,
@@ -43,7 +43,7 @@ enum change {
 	LENT_AGAIN,
 	QUOTA_GONE,
 	NOT_ANSWERING,
-	SCALES_NOT, /* the client's window is as it says */
+	SCALES_NOT, /* the client's window has no scale */
 };
 
 struct row {
@@ -87,12 +87,12 @@ static const struct row rows[] = {
 	  TOLLGATE_COUNTER_ANSWER_INACTIVE, TOLLGATE_ACTION_ANSWER },
 	{ "the quota is used up", GET(KEY), QUOTA_GONE_AND_CLOSED, PLAIN, XDP_TX,
 	  TOLLGATE_COUNTER_ANSWER_QUOTA, TOLLGATE_ACTION_ANSWER },
-	{ "ECT is no CE", GET(KEY), NOTHING, { .tos = 2 }, ANSWERED },
+	{ "ECT is not CE", GET(KEY), NOTHING, { .tos = 2 }, ANSWERED },
 
 	{ "another VLAN", GET(KEY), VLAN_OTHER, { .vlan_tags = 1 }, PASSED(PACKET) },
-	{ "no VLAN where there should be", GET(KEY), VLAN_KNOWN, PLAIN, PASSED(PACKET) },
+	{ "the VLAN tag is missing", GET(KEY), VLAN_KNOWN, PLAIN, PASSED(PACKET) },
 	{ "CE", GET(KEY), NOTHING, { .tos = 3 }, PASSED(PACKET) },
-	{ "an option that is not known",
+	{ "an unknown option",
 	  GET(KEY),
 	  NOTHING,
 	  { .tcp_option_words = 2, .tcp_options = unknown_option },
@@ -102,52 +102,56 @@ static const struct row rows[] = {
 	{ "a window that is too small", GET(KEY), SCALES_NOT, { .window = 1 }, PASSED(PACKET) },
 
 	{ "no key", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", NOTHING, PLAIN, PASSED(HEAD) },
-	{ "the head goes on", "GET / HTTP/1.1\r\nHost: a\r\nX-API-Key: " KEY "\r\n", NOTHING, PLAIN,
-	  PASSED(HEAD) },
+	{ "an incomplete head", "GET / HTTP/1.1\r\nHost: a\r\nX-API-Key: " KEY "\r\n", NOTHING,
+	  PLAIN, PASSED(HEAD) },
 	{ "two requests", GET(KEY) GET(KEY), NOTHING, PLAIN, PASSED(HEAD) },
-	{ "a body that goes on", POST(KEY, "6", "12345"), NOTHING, PLAIN, PASSED(HEAD) },
+	{ "an incomplete body", POST(KEY, "6", "12345"), NOTHING, PLAIN, PASSED(HEAD) },
 	{ "more than the body", POST(KEY, "4", "12345"), NOTHING, PLAIN, PASSED(HEAD) },
 	{ "HEAD", "HEAD / HTTP/1.1\r\nHost: a\r\nX-API-Key: " KEY "\r\n\r\n", NOTHING, PLAIN,
 	  PASSED(HEAD) },
 	{ "HTTP/1.0", "GET / HTTP/1.0\r\nHost: a\r\nX-API-Key: " KEY "\r\n\r\n", NOTHING, PLAIN,
 	  PASSED(HEAD) },
 	{ "a key that XDP does not know", GET(UNKNOWN), NOTHING, PLAIN, PASSED(KEY) },
-	{ "its slot has another account", GET(KEY), SLOT_CHANGED_HANDS, PLAIN, PASSED(KEY) },
+	{ "the slot now has another account", GET(KEY), SLOT_CHANGED_HANDS, PLAIN, PASSED(KEY) },
 	{ "a public route", "GET /public/x HTTP/1.1\r\nHost: a\r\nX-API-Key: " KEY "\r\n\r\n",
 	  NOTHING, PLAIN, PASSED(ROUTE) },
-	{ "a dearer route than there is burst",
+	{ "a route that costs more than the burst",
 	  "GET /dear HTTP/1.1\r\nHost: a\r\nX-API-Key: " KEY "\r\n\r\n", NOTHING, PLAIN,
 	  PASSED(LIMITS) },
 
 	{ "credit", GET(KEY), HAS_CREDIT, PLAIN, PASSED(CREDIT) },
-	{ "credit of all that asked here", "not even read", HAS_BOUND_CREDIT, PLAIN,
-	  PASSED(CREDIT) },
+	{ "the account that the connection is bound to has credit", "not even read",
+	  HAS_BOUND_CREDIT, PLAIN, PASSED(CREDIT) },
 	{ "no rate limit", GET(KEY), NO_LIMIT, PLAIN, PASSED(CREDIT) },
-	{ "nothing is lent of a shared rate", GET(KEY), NOTHING_LENT, PLAIN, ANSWERED },
-	{ "of a shared rate something is lent again", GET(KEY), LENT_AGAIN, PLAIN, PASSED(CREDIT) },
+	{ "a shared rate, and no lease", GET(KEY), NOTHING_LENT, PLAIN, ANSWERED },
+	{ "a shared rate, and a new lease", GET(KEY), LENT_AGAIN, PLAIN, PASSED(CREDIT) },
 	{ "a debt that the agent would forgive", GET(KEY), FAR_IN_DEBT, PLAIN, PASSED(LIMITS) },
-	{ "the quota is used up, a new period may have begun", GET(KEY), QUOTA_GONE, PLAIN,
+	{ "the quota is used up, but a new period may have begun", GET(KEY), QUOTA_GONE, PLAIN,
 	  PASSED(LIMITS) },
 	{ "limits are being written", GET(KEY), LIMITS_CHANGING, PLAIN, PASSED(BUSY) },
 	{ "no templates for the tier", GET(KEY), NO_ANSWERS, PLAIN, PASSED(LIMITS) },
 	{ "an empty template", GET(KEY), NO_TEMPLATE, PLAIN, PASSED(LIMITS) },
 
 	{ "an answer is owed", GET(KEY), NOT_ALL_ANSWERED, PLAIN, PASSED(OWED) },
-	{ "`answered` runs ahead", GET(KEY), ANSWERED_AHEAD, PLAIN, PASSED(OWED) },
+	{ "`answered` is ahead", GET(KEY), ANSWERED_AHEAD, PLAIN, PASSED(OWED) },
 	{ "the agent is about to close", GET(KEY), AGENT_CLAIMS, PLAIN, PASSED(CLAIMED) },
 	{ "enrolled a moment ago", GET(KEY), YOUNG, PLAIN, PASSED(NEW) },
 	{ "egress was never seen", GET(KEY), EGRESS_UNKNOWN, PLAIN, PASSED(EGRESS) },
 	{ "egress did not see the last segment", GET(KEY), EGRESS_BEHIND, PLAIN, PASSED(EGRESS) },
-	{ "no order is known yet", GET(KEY), NEVER_IN_ORDER, PLAIN, PASSED(ORDER) },
+	{ "the order is not known yet", GET(KEY), NEVER_IN_ORDER, PLAIN, PASSED(ORDER) },
 	{ "data was lost before it", GET(KEY), OUT_OF_ORDER, PLAIN, PASSED(ORDER) },
-	{ "it acknowledges what was not sent", GET(KEY), NOTHING, { .ack = 1 }, PASSED(SENDING) },
+	{ "it acknowledges bytes that were not sent",
+	  GET(KEY),
+	  NOTHING,
+	  { .ack = 1 },
+	  PASSED(SENDING) },
 	{ "the heartbeat is stale", GET(KEY), STALE, PLAIN, PASSED(STALE) },
 
 	{ "observe", GET(KEY), NOTHING, PLAIN, XDP_PASS, TOLLGATE_COUNTER_OBSERVE_ANSWER,
 	  TOLLGATE_ACTION_OBSERVE },
 	{ "off", GET(KEY), NOTHING, PLAIN, XDP_PASS, NO_COUNTER, TOLLGATE_ACTION_OFF },
-	{ "the rules are not there", GET(KEY), NOT_ANSWERING, PLAIN, PASSED(NOT_BOUND) },
-	{ "never to be answered", GET(KEY), POISONED, PLAIN, PASSED(NOT_BOUND) },
+	{ "the agent is not ready", GET(KEY), NOT_ANSWERING, PLAIN, PASSED(NOT_BOUND) },
+	{ "poisoned", GET(KEY), POISONED, PLAIN, PASSED(NOT_BOUND) },
 };
 
 static void change_slot(struct tollgate_slot *slot, enum change change)
@@ -251,8 +255,8 @@ static void run_row(struct world *w, const struct row *row)
 	assert_int_equal(fastpath_read_counters(w->fp, before), 0);
 	verdict = world_run(w, &in, &out);
 	if (verdict != row->verdict)
-		fail_msg("%s, IPv%d: verdict %d, not %d", row->why, w->family == AF_INET ? 4 : 6,
-			 verdict, row->verdict);
+		fail_msg("%s, IPv%d: verdict %d, expected %d", row->why,
+			 w->family == AF_INET ? 4 : 6, verdict, row->verdict);
 	fixture_assert_counted(w->fp, before, row->counter, row->why);
 	if (verdict == XDP_TX) {
 		expect_answer(&in, &out, expected_answer(row), row->why);
@@ -261,8 +265,8 @@ static void run_row(struct world *w, const struct row *row)
 		return;
 	}
 	if (out.len != in.len || memcmp(in.data, out.data, in.len) != 0)
-		fail_msg("%s: passed, and changed", row->why);
-	shift.in_end = w->conn->shift.in_end; /* what has passed is noted */
+		fail_msg("%s: passed, but changed", row->why);
+	shift.in_end = w->conn->shift.in_end; /* passed data moves it */
 	shift.state = w->conn->shift.state;
 	assert_memory_equal(&shift, &w->conn->shift, sizeof(shift));
 	assert_int_equal(fastpath_slots(w->fp)->xdp_refused, 0);
@@ -278,13 +282,13 @@ static void run_all(int family)
 	world_close(&w);
 }
 
-static void what_would_be_refused_is_answered(void **state)
+static void xdp_answers_what_the_agent_would_refuse(void **state)
 {
 	(void)state;
 	run_all(AF_INET);
 }
 
-static void ip6_is_answered_alike(void **state)
+static void ipv6_is_answered_like_ipv4(void **state)
 {
 	(void)state;
 	run_all(AF_INET6);
@@ -293,8 +297,8 @@ static void ip6_is_answered_alike(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_would_be_refused_is_answered),
-		cmocka_unit_test(ip6_is_answered_alike),
+		cmocka_unit_test(xdp_answers_what_the_agent_would_refuse),
+		cmocka_unit_test(ipv6_is_answered_like_ipv4),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_enter, fixture_leave);

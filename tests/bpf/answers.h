@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A connection on which XDP answers: an account over its rate, templates, routes and known keys, and
- * a pair of sockets at rest. And what an answer must look like, to the last byte.
+ * A connection in a state in which XDP answers: an account over its rate, templates, routes, known
+ * keys and a pair of idle sockets. And checks of every byte of an answer.
  */
 #ifndef TESTS_BPF_ANSWERS_H
 #define TESTS_BPF_ANSWERS_H
@@ -51,7 +51,7 @@ static inline void know(struct world *w, const char *key, const struct tollgate_
 	close(fd);
 }
 
-/* Offset of the last digit behind @name. */
+/* Offset of the last digit after @name. */
 static inline uint16_t last_digit(const char *text, const char *name, unsigned digits)
 {
 	const char *at = name ? strstr(text, name) : NULL;
@@ -71,7 +71,7 @@ static inline void put_templates(struct world *w)
 	fastpath_put_template(w->fp, 0, TOLLGATE_TEMPLATE_REVOKED, TEXT(REVOKED_ANSWER), none);
 }
 
-/* Everything speaks for answering with WAIT_S. */
+/* Back to the state in which XDP answers with WAIT_S. */
 static inline void world_reset(struct world *w)
 {
 	struct tollgate_slot *slot = fastpath_slots(w->fp);
@@ -138,7 +138,7 @@ static inline void world_close(struct world *w)
 	fastpath_close(w->fp, FASTPATH_REMOVE);
 }
 
-/* A segment from the client: what @spec leaves open is as the socket expects it. */
+/* A segment from the client. Fields that @spec leaves open are as the socket expects them. */
 static inline struct packet world_packet(const struct world *w, const struct packet_spec *spec)
 {
 	const char *address = w->family == AF_INET6 ? "::1" : "127.0.0.1";
@@ -173,7 +173,7 @@ static inline int world_run(const struct world *w, const struct packet *in, stru
 	return run_program(fastpath_program_fd(w->fp), in, ret_out);
 }
 
-/* Where a frame's parts are, and its numbers. */
+/* Where the parts of a frame are, and its sequence numbers. */
 struct parts {
 	size_t ip_at, tcp_at, body_at;
 	uint32_t seq, ack;
@@ -199,7 +199,7 @@ static inline struct parts parts_of(const struct packet *p)
 			       .ack = number_at(p, tcp_at + 8) };
 }
 
-/* The IP header's length: padding does not count. */
+/* The end by the IP header's length, without Ethernet padding. */
 static inline size_t end_of(const struct packet *p)
 {
 	size_t ip_at = parts_of(p).ip_at;
@@ -218,9 +218,9 @@ static inline void expect_checksums(const struct packet *p, const char *why)
 				  IPPROTO_TCP + len);
 
 	if (packet_fold(packet_sum(p->data + at.tcp_at, len, sum)))
-		fail_msg("%s: TCP checksum", why);
+		fail_msg("%s: wrong TCP checksum", why);
 	if (!is_ip6 && packet_fold(packet_sum(p->data + at.ip_at, 20, 0)))
-		fail_msg("%s: IP checksum", why);
+		fail_msg("%s: wrong IP checksum", why);
 }
 
 static inline void expect_swapped(const struct packet *in, const struct packet *out, size_t at,
@@ -231,7 +231,7 @@ static inline void expect_swapped(const struct packet *in, const struct packet *
 		fail_msg("%s: not swapped at %zu", why, at);
 }
 
-/* @out is the answer to @in with @text: every field. */
+/* Check every field of @out, which must be the answer to @in with @text. */
 static inline void expect_answer(const struct packet *in, const struct packet *out,
 				 const char *text, const char *why)
 {
@@ -246,10 +246,10 @@ static inline void expect_answer(const struct packet *in, const struct packet *o
 	expect_swapped(in, out, asked.ip_at + (is_ip6 ? 8 : 12), is_ip6 ? 16 : 4, why);
 	if (is_ip6)
 		assert_memory_equal(out->data + said.ip_at, "\x60\0\0", 4);
-	else /* no TOS, no number, do not fragment */
+	else /* TOS 0, ID 0, don't fragment */
 		assert_memory_equal(out->data + said.ip_at + 4, "\0\0\x40", 4);
 	assert_int_equal(out->data[said.ip_at + 1], 0);
-	assert_memory_equal(out->data + said.tcp_at + 18, "\0", 2); /* nothing is urgent */
+	assert_memory_equal(out->data + said.tcp_at + 18, "\0", 2); /* no urgent pointer */
 	expect_swapped(in, out, asked.tcp_at, 2, why);
 	assert_int_equal(out->data[said.ip_at + (is_ip6 ? 7 : 8)], 64);
 	assert_int_equal(said.seq, asked.ack);
@@ -266,7 +266,7 @@ static inline void expect_answer(const struct packet *in, const struct packet *o
 		fail_msg("%s: %.*s", why, (int)(out->len - said.body_at), out->data + said.body_at);
 }
 
-/* The window that an answer tells is the socket's own, as its scale has it. */
+/* The answer announces the socket's own window, scaled. */
 static inline void expect_window(const struct world *w, const struct packet *out)
 {
 	uint32_t scaled = w->pair.window >> w->pair.rcv_wscale;

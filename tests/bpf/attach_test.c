@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Interfaces: what is attached, replaced, waited for and left alone, and the self-check before it.
+ * Interfaces: when programs are attached, replaced, kept or left alone; and the self-check.
  *
- * Interfaces are the two ends of a veth pair, edge0 and edge1, in the test's own network namespace.
+ * The interfaces are the two ends of a veth pair, edge0 and edge1, in the test's own network
+ * namespace.
  */
 #include "bpf/fixture.h"
 #include "bpf/pair.h"
@@ -76,7 +77,7 @@ static bool is_pinned(const struct fastpath *fp, const char *pin)
 	return access(path, F_OK) == 0;
 }
 
-/* Whose programs see what leaves the interface. */
+/* The program attached to the interface at egress. */
 static uint32_t egress_on(const char *interface)
 {
 	LIBBPF_OPTS(bpf_prog_query_opts, query);
@@ -157,7 +158,7 @@ static void a_restart_replaces_the_program_without_detaching(void **state)
 	assert_int_equal(program_on("edge0"), 0);
 }
 
-static void an_interface_made_anew_is_attached_anew(void **state)
+static void a_recreated_interface_is_attached_again(void **state)
 {
 	struct fastpath_listener listener = listener_on(edge0, 1);
 	struct fastpath_config config = config_with(&listener);
@@ -197,7 +198,7 @@ static void a_renamed_interface_does_not_keep_the_link(void **state)
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
-static void generic_mode_is_had_when_asked_for(void **state)
+static void generic_mode_is_used_if_configured(void **state)
 {
 	struct fastpath_listener listener = listener_on(edge0, 1);
 	struct fastpath_config config = config_with(&listener);
@@ -258,7 +259,10 @@ static void a_missing_interface_leaves_the_others_attached(void **state)
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
-/* What an agent with another layout leaves behind: a program on edge0, and flows. Returns the flows. */
+/*
+ * Make what an agent with another layout leaves: a program on edge0, and flows. Returns the flows'
+ * fd.
+ */
 static int leave_older_pins(const struct fastpath *fp, const struct tollgate_flow_key *flow)
 {
 	struct pass_bpf *pass = pass_bpf__open_and_load();
@@ -281,7 +285,7 @@ static int leave_older_pins(const struct fastpath *fp, const struct tollgate_flo
 	return flows;
 }
 
-/* By RST, so that the kernel has no socket for it at once. */
+/* Close by RST, so that the kernel has no socket for it from now on. */
 static void pair_reset(struct pair *pair)
 {
 	static const struct linger none = { .l_onoff = 1 };
@@ -299,7 +303,7 @@ static struct tollgate_flow_key key_of_pair(const struct pair *pair)
 	return key;
 }
 
-static void another_versions_programs_are_waited_for(void **state)
+static void another_versions_programs_stay_until_their_connections_end(void **state)
 {
 	struct fastpath_listener listener = listener_on(edge0, 1);
 	struct fastpath_config config = config_with(&listener);
@@ -332,7 +336,7 @@ static void another_versions_programs_are_waited_for(void **state)
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
-/* A connection on which XDP has answered, as far as its record says. */
+/* Enrol a connection and mark it as one that XDP has answered on. */
 static uint32_t enrol_shifted(struct fastpath *fp, const struct pair *pair)
 {
 	uint32_t index;
@@ -343,8 +347,8 @@ static uint32_t enrol_shifted(struct fastpath *fp, const struct pair *pair)
 	return index;
 }
 
-/* Neither the interface nor anything else of the other version's is of use to us. */
-static void another_versions_leftovers_go_with_its_connections(void **state)
+/* The other version's interface is not in our configuration. */
+static void another_versions_leftovers_are_removed_after_its_connections(void **state)
 {
 	struct fastpath_listener listener = listener_on(&both[1], 1);
 	struct fastpath_config config = config_with(&listener);
@@ -377,7 +381,7 @@ static bool port_is_ours(const struct fastpath *fp, uint16_t port)
 	return fp->settings->ports[port / 64] >> port % 64 & 1;
 }
 
-static void an_interface_that_no_listener_names_stays_for_its_connections(void **state)
+static void an_unconfigured_interface_stays_until_its_connections_end(void **state)
 {
 	struct fastpath_listener listener = listener_on(both, 2);
 	struct fastpath_config config = config_with(&listener);
@@ -403,9 +407,9 @@ static void an_interface_that_no_listener_names_stays_for_its_connections(void *
 	assert_int_equal(egress_on("edge1"), egress_on("edge0"));
 	assert_true(port_is_ours(fp, PACKET_LOCAL_PORT));
 
-	/* Those that were answered on later are none of its. */
+	/* Connections answered on later do not keep the interface. */
 	close_fd(&pair.listener);
-	/* Reading its numbers has taken the option away. */
+	/* Reading the sequence numbers has cleared the option. */
 	setsockopt(pair.server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	pair_open(&another, AF_INET, AF_INET);
 	later = enrol_shifted(fp, &another);
@@ -430,8 +434,10 @@ static void an_interface_that_no_listener_names_stays_for_its_connections(void *
 	assert_int_equal(egress_on("edge0"), 0);
 }
 
-/* What an earlier agent answered on, when its successor has neither the interface nor the port. */
-static void an_earlier_agents_interface_and_port_stay_for_its_connections(void **state)
+/*
+ * An earlier agent's connection, when the new configuration has neither its interface nor its port.
+ */
+static void an_earlier_agents_interface_and_port_stay_until_its_connections_end(void **state)
 {
 	struct fastpath_listener listener = listener_on(both, 2);
 	struct fastpath_config config = config_with(&listener);
@@ -467,7 +473,7 @@ static void an_earlier_agents_interface_and_port_stay_for_its_connections(void *
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
-static void an_interface_is_not_kept_for_ever(void **state)
+static void an_unconfigured_interface_is_detached_after_three_minutes(void **state)
 {
 	struct fastpath_listener listener = listener_on(both, 2);
 	struct fastpath_config config = config_with(&listener);
@@ -491,7 +497,7 @@ static void an_interface_is_not_kept_for_ever(void **state)
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
-static void an_interface_that_comes_back_is_attached_to(void **state)
+static void an_interface_that_reappears_is_attached(void **state)
 {
 	struct fastpath_listener listener = listener_on(edge0, 1);
 	struct fastpath_config config = config_with(&listener);
@@ -543,8 +549,8 @@ static void the_self_check_leaves_no_trace(void **state)
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
-/* The template's sum is what a wrong program would get wrong. */
-static void what_answers_wrongly_is_not_attached(void **state)
+/* A wrong sum in the template stands in for a program that computes wrong checksums. */
+static void a_program_that_fails_the_self_check_is_not_attached(void **state)
 {
 	struct fastpath_listener listener = listener_on(edge0, 1);
 	struct fastpath_config config = config_with(&listener);
@@ -569,19 +575,19 @@ int main(void)
 #define WITH_VETH(test) cmocka_unit_test_setup_teardown(test, make_veth, remove_veth)
 		WITH_VETH(listeners_and_ports_follow_the_configuration),
 		WITH_VETH(a_restart_replaces_the_program_without_detaching),
-		WITH_VETH(an_interface_made_anew_is_attached_anew),
+		WITH_VETH(a_recreated_interface_is_attached_again),
 		WITH_VETH(a_renamed_interface_does_not_keep_the_link),
-		WITH_VETH(generic_mode_is_had_when_asked_for),
+		WITH_VETH(generic_mode_is_used_if_configured),
 		WITH_VETH(a_foreign_program_is_named_and_left_alone),
 		WITH_VETH(a_missing_interface_leaves_the_others_attached),
-		WITH_VETH(another_versions_programs_are_waited_for),
-		WITH_VETH(another_versions_leftovers_go_with_its_connections),
-		WITH_VETH(an_interface_that_no_listener_names_stays_for_its_connections),
-		WITH_VETH(an_earlier_agents_interface_and_port_stay_for_its_connections),
-		WITH_VETH(an_interface_is_not_kept_for_ever),
-		WITH_VETH(an_interface_that_comes_back_is_attached_to),
+		WITH_VETH(another_versions_programs_stay_until_their_connections_end),
+		WITH_VETH(another_versions_leftovers_are_removed_after_its_connections),
+		WITH_VETH(an_unconfigured_interface_stays_until_its_connections_end),
+		WITH_VETH(an_earlier_agents_interface_and_port_stay_until_its_connections_end),
+		WITH_VETH(an_unconfigured_interface_is_detached_after_three_minutes),
+		WITH_VETH(an_interface_that_reappears_is_attached),
 		cmocka_unit_test(the_self_check_leaves_no_trace),
-		WITH_VETH(what_answers_wrongly_is_not_attached),
+		WITH_VETH(a_program_that_fails_the_self_check_is_not_attached),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_enter, fixture_leave);

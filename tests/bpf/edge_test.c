@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What the XDP program does with a packet, without any socket: packet tables through BPF_PROG_RUN.
+ * What the XDP program does with a packet if there is no socket: packet tables through
+ * BPF_PROG_RUN.
  *
- * Every row starts from a state in which everything speaks for refusing, and changes one thing. A
- * data segment then gets as far as the look-up of its socket, which is not there: PASS_SOCKET. What
- * follows the look-up is in socket_test.c.
+ * Every row starts from a state in which XDP refuses, and changes one thing. A data segment gets as
+ * far as the look-up of its socket, which does not exist: PASS_SOCKET. socket_test.c tests what
+ * follows.
  */
 #include "bpf/fixture.h"
 
@@ -45,7 +46,7 @@ static void leave_listeners(void)
 	close(fd);
 }
 
-/* Everything speaks for refusing both connections' segments and both sources' SYNs. */
+/* A state in which XDP refuses both connections' segments and both sources' SYNs. */
 static int set_up(void **state)
 {
 	struct fastpath_config config = fixture_config();
@@ -82,7 +83,7 @@ struct row {
 	struct packet_spec packet;
 	int verdict;
 	int counter;
-	void (*change)(void); /* to the state, before */
+	void (*change)(void); /* applied to the state before */
 };
 
 #define PASSES(name)	 XDP_PASS, TOLLGATE_COUNTER_PASS_##name
@@ -103,7 +104,8 @@ static void run_rows(const struct row *rows, size_t count)
 		assert_int_equal(fastpath_read_counters(fp, before), 0);
 		verdict = fixture_run(fp, packet.data, packet.len);
 		if (verdict != rows[i].verdict)
-			fail_msg("%s: verdict %d, not %d", rows[i].why, verdict, rows[i].verdict);
+			fail_msg("%s: verdict %d, expected %d", rows[i].why, verdict,
+				 rows[i].verdict);
 		fixture_assert_counted(fp, before, rows[i].counter, rows[i].why);
 		tear_down(NULL);
 	}
@@ -125,7 +127,7 @@ static void frames_that_are_hard_to_read_pass(void **state)
 		  { .ip_option_words = 10, .flags = PACKET_SYN },
 		  PASSES(ODD),
 		  NULL },
-		{ "DF is no fragment",
+		{ "DF is not a fragment",
 		  { .fragment = 0x4000, .payload = "x" },
 		  PASSES(SOCKET),
 		  NULL },
@@ -150,7 +152,7 @@ static void frames_that_are_hard_to_read_pass(void **state)
 		{ "UDP", { .protocol = IPPROTO_UDP, .payload = "x" }, PASSES_UNCOUNTED, NULL },
 		{ "UDP6", { .family = AF_INET6, .protocol = IPPROTO_UDP }, PASSES_UNCOUNTED, NULL },
 		{ "ARP", { .ether_type = ETH_P_ARP, .payload = "x" }, PASSES_UNCOUNTED, NULL },
-		{ "IPv4 that is said to be IPv6",
+		{ "IPv4 with the EtherType of IPv6",
 		  { .ether_type = ETH_P_IPV6, .payload = "x" },
 		  PASSES_UNCOUNTED,
 		  NULL },
@@ -173,12 +175,12 @@ static void frames_that_are_hard_to_read_pass(void **state)
 	run_rows(rows, ELEMENTS(rows));
 }
 
-static void what_carries_no_data_passes_uncounted(void **state)
+static void segments_without_data_pass_uncounted(void **state)
 {
 	static const struct row rows[] = {
 		{ "ACK", { 0 }, PASSES_UNCOUNTED, NULL },
-		{ "padding is no data", { .padding = 6 }, PASSES_UNCOUNTED, NULL },
-		{ "TCP options are no data", { .tcp_option_words = 10 }, PASSES_UNCOUNTED, NULL },
+		{ "padding is not data", { .padding = 6 }, PASSES_UNCOUNTED, NULL },
+		{ "TCP options are not data", { .tcp_option_words = 10 }, PASSES_UNCOUNTED, NULL },
 		{ "data after TCP options",
 		  { .tcp_option_words = 3, .payload = "x" },
 		  PASSES(SOCKET),
@@ -363,7 +365,7 @@ static void give_no_limit(void)
 	fastpath_slots(fp)->interval_ns = 0;
 }
 
-static void what_speaks_for_a_segment_lets_it_pass(void **state)
+static void any_doubt_lets_a_segment_pass(void **state)
 {
 	static const struct row rows[] = {
 		{ "another client port",
@@ -378,10 +380,7 @@ static void what_speaks_for_a_segment_lets_it_pass(void **state)
 		  { .payload = "x" },
 		  PASSES(NOT_ENROLLED),
 		  reuse_the_record },
-		{ "record that is free",
-		  { .payload = "x" },
-		  PASSES(NOT_ENROLLED),
-		  free_the_record },
+		{ "a free record", { .payload = "x" }, PASSES(NOT_ENROLLED), free_the_record },
 		{ "not bound", { .payload = "x" }, PASSES(NOT_BOUND), unbind },
 		{ "bound to no slot", { .payload = "x" }, PASSES(NOT_BOUND), bind_to_no_slot },
 		{ "slot of a later account",
@@ -406,8 +405,8 @@ static void what_speaks_for_a_segment_lets_it_pass(void **state)
 	run_rows(rows, ELEMENTS(rows));
 }
 
-/* BPF_PROG_RUN takes no frame below an Ethernet header. */
-static void a_frame_cut_anywhere_passes(void **state)
+/* BPF_PROG_RUN requires at least an Ethernet header. */
+static void a_frame_truncated_anywhere_passes(void **state)
 {
 	static const struct packet_spec specs[] = {
 		{ .flags = PACKET_SYN },
@@ -423,7 +422,7 @@ static void a_frame_cut_anywhere_passes(void **state)
 
 		for (size_t len = ETH_HLEN; len < packet.len; len++)
 			if (fixture_run(fp, packet.data, len) != XDP_PASS)
-				fail_msg("case %zu did not pass at %zu of %zu bytes", i, len,
+				fail_msg("case %zu: not passed if cut to %zu of %zu bytes", i, len,
 					 packet.len);
 	}
 }
@@ -433,7 +432,7 @@ static void on_event(void *arg, const struct tollgate_event *event)
 	*(struct tollgate_event *)arg = *event;
 }
 
-static void a_refusal_is_told_with_who_and_why(void **state)
+static void an_event_names_client_account_and_verdict(void **state)
 {
 	struct packet packet = packet_build(&(struct packet_spec){ .flags = PACKET_SYN });
 	struct tollgate_event event = { 0 };
@@ -473,11 +472,12 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_that_are_hard_to_read_pass),
-		cmocka_unit_test(what_carries_no_data_passes_uncounted),
+		cmocka_unit_test(segments_without_data_pass_uncounted),
 		cmocka_unit_test(connections_of_sources_in_penalty_are_refused),
-		cmocka_unit_test(what_speaks_for_a_segment_lets_it_pass),
-		cmocka_unit_test_setup_teardown(a_frame_cut_anywhere_passes, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_refusal_is_told_with_who_and_why, set_up,
+		cmocka_unit_test(any_doubt_lets_a_segment_pass),
+		cmocka_unit_test_setup_teardown(a_frame_truncated_anywhere_passes, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(an_event_names_client_account_and_verdict, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(events_that_do_not_fit_are_counted, set_up,
 						tear_down),

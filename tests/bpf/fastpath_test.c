@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The agent's side of the fast path: pins, records, and the sentences for people.
+ * The agent's side of the fast path: pins, records, and the reasons shown to the operator.
  */
 #include "bpf/fixture.h"
 
@@ -15,7 +15,7 @@
 
 static char why[256];
 
-static void a_successor_finds_the_slots_as_they_were(void **state)
+static void a_restart_finds_the_slots_as_they_were(void **state)
 {
 	struct fastpath_config config = fixture_config();
 	struct sockaddr_storage client = fixture_address(AF_INET, "10.0.0.1", 1);
@@ -34,7 +34,7 @@ static void a_successor_finds_the_slots_as_they_were(void **state)
 	assert_true(fastpath_was_pinned(fp));
 	assert_int_equal(fastpath_slots(fp)[7].account_id, 77);
 	assert_int_equal(fastpath_settings(fp)->slots.epoch, 99);
-	/* XDP may have answered on it, so it is kept until it is known to be over. */
+	/* XDP may have answered on it, so it is kept until the kernel has no socket for it. */
 	assert_int_equal(fastpath_conn(fp, index)->generation, 1);
 	assert_int_equal(fastpath_conn(fp, index)->claim, TOLLGATE_CLAIM_AGENT);
 	assert_int_equal(fastpath_enrolled(fp), 1);
@@ -46,7 +46,7 @@ static void a_successor_finds_the_slots_as_they_were(void **state)
 	fp = fixture_open(&config);
 	assert_int_equal(fixture_enter_flow(fp, &client, &client, &index), 0);
 	fastpath_close(fp, FASTPATH_LEAVE);
-	config.max_flows *= 2; /* it would lose the connection */
+	config.max_flows *= 2; /* new maps would lose the connection, so this has no effect yet */
 	fp = fixture_open(&config);
 	assert_int_equal(fastpath_enrolled(fp), 1);
 	assert_int_equal(fp->max_flows, config.max_flows / 2);
@@ -60,10 +60,10 @@ static void a_successor_finds_the_slots_as_they_were(void **state)
 	assert_int_equal(fastpath_slots(fp)[7].account_id, 0);
 	fastpath_close(fp, FASTPATH_REMOVE);
 	assert_int_equal(rmdir(fixture_bpffs), -1);
-	assert_int_equal(errno, EBUSY); /* not ENOTEMPTY: nothing but the mount is left */
+	assert_int_equal(errno, EBUSY); /* not ENOTEMPTY: only the mount is left */
 }
 
-static void another_number_of_accounts_is_refused_in_words(void **state)
+static void changing_max_accounts_fails_with_a_reason(void **state)
 {
 	struct fastpath_config config = fixture_config();
 	struct fastpath *fp = fixture_open(&config), *other = NULL;
@@ -85,7 +85,7 @@ static void another_number_of_accounts_is_refused_in_words(void **state)
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
-static void an_instance_in_use_is_nobody_elses(void **state)
+static void an_instance_in_use_cannot_be_opened_again(void **state)
 {
 	struct fastpath_config config = fixture_config();
 	struct fastpath *fp = fixture_open(&config), *other = NULL;
@@ -101,7 +101,7 @@ static void an_instance_in_use_is_nobody_elses(void **state)
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
-static void what_is_missing_is_named(void **state)
+static void a_missing_requirement_is_named(void **state)
 {
 	struct fastpath_config config = fixture_config();
 	struct fastpath *fp = NULL;
@@ -144,7 +144,7 @@ static void a_record_is_odd_while_it_is_in_use(void **state)
 }
 
 /* A client may reuse its port before its old connection is forgotten. */
-static void a_late_forget_leaves_the_successor_enrolled(void **state)
+static void a_late_forget_leaves_the_new_connection_enrolled(void **state)
 {
 	struct fastpath_config config = fixture_config();
 	struct fastpath *fp = fixture_open(&config);
@@ -170,7 +170,7 @@ static void a_late_forget_leaves_the_successor_enrolled(void **state)
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
-static void full_tables_are_no_space(void **state)
+static void full_tables_return_enospc(void **state)
 {
 	struct fastpath_config config = fixture_config();
 	struct fastpath *fp = fixture_open(&config);
@@ -210,7 +210,7 @@ static void *enrol_and_forget(void *arg)
 			w->failures++;
 			continue;
 		}
-		/* nobody else may hold the record: what was written is still there */
+		/* No other worker has the record: what we wrote is still there. */
 		fastpath_conn(w->fp, index)->active_ns = w->number;
 		sched_yield();
 		w->failures += fastpath_conn(w->fp, index)->active_ns != w->number;
@@ -242,13 +242,13 @@ static void workers_never_share_a_record(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_successor_finds_the_slots_as_they_were),
-		cmocka_unit_test(another_number_of_accounts_is_refused_in_words),
-		cmocka_unit_test(an_instance_in_use_is_nobody_elses),
-		cmocka_unit_test(what_is_missing_is_named),
+		cmocka_unit_test(a_restart_finds_the_slots_as_they_were),
+		cmocka_unit_test(changing_max_accounts_fails_with_a_reason),
+		cmocka_unit_test(an_instance_in_use_cannot_be_opened_again),
+		cmocka_unit_test(a_missing_requirement_is_named),
 		cmocka_unit_test(a_record_is_odd_while_it_is_in_use),
-		cmocka_unit_test(a_late_forget_leaves_the_successor_enrolled),
-		cmocka_unit_test(full_tables_are_no_space),
+		cmocka_unit_test(a_late_forget_leaves_the_new_connection_enrolled),
+		cmocka_unit_test(full_tables_return_enospc),
 		cmocka_unit_test(workers_never_share_a_record),
 	};
 

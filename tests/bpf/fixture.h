@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What tests of the kernel's half stand on: a network namespace and a bpffs of the test's own, both
- * gone with the process, an open fast path in them, and its program run on a packet.
+ * For tests of the BPF programs: a network namespace and a bpffs of the test's own, which end with
+ * the process; opening a fast path in them; and running its program on a packet.
  */
 #ifndef TESTS_BPF_FIXTURE_H
 #define TESTS_BPF_FIXTURE_H
@@ -37,7 +37,7 @@
 
 static char fixture_bpffs[64];
 
-/* Without root nothing here can be shown, and a test that shows nothing must not pass. */
+/* Without root nothing here can be tested, and then the test must fail rather than pass. */
 static inline int fixture_enter(void **state)
 {
 	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
@@ -45,17 +45,17 @@ static inline int fixture_enter(void **state)
 
 	(void)state;
 	if (geteuid() != 0)
-		fail_msg("the kernel's programs can only be tested as root");
+		fail_msg("run this test as root: it loads BPF programs");
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
 		fail_msg("unshare: %s", strerror(errno));
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
-		fail_msg("lo cannot be brought up: %s", strerror(errno));
+		fail_msg("cannot bring lo up: %s", strerror(errno));
 	close(fd);
 	snprintf(fixture_bpffs, sizeof(fixture_bpffs), "/tmp/tollgate-test-%d", getpid());
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mkdir(fixture_bpffs, 0700) < 0 || mount("bpf", fixture_bpffs, "bpf", 0, NULL) < 0)
-		fail_msg("no bpffs of our own on %s: %s", fixture_bpffs, strerror(errno));
+		fail_msg("cannot mount a bpffs on %s: %s", fixture_bpffs, strerror(errno));
 	return 0;
 }
 
@@ -92,7 +92,7 @@ static inline struct fastpath *fixture_open(const struct fastpath_config *config
 	return fp;
 }
 
-/* The map @name as the agent pinned it. */
+/* Open the pinned map @name. */
 static inline int fixture_map(const struct fastpath *fp, const char *name)
 {
 	char path[PATH_MAX];
@@ -141,7 +141,7 @@ static const char *const fixture_counter_names[] = {
 
 #define NO_COUNTER (-1)
 
-/* Between @before and now @expected was counted once and nothing else was. */
+/* Since @before, @expected was counted once and no other counter changed. */
 static inline void fixture_assert_counted(struct fastpath *fp,
 					  const uint64_t before[TOLLGATE_COUNTER_COUNT],
 					  int expected, const char *why)

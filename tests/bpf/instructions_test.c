@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * How much the verifier had to look at, compared with the table in instructions.txt, so that growth
- * is seen when it happens and not when an older kernel refuses to load.
+ * Compares how many instructions the verifier processes with the table in instructions.txt, so that
+ * growth is seen when it happens, and not when an older kernel refuses to load the program.
  */
 #include "bpf/fixture.h"
 
@@ -13,7 +13,7 @@
 
 #define TABLE		"tests/bpf/instructions.txt"
 #define GROWTH_PERCENT	10
-#define TRANSLATED_SIZE 8 /* bytes an instruction */
+#define TRANSLATED_SIZE 8 /* bytes per instruction */
 
 struct size {
 	unsigned verified;
@@ -58,12 +58,12 @@ static void compare(const char *program, int program_fd)
 
 	print_message("%s: %u verified, %u translated\n", program, now.verified, now.translated);
 	if (has_grown(now.verified, then.verified) || has_grown(now.translated, then.translated))
-		fail_msg("%s has grown by more than %d%%. If that is worth it, put this row into "
+		fail_msg("%s has grown by more than %d%%. If this is worth it, put this row into "
 			 "%s:\n%s %u %u",
 			 program, GROWTH_PERCENT, TABLE, program, now.verified, now.translated);
 }
 
-static void programs_are_as_large_as_the_table_says(void **state)
+static void programs_have_not_grown_past_the_table(void **state)
 {
 	struct fastpath_config config = fixture_config();
 	struct fastpath *fp = fixture_open(&config);
@@ -82,7 +82,7 @@ static void programs_are_as_large_as_the_table_says(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(programs_are_as_large_as_the_table_says),
+		cmocka_unit_test(programs_have_not_grown_past_the_table),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_enter, fixture_leave);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What the operators' lists make of a SYN. Without an entry it passes; in the rows with `penalty` its
- * source is in penalty, so that without one it is dropped.
+ * How the operators' lists decide about a SYN. Without an entry it passes; in rows with `penalty`
+ * its source is in penalty, so without an entry it is dropped.
  */
 #include "bpf/fixture.h"
 
@@ -130,7 +130,8 @@ static void run_rows(const struct row *rows, size_t count)
 		assert_int_equal(fastpath_read_counters(fp, before), 0);
 		verdict = fixture_run(fp, packet.data, packet.len);
 		if (verdict != rows[i].verdict)
-			fail_msg("%s: verdict %d, not %d", rows[i].why, verdict, rows[i].verdict);
+			fail_msg("%s: verdict %d, expected %d", rows[i].why, verdict,
+				 rows[i].verdict);
 		fixture_assert_counted(fp, before, rows[i].counter, rows[i].why);
 		fastpath_close(fp, FASTPATH_REMOVE);
 	}
@@ -143,7 +144,7 @@ static void the_most_specific_entry_decides(void **state)
 		{ "the address itself", 0, { DENY("10.9.0.1") }, false, DROPS(DENIED), NULL },
 		{ "its block", 0, { DENY("10.9.0.0/16") }, false, DROPS(DENIED), NULL },
 		{ "all of IPv4", 0, { DENY("0.0.0.0/0") }, false, DROPS(DENIED), NULL },
-		{ "the address beside it", 0, { DENY("10.9.0.0") }, false, PASSES(SYN), NULL },
+		{ "the neighbouring address", 0, { DENY("10.9.0.0") }, false, PASSES(SYN), NULL },
 		{ "another block", 0, { DENY("10.8.0.0/16") }, false, PASSES(SYN), NULL },
 		{ "IPv6", AF_INET6, { DENY("fd09::/16") }, false, DROPS(DENIED), NULL },
 		{ "an IPv6 address",
@@ -152,8 +153,13 @@ static void the_most_specific_entry_decides(void **state)
 		  false,
 		  DROPS(DENIED),
 		  NULL },
-		{ "IPv6 is no IPv4", AF_INET6, { DENY("0.0.0.0/0") }, false, PASSES(SYN), NULL },
-		{ "all there is", AF_INET6, { DENY("::/0") }, false, DROPS(DENIED), NULL },
+		{ "IPv6 does not match IPv4 blocks",
+		  AF_INET6,
+		  { DENY("0.0.0.0/0") },
+		  false,
+		  PASSES(SYN),
+		  NULL },
+		{ "all addresses", AF_INET6, { DENY("::/0") }, false, DROPS(DENIED), NULL },
 		{ "allowed within denied",
 		  0,
 		  { DENY("10.0.0.0/8"), ALLOW("10.9.0.1") },
@@ -178,38 +184,43 @@ static void the_most_specific_entry_decides(void **state)
 	run_rows(rows, ELEMENTS(rows));
 }
 
-static void an_allowed_source_has_no_penalty(void **state)
+static void an_allowed_source_is_exempt_from_penalties(void **state)
 {
 	static const struct row rows[] = {
 		{ "not listed", 0, { NONE }, true, DROPS(SOURCE), NULL },
 		{ "allowed", 0, { ALLOW("10.9.0.0/16") }, true, PASSES(SYN), NULL },
 		{ "allowed, IPv6", AF_INET6, { ALLOW("fd09::/16") }, true, PASSES(SYN), NULL },
 		{ "denied and in penalty", 0, { DENY("10.9.0.1") }, true, DROPS(DENIED), NULL },
-		{ "allowed is over", 0, { ALLOW_ENDED("10.9.0.0/16") }, true, DROPS(SOURCE), NULL },
+		{ "the allow entry has expired",
+		  0,
+		  { ALLOW_ENDED("10.9.0.0/16") },
+		  true,
+		  DROPS(SOURCE),
+		  NULL },
 	};
 
 	(void)state;
 	run_rows(rows, ELEMENTS(rows));
 }
 
-static void what_has_ended_is_no_entry(void **state)
+static void an_expired_entry_has_no_effect(void **state)
 {
 	static const struct row rows[] = {
-		{ "goes on", 0, { DENY_LATER("10.9.0.1") }, false, DROPS(DENIED), NULL },
-		{ "ended", 0, { DENY_ENDED("10.9.0.1") }, false, PASSES(SYN), NULL },
-		{ "the wider one holds again",
+		{ "not expired yet", 0, { DENY_LATER("10.9.0.1") }, false, DROPS(DENIED), NULL },
+		{ "expired", 0, { DENY_ENDED("10.9.0.1") }, false, PASSES(SYN), NULL },
+		{ "the wider block applies again",
 		  0,
 		  { DENY("10.9.0.0/16"), ALLOW_ENDED("10.9.0.1") },
 		  false,
 		  DROPS(DENIED),
 		  NULL },
-		{ "and the one beyond two",
+		{ "two nested blocks have expired",
 		  0,
 		  { DENY("10.0.0.0/8"), ALLOW_ENDED("10.9.0.0/16"), ALLOW_ENDED("10.9.0.1") },
 		  false,
 		  DROPS(DENIED),
 		  NULL },
-		{ "all there is, ended",
+		{ "all addresses, expired",
 		  AF_INET6,
 		  { DENY_ENDED("::/0") },
 		  false,
@@ -232,7 +243,7 @@ static void miss_heartbeats(struct fastpath *fp)
 	fastpath_beat(fp, clock_mono_ns() - 2 * NS_PER_MS);
 }
 
-static void say_that_there_are_none(struct fastpath *fp)
+static void set_list_count_to_zero(struct fastpath *fp)
 {
 	xdp_set_list_count(fastpath_plane(fp), 0);
 }
@@ -245,13 +256,18 @@ static void remove_entry(struct fastpath *fp)
 	xdp_list_remove(fastpath_plane(fp), &block);
 }
 
-static void a_denied_source_passes_when_nothing_may_be_refused(void **state)
+static void a_denied_source_passes_if_nothing_may_be_refused(void **state)
 {
 	static const struct row rows[] = {
 		{ "observe", 0, { DENY("10.9.0.0/16") }, false, OBSERVES(DENIED), observe },
 		{ "no agent", 0, { DENY("10.9.0.0/16") }, false, PASSES(STALE), miss_heartbeats },
 		{ "no listener", 0, { DENY("10.9.0.0/16") }, false, PASSES(SYN), leave_listener },
-		{ "none", 0, { DENY("10.9.0.0/16") }, false, PASSES(SYN), say_that_there_are_none },
+		{ "the count of entries is 0",
+		  0,
+		  { DENY("10.9.0.0/16") },
+		  false,
+		  PASSES(SYN),
+		  set_list_count_to_zero },
 		{ "removed", 0, { DENY("10.9.0.0/16") }, false, PASSES(SYN), remove_entry },
 	};
 
@@ -264,7 +280,7 @@ static void on_event(void *arg, const struct tollgate_event *event)
 	*(struct tollgate_event *)arg = *event;
 }
 
-static void a_denied_syn_is_told_as_such(void **state)
+static void a_denied_syn_sends_an_event(void **state)
 {
 	static const struct row row = { .entries = { DENY("10.9.0.1") } };
 	struct packet packet = packet_build(&(struct packet_spec){ .flags = PACKET_SYN });
@@ -279,7 +295,7 @@ static void a_denied_syn_is_told_as_such(void **state)
 	fastpath_close(fp, FASTPATH_REMOVE);
 }
 
-static void an_agent_begins_with_empty_lists(void **state)
+static void an_agent_starts_with_empty_lists(void **state)
 {
 	static const struct row row = { .entries = { DENY("10.9.0.1") } };
 	struct packet packet = packet_build(&(struct packet_spec){ .flags = PACKET_SYN });
@@ -298,11 +314,11 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_most_specific_entry_decides),
-		cmocka_unit_test(an_allowed_source_has_no_penalty),
-		cmocka_unit_test(what_has_ended_is_no_entry),
-		cmocka_unit_test(a_denied_source_passes_when_nothing_may_be_refused),
-		cmocka_unit_test(a_denied_syn_is_told_as_such),
-		cmocka_unit_test(an_agent_begins_with_empty_lists),
+		cmocka_unit_test(an_allowed_source_is_exempt_from_penalties),
+		cmocka_unit_test(an_expired_entry_has_no_effect),
+		cmocka_unit_test(a_denied_source_passes_if_nothing_may_be_refused),
+		cmocka_unit_test(a_denied_syn_sends_an_event),
+		cmocka_unit_test(an_agent_starts_with_empty_lists),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_enter, fixture_leave);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Frames for tests: TCP over IPv4 or IPv6 with right checksums, and the oddities that tests ask for.
+ * Building frames for tests: TCP over IPv4 or IPv6 with correct checksums, and any odd headers.
  *
- * A zeroed spec is a plain ACK from the default client to the default server; each field not 0
- * changes one thing.
+ * A zeroed spec is a plain ACK from the default client to the default server. Each field that is
+ * not 0 changes one thing.
  */
 #ifndef TESTS_BPF_PACKET_H
 #define TESTS_BPF_PACKET_H
@@ -21,7 +21,7 @@
 #define PACKET_CLIENT_PORT 40000
 #define PACKET_LOCAL_PORT  8443
 
-#define PACKET_HOP_BY_HOP 0x100 /* extension 0, since 0 in a spec is none */
+#define PACKET_HOP_BY_HOP 0x100 /* stands for header type 0, since 0 in a spec means none */
 
 #define PACKET_FIN 0x01
 #define PACKET_SYN 0x02
@@ -31,10 +31,10 @@
 
 struct packet_spec {
 	int family;	     /* AF_INET unless AF_INET6 */
-	unsigned vlan_tags;  /* the outer of two or more is 802.1ad */
+	unsigned vlan_tags;  /* of two or more, the outermost is 802.1ad */
 	unsigned ether_type; /* instead of the right one */
 	uint8_t protocol;    /* instead of TCP */
-	uint16_t extension;  /* IPv6: this extension header lies before TCP */
+	uint16_t extension;  /* IPv6: an extension header of this type before TCP */
 	unsigned ip_option_words;
 	uint16_t fragment; /* IPv4: flags and offset */
 	const char *client;
@@ -165,7 +165,7 @@ static inline void packet_put_tcp(struct packet *p, const struct packet_spec *s,
 	packet_put(p, s->payload, payload_len);
 }
 
-/* @addresses: both, right before the TCP header or its extension header. */
+/* @addresses: source and destination, as in the IP header. */
 static inline void packet_finish_tcp(uint8_t *tcp, size_t len, const uint8_t *addresses,
 				     size_t addresses_len)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A TCP connection over the loopback, and segments that its server's socket would take.
+ * A TCP connection over loopback, and segments that its server's socket would accept.
  *
  * The client sends some bytes first, so that sequence numbers and received bytes are not trivial.
  */
@@ -19,19 +19,19 @@ struct pair {
 	int server;
 	struct sockaddr_storage client_address;
 	struct sockaddr_storage local_address;
-	uint32_t rcv_nxt;	 /* of the server's socket */
-	uint32_t snd_nxt;	 /* likewise */
-	uint32_t bytes_received; /* likewise */
-	uint32_t window;	 /* that it would tell, not scaled */
-	uint8_t rcv_wscale;	 /* by which it tells it */
-	uint32_t snd_wnd;	 /* that the client has told it, not scaled */
-	uint8_t snd_wscale;	 /* by which the client tells it */
+	uint32_t rcv_nxt; /* the server's socket's, as are all that follow */
+	uint32_t snd_nxt;
+	uint32_t bytes_received;
+	uint32_t window;    /* bytes that it would announce */
+	uint8_t rcv_wscale; /* its scale for windows that it announces */
+	uint32_t snd_wnd;   /* bytes that the client has announced */
+	uint8_t snd_wscale; /* the client's scale */
 };
 
-/* The largest segment that the next pair's client asks for; 0: the kernel's choice. */
+/* The MSS of the next pair's client; 0: the kernel's choice. */
 static int pair_mss;
 
-/* Its numbers can be read in repair mode only, and leaving it takes the socket's SO_REUSEADDR away. */
+/* Sequence numbers can be read only in repair mode. Leaving it clears the socket's SO_REUSEADDR. */
 static inline void repair(int fd, int mode)
 {
 	int on = 1;
@@ -61,7 +61,7 @@ static inline uint32_t read_bytes_received(int fd)
 	return info.tcpi_bytes_received;
 }
 
-/* Of the server's socket, asked of the kernel in another way than XDP does. */
+/* Read the server's socket's windows in another way than XDP does. */
 static inline void read_window(struct pair *pair)
 {
 	struct tcp_repair_window window = { 0 };
@@ -80,7 +80,7 @@ static inline void read_window(struct pair *pair)
 	pair->window = window.rcv_wup + window.rcv_wnd - pair->rcv_nxt;
 }
 
-/* The numbers of the server's socket as they are now. */
+/* Read the current numbers of the server's socket. */
 static inline void pair_read(struct pair *pair)
 {
 	pair->rcv_nxt = read_number(pair->server, TCP_RECV_QUEUE);
@@ -89,7 +89,7 @@ static inline void pair_read(struct pair *pair)
 	read_window(pair);
 }
 
-/* @listen_family AF_INET6 with an IPv4 @family: a dual-stack listener. */
+/* With @listen_family AF_INET6 and @family AF_INET, the listener is dual-stack. */
 static inline void pair_open(struct pair *pair, int listen_family, int family)
 {
 	struct sockaddr_storage any = fixture_address(
@@ -140,7 +140,7 @@ static inline struct packet pair_packet(const struct pair *pair, int family, int
 	const struct sockaddr_in *in = (const struct sockaddr_in *)&pair->client_address;
 	const char *address = family == AF_INET6 ? "::1" : "127.0.0.1";
 
-	/* sockaddr_in6 has its port at the same place */
+	/* sockaddr_in6 has its port at the same offset. */
 	return packet_build(&(struct packet_spec){ .family = family,
 						   .client = address,
 						   .local = address,

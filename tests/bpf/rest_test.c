@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * A request is answered only while the server's socket is at rest. Each way in which it is not is made
- * with real sockets here, and with everything else speaking for an answer.
+ * A request is answered only while the server's socket is idle. Each test makes a real socket busy
+ * in one way, while everything else allows an answer.
  */
 #include "bpf/answers.h"
 
@@ -13,7 +13,7 @@
 
 static struct world w;
 
-/* The socket as it is now is what the agent and egress have seen. */
+/* Set the record as if the agent and egress had seen the socket's current state. */
 static void catch_up(void)
 {
 	pair_read(&w.pair);
@@ -27,7 +27,7 @@ static int run_spec(struct packet_spec spec, struct packet *ret_out)
 	return world_run(&w, &in, ret_out);
 }
 
-/* A request in order gets @verdict and is counted as @counter. */
+/* Run the next request in order: it gets @verdict and is counted as @counter. */
 static void expect(int verdict, enum tollgate_counter counter, struct packet_spec spec,
 		   const char *why)
 {
@@ -40,7 +40,7 @@ static void expect(int verdict, enum tollgate_counter counter, struct packet_spe
 	assert_int_equal(fastpath_read_counters(w.fp, before), 0);
 	got = run_spec(spec, &out);
 	if (got != verdict)
-		fail_msg("%s: verdict %d, not %d", why, got, verdict);
+		fail_msg("%s: verdict %d, expected %d", why, got, verdict);
 	fixture_assert_counted(w.fp, before, counter, why);
 }
 
@@ -49,7 +49,7 @@ static void expect_answered(const char *why)
 	expect(XDP_TX, TOLLGATE_COUNTER_ANSWER_RATE, (struct packet_spec){ 0 }, why);
 }
 
-static void bytes_that_nobody_has_read(void **state)
+static void unread_bytes_prevent_an_answer(void **state)
 {
 	char byte;
 
@@ -63,7 +63,7 @@ static void bytes_that_nobody_has_read(void **state)
 	expect_answered("read");
 }
 
-static void bytes_that_are_not_sent_yet(void **state)
+static void unsent_bytes_prevent_an_answer(void **state)
 {
 	int on = 1, off = 0;
 	char byte;
@@ -72,7 +72,7 @@ static void bytes_that_are_not_sent_yet(void **state)
 	setsockopt(w.pair.server, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
 	assert_int_equal(write(w.pair.server, "x", 1), 1);
 	world_reset(&w);
-	/* TCP_QUEUE_SEQ tells write_seq; nothing of it has left. */
+	/* TCP_QUEUE_SEQ is write_seq, but the byte has not been sent. */
 	assert_int_equal(read_number(w.pair.server, TCP_SEND_QUEUE), w.pair.snd_nxt + 1);
 	expect(PASSES(SENDING), (struct packet_spec){ 0 }, "corked");
 	setsockopt(w.pair.server, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
@@ -81,7 +81,7 @@ static void bytes_that_are_not_sent_yet(void **state)
 	expect_answered("sent");
 }
 
-/* A segment behind a gap, into the kernel by a raw socket. */
+/* Send a segment that leaves a gap, by a raw socket. */
 static void send_out_of_order(void)
 {
 	struct packet_spec spec = { .payload = "late", .seq = 10 };
@@ -105,7 +105,7 @@ static uint32_t out_of_order_count(void)
 	return info.tcpi_rcv_ooopack;
 }
 
-static void bytes_behind_a_gap(void **state)
+static void bytes_after_a_gap_prevent_an_answer(void **state)
 {
 	uint64_t until_ns = clock_mono_ns() + 10 * NS_PER_SECOND;
 
@@ -115,10 +115,10 @@ static void bytes_behind_a_gap(void **state)
 		sched_yield();
 	assert_int_equal(out_of_order_count(), 1);
 	catch_up();
-	expect(PASSES(ORDER), (struct packet_spec){ 0 }, "behind a gap");
+	expect(PASSES(ORDER), (struct packet_spec){ 0 }, "after a gap");
 }
 
-static void what_the_client_acknowledges(void **state)
+static void the_client_must_acknowledge_everything_sent(void **state)
 {
 	(void)state;
 	expect(PASSES(SENDING), (struct packet_spec){ .ack = w.pair.snd_nxt - 1 }, "too old");
@@ -126,8 +126,8 @@ static void what_the_client_acknowledges(void **state)
 	expect_answered("all");
 }
 
-/* Answers inserted before must be acknowledged before more are, elsewhere. */
-static void inserted_bytes_that_are_on_their_way(void **state)
+/* Earlier answers must be acknowledged before an answer is inserted at another position. */
+static void unacknowledged_answers_prevent_an_answer_elsewhere(void **state)
 {
 	struct tollgate_shift *shift = &w.conn->shift;
 	struct packet_spec spec = { .payload = GET(KEY) };
@@ -143,13 +143,13 @@ static void inserted_bytes_that_are_on_their_way(void **state)
 	expect_checksums(&out, "an old ACK");
 
 	world_reset(&w);
-	shift->out_pos = w.pair.snd_nxt + 5; /* behind what the client has acknowledged */
+	shift->out_pos = w.pair.snd_nxt + 5; /* the client has not acknowledged up to there */
 	shift->out_deltas = tollgate_deltas_word(10, 20);
 	expect(PASSES(SENDING), (struct packet_spec){ .ack = w.pair.snd_nxt + 10 },
 	       "no second position");
 }
 
-static void another_cpu_has_the_claim(void **state)
+static void data_is_held_while_another_cpu_has_the_claim(void **state)
 {
 	(void)state;
 	w.conn->claim = TOLLGATE_CLAIM_XDP;
@@ -160,7 +160,7 @@ static void another_cpu_has_the_claim(void **state)
 	assert_int_equal(w.conn->claim, 0);
 }
 
-static void no_socket_that_is_established(void **state)
+static void only_an_established_socket_gets_an_answer(void **state)
 {
 	(void)state;
 	shutdown(w.pair.server, SHUT_WR);
@@ -170,8 +170,8 @@ static void no_socket_that_is_established(void **state)
 	expect(PASSES(SOCKET), (struct packet_spec){ 0 }, "none");
 }
 
-/* A new connection on old addresses ends the record only if nothing lives there. */
-static void a_syn_on_used_addresses(void **state)
+/* A new connection on the same addresses ends the record only if the old one has no socket. */
+static void a_syn_ends_a_record_only_without_a_socket(void **state)
 {
 	const struct packet_spec syn = { .flags = PACKET_SYN };
 	struct linger at_once = { .l_onoff = 1 };
@@ -187,15 +187,15 @@ static void a_syn_on_used_addresses(void **state)
 	expect(PASSES(NOT_ENROLLED), (struct packet_spec){ 0 }, "dead");
 }
 
-/* An answer of more than a segment would be two. */
-static void an_answer_above_the_segment(void **state)
+/* XDP sends one segment only. */
+static void an_answer_larger_than_a_segment_is_left_to_the_agent(void **state)
 {
 	(void)state;
 	expect(PASSES(PACKET), (struct packet_spec){ 0 }, "a small segment");
 }
 
-/* What a cost and a rate make of the wait, and its digits. */
-static void the_number_has_its_digits(void **state)
+/* Waits of all lengths, made from cost and rate. */
+static void the_wait_is_written_in_all_its_digits(void **state)
 {
 	static const struct {
 		unsigned interval_s, cost;
@@ -234,8 +234,11 @@ static void the_number_has_its_digits(void **state)
 	}
 }
 
-/* Credit for one request is credit, whatever this one costs: the agent decides. */
-static void credit_for_less_than_the_cost(void **state)
+/*
+ * If there is credit for one unit, XDP passes even a request that costs more, and the agent
+ * decides.
+ */
+static void credit_for_one_unit_passes_a_dearer_request(void **state)
 {
 	struct tollgate_slot *slot = fastpath_slots(w.fp);
 	struct packet_spec spec = { .payload = "GET /dear HTTP/1.1\r\nHost: a\r\nX-API-Key: " KEY
@@ -284,32 +287,36 @@ static int open_small(void **state)
 }
 
 #define ROWS(family)                                                                               \
-	cmocka_unit_test_setup_teardown(bytes_that_nobody_has_read, family, close_world),          \
-		cmocka_unit_test_setup_teardown(bytes_that_are_not_sent_yet, family, close_world), \
-		cmocka_unit_test_setup_teardown(no_socket_that_is_established, family,             \
+	cmocka_unit_test_setup_teardown(unread_bytes_prevent_an_answer, family, close_world),      \
+		cmocka_unit_test_setup_teardown(unsent_bytes_prevent_an_answer, family,            \
 						close_world),                                      \
-		cmocka_unit_test_setup_teardown(a_syn_on_used_addresses, family, close_world)
+		cmocka_unit_test_setup_teardown(only_an_established_socket_gets_an_answer, family, \
+						close_world),                                      \
+		cmocka_unit_test_setup_teardown(a_syn_ends_a_record_only_without_a_socket, family, \
+						close_world)
 
 int main(void)
 {
 	static const struct CMUnitTest apart[] = {
 		ROWS(open4),
 		ROWS(open6),
-		cmocka_unit_test_setup_teardown(bytes_behind_a_gap, open4, close_world),
-		cmocka_unit_test_setup_teardown(an_answer_above_the_segment, open_small,
+		cmocka_unit_test_setup_teardown(bytes_after_a_gap_prevent_an_answer, open4,
 						close_world),
+		cmocka_unit_test_setup_teardown(
+			an_answer_larger_than_a_segment_is_left_to_the_agent, open_small,
+			close_world),
 	};
 	static const struct CMUnitTest together[] = {
-		cmocka_unit_test_setup(what_the_client_acknowledges, reset),
-		cmocka_unit_test_setup(inserted_bytes_that_are_on_their_way, reset),
-		cmocka_unit_test_setup(another_cpu_has_the_claim, reset),
-		cmocka_unit_test_setup(the_number_has_its_digits, reset),
-		cmocka_unit_test_setup(credit_for_less_than_the_cost, reset),
+		cmocka_unit_test_setup(the_client_must_acknowledge_everything_sent, reset),
+		cmocka_unit_test_setup(unacknowledged_answers_prevent_an_answer_elsewhere, reset),
+		cmocka_unit_test_setup(data_is_held_while_another_cpu_has_the_claim, reset),
+		cmocka_unit_test_setup(the_wait_is_written_in_all_its_digits, reset),
+		cmocka_unit_test_setup(credit_for_one_unit_passes_a_dearer_request, reset),
 	};
 	int failed;
 
 	fixture_enter(NULL);
-	failed = cmocka_run_group_tests_name("sockets not at rest", apart, NULL, NULL);
+	failed = cmocka_run_group_tests_name("busy sockets", apart, NULL, NULL);
 	failed += cmocka_run_group_tests_name("IPv4", together, open4, close_world);
 	failed += cmocka_run_group_tests_name("IPv6", together, open6, close_world);
 	fixture_leave(NULL);

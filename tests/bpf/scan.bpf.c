@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0
 /*
- * The key scan by itself, as an XDP program uses it: what lies behind the Ethernet header is a head.
+ * The key scan alone, as XDP programs. The bytes after the Ethernet header are a request's head.
  *
- * The programs differ by one step each, so that differences of their times are the steps' costs; the
- * last one tells what it found.
+ * Each program does one step more than the one before, so the difference of their times is the cost
+ * of that step. The last one also reports what it found.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -44,7 +44,7 @@ static __always_inline int run(struct xdp_md *ctx, enum step last)
 
 	if (!s || !len || len > HEAD_MAX)
 		return XDP_ABORTED;
-	/* 6.1's verifier does not learn from a comparison that a length is not 0. */
+	/* Linux 6.1's verifier does not learn from a comparison that a length is not 0. */
 	len--;
 	asm volatile("" : "+r"(len));
 	len = (len & (TOLLGATE_SCAN_ROOM - 1)) + 1;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The key scan in the kernel: it finds what user space finds, and how long it takes.
+ * The key scan in the kernel: it finds what user space finds. Also prints how long it takes.
  *
- * Times are differences to the same program without the step. They are told, not judged: the machine
- * may be busy.
+ * Times are differences from the same program without the step. They are only printed, since the
+ * machine may be busy.
  */
 #include "bpf/fixture.h"
 
@@ -78,20 +78,20 @@ static void the_kernel_finds_what_user_space_finds(void **state)
 
 		memcpy(room, head, strlen(head));
 		if (tollgate_scan_head(&s, room, strlen(head)) != rows[i].result)
-			fail_msg("%s: user space thinks otherwise", rows[i].why);
+			fail_msg("%s: user space finds another result", rows[i].why);
 		if (rows[i].result == TOLLGATE_SCAN_KEY)
 			tollgate_siphash128(secret, head + s.key_at, s.key_len, hash);
 		run(bpf->progs.tell, head, 1);
 		if (bpf->bss->found_result != rows[i].result)
-			fail_msg("%s: %u", rows[i].why, bpf->bss->found_result);
+			fail_msg("%s: result %u", rows[i].why, bpf->bss->found_result);
 		if (memcmp(&bpf->bss->found, &s, offsetof(struct tollgate_scan, len)) ||
 		    memcmp(bpf->bss->found_hash, hash, sizeof(hash)))
-			fail_msg("%s: something else is found", rows[i].why);
+			fail_msg("%s: another key or path than in user space", rows[i].why);
 	}
 }
 
-/* Far below the verifier's million, which is for a whole program. */
-static void the_verifier_is_content_soon(void **state)
+/* The verifier's limit for a whole program is a million; the scan must stay far below. */
+static void the_verifier_needs_few_instructions(void **state)
 {
 	struct bpf_prog_info info = { 0 };
 	unsigned size = sizeof(info);
@@ -122,7 +122,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_kernel_finds_what_user_space_finds),
-		cmocka_unit_test(the_verifier_is_content_soon),
+		cmocka_unit_test(the_verifier_needs_few_instructions),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The drop itself: segments of connections whose sockets are really there, on the loopback of a
- * network namespace of the test's own.
+ * Drops: segments of connections with real sockets, on loopback in the test's own network
+ * namespace.
  *
- * Nothing else speaks for the segments: the account is in penalty and has no credit.
+ * The account is in penalty and has no credit, so only the socket's state can make a segment pass.
  */
 #include "bpf/pair.h"
 
@@ -32,8 +32,8 @@ static const struct row {
 	const char *why;
 	int listen_family;
 	int family;
-	int32_t seq_offset;	 /* of the segment, to what the socket expects */
-	int32_t answered_offset; /* of `answered`, to what was received */
+	int32_t seq_offset;	 /* the segment's number minus what the socket expects */
+	int32_t answered_offset; /* `answered` minus the bytes received */
 	uint8_t flags;
 	enum tollgate_action action;
 	enum socket_state state;
@@ -51,14 +51,14 @@ static const struct row {
 	{ "all answered", V4, 0, 0, PSH, DROP },
 	{ "all answered, IPv6", V6, 0, 0, PSH, DROP },
 	{ "all answered, IPv4 on an IPv6 socket", DUAL, 0, 0, PSH, DROP },
-	{ "successor of a dropped segment", V4, 1448, 0, PSH, DROP },
-	{ "data with FIN comes again too", V4, 0, 0, FIN, DROP },
+	{ "the segment after a dropped one", V4, 1448, 0, PSH, DROP },
+	{ "data with FIN", V4, 0, 0, FIN, DROP },
 	{ "one byte is not answered", V4, 0, -1, PSH, OWED },
 	{ "nothing is answered", V6, 0, -(int)sizeof(SENT) + 1, PSH, OWED },
-	{ "`answered` runs ahead", V4, 0, 1, PSH, OWED },
-	{ "its first byte is there already", V4, -1, 0, PSH, HAD },
-	{ "a repetition of what was received", V4, -(int)sizeof(SENT) + 1, 0, PSH, HAD },
-	{ "a repetition while an answer is owed", V6, -1, -1, PSH, HAD },
+	{ "`answered` is ahead", V4, 0, 1, PSH, OWED },
+	{ "the socket has its first byte already", V4, -1, 0, PSH, HAD },
+	{ "a retransmission of received data", V4, -(int)sizeof(SENT) + 1, 0, PSH, HAD },
+	{ "a retransmission while an answer is owed", V6, -1, -1, PSH, HAD },
 	{ "answer acts like drop", V4, 0, 0, PSH, TOLLGATE_ACTION_ANSWER, CONNECTED, XDP_DROP,
 	  TOLLGATE_COUNTER_DROP_FLOW },
 	{ "observe only counts", V4, 0, 0, PSH, TOLLGATE_ACTION_OBSERVE, CONNECTED, XDP_PASS,
@@ -94,12 +94,12 @@ static void run_row(const struct row *row)
 	assert_int_equal(fastpath_read_counters(fp, before), 0);
 	verdict = fixture_run(fp, packet.data, packet.len);
 	if (verdict != row->verdict)
-		fail_msg("%s: verdict %d, not %d", row->why, verdict, row->verdict);
+		fail_msg("%s: verdict %d, expected %d", row->why, verdict, row->verdict);
 	fixture_assert_counted(fp, before, row->counter, row->why);
 	if (conn->dropped != (verdict == XDP_DROP) ||
 	    fastpath_slots(fp)->xdp_dropped != (verdict == XDP_DROP))
-		fail_msg("%s: records count %d and %d drops", row->why, (int)conn->dropped,
-			 (int)fastpath_slots(fp)->xdp_dropped);
+		fail_msg("%s: connection and slot count %d and %d drops", row->why,
+			 (int)conn->dropped, (int)fastpath_slots(fp)->xdp_dropped);
 	pair_close(&pair);
 	fastpath_close(fp, FASTPATH_REMOVE);
 }

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * A shifted connection: what becomes of its segments, both ways, after XDP has answered once.
+ * A shifted connection: translation of its segments in both directions, after XDP has answered
+ * once.
  *
- * Numbers in the tables are offsets to what the server's socket expects next and has sent, before the
- * answer: L is the swallowed request's length, P the answer's.
+ * Sequence numbers in the tables are offsets from what the server's socket expected next and had
+ * sent before the answer. L is the length of the swallowed request, P that of the answer.
+ *
+ *   client's seq   ------0======L------>      server's seq   ------0++++++P------>
+ *   socket's       ------0------>             socket's       ------0------>
  */
 #include "bpf/answers.h"
 
@@ -32,7 +36,7 @@ static uint64_t counted(enum tollgate_counter counter)
 	return counters[counter];
 }
 
-/* A segment of the client's with these numbers; @seq and @ack become what comes out. */
+/* Run a segment from the client with these numbers. @seq and @ack return the translated ones. */
 static int run(const char *payload, uint8_t flags, int *seq, int *ack, struct packet *ret_out)
 {
 	struct packet_spec spec = {
@@ -61,12 +65,13 @@ static void acknowledge(void)
 	int seq = L, ack = P;
 	struct packet out;
 
-	assert_int_equal(run(NULL, BARE, &seq, &ack, &out), XDP_DROP); /* no news to the socket */
+	assert_int_equal(run(NULL, BARE, &seq, &ack, &out),
+			 XDP_DROP); /* nothing new for the socket */
 	assert_int_equal(counted(TOLLGATE_COUNTER_ANSWER_ARRIVED), arrived + 1);
 	assert_int_equal(w.conn->shift.pending_len, 0);
 }
 
-static void a_lost_answer_is_given_again(void **state)
+static void a_lost_answer_is_repeated(void **state)
 {
 	struct packet_spec spec = { .payload = REQUEST };
 	struct packet in, first, again;
@@ -84,15 +89,15 @@ static void a_lost_answer_is_given_again(void **state)
 		assert_int_equal(counted(TOLLGATE_COUNTER_ANSWER_REPEATED), repeated + 1);
 	}
 	assert_int_equal(fastpath_slots(w.fp)->xdp_refused, 1);
-	/* Longer, as TCP repeats it together with what follows: still the same answer. */
+	/* TCP may retransmit it together with the data that follows: still the same answer. */
 	spec.payload = REQUEST REQUEST;
 	in = world_packet(&w, &spec);
 	assert_int_equal(world_run(&w, &in, &again), XDP_TX);
 	assert_memory_equal(again.data, first.data, first.len);
 }
 
-/* Again as the first time: with a newer timestamp, and in its VLAN. */
-static void a_lost_answer_with_timestamps_in_a_vlan(void **state)
+/* The repeated answer has the new segment's timestamps, and is in the same VLAN. */
+static void a_lost_answer_is_repeated_with_new_timestamps_in_its_vlan(void **state)
 {
 	uint8_t options[12] = { 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2 };
 	struct packet_spec spec = {
@@ -123,11 +128,11 @@ static const struct arrival_row {
 	int seq_out, ack_out; /* if it passes */
 } arrivals[] = {
 #define HELD XDP_DROP, 0, 0
-	{ "data behind a pending answer", true, "x", DATA, L, 0, HELD },
-	{ "a FIN behind a pending answer", true, NULL, FIN, L, 0, HELD },
-	{ "data from before the answer", true, "12345", DATA, -5, 0, XDP_PASS, -5, 0 },
+	{ "data after the pending request", true, "x", DATA, L, 0, HELD },
+	{ "a FIN after the pending request", true, NULL, FIN, L, 0, HELD },
+	{ "data from before the request", true, "12345", DATA, -5, 0, XDP_PASS, -5, 0 },
 	{ "RST", true, NULL, RST, L, 0, XDP_PASS, 0, 0 },
-	{ "an ACK without the answer's", true, NULL, BARE, L, 0, XDP_PASS, 0, 0 },
+	{ "an ACK that does not include the answer", true, NULL, BARE, L, 0, XDP_PASS, 0, 0 },
 	{ "a probe of a closed window", true, NULL, BARE, -1, 0, XDP_PASS, -1, 0 },
 	{ "half of the answer acknowledged", true, "x", DATA, L, P / 2, HELD },
 	{ "data that acknowledge the answer", true, "x", DATA, L, P, XDP_PASS, 0, 0 },
@@ -136,18 +141,18 @@ static const struct arrival_row {
 	{ "data", false, "x", DATA, L, P, XDP_PASS, 0, 0 },
 	{ "further data", false, "x", DATA, L + 100, P, XDP_PASS, 100, 0 },
 	{ "a FIN", false, NULL, FIN, L, P, XDP_PASS, 0, 0 },
-	{ "RST afterwards", false, NULL, RST, L, P, XDP_PASS, 0, 0 },
-	{ "an old ACK, among inserted bytes", false, "x", DATA, L, P / 2, XDP_PASS, 0, 0 },
+	{ "a later RST", false, NULL, RST, L, P, XDP_PASS, 0, 0 },
+	{ "an old ACK among inserted bytes", false, "x", DATA, L, P / 2, XDP_PASS, 0, 0 },
 	{ "an older ACK", false, "x", DATA, L, -7, XDP_PASS, 0, -7 },
-	{ "an ACK of what was sent since", false, NULL, BARE, L, P + 9, XDP_PASS, 0, 9 },
+	{ "an ACK of data sent since", false, NULL, BARE, L, P + 9, XDP_PASS, 0, 9 },
 	{ "a late copy of the swallowed request", false, REQUEST, DATA, 0, P, XDP_PASS, -L, 0 },
-	{ "a late copy of what came before", false, "12345", DATA, -5, P, XDP_PASS, -5, 0 },
+	{ "a late copy of earlier data", false, "12345", DATA, -5, P, XDP_PASS, -5, 0 },
 	{ "a late copy of both", false, "1234567890", DATA, -5, P, HELD },
 	{ "a keep-alive probe", false, NULL, BARE, L - 1, P, XDP_PASS, -1, 0 },
-	{ "an ACK without news", false, NULL, BARE, L, P, HELD },
+	{ "an ACK with nothing new", false, NULL, BARE, L, P, HELD },
 };
 
-static void what_arrives_is_translated_or_held(void **state)
+static void incoming_segments_are_translated_or_held(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(arrivals) / sizeof(arrivals[0]); i++) {
@@ -160,18 +165,18 @@ static void what_arrives_is_translated_or_held(void **state)
 			acknowledge();
 		verdict = run(row->payload, row->flags, &seq, &ack, &out);
 		if (verdict != row->verdict)
-			fail_msg("%s: verdict %d, not %d", row->why, verdict, row->verdict);
+			fail_msg("%s: verdict %d, expected %d", row->why, verdict, row->verdict);
 		if (verdict != XDP_PASS)
 			continue;
 		if (seq != row->seq_out || ack != row->ack_out)
-			fail_msg("%s: numbers %d/%d, not %d/%d", row->why, seq, ack, row->seq_out,
-				 row->ack_out);
+			fail_msg("%s: seq %d ack %d, expected %d and %d", row->why, seq, ack,
+				 row->seq_out, row->ack_out);
 		expect_checksums(&out, row->why);
 	}
 }
 
-/* A client that has room again says so in an ACK like any other. */
-static void another_window_is_news(void **state)
+/* A client whose receive buffer has room again announces it in a bare ACK. */
+static void an_ack_with_another_window_passes(void **state)
 {
 	struct packet_spec spec = { .flags = BARE, .seq = L };
 	struct packet in, out;
@@ -196,7 +201,7 @@ static void put_number(uint8_t *at, uint32_t number)
 	memcpy(at, &number, sizeof(number));
 }
 
-static void sack_blocks_move_too(void **state)
+static void incoming_sack_blocks_are_translated(void **state)
 {
 	uint8_t options[12] = { 1, 1, 5, 10 };
 	struct packet_spec spec = { .tcp_option_words = 3, .tcp_options = options, .flags = BARE };
@@ -225,7 +230,7 @@ static void a_second_answer_follows_the_first(void **state)
 
 	(void)state;
 	answer_once();
-	/* Its ACK comes with the next request, as it does mostly. */
+	/* The ACK comes with the next request, as it usually does. */
 	assert_int_equal(run(REQUEST, 0, &seq, &ack, &out), XDP_TX);
 	assert_int_equal(parts_of(&out).seq, w.pair.snd_nxt + P);
 	assert_int_equal(parts_of(&out).ack, w.pair.rcv_nxt + 2 * L);
@@ -237,7 +242,7 @@ static void a_second_answer_follows_the_first(void **state)
 	assert_int_equal(ack, 0);
 }
 
-/* ---- the way out ---- */
+/* ---- egress ---- */
 
 static const struct departure_row {
 	const char *why;
@@ -253,14 +258,14 @@ static const struct departure_row {
 	{ "an ACK", false, NULL, BARE, 0, 0, P, L },
 	{ "a FIN", false, NULL, FIN, 0, 0, P, L },
 	{ "RST", false, NULL, RST, 0, 0, P, L },
-	{ "what was sent before, again", false, "123", DATA, -3, 0, -3, L },
+	{ "a retransmission of earlier data", false, "123", DATA, -3, 0, -3, L },
 	{ "old and new together", false, "12345", DATA, -3, 0, P - 3, L },
 	{ "a keep-alive probe", false, NULL, BARE, -1, 0, -1, L },
 	{ "an old acknowledgement", false, "x", DATA, 0, -3, P, -3 },
-	{ "an acknowledgement of more", false, "x", DATA, 0, 30, P, L + 30 },
+	{ "a newer acknowledgement", false, "x", DATA, 0, 30, P, L + 30 },
 };
 
-/* A segment of the server's socket. */
+/* A segment from the server's socket. */
 static struct packet departing(const struct departure_row *row)
 {
 	const char *address = w.family == AF_INET6 ? "::1" : "127.0.0.1";
@@ -278,7 +283,7 @@ static struct packet departing(const struct departure_row *row)
 	return packet_build(&spec);
 }
 
-static void what_leaves_is_translated(void **state)
+static void outgoing_segments_are_translated(void **state)
 {
 	int program = bpf_program__fd(w.fp->skel->progs.edge_egress);
 
@@ -296,14 +301,14 @@ static void what_leaves_is_translated(void **state)
 		seq = parts_of(&out).seq - w.pair.snd_nxt;
 		ack = parts_of(&out).ack - w.pair.rcv_nxt;
 		if (seq != row->seq_out || ack != row->ack_out)
-			fail_msg("%s: numbers %d/%d, not %d/%d", row->why, seq, ack, row->seq_out,
-				 row->ack_out);
+			fail_msg("%s: seq %d ack %d, expected %d and %d", row->why, seq, ack,
+				 row->seq_out, row->ack_out);
 		expect_checksums(&out, row->why);
 	}
 }
 
-/* Blocks of what came behind a gap, in the VLAN that the connection lives in. */
-static void sack_blocks_leave_translated(void **state)
+/* SACK blocks for data after a gap, in the connection's VLAN. */
+static void outgoing_sack_blocks_are_translated(void **state)
 {
 	uint8_t options[12] = { 1, 1, 5, 10 };
 	const struct sockaddr_in *client = (const struct sockaddr_in *)&w.pair.client_address;
@@ -333,12 +338,12 @@ static void sack_blocks_leave_translated(void **state)
 	assert_int_equal(parts_of(&out).ack, w.pair.rcv_nxt + L);
 	assert_int_equal(number_at(&out, at), w.pair.rcv_nxt + L + 10);
 	assert_int_equal(number_at(&out, at + 4), w.pair.rcv_nxt + L + 20);
-	expect_checksums(&out, "SACK on the way out");
+	expect_checksums(&out, "outgoing SACK");
 	assert_int_equal(w.conn->vlan, TOLLGATE_VLAN_TAGGED | 100);
 }
 
-/* One frame of many segments: its numbers are the first one's, its end is all of it. */
-static void merged_segments_leave_translated(void **state)
+/* A super-frame: its sequence number is the first segment's, its end the last one's. */
+static void outgoing_merged_segments_are_translated(void **state)
 {
 	const struct departure_row row = { .payload = "1234567890", .flags = DATA };
 	struct __sk_buff skb = { .gso_size = 4, .gso_segs = 3 };
@@ -373,8 +378,8 @@ static void turn_off(enum turn turn)
 	fastpath_set_action(w.fp, turn == OFF ? TOLLGATE_ACTION_OFF : TOLLGATE_ACTION_OBSERVE);
 }
 
-/* No new answers, but whoever has had one is not left alone. */
-static void turned_off_it_goes_on_translating(void **state)
+/* There are no new answers, but connections with earlier answers are still translated. */
+static void translation_continues_when_turned_off(void **state)
 {
 	const struct departure_row row = { .payload = "x", .flags = DATA };
 
@@ -403,8 +408,8 @@ static void turned_off_it_goes_on_translating(void **state)
 	}
 }
 
-/* The end of what was seen to leave is noted, and never goes back. */
-static void egress_notes_what_it_has_seen(void **state)
+/* egress_end never goes back. */
+static void egress_records_the_last_end(void **state)
 {
 	const struct departure_row newer = { .payload = "12345", .flags = DATA, .seq = 0 };
 	const struct departure_row older = { .payload = "1", .flags = DATA, .seq = -1 };
@@ -425,7 +430,7 @@ static void egress_notes_what_it_has_seen(void **state)
 	assert_int_equal(w.conn->egress_end, w.pair.snd_nxt + 5);
 }
 
-/* ---- ICMP, and what is odd ---- */
+/* ---- ICMP, and odd segments ---- */
 
 static void put_checksum(struct packet *p, size_t at, size_t from, uint32_t sum)
 {
@@ -436,7 +441,7 @@ static void put_checksum(struct packet *p, size_t at, size_t from, uint32_t sum)
 	memcpy(p->data + at, &check, 2);
 }
 
-/* A router's word about a segment of ours that it could not pass on. */
+/* A router's error about a segment of ours that it could not forward. */
 static struct packet icmp_error(uint32_t quoted_seq)
 {
 	struct departure_row row = { .flags = BARE, .seq = quoted_seq - w.pair.snd_nxt };
@@ -455,7 +460,7 @@ static struct packet icmp_error(uint32_t quoted_seq)
 	return p;
 }
 
-static void icmp_errors_quote_the_sockets_numbers(void **state)
+static void quotes_in_icmp_errors_are_translated(void **state)
 {
 	bool is_ip6 = w.family == AF_INET6;
 	size_t header = is_ip6 ? 40 : 20, icmp = 14 + header;
@@ -472,12 +477,12 @@ static void icmp_errors_quote_the_sockets_numbers(void **state)
 								    IPPROTO_ICMPV6 + out.len - icmp)
 						       : 0)),
 			 0);
-	world_reset(&w); /* not shifted: not touched */
+	world_reset(&w); /* not shifted: unchanged */
 	assert_int_equal(world_run(&w, &in, &out), XDP_PASS);
 	assert_memory_equal(in.data, out.data, in.len);
 }
 
-static void what_cannot_be_translated_is_dropped(void **state)
+static void segments_that_cannot_be_translated_are_dropped(void **state)
 {
 	static const struct packet_spec odd4[] = { { .ip_option_words = 1 },
 						   { .fragment = 0x2000 } };
@@ -524,19 +529,19 @@ static int close_world(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_lost_answer_is_given_again),
-		cmocka_unit_test(a_lost_answer_with_timestamps_in_a_vlan),
-		cmocka_unit_test(what_arrives_is_translated_or_held),
-		cmocka_unit_test(another_window_is_news),
-		cmocka_unit_test(sack_blocks_move_too),
+		cmocka_unit_test(a_lost_answer_is_repeated),
+		cmocka_unit_test(a_lost_answer_is_repeated_with_new_timestamps_in_its_vlan),
+		cmocka_unit_test(incoming_segments_are_translated_or_held),
+		cmocka_unit_test(an_ack_with_another_window_passes),
+		cmocka_unit_test(incoming_sack_blocks_are_translated),
 		cmocka_unit_test(a_second_answer_follows_the_first),
-		cmocka_unit_test(what_leaves_is_translated),
-		cmocka_unit_test(sack_blocks_leave_translated),
-		cmocka_unit_test(merged_segments_leave_translated),
-		cmocka_unit_test(turned_off_it_goes_on_translating),
-		cmocka_unit_test(egress_notes_what_it_has_seen),
-		cmocka_unit_test(icmp_errors_quote_the_sockets_numbers),
-		cmocka_unit_test(what_cannot_be_translated_is_dropped),
+		cmocka_unit_test(outgoing_segments_are_translated),
+		cmocka_unit_test(outgoing_sack_blocks_are_translated),
+		cmocka_unit_test(outgoing_merged_segments_are_translated),
+		cmocka_unit_test(translation_continues_when_turned_off),
+		cmocka_unit_test(egress_records_the_last_end),
+		cmocka_unit_test(quotes_in_icmp_errors_are_translated),
+		cmocka_unit_test(segments_that_cannot_be_translated_are_dropped),
 	};
 	int failed;
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * One shifted connection over a veth pair: two sockets of the kernel, in namespaces of their own, and
- * between them the programs as fastpath_attach() has attached them.
+ * One shifted connection over a veth pair: two kernel sockets, each in its own network namespace,
+ * and between them the programs, attached by fastpath_attach().
  *
- *     far0 10.9.0.1 (client, a program that passes)  --  edge0 10.9.0.2 (server, the edge's programs)
+ *     far0 10.9.0.1 (client; pass program)  ----  edge0 10.9.0.2 (server; our programs)
  *
- * The server's side does what the agent does: it enrols the connection and publishes what it has
- * answered. Requests with a revoked key are XDP's, all others are the server's.
+ * The server's side does what the agent does: it enrols the connection and publishes `answered`.
+ * XDP answers requests with a revoked key, the server all others.
  */
 #include "base/atomic.h"
 #include "bpf/fixture.h"
@@ -61,7 +61,7 @@ static void enter_ns(int fd)
 	assert_int_equal(setns(fd, CLONE_NEWNET), 0);
 }
 
-/* With it, wrong checksums would go unnoticed. */
+/* With offload, wrong checksums would go unnoticed. */
 static void stop_checksum_offload(const char *interface)
 {
 	struct ethtool_value off = { .cmd = ETHTOOL_STXCSUM };
@@ -178,8 +178,8 @@ static void expect_bytes(int fd, const char *bytes)
 	ssize_t got = recv(fd, buf, len, MSG_WAITALL);
 
 	if (got != (ssize_t)len || memcmp(buf, bytes, len) != 0)
-		fail_msg("%zd bytes came (%s) and not '%s'", got, got < 0 ? strerror(errno) : "",
-			 bytes);
+		fail_msg("received %zd bytes (%s), expected '%s'", got,
+			 got < 0 ? strerror(errno) : "", bytes);
 }
 
 static void ask(struct line *l, const char *request)
@@ -187,7 +187,7 @@ static void ask(struct line *l, const char *request)
 	assert_int_equal(send(l->client, request, strlen(request), MSG_NOSIGNAL), strlen(request));
 }
 
-/* A request that the server sees and answers, as the agent would. */
+/* Send a request that the server receives and answers, as the agent would. */
 static void pay(struct line *l)
 {
 	ask(l, paid);
@@ -209,7 +209,7 @@ static void end(struct line *l)
 {
 	char byte;
 
-	/* The client's FIN, the server's, and nothing after them. */
+	/* The client's FIN, the server's FIN, and nothing more. */
 	shutdown(l->client, SHUT_WR);
 	assert_int_equal(recv(l->server, &byte, 1, 0), 0);
 	close(l->server);
@@ -221,7 +221,7 @@ static void end(struct line *l)
 	run_command("ip link del edge0");
 }
 
-static void a_shifted_connection_works_to_its_end(void **state)
+static void a_shifted_connection_works_until_it_closes(void **state)
 {
 	struct line l;
 
@@ -237,7 +237,7 @@ static void a_shifted_connection_works_to_its_end(void **state)
 		}
 		pay(&l);
 	}
-	/* 0 + 1 + 2 + 3 in four rounds: every one was XDP's, for the server would have failed. */
+	/* 0 + 1 + 2 + 3 in four rounds: XDP answered all, since the server never saw them. */
 	assert_int_equal(counted(&l, TOLLGATE_COUNTER_ANSWER_REVOKED),
 			 ROUNDS / 4 * 6 + (ROUNDS % 4) * (ROUNDS % 4 - 1) / 2);
 	assert_int_equal(counted(&l, TOLLGATE_COUNTER_ANSWER_REPEATED), 0);
@@ -247,7 +247,7 @@ static void a_shifted_connection_works_to_its_end(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_shifted_connection_works_to_its_end),
+		cmocka_unit_test(a_shifted_connection_works_until_it_closes),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_enter, fixture_leave);

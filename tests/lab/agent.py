@@ -13,7 +13,7 @@ import threading
 from client import Connection, ask_once
 from lab import DEADLINE_S, Pins, end_process, new_port, numbers, spawn, tollgate, wait_until
 
-ALL = []  # agents of this run; a failing test prints the logs of those that it could see
+ALL = []  # all agents of this run; a failing test prints the logs of those it can see
 
 Account = collections.namedtuple("Account", "id key key_id")
 
@@ -28,7 +28,7 @@ ROUTES = [{"path": "/", "upstream": "api"}]
 
 
 def merge(base, changes):
-    """@changes over @base; a value of None takes a member away."""
+    """Merge changes into base; None removes a member."""
     merged = copy.deepcopy(base)
     for name, value in changes.items():
         if value is None:
@@ -41,7 +41,7 @@ def merge(base, changes):
 
 
 class Notify:
-    """systemd's end of the line: it reads at all times, or the agent would have to wait."""
+    """systemd's end of the notify socket. It reads at all times, or the agent would block."""
 
     def __init__(self, path):
         self.said = collections.deque()
@@ -56,7 +56,7 @@ class Notify:
             self.said.extend(words.decode().split("\n"))
 
     def take(self, word):
-        """Whether @word was said; it is forgotten with all before it."""
+        """Whether word was sent; forgets it and everything before it."""
         while self.said:
             if self.said.popleft() == word:
                 return True
@@ -106,10 +106,10 @@ class Agent:
         self.notify = Notify(f"{self.folder}/notify")
         ALL.append(self)
 
-    # Its life.
+    # ---- its life ----
 
     def configure(self, **changes):
-        """Change the configuration's file. JSON is YAML."""
+        """Change the configuration file. JSON is valid YAML."""
         self.config = merge(self.config, changes)
         self.write_config(json.dumps(self.config, indent=1))
 
@@ -119,7 +119,7 @@ class Agent:
         os.rename(self.config_path + ".new", self.config_path)
 
     def launch(self):
-        """Start the process and wait for nothing."""
+        """Start the process without waiting."""
         if not os.path.exists(self.config_path):
             self.configure()
         command = [*self.prefix, tollgate(), "run", "-c", self.config_path, *self.options]
@@ -135,23 +135,23 @@ class Agent:
         return self
 
     def wait_for(self, word, timeout=DEADLINE_S):
-        """Until it says @word to systemd. What it said before that is forgotten."""
+        """Wait until it sends word to systemd. Forgets what it sent before."""
         def is_said():
             if self.notify.take(word):
                 return True
-            assert self.process.poll() is None, f"the agent ended: {self.log()}"
+            assert self.process.poll() is None, f"the agent exited: {self.log()}"
             return False
-        wait_until(is_said, f"the agent says {word}", timeout)
+        wait_until(is_said, f"the agent sends {word}", timeout)
 
     def reload(self):
-        """By SIGHUP; the agent has read its configuration when this returns."""
+        """Reload by SIGHUP. When this returns, the agent has read its configuration."""
         self.notify.forget()
         self.process.send_signal(signal.SIGHUP)
         self.wait_for("RELOADING=1")
         self.wait_for("READY=1")
 
     def stop(self):
-        """SIGTERM; the exit code. With sanitizers a leak is an exit code too."""
+        """Stop by SIGTERM; return the exit code. With sanitizers, a leak changes it."""
         return end_process(self.process, signal.SIGTERM)
 
     def kill(self):
@@ -161,7 +161,7 @@ class Agent:
         return self.process is not None and self.process.poll() is None
 
     def exit_code(self):
-        """Of an agent that ends by itself."""
+        """Wait for an agent that exits by itself; return its exit code."""
         return self.process.wait(DEADLINE_S)
 
     def close(self):
@@ -171,7 +171,7 @@ class Agent:
             self.notify.close()
             self.pins.remove()
             ALL.remove(self)
-        assert code == 0, f"the agent ended with {code}"
+        assert code == 0, f"the agent exited with {code}"
 
     def log(self):
         with open(self.log_path, errors="replace") as log:
@@ -181,7 +181,7 @@ class Agent:
         with open(f"/proc/{self.process.pid}/status") as status:
             return int(re.search(r"VmRSS:\s+(\d+) kB", status.read())[1]) * 1024
 
-    # As an operator.
+    # ---- as an operator ----
 
     def cli(self, *words, check=True, stdin=None):
         result = subprocess.run([tollgate(), "--socket", self.socket, *words], text=True,
@@ -198,7 +198,7 @@ class Agent:
         return answer
 
     def account(self, tier="plain"):
-        """A new account with one key."""
+        """Create an account with one key."""
         made = json.loads(self.admin("POST", "/api/v1/accounts", {"tier": tier}).body)
         key = json.loads(self.admin("POST", "/api/v1/keys", {"account": made["id"]}).body)
         return Account(made["id"], key["key"], key["id"])
@@ -216,11 +216,11 @@ class Agent:
         return parse_metrics(self.admin("GET", "/metrics").body.decode())
 
     def usage(self, account):
-        """Requests and units, as the store has them."""
+        """The requests and units in the store."""
         rows = json.loads(self.admin("GET", f"/api/v1/usage?account={account.id}").body)
         return sum(row["requests"] for row in rows), sum(row["units"] for row in rows)
 
-    # As a client.
+    # ---- as a client ----
 
     def connect(self, **options):
         return Connection(self.address, network=self.network, **options)
@@ -234,13 +234,13 @@ class Agent:
 
 
 def parse_metrics(text):
-    """{(name, frozenset of labels): value}; what is no Prometheus text is an error."""
+    """Return {(name, frozenset of labels): value}; fails if the text is not valid Prometheus text."""
     samples = {}
     for line in text.splitlines():
         if line.startswith("#"):
             continue
         found = re.fullmatch(r'([a-z_:]+)(?:\{(.*)\})? (\S+)', line)
-        assert found, f"no sample: {line!r}"
+        assert found, f"not a sample: {line!r}"
         labels = re.findall(r'([a-z_]+)="((?:[^"\\]|\\.)*)"', found[2] or "")
         key = found[1], frozenset(labels)
         assert key not in samples, f"twice: {line!r}"
@@ -249,7 +249,7 @@ def parse_metrics(text):
 
 
 def wait_usage(agent, account, requests):
-    """Until the store has as many requests. More than that is wrong at once."""
+    """Wait until the store has so many requests; fail at once if it has more."""
     def is_there():
         have = agent.usage(account)[0]
         assert have <= requests, f"{have} requests in the store, only {requests} were made"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""client: HTTP/1.1 over a socket, one exact byte after the other.
+"""client: HTTP/1.1 over a socket, with control over every byte.
 
-Nothing is tolerated that a client need not tolerate: a body that ends early raises BrokenBody, and so
-does an answer that is not framed.
+It is as strict as a client may be: a body that ends early raises BrokenBody, and so does an answer without
+valid framing.
 """
 import contextlib
 import re
@@ -20,22 +20,22 @@ class Answer:
     def __init__(self, head, interim):
         lines = head.decode("latin-1").split("\r\n")
         found = re.fullmatch(r"HTTP/1\.([01]) (\d{3}) (.*)", lines[0])
-        assert found, f"no status line: {lines[0]!r}"
+        assert found, f"not a status line: {lines[0]!r}"
         self.head = head
         self.minor, self.status, self.reason = int(found[1]), int(found[2]), found[3]
         self.headers = []
         for line in lines[1:-2]:
             name, colon, value = line.partition(":")
-            assert colon and name == name.strip(), f"no field: {line!r}"
+            assert colon and name == name.strip(), f"not a field: {line!r}"
             self.headers.append((name, value.strip()))
-        self.interim = interim  # answers 1xx before it
-        self.body = bytearray()  # bytes when it is complete
+        self.interim = interim  # the 1xx answers before it
+        self.body = bytearray()  # bytes, once it is complete
         self.body_bytes = 0
         self.crc = 0
         self.trailers = []
 
     def get(self, name):
-        """The one value of a field, or None; a field that came twice is an error."""
+        """The value of a field, or None; fails if the field occurs twice."""
         values = [v for n, v in self.headers if n.lower() == name.lower()]
         assert len(values) < 2, f"{name} came {len(values)} times: {values}"
         return values[0] if values else None
@@ -48,7 +48,7 @@ class Answer:
 
 
 class Connection:
-    """@discard: bodies are counted and summed (crc), not kept."""
+    """discard: count and sum (CRC) bodies instead of keeping them."""
 
     def __init__(self, address, network=None, source=None, tls=None, timeout=20, receive_buffer=0):
         family = socket.AF_UNIX
@@ -84,14 +84,14 @@ class Connection:
         self.sock.close()
 
     def reset(self):
-        """Vanish: the peer gets an RST, whatever was under way."""
+        """Vanish: the peer gets an RST, whatever is in flight."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.sock.close()
 
     def send(self, data):
         self.sock.sendall(data.encode("latin-1") if isinstance(data, str) else data)
 
-    # What is asked.
+    # ---- requests ----
 
     def ask(self, method="GET", path="/", key=None, headers=(), body=None, host="api.test"):
         """Send a request without waiting for its answer."""
@@ -107,10 +107,10 @@ class Connection:
         self.ask(method, path, **rest)
         return self.answer(method)
 
-    # What comes back.
+    # ---- answers ----
 
     def receive(self):
-        """More bytes, or b"" at the end; a reset is BrokenBody."""
+        """Return more bytes, or b"" at the end; a reset raises BrokenBody."""
         if self.waiting:
             data, self.waiting = self.waiting, b""
             return data
@@ -158,7 +158,7 @@ class Connection:
             answer.trailers.append(line[:-2].decode("latin-1"))
 
     def head(self):
-        """The head of the next final answer; its body is still to come."""
+        """Read the head of the next final answer, without the body."""
         interim = []
         while True:
             answer = Answer(self._until(b"\r\n\r\n"), interim)
@@ -183,7 +183,7 @@ class Connection:
         return self.body(self.head(), method, keep)
 
     def is_closed(self):
-        """Whether the peer ends the connection now, without another byte. Waits for it."""
+        """Wait for the peer to end the connection; whether it did so without another byte."""
         try:
             return self.receive() == b""
         except BrokenBody:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Fixtures of the lab; and the agents' logs in the report of a test that failed."""
+"""The lab's fixtures. The report of a failed test includes the agents' logs."""
 import os
 import subprocess
 
@@ -13,14 +13,14 @@ LOG_LINES = 80
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes long, and longer still with sanitizers")
+    config.addinivalue_line("markers", "slow: takes long, and even longer with sanitizers")
 
 
 def pytest_sessionstart():
     if os.geteuid():
-        pytest.exit("the lab needs root", 2)
+        pytest.exit("run the lab as root", 2)
     if not os.path.exists(lab.tollgate()):
-        pytest.exit(f"{lab.tollgate()} is not there: make first, or set TOLLGATE", 2)
+        pytest.exit(f"{lab.tollgate()} does not exist: run make first, or set TOLLGATE", 2)
     if subprocess.run(["mountpoint", "-q", lab.BPFFS], check=False).returncode:
         subprocess.run(["mount", "-t", "bpf", "bpffs", lab.BPFFS], check=True)
     lab.sweep_pins()
@@ -46,7 +46,7 @@ def loopback():
 
 @pytest.fixture(scope="module")
 def namespaces():
-    """Client and edge with a veth between them."""
+    """Client and edge, joined by a veth pair."""
     made = lab.Namespaces()
     made.up()
     yield made
@@ -54,7 +54,7 @@ def namespaces():
 
 
 class Maker:
-    """Makes agents and upstreams, and takes them down with the test or module."""
+    """Creates agents and upstreams, and stops them after the test or module."""
 
     def __init__(self, folder, network):
         self.folder, self.network = folder, network
@@ -71,7 +71,7 @@ class Maker:
         return made
 
     def agent(self, *upstreams, **config):
-        """Not yet started. @upstreams: servers of the upstream `api`."""
+        """Create an agent without starting it. upstreams: servers of the upstream `api`."""
         servers = [u.address for u in upstreams] or [("127.0.0.1", 9)]
         made = agents.Agent(self.folder, self.network, servers, **config)
         self.made.append(made)
@@ -82,7 +82,7 @@ class Maker:
         for made in reversed(self.made):
             try:
                 made.close()
-            except Exception as error:  # the others are to be closed too
+            except Exception as error:  # close the others too
                 errors.append(error)
         assert not errors, errors
 
@@ -104,5 +104,5 @@ def make_module(tmp_path_factory, loopback):
 
 @pytest.fixture
 def make_lab(tmp_path, namespaces):
-    """The same with the agent on the edge and clients beyond the wire."""
+    """The same, with the agent on the edge and clients on the other end of the veth pair."""
     yield from closing(Maker(tmp_path, namespaces))

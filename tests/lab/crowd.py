@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""crowd: many connections at once, and the server behind them, each a process of its own.
+"""crowd: many connections at once, and the server behind them, each as a process of its own.
 
     crowd.py serve                 prints its port
-    crowd.py visit < ORDERS        visits, and prints what came of it; both JSON
+    crowd.py visit < ORDERS        makes the requests and prints the results; both are JSON
 
-Each answer can be checked to the byte: /SIZE/OFFSET has a piece of BLOCK as its body, and X-Sum says
-what was uploaded.
+Every byte of an answer can be checked: the body of /SIZE/OFFSET is a piece of BLOCK, and X-Sum is the sum of
+the upload.
 """
 import asyncio
 import json
@@ -18,7 +18,7 @@ import time
 import zlib
 
 BLOCK = random.Random(1).randbytes(1 << 20)
-OPENING = 100  # handshakes at once
+OPENING = 100  # handshakes at the same time
 HEAD_END = b"\r\n\r\n"
 
 
@@ -26,7 +26,7 @@ HEAD_END = b"\r\n\r\n"
 
 
 class Serving(asyncio.Protocol):
-    """One request after the other; Content-Length or chunked."""
+    """Serves one request after the other, with Content-Length or chunked bodies."""
 
     def connection_made(self, transport):
         self.transport = transport
@@ -39,7 +39,7 @@ class Serving(asyncio.Protocol):
             pass
 
     def step(self):
-        """Whether there is more to do with what is waiting."""
+        """Process what is buffered; whether there may be more to process."""
         if self.target is None:
             return self.take_head()
         if self.is_chunked:
@@ -92,19 +92,19 @@ async def serve():
 
 
 class Wrong(Exception):
-    """An answer that is not what was asked for."""
+    """An answer is not the expected one."""
 
 
 async def read_answer(reader):
     head = await reader.readuntil(HEAD_END)
     length = re.search(rb"\r\ncontent-length: (\d+)\r\n", head, re.I)
     if not re.match(rb"HTTP/1\.1 \d{3} ", head) or not length:
-        raise Wrong(f"no head: {head!r}")
+        raise Wrong(f"not a head: {head!r}")
     return head, int(head[9:12]), await reader.readexactly(int(length[1]))
 
 
 class Meeting:
-    """Nobody goes before all have come, or have given up."""
+    """Holds everybody until all have arrived or given up."""
 
     def __init__(self, count):
         self.missing = count
@@ -117,7 +117,7 @@ class Meeting:
 
 
 class Visitor:
-    """A connection that asks with keys at random. @visit: the orders, the same for all."""
+    """A connection that sends requests with random keys. visit: the orders, the same for all."""
 
     def __init__(self, visit, number):
         self.visit, self.number = visit, number
@@ -125,7 +125,7 @@ class Visitor:
         self.asked = self.refused = 0
 
     def make_request(self):
-        """The bytes, and what is to come: (status, body, sum of the upload or None)."""
+        """Return the request and the expected answer: (status, body, sum of the upload or None)."""
         draw = self.draw
         known = draw.choice(self.visit["keys"])
         size = draw.choice(self.visit["sizes"])
@@ -148,14 +148,14 @@ class Visitor:
         status, body, upload_sum = what
         head, got_status, got_body = await read_answer(self.reader)
         if got_status != status or got_body != body:
-            raise Wrong(f"{status} and {len(body)} bytes were due, not {head!r} {got_body[:200]!r}")
+            raise Wrong(f"{status} and {len(body)} bytes were expected, not {head!r} {got_body[:200]!r}")
         if upload_sum is not None and b"\r\nX-Sum: %d\r\n" % upload_sum not in head:
-            raise Wrong(f"the server did not get what was sent: {head!r}")
+            raise Wrong(f"the server received something else than was sent: {head!r}")
         self.asked += 1
         self.refused += status != 200
 
     async def send(self, data):
-        """Whole, or in two segments."""
+        """Send the request whole or in two segments."""
         cut = self.draw.randrange(1, len(data)) if self.draw.random() < 0.1 else 0
         if cut:
             self.writer.write(data[:cut])
@@ -189,7 +189,7 @@ class Visitor:
             self.writer.write_eof()
             rest = await self.reader.read()
             if rest:
-                raise Wrong(f"{rest[:200]!r} behind the last answer")
+                raise Wrong(f"{rest[:200]!r} after the last answer")
         finally:
             self.writer.close()
 
@@ -220,10 +220,10 @@ async def visit():
 
 
 class Server:
-    """Behind an agent: @address as for Maker.agent()."""
+    """The server, for use behind an agent. address: as for Maker.agent()."""
 
     def __init__(self, network):
-        import lab  # not where this file is a process
+        import lab  # not needed where this file runs as a process
         self.end = lab.end_process
         self.process = lab.spawn(network.command("edge", sys.executable, __file__, "serve"),
                                  stdout=subprocess.PIPE)
@@ -234,7 +234,7 @@ class Server:
 
 
 class Crowd:
-    """Under way; result() waits for it."""
+    """Starts the visitors; result() waits for them."""
 
     def __init__(self, agent, orders):
         import lab

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""lab: the ground that the tests stand on: networks of their own, processes, and waiting.
+"""lab: the basis of the tests: private networks, processes, and waiting.
 
-The whole pytest process lives in a network namespace of its own, so 127.0.0.1 is nobody else's.
-What concerns packets uses the two namespaces of scripts/lab instead.
+The whole pytest process runs in its own network namespace, so nobody else uses its 127.0.0.1.
+Tests about packets use the two namespaces of scripts/lab instead.
 """
 import contextlib
 import ctypes
@@ -21,20 +21,20 @@ TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BPFFS = "/sys/fs/bpf"
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
-DEADLINE_S = 20.0  # for what takes milliseconds: only a test that fails gets to see it
+DEADLINE_S = 20.0  # for events that take milliseconds: only a failing test waits so long
 
 libc = ctypes.CDLL(None, use_errno=True)
 numbers = itertools.count()
 
 
 def wait_until(condition, what, timeout=DEADLINE_S, every=0.01):
-    """The value of condition() as soon as it is true. The one place that sleeps, between polls."""
+    """Wait until condition() is true; return its value. Only this function sleeps, between polls."""
     end = time.monotonic() + timeout
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, f"not within {timeout} s: {what}"
+        assert time.monotonic() < end, f"did not happen within {timeout} s: {what}"
         time.sleep(every)
 
 
@@ -47,12 +47,12 @@ def check_call(result, what):
 
 
 def enter_private_network():
-    check_call(libc.unshare(CLONE_NEWNET), "unshare (the lab needs root)")
+    check_call(libc.unshare(CLONE_NEWNET), "unshare (run the lab as root)")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 class Loopback:
-    """The network that pytest itself is in."""
+    """The network namespace of pytest itself."""
 
     client_address = server_address = "127.0.0.1"
     interfaces = ()
@@ -103,7 +103,7 @@ class Namespaces:
 
     @contextlib.contextmanager
     def inside(self, side):
-        """Sockets made in here belong to that namespace for good."""
+        """Sockets created within this context belong to that namespace from then on."""
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         other = os.open(f"/run/netns/{self.name}-{side}", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -116,7 +116,7 @@ class Namespaces:
 
 
 def new_port():
-    """Below the range that the kernel hands out itself."""
+    """A port below the range that the kernel assigns itself."""
     return 20000 + next(numbers) % 10000
 
 
@@ -137,7 +137,7 @@ def die_with_parent():
 
 
 def spawn(command, **options):
-    """A process that does not outlive pytest."""
+    """Start a process that does not outlive pytest."""
     return subprocess.Popen(command, preexec_fn=die_with_parent, **options)
 
 
@@ -161,7 +161,7 @@ def can_connect(network, address):
 
 
 class Nginx:
-    """An upstream that is quick, for load."""
+    """A fast upstream, for load tests."""
 
     def __init__(self, folder, network, body="ok", address="127.0.0.1"):
         self.port = new_port()
@@ -193,7 +193,7 @@ http {{
 
 
 class Wrk:
-    """wrk under way; result() waits for its end."""
+    """Starts wrk; result() waits for its end."""
 
     def __init__(self, network, url, key=None, seconds=2, connections=8, threads=1):
         command = ["wrk", f"-d{seconds}s", f"-c{connections}", f"-t{threads}", "--timeout", "10s"]
@@ -223,7 +223,7 @@ class Wrk:
         return result
 
 
-# ---- the kernel's side, seen with bpftool and not with the agent's eyes ----
+# ---- the kernel's side, read by bpftool, independently of the agent ----
 
 
 def bpftool(*words):
@@ -244,7 +244,7 @@ SHIFT_STATE, SHIFTED = 64 + 44, 2  # in a record of `conns`, see abi.h and shift
 
 
 class Pins:
-    """The maps that an agent has pinned."""
+    """An agent's pinned maps."""
 
     def __init__(self, instance):
         self.top = f"{BPFFS}/tollgate/{instance}"
@@ -254,7 +254,7 @@ class Pins:
         return os.path.join(self.top, os.listdir(self.top)[0])
 
     def counter(self, index):
-        """The sum over all CPUs of element @index of map `counters`."""
+        """Element index of map `counters`, summed over all CPUs."""
         found = bpftool("map", "lookup", "pinned", f"{self.folder}/counters",
                         "key", *hex_bytes(struct.pack("=I", index)))
         return sum(struct.unpack("=Q", of_hex(one["value"]))[0] for one in found["values"])
@@ -275,7 +275,7 @@ class Pins:
         return struct.unpack_from("=Q", of_hex(conn["value"]), 32)[0]
 
     def shifted(self):
-        """Records of connections on which XDP has answered; one may have served several."""
+        """The records of connections that XDP has answered on. One record may have served several."""
         records = bpftool("map", "dump", "pinned", f"{self.folder}/conns")
         return sum(struct.unpack_from("=I", of_hex(r["value"]), SHIFT_STATE)[0] & SHIFTED > 0
                    for r in records)
@@ -294,7 +294,7 @@ def packed_address(text):
 
 
 def sweep_pins():
-    """Pins of a run that was killed. Names are lab-PID-NUMBER."""
+    """Remove the pins of runs that were killed. Names are lab-PID-NUMBER."""
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(f"{BPFFS}/tollgate"):
             found = re.fullmatch(r"lab-(\d+)-\d+", name)

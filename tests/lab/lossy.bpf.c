@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A bad line, on the client's end of the lab's wire: TCP segments are lost, repeated and kept back at
- * random, each way.
+ * A lossy line, on the client's end of the lab's veth pair: TCP segments are lost, repeated and
+ * delayed at random, in both directions.
  *
  *   veth0 egress   `outbound`    what the client sends
- *   veth0 ingress  `inbound`     what the edge sends, answers of its XDP program too
- *   hold0 ingress  `released`    what was kept back and goes on to the client now
+ *   veth0 ingress  `inbound`     what the edge sends, including answers of its XDP program
+ *   hold0 ingress  `released`    delayed frames, on their way to the client
  *
- * What is kept back is sent to hold0, whose other end lossy.py reads: a program can hold no packet.
- * Marked frames had their fate already.
+ * A program cannot hold a packet back. So delayed frames are sent to hold0, and lossy.py reads them
+ * from its other end. The mark says that a frame's fate has been decided.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -28,10 +28,10 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 enum direction { OUTBOUND, INBOUND };
 enum fate { PASSED, LOST, REPEATED, REPEATED_LATE, LATE, FATES };
 
-/* Written before the programs are attached. Chances are of 65536. */
+/* Written before the programs are attached. Chances are out of 65536. */
 struct line {
 	__u64 seed;
-	__u32 chance[FATES]; /* of PASSED none: it is what is left */
+	__u32 chance[FATES]; /* unused for PASSED, which gets the rest */
 	__u32 veth, hold;    /* interfaces */
 	__u32 pad;
 };
@@ -43,7 +43,7 @@ struct {
 	__type(value, struct line);
 } lines SEC(".maps");
 
-/* How many had which fate: FATES each way. */
+/* How many segments had which fate: FATES elements for each direction. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 2 * FATES);
@@ -51,7 +51,9 @@ struct {
 	__type(value, __u64);
 } fates SEC(".maps");
 
-/* Segments so far, each way: the n-th one has the same fate in each run with one seed. */
+/*
+ * Segments so far in each direction. With the same seed, the n-th has the same fate in every run.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 2);

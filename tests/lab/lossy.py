@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""lossy: a bad line between client and edge. The programs are lossy.bpf.c; as a process of its own
-this file keeps back what they send to hold0, each frame for a time drawn at random."""
+"""lossy: a lossy line between client and edge. The programs are in lossy.bpf.c. As a process of its own, this
+file delays what they send to hold0, each frame for a random time."""
 import contextlib
 import heapq
 import os
@@ -15,25 +15,25 @@ import time
 
 FATES = ("passed", "lost", "repeated", "repeated late", "late")
 FATED = 1
-LATE_S = 0.002, 0.3  # beyond the first retransmission timeout
+LATE_S = 0.002, 0.3  # longer than the first retransmission timeout
 SO_MARK = 36
 ETH_P_ALL = 3
 
 
 class Lossy:
-    """@lost, @repeated, @late: chances each way; of @repeated half come late."""
+    """lost, repeated, late: probabilities in each direction; half of the repeated ones come late."""
 
     def __init__(self, network, seed, lost, repeated, late):
-        import lab  # not where this file is a process
+        import lab  # not needed where this file runs as a process
         self.lab, self.network = lab, network
         self.pins = lab.Pins(f"lab-{os.getpid()}-{next(lab.numbers)}")
         program = os.path.join(os.path.dirname(lab.tollgate()), "tests/lab/lossy.bpf.o")
-        assert os.path.exists(program), f"{program} is not there: make test-lab makes it"
+        assert os.path.exists(program), f"{program} does not exist: run make test-lab"
         self.client("ip", "link", "add", "hold0", "type", "veth", "peer", "name", "hold1")
         for name in ("hold0", "hold1"):
             self.client("sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=1")
             self.client("ip", "link", "set", name, "up")
-        # Each segment by itself, its checksum in it.
+        # Send each segment as a frame of its own, with its checksum.
         self.client("ethtool", "-K", "veth0", "gro", "off")
         self.client("ip", "link", "set", "veth0", "gso_max_segs", "1")
         self.edge("ethtool", "-K", "veth0", "tx", "off")
@@ -46,7 +46,7 @@ class Lossy:
                     "key", *lab.hex_bytes(bytes(4)), "value", *lab.hex_bytes(line))
         self.holder = lab.spawn(network.command(
             "client", sys.executable, os.path.abspath(__file__), str(seed)), stdout=subprocess.PIPE)
-        assert self.holder.stdout.read(1) == b"R", "hold1 is read"
+        assert self.holder.stdout.read(1) == b"R", "hold1 is being read"
         self.attach("hold0", "ingress", "released")
         self.attach("veth0", "ingress", "inbound")
         self.attach("veth0", "egress", "outbound")
@@ -84,11 +84,11 @@ class Lossy:
         self.client("ip", "link", "set", "veth0", "gso_max_segs", "65535")
         self.edge("ethtool", "-K", "veth0", "tx", "on")
         self.pins.remove()
-        assert status == -signal.SIGTERM, f"the holder ended by itself: {status}"
+        assert status == -signal.SIGTERM, f"the delaying process exited by itself: {status}"
 
 
 def hold(seed):
-    """Never returns. Frames of the client go out on veth0, others come back by hold0."""
+    """Never returns. Frames from the client go out on veth0, others return by hold0."""
     held = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
     held.bind(("hold1", ETH_P_ALL))
     held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""talk: connections whose every byte is drawn from a seed, and what was answered on them.
+"""talk: connections whose every byte is generated from a seed, and the answers on them.
 
-A process of its own: orders come in by stdin, transcripts go out by stdout, both JSON. Workers have
-accounts of their own and make one connection after the other, so that who gets a last token does not
-depend on the machine.
+Runs as a process of its own: reads orders from stdin and writes transcripts to stdout, both as JSON. Each worker
+has its own accounts and opens one connection after the other, so that it does not depend on timing which request
+gets the last token.
 """
 import asyncio
 import json
@@ -17,9 +17,9 @@ import zlib
 
 from crowd import BLOCK, HEAD_END, Wrong
 
-# What differs between two answers to the same request.
+# Fields that may differ between two answers to the same request.
 VARIABLE = re.compile(rb"(?mi)^(date: |retry-after: |x-request-id: ).*\r$|(;t=)\d+")
-CUTS = 0.08  # chance of a request to be sent in pieces
+CUTS = 0.08  # probability that a request is sent in pieces
 END = object()
 
 METHODS = ("GET",) * 20 + ("POST",) * 10 + ("PUT", "PATCH", "DELETE") * 2 + ("HEAD", "OPTIONS")
@@ -30,11 +30,11 @@ FIELDS = ("Accept: */*", "User-Agent: talk/1.0 (a test)", "Cookie: " + "c=d; " *
           "X-Long: " + "y" * 700, "X-API-Keys: no key")
 REST_S = 0.15  # XDP answers nothing in the tenth of a second after the first refusal
 KINDS = {"plain": 9, "hourly": 2, "hourly2": 2, "scarce": 1, "monthly": 2, "revoked": 2,
-         "suspended": 2, "unknown": 1}  # of keys, and how often
+         "suspended": 2, "unknown": 1}  # kinds of keys, and their weights
 
 
 class Request:
-    """@data, cut in @pieces; @is_last: nothing is sent behind it."""
+    """data, cut into pieces. is_last: nothing is sent after it."""
 
     def __init__(self, method, data, is_last=False, due=None):
         self.method, self.data, self.is_last, self.due = method, data, is_last, due
@@ -42,7 +42,7 @@ class Request:
 
 
 class Author:
-    """Draws requests. @keys: by kind."""
+    """Generates requests. keys: by kind."""
 
     def __init__(self, draw, keys, malformed):
         self.draw, self.keys, self.malformed = draw, keys, malformed
@@ -74,7 +74,7 @@ class Author:
         return f"{place}/{size}/{offset}{query}", BLOCK[offset:offset + size]
 
     def upload(self, method):
-        """Fields and bytes."""
+        """Return the fields and the body of an upload."""
         start, how = self.draw.randrange(len(BLOCK) // 2), self.draw.random()
         if method in ("GET", "HEAD") and how < 0.99:
             return [], b""
@@ -119,7 +119,7 @@ class Author:
 
     def connection(self, count):
         """
-        Batches of requests; the answers to one are awaited before the next. The first is refused.
+        Batches of requests; the client waits for all answers to a batch before the next one. The first request is
         """
         opening = f"GET /1/1 HTTP/1.1\r\nHost: a\r\nX-API-Key: {self.keys['revoked']}\r\n\r\n"
         batches, made = [[Request("GET", opening.encode())]], []
@@ -152,7 +152,7 @@ async def read_body(reader, head, method, status):
     if length:
         return await reader.readexactly(int(length[1]))
     if not re.search(rb"\r\ntransfer-encoding: chunked\r\n", head, re.I):
-        raise Wrong(f"not framed: {head!r}")
+        raise Wrong(f"no valid framing: {head!r}")
     body = b""
     while size := int(await reader.readuntil(b"\r\n"), 16):
         body += await reader.readexactly(size)
@@ -170,14 +170,14 @@ class Talk:
         self.interim = 0
 
     async def answer(self, request):
-        """False at the end of the connection."""
+        """Read an answer; False at the end of the connection."""
         while True:
             head = await read_head(self.reader)
             if head is END or head == "reset":
                 self.said.append("end" if head is END else head)
                 return False
             if not re.match(rb"HTTP/1\.1 \d{3} ", head):
-                raise Wrong(f"no head: {head!r}")
+                raise Wrong(f"not a head: {head!r}")
             status = int(head[9:12])
             if status >= 200:
                 break
@@ -203,7 +203,7 @@ class Talk:
             self.writer.write_eof()
         rest = await self.reader.read()
         if rest:
-            raise Wrong(f"{rest[:200]!r} behind the last answer")
+            raise Wrong(f"{rest[:200]!r} after the last answer")
         self.said.append("end")
 
 
@@ -230,7 +230,7 @@ async def work(orders, number):
 
 
 def request_of(orders, worker, connection, at):
-    """What was asked there; for the report of a test that failed."""
+    """The request with that index, for the report of a failed test."""
     author = Author(random.Random(f"{orders['seed']}/{worker}"), orders["keys"][worker],
                     orders["malformed"])
     batches = [author.connection(orders["requests"]) for _ in range(connection + 1)][-1]
@@ -246,7 +246,7 @@ async def main():
 
 
 def talk(agent, orders):
-    """All of it; {"said": [worker][connection][answer], "seconds": ...}"""
+    """Run everything; return {"said": [worker][connection][answer], "seconds": ...}."""
     orders.update(host=agent.address[0], port=agent.port)
     command = agent.network.command("client", sys.executable, __file__)
     done = subprocess.run(command, input=json.dumps(orders).encode(), stdout=subprocess.PIPE,

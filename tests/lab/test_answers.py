@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Answers in place: XDP refuses on the connection that asked, and nobody can tell it from the agent.
+"""Answers in place: XDP refuses on the client's connection, and its answers look exactly like the agent's.
 
     client 10.91.0.1, fd91::1 -- veth0 -- veth0 10.91.0.2, fd91::2 edge: agent, upstream
 """
@@ -33,7 +33,7 @@ def xdp(agent, result):
 
 
 def until_answered(edge, connection, account, result):
-    """Refused again and again, at first by the agent, until XDP does it; the agent's last answer."""
+    """Send requests that are refused, until XDP answers them; return the agent's last answer."""
     before = xdp(edge, result)
 
     def ask():
@@ -42,7 +42,7 @@ def until_answered(edge, connection, account, result):
             return True
         answers.append(answer)
     answers = []
-    wait_until(ask, "an answer of XDP's", every=0)
+    wait_until(ask, "XDP answers", every=0)
     return answers[-1]
 
 
@@ -67,7 +67,7 @@ def test_xdp_answers_while_the_agent_is_stopped(edge):
 
 
 def answered_by_xdp(edge, account, result, count=10):
-    """An answer that the agent gives, and one of @count on the same connection that it cannot give."""
+    """Return an answer by the agent, and one by XDP from the same connection, while the agent is stopped."""
     with edge.connect() as connection:
         agents = until_answered(edge, connection, account, result)
         before = xdp(edge, result)
@@ -100,7 +100,7 @@ def test_a_suspended_account_gets_its_403(edge):
     assert agent.status == 403 and dict(agent.headers) == dict(kernel.headers)
 
 
-def test_a_quota_that_is_used_up_gets_its_429(edge):
+def test_a_used_up_quota_gets_its_429(edge):
     account = edge.account("daily")
     assert [edge.get("/", account).status for _ in range(2)] == [200, 200]
     agent, kernel = answered_by_xdp(edge, account, "answer_quota", count=5)
@@ -112,7 +112,7 @@ def policy(answer):
 
 
 def test_a_reload_changes_what_xdp_answers(edge):
-    """On connections that were answered on before, too, and at once."""
+    """The change applies at once, also on connections that XDP has answered on before."""
     account = edge.account("hourly")
     with edge.connect() as connection:
         assert [connection.request(key=account.key).status for _ in range(2)] == [200, 200]
@@ -132,8 +132,8 @@ def test_a_reload_changes_what_xdp_answers(edge):
         assert {connection.request(key=account.key).status for _ in range(20)} == {200}
 
 
-def test_answers_that_never_arrive_end_in_drops(edge):
-    """As on a veth pair whose other end has no program: the kernel loses all that XDP sends back."""
+def test_if_answers_never_arrive_xdp_drops_instead(edge):
+    """A veth pair whose other end has no program: the kernel loses everything that XDP sends back."""
     account = edge.account("hourly")
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(edge.connect()) for _ in range(16)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Answers in place, for clients that know nothing of it: allowed and refused requests take turns on
-their connections, straight or through a load balancer, and all of them get what they are due.
+"""Answers in place for ordinary clients: allowed and refused requests alternate on their connections, directly or
+through a load balancer, and each gets the right answer.
 
     client 10.91.0.1: clients, nginx, HAProxy -- veth0 -- veth0 10.91.0.2 edge: agent, upstream
 """
@@ -105,7 +105,7 @@ def edge(make_lab):
 
 
 def turns(edge):
-    """(key, path, status, body) of requests in order, of which XDP can answer many."""
+    """(key, path, status, body) of consecutive requests; XDP can answer many of them."""
     refused = edge.hourly.key, "/", 429, edge.refusal
     allowed = edge.plain.key, "/", 200, "paid for"
     large = edge.plain.key, "/large", 200, "x" * 300000
@@ -142,7 +142,7 @@ def test_curl(edge, tmp_path):
     assert sum(int(count) for _, count in shown) == 1, "one connection"
 
 
-def test_pythons_http_client(edge):
+def test_python_http_client(edge):
     with edge.network.inside("client"):
         connection = http.client.HTTPConnection(*edge.address, timeout=DEADLINE_S)
         connection.connect()
@@ -155,7 +155,7 @@ def test_pythons_http_client(edge):
     check(edge, got)
 
 
-def test_a_pool_of_urllib3(edge):
+def test_urllib3_pool(edge):
     with edge.network.inside("client"):
         pool = urllib3.HTTPConnectionPool(*edge.address, maxsize=1, timeout=DEADLINE_S,
                                           retries=False)
@@ -165,7 +165,7 @@ def test_a_pool_of_urllib3(edge):
     check(edge, [(answer.status, answer.data.decode()) for answer in answers])
 
 
-def test_nodes_fetch(edge, tmp_path):
+def test_node_fetch(edge, tmp_path):
     script = tmp_path / "fetch.mjs"
     script.write_text(NODE)
     asked = [f"{key} {path}" for key, path, _, _ in turns(edge)]
@@ -175,7 +175,7 @@ def test_nodes_fetch(edge, tmp_path):
 
 @pytest.fixture(params=["nginx", "haproxy"])
 def balancer(request, edge, tmp_path):
-    """The port of a load balancer before the edge."""
+    """Start a load balancer in front of the edge; return its port."""
     port, config = new_port(), tmp_path / "balancer.conf"
     folder = tmp_path / "balancer"
     os.makedirs(folder)
@@ -203,7 +203,7 @@ def test_behind_a_load_balancer(edge, balancer):
 
 
 def tcp_counts(edge, side):
-    """Retransmissions by timeout, tail loss probes, and all retransmissions."""
+    """Counts of retransmissions by timeout, tail loss probes, and all retransmissions."""
     names = "TcpExtTCPTimeouts", "TcpExtTCPLossProbes", "TcpRetransSegs"
     out = subprocess.run(edge.network.command(side, "nstat", "-asz", *names), check=True,
                          capture_output=True, text=True).stdout
@@ -211,11 +211,11 @@ def tcp_counts(edge, side):
 
 
 @pytest.mark.slow
-def test_wrk_without_pauses_and_nobody_waits_for_a_retransmission(edge, tmp_path):
+def test_wrk_without_pauses_needs_no_retransmission_timeout(edge, tmp_path):
     """
-    A segment that XDP or egress got wrong would be repeated after 200 ms, and nobody would know. What
-    may be repeated is the end of an answer whose acknowledgement came with a request that XDP
-    answered, if a busy client lets some milliseconds pass then: the client has it and drops it.
+    TCP would retransmit a segment that XDP or egress got wrong after 200 ms, and hide the fault. One kind of
+    retransmission is allowed: the end of an answer whose acknowledgement came with a request that XDP answered, if a
+    busy client then pauses for some milliseconds. The client has these bytes already and drops them.
     """
     script = tmp_path / "turns.lua"
     script.write_text(WRK % (edge.plain.key, edge.hourly.key))
@@ -228,5 +228,5 @@ def test_wrk_without_pauses_and_nobody_waits_for_a_retransmission(edge, tmp_path
     for side in ("client", "edge"):
         timeouts, probes, repeated = tcp_counts(edge, side)
         print(side, timeouts, probes, repeated)
-        assert timeouts <= 2, "a machine may stand still for a moment, but not that often"
+        assert timeouts <= 2, "a busy machine may stall for a moment, but not that often"
         assert repeated <= timeouts + probes

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What becomes of connections on which XDP has answered when the fast path is turned off, when the
-agent stands still, is killed or stopped, and when they end.
+"""What happens to connections that XDP has answered on when the fast path is turned off, when the agent hangs, is
+killed or stopped, and when they end.
 
     client 10.91.0.1 -- veth0 -- veth0 10.91.0.2 edge: agent, upstream
 """
@@ -54,8 +54,8 @@ def allow(agent, connection, path="/"):
 
 def shift(agent, connections):
     """
-    The agent's first refusal enrols; a tenth of a second later XDP answers, except where the client
-    is quicker than the agent, which has to say first that it owes nothing.
+    Get XDP to answer on each connection. The agent's first refusal enrols it; a tenth of a second later XDP may answer,
+    unless the client is so quick that the agent has not yet published that it owes nothing.
     """
     def is_shifted(connection, before):
         refuse(agent, connection)
@@ -76,7 +76,7 @@ def shifted(agent):
 
 
 def shifted_from_known_ports(agent):
-    """Ports that the kernel gives to nobody, so that they are free for the next time."""
+    """Use ports that the kernel does not assign by itself, so that they are free to be used again."""
     locals_ = [(agent.network.client_address, new_port()) for _ in range(COUNT)]
     return shift(agent, [bound(agent, local) for local in locals_])
 
@@ -89,7 +89,7 @@ def goes_on(agent, connections):
 
 
 def ends(connection):
-    """The client sees the end, in order or by a reset, and nothing before it."""
+    """The client sees the end, by FIN or RST, and nothing before it."""
     try:
         return connection.receive() == b""
     except BrokenBody:
@@ -97,18 +97,18 @@ def ends(connection):
 
 
 def server_sockets(agent):
-    """That the kernel still has for the listener's connections, TIME_WAIT aside."""
+    """The kernel's sockets for the listener's connections, except in TIME_WAIT."""
     return agent.network.in_edge("ss", "-Htn", "state", "connected", "exclude", "time-wait",
                                  "sport", "=", f":{agent.port}").splitlines()
 
 
 @pytest.mark.parametrize("action", ["off", "observe", "drop"])
-def test_turned_off_shifted_connections_go_on(edge, action):
+def test_shifted_connections_continue_when_turned_off(edge, action):
     connections = shifted(edge)
     edge.cli("fastpath", action)
     before = answered(edge)
     for connection in connections:
-        # One refusal each: for more of them the drop rung would slow the connection down.
+        # One refusal each: after more of them XDP would drop, and slow the connection down.
         refuse(edge, connection)
         allow(edge, connection)
     assert answered(edge) == before
@@ -121,7 +121,7 @@ def test_turned_off_shifted_connections_go_on(edge, action):
         connection.close()
 
 
-def test_with_a_stale_heartbeat_the_agent_answers_when_it_comes_back(edge):
+def test_with_a_stale_heartbeat_only_the_agent_answers(edge):
     connections = shifted(edge)
     os.kill(edge.process.pid, signal.SIGSTOP)
     try:
@@ -132,7 +132,7 @@ def test_with_a_stale_heartbeat_the_agent_answers_when_it_comes_back(edge):
             if not select.select([first.sock], [], [], 1)[0]:
                 break
             assert first.answer().status == 429
-            assert time.monotonic() < end, "XDP answers for an agent that is long gone"
+            assert time.monotonic() < end, "XDP still answers although the heartbeat is stale"
         for connection in others:
             connection.ask(key=edge.hourly.key)
         assert not select.select([c.sock for c in connections], [], [], 0.3)[0]
@@ -145,8 +145,8 @@ def test_with_a_stale_heartbeat_the_agent_answers_when_it_comes_back(edge):
     goes_on(edge, connections)
 
 
-def test_killed_its_shifted_connections_end_and_the_next_agent_serves(edge):
-    """Half of them have a request under way, half are idle."""
+def test_after_a_kill_shifted_connections_end_and_the_next_agent_serves(edge):
+    """Half of them have a request in flight, half are idle."""
     connections = shifted_from_known_ports(edge)
     gate = Gate()
     edge.upstream.on("/gate", gate)
@@ -161,13 +161,13 @@ def test_killed_its_shifted_connections_end_and_the_next_agent_serves(edge):
         connection.reset()
     wait_until(lambda: not server_sockets(edge), "the kernel's sockets are gone")
     edge.start()
-    # The same addresses again, as the old records knew them.
+    # Use the same addresses as the old records.
     again = shift(edge, [bound(edge, local) for local in locals_])
     goes_on(edge, again)
 
 
 def bound(agent, local):
-    """A connection from an address that was used before."""
+    """Connect from an address that was used before."""
     with agent.network.inside("client"):
         sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -189,7 +189,7 @@ def test_an_orderly_stop_lets_shifted_connections_finish(edge):
         gate.wait()
     edge.process.send_signal(signal.SIGTERM)
     for connection in connections[1::2]:
-        assert connection.receive() == b"", "idle ones are closed at once, in order"
+        assert connection.receive() == b"", "idle ones are closed at once, by FIN"
     gate.open()
     for connection in connections[::2]:
         assert connection.answer().body == b"late"
@@ -213,7 +213,7 @@ def test_the_next_agent_after_a_stop_serves_the_same_addresses(edge):
 
 
 @pytest.mark.parametrize("how", ["end", "reset", "half-closed"])
-def test_nothing_is_left_of_a_shifted_connection_that_ended(edge, how):
+def test_a_finished_shifted_connection_leaves_nothing_behind(edge, how):
     connections = shifted(edge)
     for connection in connections:
         if how == "end":
@@ -234,7 +234,7 @@ def test_nothing_is_left_of_a_shifted_connection_that_ended(edge, how):
 
 @pytest.mark.parametrize("edge", [{"idle_timeout": f"{int(IDLE_S * 1000)}ms"}], indirect=True,
                          ids=["1.5s"])
-def test_answers_in_place_keep_a_connection_from_being_idle(edge):
+def test_answers_in_place_count_against_the_idle_timeout(edge):
     with edge.connect() as connection:
         shift(edge, [connection])
         before = answered(edge)
@@ -242,6 +242,6 @@ def test_answers_in_place_keep_a_connection_from_being_idle(edge):
         while time.monotonic() < end:
             refuse(edge, connection)
             time.sleep(IDLE_S / 10)
-        assert answered(edge) - before > 20, "all of them are XDP's"
+        assert answered(edge) - before > 20, "XDP answers all of them"
         allow(edge, connection)
-        assert connection.receive() == b"", "and then it is closed, in order"
+        assert connection.receive() == b"", "then it is closed, by FIN"

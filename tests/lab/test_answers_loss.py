@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Answers in place on a bad line: segments are lost, repeated and late at random, each way, and every
-byte that comes is the one that was due.
+"""Answers in place on a lossy line: segments are lost, repeated and delayed at random, in both directions, and
+every byte received is right.
 
     client: crowd.py -- veth0, lossy.bpf.c -- veth0 edge: agent -- crowd.py
 """
@@ -31,7 +31,7 @@ def edge(make_lab, server):
 
 
 def known_keys(edge):
-    """One that is allowed, and some that are refused, with what they get."""
+    """Return one key that is allowed and some that are refused, with their expected answers."""
     plain, hourly, gone, held = (edge.account(t) for t in ("plain", "hourly", "plain", "plain"))
     assert edge.get("/1/1", hourly).status == 200
     edge.cli("key", "revoke", gone.key_id)
@@ -54,7 +54,7 @@ def answered(counts):
 
 
 @pytest.mark.slow
-def test_thousands_of_shifted_connections_live_on_when_segments_are_lost(edge):
+def test_thousands_of_shifted_connections_survive_loss(edge):
     print(f"seed {SEED}")
     keys = known_keys(edge)
     line = Lossy(edge.network, SEED, lost=0.03, repeated=0.02, late=0.02)

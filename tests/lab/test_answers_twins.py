@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Answers in place: nobody can tell whether the fast path is on. The same random requests go to an
-agent with it and to one without, and what comes back is compared answer by answer.
+"""Answers in place are indistinguishable from the agent's. The same random requests go to an agent with the fast
+path and to one without, and the answers are compared one by one.
 
     client: talk.py -- veth0 -- veth0 edge: agent -- crowd.py
 """
@@ -12,7 +12,7 @@ from crowd import Server
 from talk import request_of, talk
 from test_smuggling import MALFORMED
 
-# Others are worth a try now and then.
+# Try other seeds now and then.
 SEED = int(os.environ.get("SEED", 7))
 WORKERS = 32
 TIERS = [
@@ -57,7 +57,7 @@ def answered(counts):
 
 
 def run(make_lab, server, mode, connections, requests):
-    """What was said, in how many seconds, what XDP did, and the orders."""
+    """Return the answers, the seconds it took, XDP's counters, and the orders."""
     agent = make_lab.agent(server, tiers=TIERS, routes=ROUTES, log="info",
                            fastpath={"mode": mode, "event_every": 1000})
     agent.start()
@@ -81,7 +81,7 @@ def differences(on, off, orders):
 
 
 def compare(make_lab, server, connections, requests, answers, share):
-    """At least @answers in each run, and @share of the refusals by XDP in the first."""
+    """Expect at least `answers` answers in each run, and at least `share` of the first run's refusals by XDP."""
     print(f"seed {SEED}")
     on, on_s, counts, orders = run(make_lab, server, "native", connections, requests)
     off, off_s, _, _ = run(make_lab, server, "none", connections, requests)
@@ -101,9 +101,9 @@ def compare(make_lab, server, connections, requests, answers, share):
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_requests_are_answered_alike_with_and_without(make_lab, server):
+def test_a_hundred_thousand_requests_get_the_same_answers_with_and_without(make_lab, server):
     compare(make_lab, server, connections=43, requests=250, answers=100000, share=0.5)
 
 
-def test_a_few_thousand_requests_are_answered_alike_with_and_without(make_lab, server):
+def test_a_few_thousand_requests_get_the_same_answers_with_and_without(make_lab, server):
     compare(make_lab, server, connections=4, requests=100, answers=4000, share=0.1)

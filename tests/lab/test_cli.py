@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The command line against a real agent: what it prints, how it ends, and when it acts."""
+"""The command line with a real agent: output, exit codes, and when changes take effect."""
 import json
 import re
 import subprocess
@@ -27,14 +27,14 @@ def edge(make_module):
 
 
 class Crowd:
-    """Connections enough that each worker surely has some, all open and in use."""
+    """So many open connections in use that every worker has some."""
 
     def __init__(self, edge, key):
         self.connections = [edge.connect() for _ in range(40)]
         self.statuses(key)
 
     def statuses(self, key, path="/"):
-        """What they all get, one after the other; a set."""
+        """Send a request on each connection; return the set of statuses."""
         return {c.request(path=path, key=key).status for c in self.connections}
 
     def __enter__(self):
@@ -48,7 +48,7 @@ class Crowd:
 # ---- what a command prints ----
 
 
-def test_account_create_prints_the_id_alone(edge):
+def test_account_create_prints_only_the_id(edge):
     result = edge.cli("account", "create", "--tier", "pro", "--label", "A & B")
     assert re.fullmatch(r"acc_[0-9a-f]{16}\n", result.stdout)
     shown = edge.json("account", "show", result.stdout.strip())
@@ -64,7 +64,7 @@ def test_account_create_as_json_has_id_tier_and_status(edge):
     assert made["quota"] == 100 and made["quota_used"] == 0
 
 
-def test_account_list_has_them_all(edge):
+def test_account_list_shows_all_accounts(edge):
     made = {edge.json("account", "create", "--tier", "pro")["id"] for _ in range(3)}
     assert made <= {account["id"] for account in edge.json("account", "list")}
     table = edge.cli("account", "list").stdout.splitlines()
@@ -72,7 +72,7 @@ def test_account_list_has_them_all(edge):
     assert made <= {line.split()[0] for line in table[1:]}
 
 
-def test_account_set_changes_what_is_given_and_nothing_else(edge):
+def test_account_set_changes_only_the_given_fields(edge):
     account = edge.json("account", "create", "--tier", "free", "--label", "old")["id"]
     edge.cli("account", "set", account, "--tier", "pro")
     shown = edge.json("account", "set", account, "--status", "trialing")
@@ -80,7 +80,7 @@ def test_account_set_changes_what_is_given_and_nothing_else(edge):
     assert edge.json("account", "set", account, "--label", "")["label"] == ""
 
 
-def test_key_create_prints_the_key_alone_and_only_this_once(edge):
+def test_key_create_prints_only_the_key_and_only_once(edge):
     account = edge.account("pro")
     result = edge.cli("key", "create", "--account", account.id, "--label", "ci")
     key = result.stdout.strip()
@@ -98,7 +98,7 @@ def test_key_create_as_json_has_key_id_and_account(edge):
     assert edge.get("/", headers=[("X-API-Key", made["key"])]).status == 200
 
 
-def test_key_list_of_an_account_has_its_keys_alone(edge):
+def test_key_list_of_an_account_shows_only_its_keys(edge):
     account, _other = edge.account("pro"), edge.account("pro")
     second = edge.json("key", "create", "--account", account.id, "--label", "two")
     listed = edge.json("key", "list", "--account", account.id)
@@ -108,7 +108,7 @@ def test_key_list_of_an_account_has_its_keys_alone(edge):
     assert len(edge.json("key", "list")) >= 3
 
 
-def test_usage_tells_requests_and_units(edge):
+def test_usage_shows_requests_and_units(edge):
     account = edge.account("pro")
     for path in ("/", "/", "/export/x"):
         assert edge.get(path, account).status == 200
@@ -121,7 +121,7 @@ def test_usage_tells_requests_and_units(edge):
     assert account.id in edge.cli("usage", "--since", "1h").stdout
 
 
-def test_status_says_how_it_is(edge):
+def test_status_shows_readiness_and_counts(edge):
     status = edge.json("status")
     assert status["ready"] is True and status["workers"] == WORKERS
     assert status["pid"] == edge.process.pid
@@ -151,10 +151,10 @@ def test_the_admin_address_serves_metrics_and_health_and_nothing_else(make):
     assert agent.admin("GET", "/api/v1/status").status == 200
 
 
-# ---- a command has acted when it returns ----
+# ---- when a command returns, its change is in effect ----
 
 
-def test_suspend_and_resume_act_on_all_workers_at_once(edge):
+def test_suspend_and_resume_take_effect_on_all_workers_at_once(edge):
     account = edge.account("pro")
     with Crowd(edge, account.key) as crowd:
         for _ in range(3):
@@ -164,7 +164,7 @@ def test_suspend_and_resume_act_on_all_workers_at_once(edge):
             assert crowd.statuses(account.key) == {200}
 
 
-def test_a_status_of_stripe_acts_at_once(edge):
+def test_a_subscription_status_takes_effect_at_once(edge):
     account = edge.account("pro")
     with Crowd(edge, account.key) as crowd:
         for status, answer in (("canceled", 403), ("trialing", 200), ("unpaid", 403),
@@ -181,7 +181,7 @@ def test_a_hold_outlasts_a_change_of_status(edge):
     assert edge.get("/", account).status == 403
 
 
-def test_a_change_of_tier_acts_at_once(edge):
+def test_a_change_of_tier_takes_effect_at_once(edge):
     account = edge.account("free")
     with Crowd(edge, edge.account("pro").key) as crowd:
         assert crowd.statuses(account.key, "/export/") == {403}
@@ -189,7 +189,7 @@ def test_a_change_of_tier_acts_at_once(edge):
         assert crowd.statuses(account.key, "/export/") == {200}
 
 
-def test_a_revoked_key_ends_at_once_and_its_siblings_do_not(edge):
+def test_revoking_a_key_takes_effect_at_once_and_only_on_that_key(edge):
     account = edge.account("pro")
     second = edge.json("key", "create", "--account", account.id)
     with Crowd(edge, second["key"]) as crowd:
@@ -223,7 +223,7 @@ def test_rotate_ends_the_old_key_at_once(edge):
         assert crowd.statuses(key) == {200}
 
 
-def test_rotate_with_an_overlap_keeps_both_keys_for_so_long(edge):
+def test_rotate_with_an_overlap_keeps_both_keys_until_it_ends(edge):
     account = edge.account("pro")
     fresh = edge.json("key", "rotate", account.key_id, "--overlap", "1s")["key"]
     with edge.connect() as connection:
@@ -242,7 +242,7 @@ def test_a_revoked_key_cannot_be_rotated(edge):
     assert result.returncode == 1 and "revoked" in result.stderr
 
 
-def test_imported_keys_are_good_at_once_and_again_is_harmless(edge, tmp_path):
+def test_imported_keys_work_at_once_and_a_second_import_is_harmless(edge, tmp_path):
     account = edge.account("pro")
     keys = [f"legacy-{i}-{account.id}" for i in range(100)]
     path = tmp_path / "keys"
@@ -256,7 +256,7 @@ def test_imported_keys_are_good_at_once_and_again_is_harmless(edge, tmp_path):
     assert json.loads(again.stdout) == {"imported": 1, "present": 100}
 
 
-def test_an_import_with_a_wrong_line_imports_nothing_and_names_the_line(edge, tmp_path):
+def test_an_import_with_an_invalid_line_imports_nothing_and_names_the_line(edge, tmp_path):
     account = edge.account("pro")
     path = tmp_path / "keys"
     key = f"legacy-wrong-{account.id}"
@@ -266,7 +266,7 @@ def test_an_import_with_a_wrong_line_imports_nothing_and_names_the_line(edge, tm
     assert edge.get("/", headers=[("X-API-Key", key)]).status == 401
 
 
-def test_changes_outlive_the_agent(make):
+def test_changes_survive_a_restart(make):
     agent = make.agent(make.upstream()).start()
     account, gone = agent.account(), agent.account()
     agent.cli("account", "suspend", gone.id)
@@ -277,7 +277,7 @@ def test_changes_outlive_the_agent(make):
     assert agent.show(account)["label"] == "kept"
 
 
-# ---- how a command ends ----
+# ---- exit codes ----
 
 
 @pytest.mark.parametrize("words, code, said", [
@@ -322,7 +322,7 @@ def test_changes_outlive_the_agent(make):
     (["store", "move", "a", "b"], 2, "did you mean 'migrate'?"),
     ([], 2, "a subcommand is missing"),
 ])
-def test_what_is_wrong_is_said_and_ends_with_its_code(edge, words, code, said):
+def test_an_error_is_explained_and_has_its_exit_code(edge, words, code, said):
     result = edge.cli(*words, check=False)
     assert result.returncode == code, result
     assert said in result.stderr and not result.stdout, result
@@ -333,12 +333,12 @@ def test_what_is_wrong_is_said_and_ends_with_its_code(edge, words, code, said):
                                    ["key", "create", "--help"], ["usage", "--help"],
                                    ["deny", "--help"], ["allow", "--help"],
                                    ["fastpath", "--help"], ["events", "--help"]])
-def test_help_is_no_error(words):
+def test_help_exits_with_0(words):
     result = subprocess.run([tollgate(), *words], capture_output=True, text=True, check=False)
     assert result.returncode == 0 and result.stdout and not result.stderr
 
 
-def test_without_an_agent_every_command_says_so_and_ends_with_1(make):
+def test_without_an_agent_every_command_says_so_and_exits_with_1(make):
     agent = make.agent()
     for words in (["status"], ["account", "list"], ["key", "list"], ["reload"], ["usage"], ["deny"],
                   ["allow", "10.0.0.1"], ["fastpath"], ["events"]):
@@ -347,7 +347,7 @@ def test_without_an_agent_every_command_says_so_and_ends_with_1(make):
         assert "not running" in result.stderr and agent.socket in result.stderr
 
 
-def test_the_socket_is_for_its_owner_alone(edge):
+def test_only_the_owner_may_use_the_socket(edge):
     mode = subprocess.run(["stat", "-c", "%a", edge.socket], capture_output=True, text=True,
                           check=True).stdout.strip()
     assert mode == "600"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Connections: ten thousand of them that are idle, and some that come and go."""
+"""Connections: ten thousand idle ones, and short-lived ones."""
 import contextlib
 import socket
 import subprocess
@@ -10,10 +10,10 @@ from client import BrokenBody
 from lab import is_sanitized, spawn, wait_until
 
 COUNT = 10000
-PER_CONNECTION = 4096  # bytes of the agent's memory, at most
+PER_CONNECTION = 4096  # bytes of the agent's memory per connection, at most
 
-# A process of its own: descriptors are limited per process. It connects, asks once on every
-# connection so that all have been in use, says so, and holds them until its input ends.
+# Runs as a process of its own, because descriptors are limited per process. It connects, sends one request on
+# every connection so that all have been used, reports that, and keeps them open until its input ends.
 HOLDER = r"""
 import resource, socket, sys
 host, port, count, key = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
@@ -49,11 +49,11 @@ def holding(agent, account, count, processes=2):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(is_sanitized(), reason="memory of sanitizers is not the agent's")
-def test_ten_thousand_idle_connections_cost_little_and_hinder_nobody(make, capsys):
+@pytest.mark.skipif(is_sanitized(), reason="sanitizers use memory of their own")
+def test_ten_thousand_idle_connections_cost_little_and_disturb_nobody(make, capsys):
     agent = make.agent(make.nginx(), workers=2, limits={"idle_timeout": "10m"}).start()
     account = agent.account()
-    for _ in range(200):  # what is made once is not the connections'
+    for _ in range(200):  # exclude memory that is allocated only once
         assert agent.get("/", account).status == 200
     before = agent.rss_bytes()
     with holding(agent, account, COUNT):
@@ -70,17 +70,17 @@ def test_ten_thousand_idle_connections_cost_little_and_hinder_nobody(make, capsy
     wait_until(lambda: agent.status()["connections"] == 0, "all are gone")
     with holding(agent, agent.account(), COUNT // 2):
         pass
-    assert agent.rss_bytes() - before < COUNT * PER_CONNECTION, "and what they took is used again"
+    assert agent.rss_bytes() - before < COUNT * PER_CONNECTION, "their memory is reused"
 
 
 @pytest.mark.slow
 def test_sigterm_closes_thousands_of_idle_connections_at_once(make):
     agent = make.agent(make.nginx(), workers=2, drain="60s").start()
     with holding(agent, agent.account(), 2000):
-        assert agent.stop() == 0, "within the helper's deadline, long before the drain's"
+        assert agent.stop() == 0, "within the helper's deadline, long before that of the drain"
 
 
-def test_running_out_of_descriptors_is_survived(make):
+def test_the_agent_survives_running_out_of_descriptors(make):
     upstream = make.upstream()
     agent = make.agent(upstream)
     agent.prefix = ["prlimit", "--nofile=100:100"]
@@ -93,7 +93,7 @@ def test_running_out_of_descriptors_is_survived(make):
         with contextlib.suppress(OSError):
             one.connect(agent.address)
         flood.append(one)
-    assert agent.admin("GET", "/healthz").status == 200, "descriptors are kept back for operators"
+    assert agent.admin("GET", "/healthz").status == 200, "some descriptors are reserved for operators"
     assert agent.cli("account", "create", "--tier", "plain").returncode == 0
     for one in flood:
         one.close()
@@ -105,7 +105,7 @@ def test_running_out_of_descriptors_is_survived(make):
     wait_until(is_served, "it serves again", every=0.1)
 
 
-def test_connections_that_come_and_go_leave_nothing(make):
+def test_closed_connections_leave_nothing_behind(make):
     agent = make.agent(make.upstream()).start()
     account = agent.account()
     for i in range(300):
@@ -120,4 +120,4 @@ def test_connections_that_come_and_go_leave_nothing(make):
             assert connection.request(key=account.key).status == 200
             connection.close()
     wait_until(lambda: agent.status()["connections"] == 0, "all are gone")
-    wait_until(lambda: agent.show(account)["concurrent"] == 0, "nothing is under way")
+    wait_until(lambda: agent.show(account)["concurrent"] == 0, "no request is in flight")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Deadlines and limits: what a client may take its time for, and how much it may send."""
+"""Deadlines and limits: how long a client may take, and how much it may send."""
 import threading
 import time
 
@@ -33,7 +33,7 @@ def head(edge, method="POST", *fields):
 
 
 def trickle(connection, data, pause):
-    """A byte now and then, until the other side has had enough."""
+    """Send a byte now and then, until the other side closes."""
     stop = threading.Event()
 
     def send():
@@ -49,35 +49,35 @@ def trickle(connection, data, pause):
     return stop, thread
 
 
-def test_a_head_that_trickles_is_a_408_after_its_time(edge):
+def test_a_head_that_trickles_gets_a_408_after_its_timeout(edge):
     with edge.connect() as connection:
         stop, thread = trickle(connection, head(edge, "GET").encode() * 10, 0.02)
         answer, seconds = timed(connection.answer)
         stop.set()
         thread.join()
         assert answer.status == 408 and answer.get("Connection") == "close"
-        assert 0.3 < seconds < 3, "from the first byte, whatever follows"
+        assert 0.3 < seconds < 3, "counted from the first byte"
         assert connection.is_closed()
 
 
-def test_a_body_that_stops_is_a_408(edge):
+def test_a_body_that_stops_gets_a_408(edge):
     with edge.connect() as connection:
         connection.send(head(edge, "POST", "Content-Length: 10") + "half.")
         answer, seconds = timed(connection.answer)
         assert answer.status == 408 and 0.3 < seconds < 3 and connection.is_closed()
 
 
-def test_a_body_that_goes_on_slowly_is_taken(edge):
+def test_a_slow_but_steady_body_is_accepted(edge):
     with edge.connect() as connection:
         connection.send(head(edge, "POST", "Content-Length: 10"))
         stop, thread = trickle(connection, b"0123456789", 0.1)
         answer, seconds = timed(connection.answer)
         stop.set()
         thread.join()
-        assert answer.status == 200 and seconds > 0.8, "longer than body_timeout in all"
+        assert answer.status == 200 and seconds > 0.8, "longer than body_timeout in total"
 
 
-def test_an_idle_connection_is_closed_without_a_word(edge):
+def test_an_idle_connection_is_closed_without_an_answer(edge):
     with edge.connect() as connection:
         closed, seconds = timed(connection.is_closed)
         assert closed and 0.6 < seconds < 4
@@ -91,14 +91,14 @@ def test_a_waiting_request_is_not_idle(edge):
     wait = threading.Event()
 
     def slow(call):
-        wait.wait(1.5)  # longer than all deadlines of a client
+        wait.wait(1.5)  # longer than all deadlines for a client
         return call.answer("late")
     edge.upstream.on("/slow", slow)
     with edge.connect() as connection:
         assert connection.request(path="/slow", key=edge.made.key).body == b"late"
 
 
-def test_an_announced_body_too_large_is_a_413_at_once(edge):
+def test_a_content_length_too_large_gets_a_413_at_once(edge):
     with edge.connect() as connection:
         connection.send(head(edge, "POST", "Content-Length: 65537"))
         answer = connection.answer()
@@ -108,7 +108,7 @@ def test_an_announced_body_too_large_is_a_413_at_once(edge):
         assert connection.answer().status == 200
 
 
-def test_a_chunked_body_too_large_is_a_413_when_it_is(edge):
+def test_a_chunked_body_gets_a_413_once_it_is_too_large(edge):
     with edge.connect() as connection:
         connection.send(head(edge, "POST", "Transfer-Encoding: chunked"))
         for _ in range(9):
@@ -122,7 +122,7 @@ def test_a_chunked_body_too_large_is_a_413_when_it_is(edge):
     ("GET /x HTTP/1.1", "\r\n".join(f"X-{i}: y" for i in range(600)), "many short ones"),
     ("GET /" + "x" * 5000 + " HTTP/1.1", "X: y", "a long target"),
 ])
-def test_a_head_too_large_is_a_431(edge, request_line, fields, why):
+def test_a_head_too_large_gets_a_431(edge, request_line, fields, why):
     with edge.connect() as connection:
         connection.send(f"{request_line}\r\nHost: a\r\n{fields}\r\n\r\n")
         answer = connection.answer()
@@ -130,7 +130,7 @@ def test_a_head_too_large_is_a_431(edge, request_line, fields, why):
         assert connection.is_closed()
 
 
-def test_a_head_without_an_end_is_a_431(edge):
+def test_an_endless_head_gets_a_431(edge):
     with edge.connect() as connection:
         connection.send("GET /x HTTP/1.1\r\n" + "X: y\r\n" * 1000)
         assert connection.answer().status == 431
@@ -159,7 +159,7 @@ def test_a_client_that_reads_nothing_is_cut_off(edge):
             raise BrokenBody("ended")
 
 
-def test_a_client_that_reads_slowly_but_steadily_is_not(edge):
+def test_a_client_that_reads_slowly_but_steadily_is_not_cut_off(edge):
     size = 24 << 20
     edge.upstream.on("/big", lambda call: call.answer(bytes(size)))
     pause = threading.Event()
@@ -177,7 +177,7 @@ def test_a_client_that_reads_slowly_but_steadily_is_not(edge):
         assert answer.body_bytes == size
 
 
-def test_a_connection_ends_after_so_many_requests(edge):
+def test_a_connection_ends_after_the_configured_number_of_requests(edge):
     with edge.connect() as connection:
         for i in range(100):
             answer = connection.request(key=edge.made.key)
@@ -200,14 +200,14 @@ def test_a_worker_takes_no_more_connections_than_configured(make):
             return False
     assert not is_taken()
     connections.pop().close()
-    wait_until(is_taken, "a place is free")
+    wait_until(is_taken, "a connection slot is free")
     for connection in connections:
         assert connection.request(key=account.key).status == 200
         connection.close()
 
 
-def test_a_handshake_that_does_not_come_is_not_waited_for(edge):
-    """A connection that says nothing at all, and half a request line: both end."""
+def test_a_silent_connection_is_closed(edge):
+    """A connection without a byte, and one with half a request line, are both closed."""
     silent, half = edge.connect(), edge.connect()
     half.send("GE")
     assert half.answer().status == 408

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Failures: wrong input, and things that are missing, full, locked or forbidden."""
+"""Failures: wrong input, and resources that are missing, full, locked or forbidden."""
 import contextlib
 import hashlib
 import json
@@ -19,7 +19,7 @@ REFUSAL_503 = b'{"status":503,"detail":"Cache service unavailable"}'
 
 
 def fails(agent, *said):
-    """It ends by itself with 1, and says all of this."""
+    """The agent exits by itself with 1, and its log has all these words."""
     agent.launch()
     assert agent.exit_code() == 1, agent.log()
     for words in said:
@@ -47,7 +47,7 @@ def edit(agent, old, new):
     ('"upstream": "api"', '"upstream": "apl"', "'apl'"),
     ('"log": "debug"', '"log": [', "did not find"),
 ])
-def test_a_wrong_configuration_is_told_by_line_and_column(make, old, new, said):
+def test_a_configuration_error_names_line_and_column(make, old, new, said):
     agent = make.agent(make.upstream())
     line = edit(agent, old, new)
     fails(agent, said)
@@ -55,22 +55,22 @@ def test_a_wrong_configuration_is_told_by_line_and_column(make, old, new, said):
     assert places and abs(int(places[0][0]) - line) <= 1, agent.log()
     checked = agent.cli("check", "-c", agent.config_path, check=False)
     assert checked.returncode == 1 and said in checked.stderr
-    assert not os.path.exists(agent.config["state_dir"]), "nothing was begun"
+    assert not os.path.exists(agent.config["state_dir"]), "nothing was started"
 
 
-def test_a_configuration_that_is_not_there_is_an_error(make):
+def test_a_missing_configuration_is_an_error(make):
     agent = make.agent()
     checked = agent.cli("check", "-c", "/nonexistent/tollgate.yaml", check=False)
     assert checked.returncode == 1 and "No such file" in checked.stderr
 
 
-def test_the_sample_is_right(make):
+def test_the_sample_configuration_is_valid(make):
     sample = os.path.join(os.path.dirname(__file__), "../../scripts/tollgate.yaml")
     checked = make.agent().cli("check", "-c", sample)
     assert checked.stdout.endswith(": ok\n")
 
 
-# ---- what others have ----
+# ---- what others use ----
 
 
 def test_a_port_in_use_is_named(make):
@@ -81,7 +81,7 @@ def test_a_port_in_use_is_named(make):
         fails(agent, f"127.0.0.1:{agent.port}", "address already in use".capitalize())
 
 
-def test_a_port_of_another_agent_is_in_use(make):
+def test_a_port_in_use_by_another_agent_is_an_error(make):
     upstream = make.upstream()
     first = make.agent(upstream).start()
     second = make.agent(upstream)
@@ -89,7 +89,7 @@ def test_a_port_of_another_agent_is_in_use(make):
     fails(second, f"127.0.0.1:{first.port}", "Address already in use")
 
 
-def test_a_state_folder_in_use_is_named(make):
+def test_a_state_directory_in_use_is_named(make):
     upstream = make.upstream()
     first = make.agent(upstream).start()
     fails(make.agent(upstream, state_dir=first.config["state_dir"]), "in use by another tollgate")
@@ -112,7 +112,7 @@ def test_a_missing_interface_is_an_error_if_the_fast_path_is_required(make):
     fails(agent, "nosuch0", "no such interface")
 
 
-def test_a_missing_interface_leaves_the_agent_alone_which_says_why(make):
+def test_with_a_missing_interface_the_agent_works_alone_and_says_why(make):
     agent = make.agent(make.upstream())
     agent.configure(listeners=[dict(agent.config["listeners"][0], interfaces=["nosuch0"])])
     agent.start()
@@ -146,7 +146,7 @@ def test_a_foreign_program_on_the_interface_is_left_alone(make_lab):
 
 
 def used_store(make, **config):
-    """An agent that has stopped, with an account in its store."""
+    """A stopped agent with an account in its store."""
     agent = make.agent(make.upstream(), **config).start()
     agent.made = agent.account()
     assert agent.stop() == 0
@@ -203,7 +203,7 @@ def other_pepper(agent):
     (somebody_elses, "tollgate.db"),
     (other_pepper, "another pepper"),
 ], ids=lambda value: getattr(value, "__name__", None))
-def test_a_store_that_cannot_be_ours_ends_the_agent_and_stays_as_it_is(make, harm, said):
+def test_an_unusable_store_stops_the_agent_and_stays_unchanged(make, harm, said):
     agent = used_store(make)
     harm(agent)
     before = digest(agent.db)
@@ -211,7 +211,7 @@ def test_a_store_that_cannot_be_ours_ends_the_agent_and_stays_as_it_is(make, har
     assert digest(agent.db) == before
     leftovers = set(os.listdir(agent.config["state_dir"])) - {"tollgate.db", "pepper", "lock",
                                                                "slots"}
-    assert not leftovers, "no journal either"
+    assert not leftovers, "there is no journal either"
 
 
 def test_a_pepper_too_short_is_an_error(make):
@@ -226,7 +226,7 @@ def test_a_locked_store_means_503_until_it_is_free(make):
     lock = sqlite3.connect(agent.db, isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     agent.launch()
-    agent.wait_for("READY=1")  # systemd is not to wait for the store
+    agent.wait_for("READY=1")  # systemd must not wait for the store
     with agent.connect() as connection:
         answer = connection.request(key=agent.made.key)
         assert answer.status == 503 and answer.body == REFUSAL_503
@@ -238,7 +238,7 @@ def test_a_locked_store_means_503_until_it_is_free(make):
         assert status.returncode == 1 and "locked" in status.stdout
         made = agent.cli("account", "create", "--tier", "plain", check=False)
         assert made.returncode == 1 and "not loaded" in made.stderr
-        assert connection.request(key="short").status == 401, "that is known without a store"
+        assert connection.request(key="short").status == 401, "this needs no store"
         lock.execute("ROLLBACK")
         lock.close()
         wait_until(lambda: agent.cli("status", check=False).returncode == 0, "it is ready",
@@ -247,7 +247,7 @@ def test_a_locked_store_means_503_until_it_is_free(make):
     assert agent.admin("GET", "/readyz").status == 200
 
 
-def test_a_store_locked_later_delays_changes_and_no_request(make):
+def test_a_store_locked_later_delays_changes_but_no_request(make):
     agent = make.agent(make.upstream()).start()
     account = agent.account()
     lock = sqlite3.connect(f"{agent.config['state_dir']}/tollgate.db", isolation_level=None)
@@ -285,7 +285,7 @@ def fill(folder):
 
 
 @pytest.mark.parametrize("network", ["loopback", "fast path"])
-def test_a_full_disk_loses_no_usage_and_stops_no_request(request, network, small_disk):
+def test_a_full_disk_loses_no_usage_and_fails_no_request(request, network, small_disk):
     make = request.getfixturevalue("make" if network == "loopback" else "make_lab")
     agent = make.agent(make.upstream(), state_dir=f"{small_disk}/state", max_accounts=256).start()
     account = agent.account()
@@ -294,7 +294,7 @@ def test_a_full_disk_loses_no_usage_and_stops_no_request(request, network, small
     filler = fill(small_disk)
 
     def is_refused():
-        """There may be room left within the journal."""
+        """There may be room left in the journal, so retry."""
         result = agent.cli("key", "create", "--account", account.id, check=False)
         return result.returncode and result
     result = wait_until(is_refused, "no room for another key", every=0)
@@ -310,7 +310,7 @@ def test_a_full_disk_loses_no_usage_and_stops_no_request(request, network, small
     wait_usage(agent, account, 102)
 
 
-def test_a_disk_full_at_the_end_keeps_usage_for_the_next_start(make, small_disk):
+def test_a_disk_full_at_shutdown_keeps_usage_for_the_next_start(make, small_disk):
     agent = make.agent(make.upstream(), state_dir=f"{small_disk}/state", max_accounts=256).start()
     account = agent.account()
     filler = fill(small_disk)
@@ -331,7 +331,7 @@ def as_nobody(agent):
 
 
 def open_to_all(path):
-    """pytest's folders are root's alone."""
+    """pytest's directories are accessible only to root: open them."""
     while path != "/tmp" and len(path) > 1:
         os.chmod(path, os.stat(path).st_mode | 0o055)
         path = os.path.dirname(path)
@@ -339,14 +339,14 @@ def open_to_all(path):
 
 @pytest.fixture
 def program_for_all(tmp_path, monkeypatch):
-    """The build may lie where nobody may go."""
+    """Copy the program to where everybody may run it."""
     import lab
     copy = shutil.copy(lab.tollgate(), tmp_path / "tollgate")
     monkeypatch.setattr(lab, "tollgate", lambda: str(copy))
     monkeypatch.setattr("agent.tollgate", lambda: str(copy))
 
 
-def test_without_privileges_the_agent_is_alone_and_says_why(make_lab, program_for_all):
+def test_without_privileges_the_agent_works_alone_and_says_why(make_lab, program_for_all):
     agent = make_lab.agent(make_lab.upstream())
     os.chmod(agent.folder, 0o777)
     open_to_all(agent.folder)
@@ -360,14 +360,14 @@ def test_without_privileges_the_agent_is_alone_and_says_why(make_lab, program_fo
     fails(agent, "the fast path is required", "CAP_BPF")
 
 
-def test_a_state_folder_that_is_not_ours_is_an_error(make, program_for_all):
+def test_a_state_directory_without_permission_is_an_error(make, program_for_all):
     agent = make.agent(make.upstream())
     open_to_all(agent.folder)
     as_nobody(agent)
     fails(agent, "state_dir", "ermission denied")
 
 
-def test_root_is_given_up_where_a_user_is_configured(make_lab, program_for_all):
+def test_the_agent_drops_root_if_a_user_is_configured(make_lab, program_for_all):
     agent = make_lab.agent(make_lab.upstream(), user="nobody")
     os.chmod(agent.folder, 0o777)
     open_to_all(agent.folder)
@@ -380,7 +380,7 @@ def test_root_is_given_up_where_a_user_is_configured(make_lab, program_for_all):
     assert agent.get("/", account).status == 200
     wait_usage(agent, account, 1)
     assert [one["mode"] for one in agent.status()["fastpath"]["interfaces"]] == ["native"]
-    # What was opened before goes on working: connections are enrolled, answered and dropped on.
+    # What was opened before still works: XDP answers and drops on newly enrolled connections.
     flooder = agent.account("hourly")
     with agent.connect() as connection:
         def is_answered_in_place():
@@ -402,7 +402,7 @@ def test_root_is_given_up_where_a_user_is_configured(make_lab, program_for_all):
 # ---- tables that are full ----
 
 
-def test_more_accounts_than_slots_are_refused_and_nothing_else_is(make):
+def test_an_account_without_a_free_slot_is_refused_and_nothing_else_is(make):
     agent = make.agent(make.upstream(), max_accounts=3).start()
     accounts = [agent.account() for _ in range(3)]
     result = agent.cli("account", "create", "--tier", "plain", check=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Lists of addresses, and what operators see and say of the fast path at run time.
+"""Address lists, and observing and controlling the fast path at run time.
 
     client 10.91.0.1, fd91::1 -- veth0 -- veth0 10.91.0.2, fd91::2 edge: agent, upstream
 """
@@ -26,7 +26,7 @@ def edge(make_lab):
 
 @pytest.fixture
 def alone(make_lab):
-    """Without any fast path: the agent must hold the lists by itself."""
+    """Without the fast path: the agent must enforce the lists by itself."""
     upstream = make_lab.upstream()
     agent = make_lab.agent(upstream, tiers=TIERS, fastpath={"mode": "none"})
     agent.upstream = upstream
@@ -53,7 +53,7 @@ def refused(agent, plane):
 
 
 def knock(agent, key, source, timeout=0.3):
-    """One connection, one request; None if there is no answer."""
+    """Send one request on a new connection; None if there is no answer."""
     try:
         with Connection(agent.address, network=agent.network, source=source,
                         timeout=timeout) as connection:
@@ -64,7 +64,7 @@ def knock(agent, key, source, timeout=0.3):
 
 
 def is_reset(connection):
-    """At once: the command had returned when the connection was gone."""
+    """Whether the connection is reset already: when the command has returned, it must be."""
     connection.sock.settimeout(5)
     try:
         return connection.sock.recv(1) == b""
@@ -81,14 +81,14 @@ def test_a_denied_client_cannot_connect_and_its_open_connections_are_closed(edge
     assert other.request(key=key).status == 200
     assert knock(edge, key, address) is None
     assert xdp(edge, "drop_denied") == refused(edge, "xdp") > 0
-    assert refused(edge, "agent") == 0, "XDP spares the agent the work"
+    assert refused(edge, "agent") == 0, "XDP drops, so the agent has no work"
 
     assert edge.cli("deny", "--remove", address).stdout == f"{address} is no longer on the deny list\n"
     assert knock(edge, key, address, timeout=5) == 200
     assert edge.cli("deny", "--remove", address, check=False).returncode == 1
 
 
-def test_without_xdp_the_agent_holds_the_list(alone, address):
+def test_without_xdp_the_agent_enforces_the_list(alone, address):
     key = alone.account().key
     with alone.connect(source=address) as mine:
         assert mine.request(key=key).status == 200
@@ -101,7 +101,7 @@ def test_without_xdp_the_agent_holds_the_list(alone, address):
     assert knock(alone, key, None) is None
 
 
-def test_connections_are_closed_whatever_goes_on_there(alone, address):
+def test_denied_connections_are_closed_in_any_state(alone, address):
     gate, account = Gate(), alone.account()
     alone.upstream.on("/slow", gate)
     silent, half, waiting = (alone.connect(source=address) for _ in range(3))
@@ -112,7 +112,7 @@ def test_connections_are_closed_whatever_goes_on_there(alone, address):
     alone.cli("deny", address)
     assert is_reset(silent) and is_reset(half) and is_reset(waiting)
     wait_until(lambda: alone.status()["connections"] == 0, "none is left")
-    assert gate.was_left.wait(20), "the upstream is told"
+    assert gate.was_left.wait(20), "the connection upstream is closed"
     gate.open()
     assert knock(alone, account.key, None) == 200
 
@@ -139,18 +139,18 @@ def test_entries_survive_a_restart(make_lab, address, planes):
     assert knock(agent, key, None) == 200
 
 
-def test_an_entry_ends_by_itself(edge, address):
+def test_an_entry_expires(edge, address):
     key = edge.account().key
     assert " until 2" in edge.cli("deny", address, "--for", "2s").stdout
     assert knock(edge, key, address) is None
-    wait_until(lambda: knock(edge, key, address) == 200, "it has ended")
-    wait_until(lambda: edge.json("deny") == [], "and is forgotten")
+    wait_until(lambda: knock(edge, key, address) == 200, "it has expired")
+    wait_until(lambda: edge.json("deny") == [], "and is removed")
     edge.kill()
     edge.start()
     assert edge.json("deny") == []
 
 
-def test_an_allowed_block_that_ends_in_a_denied_one_closes_what_it_let_in(edge, address):
+def test_when_an_allow_entry_in_a_denied_block_expires_its_connections_are_closed(edge, address):
     key = edge.account().key
     edge.cli("allow", address, "--for", "2s")
     edge.cli("deny", "10.91.0.96/27")
@@ -165,10 +165,10 @@ def test_an_allowed_source_gets_no_penalty(edge, address):
         assert knock(edge, "unknown-key-0123456789", address, timeout=10) == 401
     assert xdp(edge, "drop_source") == 0
     edge.cli("allow", "--remove", address)
-    assert knock(edge, "unknown-key-0123456789", address) == 401, "none was begun meanwhile"
+    assert knock(edge, "unknown-key-0123456789", address) == 401, "no penalty has begun meanwhile"
     wait_until(lambda: knock(edge, "unknown-key-0123456789", address) is None, "shut out", every=0)
     edge.cli("allow", address)
-    assert knock(edge, edge.account().key, address) == 200, "a penalty that runs does not hold"
+    assert knock(edge, edge.account().key, address) == 200, "a running penalty has no effect"
 
 
 def test_observing_counts_denied_syns_and_the_agent_refuses(edge, address):
@@ -180,7 +180,7 @@ def test_observing_counts_denied_syns_and_the_agent_refuses(edge, address):
     assert refused(edge, "agent") == 1
 
 
-def test_what_would_shut_out_many_wants_force(make_lab):
+def test_an_entry_that_would_lock_out_many_needs_force(make_lab):
     agent = make_lab.agent(make_lab.upstream(), tiers=TIERS,
                            trusted_proxies=["10.91.7.0/24"]).start()
     for block, why in (("10.91.7.9", "trusted proxy"), ("10.91.0.0/16", "trusted proxy"),
@@ -193,7 +193,7 @@ def test_what_would_shut_out_many_wants_force(make_lab):
     agent.cli("deny", "64.0.0.0/7", "--force")
     agent.cli("deny", "10.91.7.9", "--force")
     assert [entry["cidr"] for entry in agent.json("deny")] == ["10.91.7.9", "64.0.0.0/7"]
-    assert agent.json("allow") == [], "the later command replaces"
+    assert agent.json("allow") == [], "the later command replaces the entry"
 
 
 def test_a_denied_client_over_tls_is_closed_and_refused(make_lab, address):
@@ -202,7 +202,7 @@ def test_a_denied_client_over_tls_is_closed_and_refused(make_lab, address):
     with agent.connect(source=address, tls=secret) as mine:
         assert mine.request(key=key).status == 200
         greeting = agent.connect(source=address)
-        wait_until(lambda: agent.status()["connections"] == 2, "one in its handshake")
+        wait_until(lambda: agent.status()["connections"] == 2, "a connection in its handshake")
         agent.cli("deny", address)
         assert is_reset(mine) and is_reset(greeting)
     assert knock(agent, key, address) is None
@@ -213,7 +213,7 @@ def test_a_denied_client_over_tls_is_closed_and_refused(make_lab, address):
 # ---- the fast path at run time ----
 
 
-def test_fastpath_says_what_it_does_and_changes_at_once(edge):
+def test_fastpath_shows_its_state_and_changes_at_once(edge):
     flood = edge.account("flood")
     shown = edge.json("fastpath")
     assert shown["loaded"] and shown["action"] == "answer" and shown["flows"] == 0
@@ -231,7 +231,7 @@ def test_fastpath_says_what_it_does_and_changes_at_once(edge):
     words = edge.cli("fastpath").stdout
     assert "action drop" in words and "veth0" in words and "drop_flow" in words
     edge.reload()
-    assert edge.json("fastpath")["action"] == "answer", "as the configuration has it"
+    assert edge.json("fastpath")["action"] == "answer", "as in the configuration"
     edge.cli("fastpath", "off")
     before = edge.json("fastpath")["counters"]
     assert edge.json("fastpath")["action"] == "off"
@@ -239,7 +239,7 @@ def test_fastpath_says_what_it_does_and_changes_at_once(edge):
     assert edge.json("fastpath")["counters"] == before, "off counts nothing"
 
 
-def test_fastpath_says_why_there_is_none(alone):
+def test_fastpath_says_why_it_is_off(alone):
     assert "fastpath.mode is none" in alone.cli("fastpath").stdout
     result = alone.cli("fastpath", "observe", check=False)
     assert result.returncode == 1 and "fastpath.mode is none" in result.stderr
@@ -261,9 +261,9 @@ def test_events_follow_what_is_refused(edge, address):
     assert seen["serial"] == 1 and "account" not in seen and seen["time"].endswith("Z")
 
 
-def test_events_come_as_they_happen_and_name_the_account(edge):
+def test_events_arrive_as_they_happen_and_name_the_account(edge):
     flood = edge.account("flood")
-    # What is there before belongs to nobody who asks only for what comes.
+    # Following shows only new events, none from before.
     follower = follow(edge, "--count", "3", "--json")
     load = Wrk(edge.network, edge.url(), flood.key, seconds=3)
     lines, _ = follower.communicate(timeout=20)
@@ -275,7 +275,7 @@ def test_events_come_as_they_happen_and_name_the_account(edge):
         assert event["verdict"] == "over_rate" and event["account"] == flood.id
 
 
-def test_events_that_were_lost_are_counted(edge):
+def test_lost_events_are_counted(edge):
     flood = edge.account("flood")
     Wrk(edge.network, edge.url(), flood.key, seconds=1, connections=64).result()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Packets: what XDP drops in the lab, and what it never drops.
+"""Drops: which packets XDP drops, and which it never drops.
 
     client 10.91.0.1, fd91::1 -- veth0 -- veth0 10.91.0.2, fd91::2 edge: agent, upstream
 """
@@ -46,7 +46,7 @@ def dropped_on(agent, connection):
 
 
 def flood_until(agent, account, condition, what, source=None):
-    """Ask as fast as answers come, on one connection, until @condition; its last answer is in."""
+    """Flood one connection until the condition is true, and read the last answer."""
     with agent.connect(source=source) as connection:
         def ask():
             assert connection.request(path="/flood", key=account.key).status in (200, 429)
@@ -55,7 +55,7 @@ def flood_until(agent, account, condition, what, source=None):
 
 
 def into_penalty(agent, account):
-    """`hourly` is used up, and refused until a penalty of five seconds begins."""
+    """Use `hourly` up and keep sending, until a penalty of five seconds begins."""
     with agent.connect() as connection:
         def is_in():
             connection.request(key=account.key)
@@ -64,7 +64,7 @@ def into_penalty(agent, account):
 
 
 class Steady:
-    """A customer who asks now and then, and how long each answer took."""
+    """A customer who sends a request now and then, and measures how long each answer takes."""
 
     def __init__(self, agent, account):
         self.agent, self.account = agent, account
@@ -79,7 +79,7 @@ class Steady:
             begin = time.monotonic()
             self.statuses.append(self.connection.request(key=self.account.key).status)
             self.seconds.append(time.monotonic() - begin)
-            time.sleep(0.002)  # its pace, not a wait
+            time.sleep(0.002)  # the customer's pace
 
     def stop(self):
         self.is_over = True
@@ -89,7 +89,7 @@ class Steady:
 
 
 @pytest.mark.parametrize("mode", ["native", "generic"])
-def test_who_floods_is_refused_then_dropped_and_the_others_do_not_notice(make_lab, mode):
+def test_a_flooding_client_is_refused_then_dropped_and_others_do_not_notice(make_lab, mode):
     upstream = make_lab.nginx()
     agent = make_lab.agent(upstream, tiers=TIERS,
                            fastpath={"action": "drop", "tolerance": TOLERANCE, "mode": mode}).start()
@@ -104,16 +104,16 @@ def test_who_floods_is_refused_then_dropped_and_the_others_do_not_notice(make_la
     assert 20 <= allowed <= 20 + 40 * 4, f"{allowed} were allowed at 40/s within 2 s"
     assert result["read"] == result["connect"] == 0, "no connection breaks"
     assert set(steady.statuses) == {200} and len(seconds) > 100
-    assert seconds[len(seconds) * 99 // 100] < 0.25, "not held up by the flood"
+    assert seconds[len(seconds) * 99 // 100] < 0.25, "the flood does not delay them"
 
     drops = agent.metric("tollgate_requests_total", verdict="penalty_flow", plane="xdp")
     assert drops > 0, "then XDP drops"
-    assert drops == agent.pins.counter(DROP_FLOW), "and the kernel's own map says the same"
-    assert agent.show(flooder)["dropped_xdp"] == drops, "all of it the flooder's"
+    assert drops == agent.pins.counter(DROP_FLOW), "the kernel's own map says the same"
+    assert agent.show(flooder)["dropped_xdp"] == drops, "all drops belong to the flooding account"
     assert agent.show(other)["dropped_xdp"] == 0
 
 
-def test_observing_counts_and_drops_nothing(make_lab):
+def test_observe_counts_and_drops_nothing(make_lab):
     agent = make_lab.agent(make_lab.nginx(), tiers=TIERS,
                            fastpath={"tolerance": TOLERANCE, "action": "observe"}).start()
     flooder = agent.account("flood")
@@ -125,7 +125,7 @@ def test_observing_counts_and_drops_nothing(make_lab):
     assert refused >= result["refused"] > 100, "every request got its answer from the agent"
 
 
-def test_an_action_changes_with_a_reload(edge):
+def test_a_reload_changes_the_action(edge):
     account = edge.account("hourly")
     edge.configure(fastpath={"action": "observe"})
     edge.reload()
@@ -135,7 +135,7 @@ def test_an_action_changes_with_a_reload(edge):
 
 
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
-def test_a_dropped_flow_goes_on_when_credit_is_back_and_no_byte_is_lost(make_lab, family):
+def test_a_dropped_flow_continues_when_credit_is_back_and_loses_no_byte(make_lab, family):
     network = make_lab.network
     host = network.server_address if family == "IPv4" else f"[{network.server_address6}]"
     upstream = make_lab.upstream()
@@ -152,7 +152,7 @@ def test_a_dropped_flow_goes_on_when_credit_is_back_and_no_byte_is_lost(make_lab
             answer = connection.request(path=f"/n?{answered:06}", key=account.key)
             assert answer.status in (200, 429)
             if answer.status == 200:
-                assert answer.body == b"%06d" % answered * 50, "each answer is its request's"
+                assert answer.body == b"%06d" % answered * 50, "each answer belongs to its request"
             answered += 1
             assert answered < 10000, "nothing is dropped"
         assert dropped_on(agent, connection) >= 3
@@ -160,7 +160,7 @@ def test_a_dropped_flow_goes_on_when_credit_is_back_and_no_byte_is_lost(make_lab
                    "the same connection is served again", every=0.2)
         assert connection.local == local
     allowed = agent.metric("tollgate_requests_total", verdict="allow", plane="agent")
-    assert len(upstream.seen) == allowed, "what TCP repeats is not executed twice"
+    assert len(upstream.seen) == allowed, "a retransmitted request is not executed twice"
 
 
 def test_credit_ends_the_drops_before_the_penalty_does(edge):
@@ -171,21 +171,21 @@ def test_credit_ends_the_drops_before_the_penalty_does(edge):
         edge.cli("account", "set", account.id, "--tier", "plain")
         for _ in range(20):
             assert connection.request(key=account.key).status == 200
-        assert edge.show(account)["penalty"], "it was in penalty all that time"
+        assert edge.show(account)["penalty"], "it has been in penalty all the time"
         assert xdp(edge, "pass_credit") >= 20 and dropped_on(edge, connection) == 0
 
 
-def test_an_upload_that_was_allowed_is_not_hit_while_its_account_is_in_penalty(edge):
+def test_a_penalty_does_not_drop_an_upload_that_was_allowed(edge):
     account = edge.account("hourly")
     pieces, piece = 40, b"u" * 3000
     with edge.connect() as upload:
-        # First it is refused, so that XDP knows the connection.
+        # Get a refusal first, so that the connection is enrolled.
         wait_until(lambda: upload.request(key=account.key).status == 429, "over", every=0)
         edge.cli("account", "set", account.id, "--tier", "plain")
         upload.send(f"POST /up HTTP/1.1\r\nHost: a\r\nX-API-Key: {account.key}\r\n"
                     f"Content-Length: {pieces * len(piece)}\r\n\r\n")
         upload.send(piece)
-        wait_until(lambda: "/up" in edge.upstream.targets(), "the upload is under way")
+        wait_until(lambda: "/up" in edge.upstream.targets(), "the upload is running")
         edge.cli("account", "set", account.id, "--tier", "hourly")
         into_penalty(edge, account)
         before, owed = dropped_on(edge, upload), xdp(edge, "pass_owed")
@@ -194,20 +194,20 @@ def test_an_upload_that_was_allowed_is_not_hit_while_its_account_is_in_penalty(e
             upload.send(piece)
         answer = upload.answer("POST")
         assert answer.status == 200 and f'"length": {pieces * len(piece)}'.encode() in answer.body
-        assert edge.show(account)["penalty"], "all pieces came during the penalty"
-        assert xdp(edge, "pass_owed") >= owed + pieces, "and would have been dropped"
+        assert edge.show(account)["penalty"], "all pieces arrived during the penalty"
+        assert xdp(edge, "pass_owed") >= owed + pieces, "without the upload they would have been dropped"
         assert dropped_on(edge, upload) == 0
         upload.ask(key=account.key)
         wait_until(lambda: dropped_on(edge, upload), "the next request is dropped")
 
 
-def test_an_answer_under_way_protects_its_connection(edge):
+def test_a_request_in_flight_protects_its_connection(edge):
     account, gate = edge.account("hourly"), Gate()
     edge.upstream.on("/slow", gate)
     with edge.connect() as waiting:
         waiting.ask("POST", "/slow", key=account.key)
         gate.wait()
-        # Pipelined behind a request that runs: nothing of it may be dropped.
+        # Pipelined after a request in flight: it must not be dropped.
         into_penalty(edge, account)
         waiting.ask(key=account.key)
         wait_until(lambda: edge.show(account)["penalty"], "still in penalty")
@@ -216,7 +216,7 @@ def test_an_answer_under_way_protects_its_connection(edge):
         assert waiting.answer().status == 429
 
 
-def test_a_connection_with_two_accounts_keys_is_never_dropped(edge):
+def test_a_connection_with_keys_of_two_accounts_is_never_dropped(edge):
     bad, good = edge.account("hourly"), edge.account("plain")
     with edge.connect() as mixed:
         assert mixed.request(key=bad.key).status == 200
@@ -229,17 +229,17 @@ def test_a_connection_with_two_accounts_keys_is_never_dropped(edge):
             assert mixed.request(key=good.key).status == 200
         assert dropped_on(edge, mixed) == 0
         assert xdp(edge, "pass_not_bound") >= 100
-        assert edge.show(bad)["penalty"], "all that time it was in penalty"
+        assert edge.show(bad)["penalty"], "it has been in penalty all the time"
     assert xdp(edge, "drop_flow") == 0
 
 
-def test_a_bound_connection_that_brings_another_key_is_unbound(edge):
-    """XDP drops a bound flow before the agent can see that its key has changed: only for a while."""
+def test_a_bound_connection_that_sends_another_key_is_unbound(edge):
+    """XDP drops a bound flow before the agent can see another key on it, but only for a while."""
     bad, good = edge.account("slow"), edge.account("plain")
     with edge.connect() as connection:
         for _ in range(4 + TOLERANCE + 1):
             connection.request(key=bad.key)
-        assert connection.request(key=good.key).status == 200, "TCP repeats it until there is credit"
+        assert connection.request(key=good.key).status == 200, "TCP retransmits it until there is credit"
         for _ in range(30):
             assert connection.request(key=bad.key).status in (200, 429)
             assert connection.request(key=good.key).status == 200
@@ -253,7 +253,7 @@ def test_a_bound_connection_that_brings_another_key_is_unbound(edge):
 
 
 def knock(edge, key, source, timeout=0.3):
-    """One connection, one request; None if the connection could not be made in time."""
+    """Send one request on a new connection; None if it cannot connect in time."""
     try:
         with Connection(edge.address, network=edge.network, source=source,
                         timeout=timeout) as connection:
@@ -273,13 +273,13 @@ host_numbers = itertools.count(10)
 
 @pytest.fixture
 def addresses(namespaces):
-    """Client addresses that no other test uses, so that nobody's reputation matters."""
+    """Client addresses that no other test uses, so that tests do not affect each other's sources."""
     made = [f"10.91.0.{next(host_numbers)}" for _ in range(2)]
     namespaces.add_client_addresses(*[f"{address}/24" for address in made])
     return made
 
 
-def test_who_opens_connection_after_connection_is_shut_out_for_a_while(edge, addresses):
+def test_a_source_that_keeps_opening_connections_is_shut_out_for_a_while(edge, addresses):
     account = edge.account("hourly")
     into_penalty(edge, account)
     knock_until_dropped(edge, account.key, addresses[0])
@@ -287,12 +287,12 @@ def test_who_opens_connection_after_connection_is_shut_out_for_a_while(edge, add
     assert knock(edge, account.key, edge.network.client_address) == 429, "only that source"
     drops = edge.metric("tollgate_requests_total", verdict="penalty_source", plane="xdp")
     assert drops == edge.pins.counter(DROP_SOURCE) > 0
-    # TCP repeats a SYN after one second, and by then the first penalty is over.
+    # TCP retransmits a SYN after one second, when the first penalty is over.
     assert knock(edge, account.key, addresses[0], timeout=8) in (200, 429)
     assert time.monotonic() - began < 8
 
 
-def test_who_sprays_unknown_keys_is_shut_out(edge, addresses):
+def test_a_source_that_sprays_unknown_keys_is_shut_out(edge, addresses):
     knock_until_dropped(edge, "unknown-key-0123456789", addresses[0])
     assert knock(edge, edge.account().key, addresses[1]) == 200
 
@@ -325,7 +325,7 @@ def test_a_trusted_proxy_is_never_shut_out(make_lab, addresses):
     knock_until_dropped(agent, "unknown-key-0123456789", addresses[1])
 
 
-def test_a_full_flow_table_costs_nothing_but_drops(make_lab):
+def test_a_full_flow_table_disables_only_drops(make_lab):
     agent = make_lab.agent(make_lab.upstream(), tiers=TIERS,
                            fastpath={"action": "drop", "tolerance": TOLERANCE, "max_flows": 2}).start()
     account, other = agent.account("hourly"), agent.account("plain")
@@ -337,7 +337,7 @@ def test_a_full_flow_table_costs_nothing_but_drops(make_lab):
     for connection in connections:
         assert connection.request(key=other.key).status == 200
         connection.close()
-    # Places come back when connections go.
+    # Records are free again when connections have closed.
     wait_until(lambda: agent.status()["connections"] == 0, "all connections are closed")
     with agent.connect() as connection:
         assert connection.request(key=account.key).status == 429

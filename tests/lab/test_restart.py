@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Restart: what reload, SIGTERM and kill -9 leave as it was, under load."""
+"""Restart: what survives a reload, SIGTERM and kill -9, under load."""
 import json
 import re
 import signal
@@ -24,7 +24,7 @@ SLOW_TIERS = [
 
 @pytest.fixture(params=["fast path", "mode none"])
 def edge(request, make_lab):
-    """Not started; slots are in a pinned map or in a file."""
+    """An agent that is not started; its slots are in a pinned map or in a file."""
     fastpath = {"tolerance": 5}
     if request.param == "mode none":
         fastpath["mode"] = "none"
@@ -35,7 +35,7 @@ def edge(request, make_lab):
 
 
 def in_parallel(count, work):
-    """Run work(i) in so many threads; the first error is raised here."""
+    """Run work(i) in count threads; raise the first error."""
     errors = []
 
     def run(i):
@@ -53,7 +53,7 @@ def in_parallel(count, work):
 
 
 def stored_usage(agent, account):
-    """What a fresh start finds in the store."""
+    """Start a new agent and return the usage in the store."""
     agent.start()
     return agent.usage(account)[0]
 
@@ -78,7 +78,7 @@ def test_reloads_under_load_fail_no_request(make):
     assert reloads >= 3
     assert result["refused"] == result["read"] == result["write"] == result["timeout"] == 0, \
         result["text"]
-    assert first.requests() > 100 and second.requests() > 100, "both were in use"
+    assert first.requests() > 100 and second.requests() > 100, "both configurations were used"
 
 
 def test_a_reload_swaps_routes_tiers_and_upstreams(make):
@@ -87,7 +87,7 @@ def test_a_reload_swaps_routes_tiers_and_upstreams(make):
     second.on("/x", lambda call: call.answer("second"))
     agent = make.agent(first, workers=2, tiers=[{"name": "t", "rate": "1/h", "burst": 3}]).start()
     account = agent.account("t")
-    crowd = [agent.connect() for _ in range(30)]  # so many that each worker has some
+    crowd = [agent.connect() for _ in range(30)]  # enough that each worker has some
     bodies = {c.request(path="/x", key=account.key).body for c in crowd[:3]}
     assert bodies == {b"first"}
     agent.configure(
@@ -95,7 +95,7 @@ def test_a_reload_swaps_routes_tiers_and_upstreams(make):
         tiers=[{"name": "t", "rate": "1/h", "burst": 1000}],
         routes=[{"path": "/x", "upstream": "api"}])
     agent.reload()
-    # Connections that were open go on under the new rules, on all workers.
+    # Open connections follow the new rules, on all workers.
     wait_until(lambda: {c.request(path="/y", key=account.key).status for c in crowd} == {404},
                "all workers have the new routes", every=0.1)
     answers = [c.request(path="/x", key=account.key) for c in crowd]
@@ -134,7 +134,7 @@ def test_a_tier_change_takes_effect_on_open_connections(make):
 
 
 @pytest.mark.parametrize("way", ["SIGHUP", "command line"])
-def test_a_wrong_configuration_keeps_the_old_one_and_says_why(make, way):
+def test_an_invalid_configuration_keeps_the_old_one_and_says_why(make, way):
     agent = make.agent(make.upstream()).start()
     account = agent.account()
     with agent.connect() as connection:
@@ -152,7 +152,7 @@ def test_a_wrong_configuration_keeps_the_old_one_and_says_why(make, way):
     assert agent.cli("status").returncode == 0
 
 
-def test_what_needs_a_restart_is_named_and_stays(make):
+def test_options_that_need_a_restart_are_named_and_stay(make):
     agent = make.agent(make.upstream()).start()
     agent.configure(workers=2, max_accounts=2048)
     result = agent.cli("reload")
@@ -168,7 +168,7 @@ def is_refused(agent):
         return probe.connect_ex(agent.address) != 0
 
 
-def test_sigterm_lets_running_requests_end_and_takes_no_new_ones(make):
+def test_sigterm_finishes_running_requests_and_accepts_no_new_ones(make):
     upstream, gate = make.upstream(), Gate()
     upstream.on("/slow", gate)
     agent = make.agent(upstream, workers=2, drain="30s").start()
@@ -180,7 +180,7 @@ def test_sigterm_lets_running_requests_end_and_takes_no_new_ones(make):
         gate.wait()
         agent.process.send_signal(signal.SIGTERM)
         wait_until(lambda: is_refused(agent), "new connections are refused")
-        assert idle.is_closed(), "idle connections are not waited for"
+        assert idle.is_closed(), "the drain does not wait for idle connections"
         assert agent.is_running()
         gate.open()
         answer = slow.answer()
@@ -190,7 +190,7 @@ def test_sigterm_lets_running_requests_end_and_takes_no_new_ones(make):
     idle.close()
 
 
-def test_sigterm_cuts_off_what_outlasts_the_time_to_drain(make):
+def test_sigterm_cuts_off_requests_that_outlast_the_drain_time(make):
     upstream, gate = make.upstream(), Gate()
     upstream.on("/slow", gate)
     agent = make.agent(upstream, workers=2, drain="200ms").start()
@@ -204,7 +204,7 @@ def test_sigterm_cuts_off_what_outlasts_the_time_to_drain(make):
     assert stored_usage(agent, account) == 0, "a request without an answer is not billed"
 
 
-def test_a_second_sigterm_waits_no_longer(make):
+def test_a_second_sigterm_ends_the_drain(make):
     upstream, gate = make.upstream(), Gate()
     upstream.on("/slow", gate)
     agent = make.agent(upstream, drain="10m").start()
@@ -235,7 +235,7 @@ def test_after_sigterm_the_store_has_every_answered_request(edge):
 # ---- kill -9 ----
 
 
-def test_an_emptied_bucket_stays_empty_over_kill_and_restart(edge):
+def test_an_empty_bucket_stays_empty_across_kill_and_restart(edge):
     edge.start()
     spent, half = edge.account("hourly"), edge.account("hourly")
     assert [edge.get("/", spent).status for _ in range(4)] == [200] * 3 + [429]
@@ -246,7 +246,7 @@ def test_an_emptied_bucket_stays_empty_over_kill_and_restart(edge):
     assert [edge.get("/", half).status for _ in range(3)] == [200] * 2 + [429]
 
 
-def test_a_quota_stays_used_over_kill_and_restart(edge):
+def test_a_quota_stays_used_up_across_kill_and_restart(edge):
     edge.start()
     account = edge.account("daily")
     assert edge.get("/", account).status == 200
@@ -268,7 +268,7 @@ def test_a_penalty_survives_kill_and_restart(make_lab):
     assert edge.show(account)["penalty"]
 
 
-def test_usage_is_stored_again_and_again_and_not_twice(edge):
+def test_usage_is_stored_repeatedly_but_never_twice(edge):
     edge.start()
     account = edge.account()
     with edge.connect() as connection:
@@ -278,7 +278,7 @@ def test_usage_is_stored_again_and_again_and_not_twice(edge):
             wait_usage(edge, account, 50 * (stored + 1))
 
 
-def test_usage_counters_survive_kill_and_are_exact(edge):
+def test_usage_counters_survive_a_kill_exactly(edge):
     edge.start()
     account = edge.account()
     for killed in range(3):
@@ -292,7 +292,7 @@ def test_usage_counters_survive_kill_and_are_exact(edge):
     assert stored_usage(edge, account) == 150
 
 
-def test_a_kill_under_load_loses_no_usage_that_a_client_saw(edge):
+def test_a_kill_under_load_loses_no_answered_request(edge):
     edge.start()
     account = edge.account()
     answered = [0] * 4
@@ -312,28 +312,28 @@ def test_a_kill_under_load_loses_no_usage_that_a_client_saw(edge):
     edge.start()
     assert edge.stop() == 0
     usage = stored_usage(edge, account)
-    assert sum(answered) <= usage <= sum(answered) + 4, "counted before the answer, and once"
+    assert sum(answered) <= usage <= sum(answered) + 4, "counted before the answer, and only once"
     assert usage <= len(edge.upstream.seen)
 
 
-def test_xdp_stays_attached_over_kill_and_restart(make_lab):
+def test_xdp_stays_attached_across_kill_and_restart(make_lab):
     agent = make_lab.agent(make_lab.upstream(), tiers=SLOW_TIERS).start()
     link = agent.pins.link_id()
     agent.kill()
     assert agent.pins.link_id() == link, "without an agent"
     assert "prog/xdp" in agent.network.in_edge("ip", "-d", "link", "show", "veth0")
     agent.start()
-    assert agent.pins.link_id() == link, "and with the next one"
+    assert agent.pins.link_id() == link, "with the next agent"
     assert [one["mode"] for one in agent.status()["fastpath"]["interfaces"]] == ["native"]
-    # It is the new agent's program that is there: it answers for what the new agent enrols.
+    # The program is the new agent's: it answers on connections that the new agent enrols.
     account = agent.account("hourly")
     with agent.connect() as connection:
         wait_until(lambda: connection.request(key=account.key).status == 429 and
                    agent.metric("tollgate_xdp_packets_total", result="answer_rate"), "an answer", every=0)
 
 
-def test_slots_of_a_stores_copy_are_not_adopted(edge):
-    """The same accounts, and yet another store: what it knows of them may be older."""
+def test_slots_are_not_adopted_for_a_copy_of_the_store(edge):
+    """The copy has the same accounts, but its data may be older."""
     edge.start()
     account = edge.account("hourly")
     assert [edge.get("/", account).status for _ in range(4)] == [200] * 3 + [429]
@@ -360,13 +360,13 @@ def test_slots_of_another_store_are_not_adopted(edge):
     assert edge.show(fresh)["dropped_xdp"] == 0
 
 
-def test_a_restart_under_load_comes_back_for_open_loop_clients(make):
-    """Between kill and restart connections are refused; from READY=1 on all is well at once."""
+def test_open_loop_clients_are_served_again_after_a_restart(make):
+    """Between kill and restart connections are refused; from READY=1 on requests are served at once."""
     agent = make.agent(make.nginx(), workers=2).start()
     account = agent.account()
     load = Wrk(agent.network, agent.url(), account.key, seconds=2, connections=8)
     wait_until(lambda: agent.metric("tollgate_requests_total", verdict="allow", plane="agent") > 50,
-               "the load is there")
+               "the load has started")
     agent.kill()
     agent.start()
     begin = time.monotonic()
@@ -375,4 +375,4 @@ def test_a_restart_under_load_comes_back_for_open_loop_clients(make):
     assert time.monotonic() - begin < 5
     refused = load.result()["refused"]
     unavailable = agent.metric("tollgate_requests_total", verdict="unavailable", plane="agent")
-    assert refused <= unavailable, "only while the store was being loaded, and only with 503"
+    assert refused <= unavailable, "only 503s, and only while the store was loading"

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Smuggling: requests that two parsers could read differently go nowhere."""
+"""Smuggling: requests that two parsers could read differently are rejected."""
 import json
 
 import pytest
 
-KEY = "<key>"  # stands for an entitled one
+KEY = "<key>"  # stands for an entitled key
 
-# Each is the whole of what is sent. All get 400, the connection ends, and nothing goes upstream.
+# Each row is everything that is sent. All get 400, the connection is closed, and nothing goes upstream.
 MALFORMED = {
     "both Content-Length and Transfer-Encoding":
         "POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\nContent-Length: 5\r\n"
         "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n",
-    "the same in the other order":
+    "both in the other order":
         "POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\nTransfer-Encoding: chunked\r\n"
         "Content-Length: 5\r\n\r\n0\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n",
     "two lengths":
@@ -30,7 +30,7 @@ MALFORMED = {
         "POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\nContent-Length: 0x5\r\n\r\nabcde",
     "an empty length":
         "POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\nContent-Length: \r\n\r\n",
-    "a length beyond all numbers":
+    "a length too large for any number":
         "POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n"
         "Content-Length: 18446744073709551621\r\n\r\nabcde",
     "an unknown coding":
@@ -48,7 +48,7 @@ MALFORMED = {
     "chunked in quotes":
         "POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\nTransfer-Encoding: \"chunked\"\r\n\r\n"
         "0\r\n\r\n",
-    "chunked behind a vertical tab":
+    "chunked after a vertical tab":
         "POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\nTransfer-Encoding: \x0bchunked\r\n\r\n"
         "0\r\n\r\n",
     "an empty coding":
@@ -56,10 +56,10 @@ MALFORMED = {
     "chunked in HTTP/1.0":
         "POST / HTTP/1.0\r\nHost: a\r\nX-API-Key: <key>\r\nTransfer-Encoding: chunked\r\n\r\n"
         "0\r\n\r\n",
-    "a blank before the colon":
+    "a space before the colon":
         "POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\nTransfer-Encoding : chunked\r\n\r\n"
         "0\r\n\r\n",
-    "a blank before the name":
+    "a space before the name":
         "POST / HTTP/1.1\r\n Host: a\r\nX-API-Key: <key>\r\n\r\n",
     "a folded line":
         "POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\nX: y\r\n Content-Length: 5\r\n\r\nabcde",
@@ -79,19 +79,19 @@ MALFORMED = {
         "GET /\x01 HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
     "a byte above ASCII in the target":
         "GET /\xe9 HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
-    "two blanks in the request line":
+    "two spaces in the request line":
         "GET  / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
     "a tab in the request line":
         "GET\t/ HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
-    "words behind the version":
+    "words after the version":
         "GET / HTTP/1.1 x\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
     "no version":
         "GET /\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
     "a version of two digits":
         "GET / HTTP/1.10\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
-    "a version in small letters":
+    "a version in lowercase":
         "GET / http/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
-    "a method that is no token":
+    "a method that is not a token":
         "GE(T / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
     "no Host":
         "GET / HTTP/1.1\r\nX-API-Key: <key>\r\n\r\n",
@@ -101,11 +101,11 @@ MALFORMED = {
         "GET / HTTP/1.1\r\nHost: \r\nX-API-Key: <key>\r\n\r\n",
     "an empty line before the request":
         "\r\nGET / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
-    "a Host that is none":
+    "an invalid Host":
         "GET / HTTP/1.1\r\nHost: a/b\r\nX-API-Key: <key>\r\n\r\n",
-    "a Host that the target contradicts":
+    "a Host that differs from the target":
         "GET http://b/ HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
-    "a target that is no path":
+    "a target that is not a path":
         "GET index.html HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n",
     "a tunnel":
         "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nX-API-Key: <key>\r\n\r\n",
@@ -115,23 +115,23 @@ MALFORMED = {
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 }
 
-# Here the head is right and the body is not: nothing of what follows it is a request.
+# The head is valid but the body is not: nothing after it may be taken for a request.
 BAD_BODIES = {
     "a chunk size in words": "five\r\nabcde\r\n0\r\n\r\n",
     "a signed chunk size": "+5\r\nabcde\r\n0\r\n\r\n",
     "0x before a chunk size": "0x5\r\nabcde\r\n0\r\n\r\n",
-    "a chunk size beyond all numbers": "FFFFFFFFFFFFFFFFF\r\nabcde\r\n0\r\n\r\n",
-    "a blank before a chunk size": " 5\r\nabcde\r\n0\r\n\r\n",
-    "a bare LF behind a chunk size": "5\nabcde\r\n0\r\n\r\n",
+    "a chunk size too large for any number": "FFFFFFFFFFFFFFFFF\r\nabcde\r\n0\r\n\r\n",
+    "a space before a chunk size": " 5\r\nabcde\r\n0\r\n\r\n",
+    "a bare LF after a chunk size": "5\nabcde\r\n0\r\n\r\n",
     "a chunk longer than its size": "5\r\nabcdefg\r\n0\r\n\r\n",
-    "a bare LF behind a chunk": "5\r\nabcde\n0\r\n\r\n",
+    "a bare LF after a chunk": "5\r\nabcde\n0\r\n\r\n",
     "a bare CR in an extension": "5;x\ry\r\nabcde\r\n0\r\n\r\n",
-    "a trailer that is none": "5\r\nabcde\r\n0\r\nbad trailer\r\n\r\n",
+    "an invalid trailer": "5\r\nabcde\r\n0\r\nbad trailer\r\n\r\n",
     "a folded trailer": "5\r\nabcde\r\n0\r\nX: y\r\n z\r\n\r\n",
 }
 NEXT = "GET /evil HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n"
 
-# Unusual, and yet every parser reads them as we do.
+# Unusual, but every parser reads them as we do.
 WELL_FORMED = {
     "chunked in capitals": ("POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n"
                             "TRANSFER-ENCODING: CHUNKED\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 3),
@@ -163,9 +163,9 @@ def fill_in(edge, text):
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_a_malformed_head_is_a_400_and_nothing_goes_upstream(edge, case):
+def test_a_malformed_head_gets_a_400_and_nothing_goes_upstream(edge, case):
     with edge.connect() as connection:
-        # Behind a good request, so that what follows is surely looked at.
+        # After a good request, so that what follows is certainly parsed.
         connection.send(fill_in(edge, "GET /first HTTP/1.1\r\nHost: a\r\nX-API-Key: <key>\r\n\r\n"))
         assert connection.answer().status == 200
         connection.send(fill_in(edge, MALFORMED[case] + NEXT))
@@ -194,11 +194,11 @@ def test_a_malformed_body_ends_the_connection_and_its_request(edge, case, is_slo
         assert answer.status == 400 and connection.is_closed()
     assert "/evil" not in edge.upstream.targets()
     for call in edge.upstream.seen:
-        assert b"/evil" not in call.body, "and it is not taken for a body either"
+        assert b"/evil" not in call.body, "nor is it taken for a body"
 
 
 @pytest.mark.parametrize("case", WELL_FORMED)
-def test_what_is_only_unusual_passes_as_what_it_is(edge, case):
+def test_merely_unusual_requests_pass_unchanged(edge, case):
     data, length = WELL_FORMED[case]
     with edge.connect() as connection:
         for _ in range(2):
@@ -218,7 +218,7 @@ def test_a_body_is_never_the_next_request(edge):
     assert "/evil" not in edge.upstream.targets()
 
 
-def test_a_connection_field_cannot_take_away_what_we_vouch_for(edge):
+def test_a_connection_field_cannot_remove_our_own_fields(edge):
     answer = edge.get("/", edge.made, headers=[
         ("Connection", "X-Tollgate-Account, X-Tollgate-Tier, X-Request-Id, Content-Length, Host")],
         method="POST", body=b"abc")
@@ -229,8 +229,8 @@ def test_a_connection_field_cannot_take_away_what_we_vouch_for(edge):
     assert echo["length"] == 3
 
 
-def test_a_reused_upstream_connection_never_shows_one_client_anothers_answer(edge):
-    """A client that leaves in the midst of an answer must not leave its rest for the next one."""
+def test_a_reused_upstream_connection_never_gives_a_client_anothers_answer(edge):
+    """If a client disconnects during an answer, the next client must not get the rest."""
     edge.upstream.on("/big", lambda call: call.answer(b"secret" * 200000))
     for _ in range(20):
         leaving = edge.connect(receive_buffer=4096)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Streaming: bodies of every framing and size, interim answers, pipelining, upstreams that die."""
+"""Streaming: bodies of every framing and size, interim answers, pipelining, upstreams that fail."""
 import json
 import threading
 import time
@@ -70,7 +70,7 @@ def send_until_close(call, size):
 
 
 class Rss:
-    """The most memory that the agent has while this is on."""
+    """Measures the agent's peak memory within the context."""
 
     def __init__(self, agent):
         self.agent, self.is_over = agent, threading.Event()
@@ -130,7 +130,7 @@ def test_an_upload_of_a_gibibyte_costs_no_memory(edge, framing):
 
 
 def has_stalled(progress, seconds=0.5):
-    """Until progress() has not changed for @seconds; its value."""
+    """Wait until progress() has not changed for so many seconds; return its value."""
     last = [progress(), time.monotonic()]
 
     def is_still():
@@ -142,7 +142,7 @@ def has_stalled(progress, seconds=0.5):
     return last[0]
 
 
-def test_a_slow_reader_slows_the_upstream_and_not_the_memory(edge):
+def test_a_slow_reader_slows_the_upstream_and_costs_no_memory(edge):
     sent = [0]
 
     def send(call):
@@ -158,12 +158,12 @@ def test_a_slow_reader_slows_the_upstream_and_not_the_memory(edge):
         answer = connection.head()
         assert has_stalled(lambda: sent[0]) < 64 * MIB, "the upstream was throttled"
         assert edge.rss_bytes() - before < 8 * MIB
-        # And goes on when the client does.
+        # It continues when the client does.
         connection.body(answer, keep=False)
         assert answer.crc == crc_of(256 * MIB)
 
 
-def test_a_slow_upstream_slows_the_client_and_not_the_memory(edge):
+def test_a_slow_upstream_slows_the_client_and_costs_no_memory(edge):
     gate = threading.Event()
 
     def slow(call):
@@ -202,13 +202,13 @@ def test_a_body_arrives_as_it_was_sent(edge, send, size):
             assert (answer.body_bytes, answer.crc) == (size, crc_of(size))
 
 
-def test_what_ends_with_the_connection_upstream_is_chunked_for_the_client(edge):
+def test_a_body_that_ends_with_the_upstreams_connection_is_chunked_for_the_client(edge):
     edge.upstream.on("/x", lambda call: send_until_close(call, 1000))
     answer = edge.get("/x", edge.made)
     assert answer.get("Transfer-Encoding") == "chunked" and answer.get("Content-Length") is None
 
 
-def test_a_client_of_http_1_0_gets_what_it_can_read(edge):
+def test_an_http_1_0_client_gets_framing_that_it_understands(edge):
     edge.upstream.on("/x", lambda call: send_chunked(call, 1000))
     edge.upstream.on("/y", lambda call: send_length(call, 1000))
     with edge.connect() as connection:
@@ -224,7 +224,7 @@ def test_a_client_of_http_1_0_gets_what_it_can_read(edge):
             assert answer.get("Connection") == "keep-alive" and answer.body_bytes == 1000
 
 
-def test_head_gets_the_head_alone(edge):
+def test_head_gets_only_the_head(edge):
     edge.upstream.on("/x", lambda call: call.answer(b"x" * 1000))
     with edge.connect() as connection:
         for _ in range(2):
@@ -258,7 +258,7 @@ def test_the_upstreams_status_and_fields_pass(edge, status):
     assert answer.get("Date") == "Thu, 01 Jan 1970 00:00:00 GMT"
 
 
-def test_an_upload_is_framed_upstream_as_it_came(edge):
+def test_an_upload_keeps_its_framing_upstream(edge):
     with edge.connect() as connection:
         echoed = json.loads(connection.request("POST", "/", key=edge.made.key, body=b"abc").body)
         assert ["Content-Length", "3"] in echoed["headers"] and echoed["length"] == 3
@@ -271,7 +271,7 @@ def test_an_upload_is_framed_upstream_as_it_came(edge):
 
 
 def test_trailers_do_not_break_the_connection(edge):
-    """RFC 9110, 6.5: they may be dropped. What follows them must be found all the same."""
+    """RFC 9110, 6.5: trailers may be dropped. The next answer must be found all the same."""
     edge.upstream.on("/x", lambda call: send_chunked(call, 100, "X-Sum: 1\r\nX-Other: 2\r\n"))
     with edge.connect() as connection:
         for _ in range(2):
@@ -305,7 +305,7 @@ def test_an_upstream_may_refuse_instead_of_100(edge):
         connection.send(head(edge, "PUT", "/x", "Content-Length: 5", "Expect: 100-continue"))
         answer = connection.answer()
         assert answer.status == 417 and not answer.interim
-        # Whether the body follows nobody can know, so the connection ends.
+        # Nobody can know whether the body follows, so the connection is closed.
         assert answer.get("Connection") == "close" and connection.is_closed()
 
 
@@ -331,10 +331,10 @@ def test_early_hints_pass_before_the_answer(edge):
             assert answer.interim[1].get("Link") == "</1>; rel=preload"
             assert answer.body == b"final"
         connection.send(f"GET /x HTTP/1.0\r\nHost: a\r\nX-API-Key: {edge.made.key}\r\n\r\n")
-        assert not connection.answer().interim, "HTTP/1.0 knows none"
+        assert not connection.answer().interim, "HTTP/1.0 has no interim answers"
 
 
-def test_hints_without_end_to_a_slow_reader_do_not_fill_the_memory(edge):
+def test_endless_hints_to_a_slow_reader_cost_no_memory(edge):
     hint, sent = f"HTTP/1.1 103 Early Hints\r\nLink: {'x' * 1000}\r\n\r\n" * 64, [0]
 
     def handle(call):
@@ -348,11 +348,11 @@ def test_hints_without_end_to_a_slow_reader_do_not_fill_the_memory(edge):
         connection.ask(path="/x", key=edge.made.key)
         assert has_stalled(lambda: sent[0]) < 64 * MIB, "the upstream was throttled"
         assert edge.rss_bytes() - before < 8 * MIB
-        # And goes on when the client does.
+        # It continues when the client does.
         assert connection.answer().body == b"final"
 
 
-def test_an_upgrade_that_nobody_asked_for_is_no_tunnel(edge):
+def test_an_unrequested_upgrade_opens_no_tunnel(edge):
     def handle(call):
         call.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
     edge.upstream.on("/x", handle)
@@ -385,17 +385,17 @@ def test_refusals_keep_their_place_among_pipelined_requests(edge):
         assert json.loads(connection.answer().body)["target"] == "/last"
 
 
-# ---- upstreams that die ----
+# ---- upstreams that fail ----
 
 
-def test_an_upstream_that_dies_before_the_head_is_a_502(edge):
+def test_an_upstream_that_dies_before_the_head_gives_a_502(edge):
     edge.upstream.on("/x", lambda call: None)
     with edge.connect() as connection:
         answer = connection.request("POST", "/x", key=edge.made.key, body=b"abc")
         assert answer.status == 502
         assert answer.body == b'{"status":502,"detail":"Upstream cannot be reached"}'
         assert connection.request(key=edge.made.key).status == 200
-    assert edge.upstream.targets().count("/x") == 1, "a POST is not repeated"
+    assert edge.upstream.targets().count("/x") == 1, "a POST is not retried"
 
 
 def cut_length(call):
@@ -413,11 +413,11 @@ def cut_in_chunk(call):
 def bad_chunk(call):
     call.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"x") + b"zz\r\n")
     call.sock.settimeout(20)
-    assert call.sock.recv(1) == b"", "the agent gives the connection up"
+    assert call.sock.recv(1) == b"", "the agent closes the connection"
 
 
 @pytest.mark.parametrize("cut", [cut_length, cut_chunked, cut_in_chunk, bad_chunk])
-def test_a_body_that_breaks_off_upstream_breaks_off_for_the_client(edge, cut):
+def test_a_body_truncated_upstream_is_truncated_for_the_client(edge, cut):
     edge.upstream.on("/x", cut)
     with edge.connect() as connection, pytest.raises(BrokenBody):
         connection.request(path="/x", key=edge.made.key)
@@ -431,13 +431,13 @@ def test_a_body_that_breaks_off_upstream_breaks_off_for_the_client(edge, cut):
     b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70000 + b"\r\n\r\n",
 ])
-def test_an_answer_that_is_no_http_is_a_502(edge, sent):
+def test_an_answer_that_is_not_http_gives_a_502(edge, sent):
     edge.upstream.on("/x", lambda call: call.send(sent))
     answer = edge.get("/x", edge.made, method="POST")
     assert answer.status == 502 and answer.get("Bad Name") is None
 
 
-def test_bytes_behind_an_answer_are_nobodys_answer(edge):
+def test_bytes_after_an_answer_are_discarded(edge):
     def handle(call):
         call.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
                   "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
@@ -449,8 +449,8 @@ def test_bytes_behind_an_answer_are_nobodys_answer(edge):
             assert connection.request(path="/", key=edge.made.key).body != b"evil"
 
 
-@pytest.mark.skipif(is_sanitized(), reason="memory of sanitizers is not the agent's")
-def test_clients_that_leave_downloads_leave_no_memory(edge):
+@pytest.mark.skipif(is_sanitized(), reason="sanitizers use memory of their own")
+def test_abandoned_downloads_leak_no_memory(edge):
     edge.upstream.on("/big", lambda call: send_length(call, 64 * MIB))
 
     def leave(count):
@@ -459,7 +459,7 @@ def test_clients_that_leave_downloads_leave_no_memory(edge):
             connection.ask(path="/big", key=edge.made.key)
             connection.head()
             connection.reset()
-        wait_until(lambda: edge.show(edge.made)["concurrent"] == 0, "nothing is under way")
+        wait_until(lambda: edge.show(edge.made)["concurrent"] == 0, "no request is in flight")
     leave(50)
     before = edge.rss_bytes()
     leave(200)

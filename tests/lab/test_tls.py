@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""TLS: the same verdicts on encrypted connections, and drops of flows that XDP cannot read."""
+"""TLS: the same verdicts on encrypted connections, and drops on flows that XDP cannot read."""
 import os
 import ssl
 import subprocess
@@ -60,7 +60,7 @@ def test_curl_is_served(edge, options):
     assert curl(edge, *options, *key, "-d", "abc").stdout == "200 1.1"
 
 
-def test_the_upstream_learns_that_it_was_https(edge):
+def test_the_upstream_learns_that_the_client_used_https(edge):
     account = edge.account()
     assert curl(edge, "-H", f"X-API-Key: {account.key}").stdout == "200 1.1"
     assert edge.upstream.seen[0].get("X-Forwarded-Proto") == "https"
@@ -100,7 +100,7 @@ def test_plain_http_on_the_tls_port_ends_cleanly(edge):
         assert connection.request(key=account.key).status == 200
 
 
-def test_a_handshake_that_stops_does_not_stop_others(edge):
+def test_a_stalled_handshake_does_not_block_others(edge):
     half = edge.connect()
     half.send(b"\x16\x03\x01\x02\x00\x01")
     with edge.connect(tls=context(edge)) as connection:
@@ -121,7 +121,7 @@ def test_large_bodies_survive_encryption(edge):
             assert answer.status == 200 and f'"length": {len(body)}'.encode() in answer.body
 
 
-def test_a_fresh_certificate_comes_with_a_reload(edge):
+def test_a_reload_brings_a_new_certificate(edge):
     def serial():
         with edge.connect(tls=context(edge)) as connection:
             return connection.sock.getpeercert()["serialNumber"]
@@ -135,12 +135,12 @@ def test_a_fresh_certificate_comes_with_a_reload(edge):
             try:
                 return serial() != first
             except ssl.SSLError:
-                return False  # a worker has the old one still
+                return False  # a worker still has the old one
         wait_until(is_fresh, "the new certificate")
-        assert connection.request(key=account.key).status == 200, "open connections go on"
+        assert connection.request(key=account.key).status == 200, "open connections continue"
 
 
-def test_a_broken_certificate_at_a_reload_keeps_the_old_one(edge):
+def test_a_reload_with_a_broken_certificate_keeps_the_old_one(edge):
     with open(edge.ca) as file:
         good = file.read()
     with open(edge.ca, "w") as file:
@@ -152,7 +152,7 @@ def test_a_broken_certificate_at_a_reload_keeps_the_old_one(edge):
         assert connection.request(key=edge.account().key).status == 200
 
 
-def test_a_key_that_does_not_fit_the_certificate_is_an_error_at_start(make):
+def test_a_key_that_does_not_match_the_certificate_is_an_error_at_start(make):
     agent = make.agent(make.upstream())
     make_certificate(agent.folder)
     other = f"{agent.folder}/other"
@@ -182,7 +182,7 @@ def test_xdp_drops_on_a_tls_flow_that_is_bound_to_one_account(make_lab):
             assert mixed.request(key=bad.key).status == 429
             assert mixed.request(key=good.key).status == 200
         assert agent.pins.dropped_on(mixed.local[:2], agent.address) == 0
-        # The stream is whole when the drops end: the request is answered on the same connection.
+        # When the drops end, the stream is complete: the request is answered on the same connection.
         agent.cli("account", "set", bad.id, "--tier", "plain")
         assert bound.answer().status == 200
         assert bound.request(key=bad.key).status == 200

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One agent after the other, while connections on which XDP has answered are still being sent to: what
-they get is whole and right, whatever the next agent is, and the kernel is left as it should be.
+"""Replacing the agent while data is still being sent on connections that XDP has answered on. Clients get every
+byte, whatever the next agent is, and nothing unneeded stays in the kernel.
 
     client 10.91.0.1 -- veth0 -- veth0 10.91.0.2 edge: agent, upstream
 """
@@ -31,7 +31,7 @@ def open_to_all(path):
 
 @pytest.fixture
 def edge(request, make_lab, namespaces):
-    """Its sockets have room for the whole of BODY. @param: the user that it becomes."""
+    """An agent whose sockets have room for all of BODY. param: the user that it switches to."""
     namespaces.in_edge("sysctl", "-qw", "net.ipv4.tcp_wmem=4096 4194304 4194304")
     upstream = make_lab.upstream()
     upstream.on("/big", lambda call: call.answer(BODY))
@@ -56,7 +56,7 @@ def bytes_on_their_way(agent, connection):
 
 
 def with_a_slow_download(agent):
-    """Shifted connections; what they have asked for is in the kernel, and hardly any of it with them."""
+    """Shifted connections with a large answer that is in the kernel's buffers but hardly received yet."""
     with agent.connect() as quick:
         answer = quick.request(path="/big", key=agent.plain.key)
         length = len(answer.head) + len(answer.body)
@@ -64,7 +64,7 @@ def with_a_slow_download(agent):
     for connection in connections:
         connection.ask(path="/big", key=agent.plain.key)
     for connection in connections:
-        wait_until(lambda: bytes_on_their_way(agent, connection) >= length, "the kernel has all")
+        wait_until(lambda: bytes_on_their_way(agent, connection) >= length, "the kernel has everything")
     return connections
 
 
@@ -72,7 +72,7 @@ def get_the_rest(connections):
     for connection in connections:
         answer = connection.answer()
         assert answer.status == 200 and answer.body == BODY
-        assert connection.receive() == b"", "and then the end, in order"
+        assert connection.receive() == b"", "then the end, by FIN"
         connection.reset()
 
 
@@ -85,7 +85,7 @@ def listen_on(agent, *names):
 
 
 @pytest.mark.parametrize("edge", ["nobody"], indirect=True)
-def test_an_interface_that_is_taken_away_stays_for_its_connections(edge):
+def test_an_unconfigured_interface_stays_until_its_connections_end(edge):
     connections = with_a_slow_download(edge)
     edge.kill()
     link = edge.pins.link_id()
@@ -101,7 +101,7 @@ def test_an_interface_that_is_taken_away_stays_for_its_connections(edge):
             allow(edge, connection)
     assert answered(edge) == before, "nothing new is answered there"
     get_the_rest(connections)
-    wait_until(lambda: set(interfaces(edge)) == {"lo"}, "it is let go")
+    wait_until(lambda: set(interfaces(edge)) == {"lo"}, "it is detached")
     assert "prog/xdp" not in edge.network.in_edge("ip", "-d", "link", "show", "veth0")
     assert not [pin for pin in os.listdir(edge.pins.folder) if pin.endswith("-veth0")]
     listen_on(edge, "veth0")
@@ -111,7 +111,7 @@ def test_an_interface_that_is_taken_away_stays_for_its_connections(edge):
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-def test_the_next_agent_translates_what_the_one_before_it_has_sent(edge, how):
+def test_the_next_agent_translates_what_the_previous_one_has_sent(edge, how):
     connections = with_a_slow_download(edge)
     link = edge.pins.link_id()
     if how == "killed":
@@ -130,7 +130,7 @@ def test_the_next_agent_translates_what_the_one_before_it_has_sent(edge, how):
     wait_until(lambda: edge.status()["fastpath"]["flows"] == 0, "the records are gone")
 
 
-def test_after_a_stop_without_a_next_agent_they_get_the_rest(edge):
+def test_after_a_stop_without_a_next_agent_clients_get_the_rest(edge):
     connections = with_a_slow_download(edge)
     assert edge.stop() == 0
     get_the_rest(connections)
@@ -138,7 +138,7 @@ def test_after_a_stop_without_a_next_agent_they_get_the_rest(edge):
 
 @pytest.mark.parametrize("how, edge", [("killed", "nobody"), ("stopped", "root")], indirect=["edge"])
 def test_another_layouts_connections_are_translated_by_its_programs(edge, how):
-    """What an agent with another layout leaves: the same pins in a folder of another number."""
+    """Make what an agent with another layout leaves: the same pins in a directory with another number."""
     connections = with_a_slow_download(edge)
     link = edge.pins.link_id()
     edge.kill() if how == "killed" else edge.stop()
@@ -148,16 +148,16 @@ def test_another_layouts_connections_are_translated_by_its_programs(edge, how):
     assert "last connections are over" in interfaces(edge)["veth0"]["why"]
     with edge.connect() as connection:
         refuse_status = [connection.request(key=edge.hourly.key).status for _ in range(3)]
-        assert refuse_status[1:] == [429, 429], "the agent alone refuses meanwhile"
+        assert refuse_status[1:] == [429, 429], "meanwhile only the agent refuses"
     get_the_rest(connections)
     wait_until(lambda: interfaces(edge)["veth0"]["mode"] == "native", "it is taken over")
     assert not os.path.exists(older)
-    assert edge.pins.link_id() == link, "without a moment in which no program was there"
+    assert edge.pins.link_id() == link, "a program was attached at all times"
     shift(edge, [edge.connect()])
 
 
 class Customer:
-    """Asks, again and again and on connection after connection, for what is allowed and what is not."""
+    """Sends allowed and refused requests, again and again, on one connection after another."""
 
     def __init__(self, agent, number):
         self.agent, self.draw = agent, random.Random(number)
@@ -185,7 +185,7 @@ class Customer:
                     return
 
     def ask(self, connection):
-        """False at the connection's end, which may only come instead of an answer."""
+        """Send a request; False at the connection's end, which may come only instead of an answer."""
         is_allowed = self.draw.random() < 0.4
         account = self.agent.plain if is_allowed else self.agent.hourly
         due = (200, BODY) if is_allowed else (429, self.agent.body)
@@ -198,20 +198,20 @@ class Customer:
         if not connection.waiting:
             return False
         answer = connection.answer()
-        if answer.status != 503:  # the store is being loaded
+        if answer.status != 503:  # the store is loading
             assert (answer.status, answer.body) == due, answer.head
         self.answers += 1
         return True
 
 
 def test_stop_and_start_under_load_break_no_answer(edge):
-    """An idle connection is closed in order, and what is under way is drained, shifted or not."""
+    """Idle connections are closed by FIN, and requests in flight are finished, on shifted and other connections."""
     customers = [Customer(edge, number) for number in range(6)]
     try:
         for _ in range(3):
             before = answered(edge), sum(c.answers for c in customers)
             wait_until(lambda: answered(edge) > before[0] + 100 and
-                       sum(c.answers for c in customers) > before[1] + 300, "they are at work")
+                       sum(c.answers for c in customers) > before[1] + 300, "they are running")
             assert edge.stop() == 0
             edge.start()
     finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Upstreams: which server gets a request, and when another one gets it again."""
+"""Upstreams: which server gets a request, and when it is retried on another one."""
 import collections
 import socket
 
@@ -10,7 +10,7 @@ from upstream import Gate
 
 
 def dead_address(network):
-    """Where nobody listens."""
+    """An address where nobody listens."""
     return collections.namedtuple("Server", "address")((network.server_address, new_port()))
 
 
@@ -25,7 +25,7 @@ def ask_who(agent, account, count):
 
 
 def close_once(upstream, path, times=1):
-    """The first @times requests for @path find the connection closed instead of an answer."""
+    """Close the connection instead of answering the first `times` requests for path."""
     left = [times]
 
     def handle(call):
@@ -51,7 +51,7 @@ def test_a_server_that_is_down_is_skipped_and_no_client_notices(make, loopback):
     assert agent.metric("tollgate_upstream_failures_total") == 1
 
 
-def test_a_server_that_comes_back_is_used_again(make, loopback):
+def test_a_server_that_recovers_is_used_again(make, loopback):
     away = dead_address(loopback)
     agent = make.agent(named(make, "a"), away).start()
     account = agent.account()
@@ -62,13 +62,13 @@ def test_a_server_that_comes_back_is_used_again(make, loopback):
     assert ask_who(agent, account, 10) == {b"a": 5, b"b": 5}
 
 
-def test_when_no_server_can_be_reached_it_is_a_502(make, loopback):
+def test_if_no_server_can_be_reached_the_answer_is_a_502(make, loopback):
     agent = make.agent(*(dead_address(loopback) for _ in range(4))).start()
     answer = agent.get("/", agent.account(), method="POST", body=b"abc")
     assert answer.status == 502
 
 
-def test_connections_are_kept_and_used_again(make):
+def test_connections_are_kept_and_reused(make):
     upstream = make.upstream()
     agent = make.agent(upstream).start()
     account = agent.account()
@@ -77,7 +77,7 @@ def test_connections_are_kept_and_used_again(make):
     assert upstream.connections == 1
 
 
-def test_no_more_connections_are_kept_than_configured(make):
+def test_at_most_the_configured_number_of_connections_are_kept(make):
     upstream = make.upstream()
     agent = make.agent(upstream)
     agent.configure(upstreams=[dict(agent.config["upstreams"][0], max_idle=2)])
@@ -96,7 +96,7 @@ def test_no_more_connections_are_kept_than_configured(make):
     wait_until(lambda: len(upstream.open) == 2, "two connections are kept")
 
 
-def test_a_kept_connection_that_the_server_closes_is_no_error(make):
+def test_a_kept_connection_that_the_server_closes_causes_no_error(make):
     upstream = make.upstream()
     agent = make.agent(upstream).start()
     account = agent.account()
@@ -119,18 +119,18 @@ def test_an_idle_connection_is_closed_after_its_time(make):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-def test_what_is_safe_to_repeat_is_repeated(make, method):
+def test_a_request_that_is_safe_to_retry_is_retried(make, method):
     upstream = make.upstream()
     close_once(upstream, "/x")
     agent = make.agent(upstream).start()
     assert agent.get("/x", agent.account(), method=method).status == 200
     assert upstream.targets() == ["/x", "/x"]
-    assert upstream.seen[0].raw == upstream.seen[1].raw, "the same head, the same request id"
+    assert upstream.seen[0].raw == upstream.seen[1].raw, "the same head with the same request id"
     assert agent.metric("tollgate_upstream_retries_total") == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_what_is_not_safe_is_not_repeated(make, method):
+def test_a_request_that_is_not_safe_to_retry_is_not_retried(make, method):
     upstream = make.upstream()
     close_once(upstream, "/x")
     agent = make.agent(upstream).start()
@@ -138,7 +138,7 @@ def test_what_is_not_safe_is_not_repeated(make, method):
     assert upstream.targets() == ["/x"]
 
 
-def test_a_request_whose_body_has_begun_is_not_repeated(make):
+def test_a_request_whose_body_has_begun_is_not_retried(make):
     upstream = make.upstream()
     close_once(upstream, "/x")
     agent = make.agent(upstream).start()
@@ -149,7 +149,7 @@ def test_a_request_whose_body_has_begun_is_not_repeated(make):
     assert upstream.targets() == ["/x"]
 
 
-def test_a_request_is_not_repeated_for_ever(make):
+def test_retries_are_limited(make):
     upstream = make.upstream()
     close_once(upstream, "/x", times=100)
     agent = make.agent(upstream).start()
@@ -159,7 +159,7 @@ def test_a_request_is_not_repeated_for_ever(make):
     assert 'r=3;' in agent.get("/", account).get("RateLimit"), "and charged once"
 
 
-def test_an_answer_that_has_begun_is_not_repeated(make):
+def test_a_request_is_not_retried_once_its_answer_has_begun(make):
     upstream = make.upstream()
     upstream.on("/x", lambda call: call.send(b"HTTP/1.1 200 OK\r\nContent-Le"))
     agent = make.agent(upstream).start()
@@ -167,7 +167,7 @@ def test_an_answer_that_has_begun_is_not_repeated(make):
     assert upstream.targets().count("/x") == 1
 
 
-def test_as_many_connections_as_configured_and_no_more(make):
+def test_at_most_the_configured_number_of_connections_are_open(make):
     upstream = make.upstream()
     agent = make.agent(upstream)
     agent.configure(upstreams=[dict(agent.config["upstreams"][0], max_connections=2)])
@@ -187,8 +187,8 @@ def test_as_many_connections_as_configured_and_no_more(make):
     assert agent.get("/", account).status == 200
 
 
-def test_a_server_that_takes_no_connection_is_a_504_and_is_skipped_next(make):
-    # A listener that accepts nothing: its queue is full after this many connections.
+def test_a_server_that_accepts_no_connection_gives_a_504_and_is_skipped_next(make):
+    # A listener that accepts nothing: its queue is full after so many connections.
     full = socket.socket()
     full.bind(("127.0.0.1", 0))
     full.listen(0)
@@ -221,7 +221,7 @@ def upstream_with(make, **options):
     return upstream, agent.start()
 
 
-def test_an_upstream_that_does_not_answer_in_time_is_a_504(make):
+def test_an_upstream_that_does_not_answer_in_time_gives_a_504(make):
     upstream, agent = upstream_with(make, answer_timeout="300ms")
     gate = Gate()
     upstream.on("/slow", gate)
@@ -229,7 +229,7 @@ def test_an_upstream_that_does_not_answer_in_time_is_a_504(make):
     with agent.connect() as connection:
         answer = connection.request("POST", "/slow", key=account.key, body=b"abc")
         assert answer.status == 504
-        assert gate.was_left.wait(20), "it is told that nobody waits any more"
+        assert gate.was_left.wait(20), "its connection is closed"
         assert connection.request(key=account.key).status == 200
     gate.open()
 
@@ -247,9 +247,9 @@ def test_an_upstream_that_stops_in_the_body_is_given_up(make):
     gate.open()
 
 
-def test_an_upstream_that_goes_on_slowly_is_not_given_up(make):
+def test_a_slow_but_steady_upstream_is_not_given_up(make):
     upstream, agent = upstream_with(make, body_timeout="400ms", answer_timeout="400ms")
-    proceed = Gate()  # never opened: its event is the clock of the trickle
+    proceed = Gate()  # never opened: waiting for it paces the trickle
 
     def trickle(call):
         call.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
@@ -261,7 +261,7 @@ def test_an_upstream_that_goes_on_slowly_is_not_given_up(make):
     assert agent.get("/slow", agent.account()).body == b"x" * 8
 
 
-def test_a_client_that_reads_slowly_is_no_fault_of_the_upstream(make):
+def test_a_slow_client_is_not_taken_for_a_slow_upstream(make):
     upstream, agent = upstream_with(make, body_timeout="300ms")
     size = 32 << 20
     upstream.on("/big", lambda call: call.answer(bytes(size)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Verdicts: what a client gets that asks, and what the upstream sees of it."""
+"""Verdicts: the answer that a client gets, and what the upstream sees."""
 import collections
 import json
 import re
@@ -47,7 +47,7 @@ def forget(edge):
 
 
 def seen(answer):
-    """What the upstream got, as the echo tells it."""
+    """What the upstream received, according to its echo."""
     assert answer.status == 200, answer
     echo = json.loads(answer.body)
     echo["fields"] = collections.defaultdict(list)
@@ -61,7 +61,7 @@ def seconds_to_midnight():
 
 
 def away_from_midnight():
-    """A quota of a day begins anew at midnight UTC; not in the middle of a test."""
+    """Daily quotas reset at midnight UTC: wait if it is near, so that it does not fall into a test."""
     if seconds_to_midnight() < 5:
         wait_until(lambda: seconds_to_midnight() > 5, "midnight passes", timeout=10)
 
@@ -107,10 +107,10 @@ UNAUTHORIZED = {"WWW-Authenticate": "Bearer"}
 DETAIL_401 = "Invalid or expired API key"
 DETAIL_403 = "Subscription inactive or past due"
 
-# who, path, status, detail, violated policy, further fields (None: any value), label
+# who, path, status, detail, violated policy, additional fields (None: any value), label
 REFUSALS = {
     "no key": (None, "/v1", 401, DETAIL_401, None, UNAUTHORIZED, "no_key"),
-    "a key that is no key": ("short", "/v1", 401, DETAIL_401, None, UNAUTHORIZED, "bad_key"),
+    "a malformed key": ("short", "/v1", 401, DETAIL_401, None, UNAUTHORIZED, "bad_key"),
     "our prefix and a wrong checksum":
         ("tg_live_" + "A" * 49, "/v1", 401, DETAIL_401, None, UNAUTHORIZED, "bad_key"),
     "an unknown key": ("somebody-elses-key-123", "/v1", 401, DETAIL_401, None, UNAUTHORIZED,
@@ -142,7 +142,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_refusal_is_this_answer_and_the_connection_lives_on(edge, case):
+def test_a_refusal_has_this_answer_and_the_connection_stays_open(edge, case):
     who, path, status, detail, violated, fields, label = REFUSALS[case]
     key = who(edge).key if callable(who) else who
     count = edge.metric("tollgate_requests_total", verdict=label, plane="agent")
@@ -160,9 +160,9 @@ def test_a_refusal_is_this_answer_and_the_connection_lives_on(edge, case):
         assert sorted(answer.names()) == sorted(expected), answer
         for name, value in expected.items():
             assert value is None or answer.get(name) == value, answer
-        assert len(answer.head) + len(answer.body) <= 300, "the fast path must be able to give it"
+        assert len(answer.head) + len(answer.body) <= 300, "the fast path must be able to give the same answer"
         assert len(edge.upstream.seen) == forwarded, "a refused request must not go upstream"
-        # With a body the request's end must be found behind it.
+        # With a body, the end of the request must be found after it.
         assert connection.request("POST", path, key=key, body=b"x" * 1000).status == status
         assert connection.request("GET", "/v1", key=other.key).status == 200
     assert edge.metric("tollgate_requests_total", verdict=label, plane="agent") == count + 2
@@ -174,16 +174,16 @@ def test_a_refusal_is_this_answer_and_the_connection_lives_on(edge, case):
 
 
 @pytest.mark.parametrize("fields, status, why", [
-    ([("X-API-Key", "{}")], 200, "the key's own field"),
-    ([("x-api-key", "  {}\t")], 200, "blanks around it are not part of it"),
+    ([("X-API-Key", "{}")], 200, "the field X-API-Key"),
+    ([("x-api-key", "  {}\t")], 200, "spaces around it are not part of it"),
     ([("Authorization", "Bearer {}")], 200, "or a bearer token"),
-    ([("Authorization", "bearer   {}")], 200, "RFC 7235: no case, one or more blanks"),
-    ([("Authorization", "Basic {}")], 401, "another scheme holds no key of ours"),
+    ([("Authorization", "bearer   {}")], 200, "RFC 7235: any case, one or more spaces"),
+    ([("Authorization", "Basic {}")], 401, "another scheme has no key of ours"),
     ([("Authorization", "{}")], 401, "no scheme"),
     ([("X-API-Key", "unknown-key-123456"), ("Authorization", "Bearer {}")], 401,
-     "Authorization counts only where X-API-Key is absent"),
-    ([("X-API-Key", ""), ("Authorization", "Bearer {}")], 401, "an empty field is present"),
-    ([("X-API-Key", "{}"), ("X-API-Key", "{}")], 400, "twice: which one?"),
+     "Authorization counts only without X-API-Key"),
+    ([("X-API-Key", ""), ("Authorization", "Bearer {}")], 401, "an empty field counts as present"),
+    ([("X-API-Key", "{}"), ("X-API-Key", "{}")], 400, "twice is ambiguous"),
     ([("Authorization", "Bearer {}"), ("Authorization", "Bearer {}")], 400, "twice"),
 ])
 def test_the_key_comes_in_one_of_two_fields(edge, fields, status, why):
@@ -202,18 +202,18 @@ def test_the_field_with_the_key_does_not_go_upstream(edge):
         assert edge.upstream.seen[0].get("X-API-Key") is None
 
 
-def test_authorization_beside_a_key_is_the_upstreams(edge):
+def test_authorization_beside_an_x_api_key_goes_upstream(edge):
     echo = seen(edge.get("/v1", edge.account(), headers=[("Authorization", "Basic dTpw")]))
     assert echo["fields"]["authorization"] == ["Basic dTpw"]
 
 
-def test_a_key_on_a_public_route_stays_here_too(edge):
+def test_a_key_on_a_public_route_does_not_go_upstream_either(edge):
     key = edge.account().key
     echo = seen(edge.get("/open/x", headers=[("X-API-Key", key)]))
     assert key not in json.dumps(echo)
 
 
-def test_the_upstream_learns_who_asks_from_us_alone(edge):
+def test_only_the_agent_tells_the_upstream_who_asks(edge):
     account = edge.account("export")
     lies = [("X-Tollgate-Account", "acc_lie"), ("x-tollgate-tier", "lie"), ("X-Request-Id", "lie"),
             ("X-Forwarded-For", "6.6.6.6"), ("Forwarded", "for=6.6.6.6"),
@@ -235,7 +235,7 @@ def test_on_a_public_route_nobody_can_claim_to_be_an_account(edge):
     assert "x-tollgate-account" not in fields and "x-tollgate-tier" not in fields
 
 
-def test_what_belongs_to_one_hop_does_not_travel_on(edge):
+def test_hop_by_hop_fields_are_not_forwarded(edge):
     answer = edge.get("/v1", edge.account(), headers=[
         ("Connection", "keep-alive, X-Hop"), ("X-Hop", "1"), ("Keep-Alive", "timeout=5"),
         ("TE", "trailers"), ("Proxy-Authorization", "Basic dTpw"), ("X-Stays", "1")])
@@ -262,7 +262,7 @@ def test_an_absolute_target_is_routed_by_its_path(edge):
     assert echo["target"] == "/v1/x?y" and echo["fields"]["host"] == ["api.test"]
 
 
-def test_preflight_needs_no_key_where_the_route_says_so(edge):
+def test_preflight_needs_no_key_if_the_route_says_so(edge):
     asks = [("Origin", "https://a.test"), ("Access-Control-Request-Method", "PUT"),
             ("Access-Control-Request-Headers", "x-api-key")]
     answer = edge.get("/web", method="OPTIONS", headers=asks)
@@ -278,12 +278,12 @@ def test_preflight_needs_no_key_where_the_route_says_so(edge):
 
 
 def limit(answer, policy):
-    """(r, t) of one policy in RateLimit."""
+    """Return (r, t) of one policy in RateLimit."""
     found = re.search(rf'"{policy}";r=(\d+);t=(\d+)', answer.get("RateLimit"))
     return int(found[1]), int(found[2])
 
 
-def test_what_ratelimit_says_is_what_then_passes(edge):
+def test_as_many_requests_pass_as_ratelimit_says(edge):
     account = edge.account("hourly")
     first = edge.get("/v1", account)
     assert first.get("RateLimit-Policy") == '"rate";q=5;w=18000'
@@ -298,16 +298,16 @@ def test_what_ratelimit_says_is_what_then_passes(edge):
     assert limit(answer, "rate")[1] >= int(answer.get("Retry-After")) - 1
 
 
-def test_retry_after_is_when_a_request_passes_and_not_much_later(edge):
+def test_a_request_passes_when_retry_after_says(edge):
     account = edge.account("quick")
     charged = time.monotonic()
     assert edge.get("/v1/double", account).status == 200
     refused = edge.get("/v1", account)
     assert refused.status == 429 and refused.get("Retry-After") == "1"
-    # Asking again costs nothing, so it may be asked all the time.
+    # A refused request costs nothing, so keep sending.
     wait_until(lambda: edge.get("/v1", account).status == 200, "credit comes back")
     passed = time.monotonic() - charged
-    assert 0.4 < passed < 1.5, f"2/s gives one back in 0.5 s, not {passed}"
+    assert 0.4 < passed < 1.5, f"2/s gives credit for one after 0.5 s, not {passed}"
 
 
 def test_limits_belong_to_the_account_and_not_to_the_key(edge):
@@ -324,15 +324,15 @@ def test_one_account_does_not_use_up_anothers_limits(edge):
     assert limit(edge.get("/v1", other), "rate")[0] == 4
 
 
-def test_a_route_weighs_a_request(edge):
+def test_a_route_has_its_cost(edge):
     account = edge.account("hourly")
     assert limit(edge.get("/v1/double", account), "rate")[0] == 3
     assert limit(edge.get("/v1/free", account), "rate")[0] == 3
     assert limit(edge.get("/v1/double", account), "rate")[0] == 1
     refused = edge.get("/v1/double", account)
-    assert refused.status == 429, "one is left, but two are needed"
+    assert refused.status == 429, "one unit is left, but two are needed"
     assert 3500 < int(refused.get("Retry-After")) <= 3600
-    assert edge.get("/v1", account).status == 200, "that one is still there"
+    assert edge.get("/v1", account).status == 200, "that unit is still there"
     assert edge.get("/v1/free", account).status == 200
 
 
@@ -352,7 +352,7 @@ def test_a_quota_is_used_up_once_a_day(edge):
     assert (shown["quota"], shown["quota_used"]) == (3, 3)
 
 
-def test_both_limits_are_told_and_the_tighter_one_refuses(edge):
+def test_both_limits_are_reported_and_the_tighter_one_refuses(edge):
     away_from_midnight()
     account = edge.account("both")
     answers = [edge.get("/v1", account) for _ in range(5)]
@@ -375,12 +375,12 @@ def test_refused_requests_charge_nothing(edge):
     assert limit(answer, "rate")[0] == 7 and limit(answer, "quota")[0] == 2
 
 
-def test_an_account_without_limits_is_told_of_none(edge):
+def test_an_account_without_limits_gets_no_ratelimit_fields(edge):
     answer = edge.get("/v1", edge.account())
     assert answer.get("RateLimit") is None and answer.get("RateLimit-Policy") is None
 
 
-def test_the_upstreams_own_ratelimit_fields_give_way(edge):
+def test_the_upstreams_ratelimit_fields_are_replaced(edge):
     edge.upstream.on("/v1/own", lambda call: call.answer(headers=[("RateLimit", "lie"),
                                                                   ("RateLimit-Policy", "lie")]))
     answer = edge.get("/v1/own", edge.account("hourly"))
@@ -391,7 +391,7 @@ def test_the_upstreams_own_ratelimit_fields_give_way(edge):
 
 
 def hold(edge, account, path="/v1/hold"):
-    """A request that the upstream does not answer yet, and that nobody may repeat."""
+    """Send a request that the upstream does not answer yet, and that must not be retried."""
     gate = Gate()
     edge.upstream.on(path, gate)
     connection = edge.connect()
@@ -400,7 +400,7 @@ def hold(edge, account, path="/v1/hold"):
     return connection, gate
 
 
-def test_concurrency_is_free_again_before_the_client_knows(edge):
+def test_a_concurrency_slot_is_free_before_the_client_has_its_answer(edge):
     account = edge.account("single")
     with edge.connect() as one, edge.connect() as other:
         for _ in range(50):
@@ -408,18 +408,18 @@ def test_concurrency_is_free_again_before_the_client_knows(edge):
             assert other.request("GET", "/v1", key=account.key).status == 200
 
 
-def test_a_client_that_vanishes_frees_its_place(edge):
+def test_a_client_that_vanishes_frees_its_concurrency_slot(edge):
     account = edge.account("single")
     connection, gate = hold(edge, account)
     assert edge.get("/v1", account).status == 429
     connection.reset()
-    wait_until(lambda: edge.get("/v1", account).status == 200, "the place is free")
-    assert gate.was_left.wait(20), "and the upstream is told"
+    wait_until(lambda: edge.get("/v1", account).status == 200, "the concurrency slot is free")
+    assert gate.was_left.wait(20), "the connection upstream is closed"
     gate.open()
-    wait_until(lambda: edge.show(account)["concurrent"] == 0, "nothing is under way")
+    wait_until(lambda: edge.show(account)["concurrent"] == 0, "no request is in flight")
 
 
-def test_an_upstream_that_dies_frees_the_place(edge):
+def test_an_upstream_that_dies_frees_the_concurrency_slot(edge):
     account = edge.account("single")
     connection, gate = hold(edge, account)
     edge.upstream.hang_up()
@@ -430,7 +430,7 @@ def test_an_upstream_that_dies_frees_the_place(edge):
     assert edge.show(account)["concurrent"] == 0
 
 
-def test_what_no_limit_counts_is_never_over_it(edge):
+def test_an_account_without_a_limit_is_never_over_it(edge):
     account = edge.account()
     held_now = [hold(edge, account, f"/v1/hold{i}") for i in range(5)]
     assert edge.get("/v1", account).status == 200

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""upstream: a server in a thread, which does what no decent server does.
+"""upstream: a server in a thread, which can misbehave in any way.
 
-A handler belongs to a path. It gets a Call, reads the request's body if it likes, and sends bytes as
-they are. A handler that returns True keeps the connection. `seen` has all requests, in order.
+Each path has a handler. It gets a Call, may read the request's body, and sends arbitrary bytes. If it returns
+True, the connection stays open. `seen` has all requests, in order.
 """
 import hashlib
 import json
@@ -82,7 +82,7 @@ class Call:
 
 
 def echo(call):
-    """The head and the body's hash as JSON."""
+    """Answer with the head and the body's hash as JSON."""
     body = call.read_body()
     return call.answer(json.dumps({
         "method": call.method, "target": call.target, "headers": call.headers,
@@ -110,7 +110,7 @@ class Upstream:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def on(self, path, handler):
-        """Set the handler of @path; what no path has is echoed."""
+        """Set the handler of a path. Requests for other paths are echoed."""
         self.handlers[path] = handler
 
     def forget(self):
@@ -152,7 +152,7 @@ class Upstream:
                 rest = call.rest
         except (OSError, Ended):
             pass
-        except Exception as error:  # a handler's assertion is the test's to look at
+        except Exception as error:  # a handler's failed assertion is for the test to raise
             self.errors.append(error)
         finally:
             with self.lock:
@@ -160,7 +160,7 @@ class Upstream:
             sock.close()
 
     def hang_up(self):
-        """End all connections, as a server does that was idle for too long."""
+        """Close all connections, like a server whose idle timeout has passed."""
         with self.lock:
             socks = list(self.open)
         for sock in socks:
@@ -181,13 +181,13 @@ class Upstream:
 
 
 class Gate:
-    """A handler that waits in the middle until the test says go on."""
+    """A handler that waits in the middle until the test opens the gate."""
 
     def __init__(self, before=b"", after=None):
         self.before, self.after = before, after
         self.entered = threading.Semaphore(0)
         self.opened = threading.Event()
-        self.was_left = threading.Event()  # the peer went away meanwhile
+        self.was_left = threading.Event()  # the peer has disconnected meanwhile
 
     def __call__(self, call):
         call.read_body()
@@ -208,7 +208,7 @@ class Gate:
             self.was_left.set()
 
     def wait(self):
-        assert self.entered.acquire(timeout=20), "no request came to the gate"
+        assert self.entered.acquire(timeout=20), "no request reached the gate"
 
     def open(self):
         self.opened.set()

@@ -261,7 +261,10 @@ static void close_pair(struct check *c)
 		close(c->listener);
 }
 
-/* Set the record as if egress had seen a segment and XDP data, with no request unanswered. */
+/*
+ * Enrol the connection and set up its record as that of a connection in use: egress has seen its
+ * last segment, in_end is valid, and no answer is owed. The key counts as revoked.
+ */
 static int enrol(struct check *c)
 {
 	const struct fastpath_enrolment enrolment = { .client = &c->client_address,

@@ -160,8 +160,8 @@ bool fastpath_map_address(const struct sockaddr_storage *from, uint32_t to_be32[
 }
 
 /*
- * The lock is held. Deletes the entry unless a later connection with these addresses has replaced
- * it.
+ * Free the record and delete its entry in map `flows`, unless a later connection with the same
+ * addresses has replaced the entry. The lock is held.
  */
 static void free_record(struct fastpath *fp, uint32_t index)
 {
@@ -227,7 +227,7 @@ struct tollgate_conn *fastpath_conn(struct fastpath *fp, uint32_t conn_index)
 
 /*
  * XDP holds its claim for the time of one packet, so spinning is enough. If the bit stays set, it
- * was never released; go on after CLAIM_SPINS.
+ * was never released, so stop waiting after CLAIM_SPINS.
  */
 static void claim(struct tollgate_conn *conn)
 {

@@ -243,7 +243,7 @@ void fastpath_older_sweep(struct fastpath *fp);
 
 /*
  * Detach the link pinned at @path, and the clsact filter that may belong to it, and remove the pin.
- * Returns 0 or -1.
+ * Returns 0, or -1 with errno set.
  */
 int fastpath_remove_pin(const char *path);
 

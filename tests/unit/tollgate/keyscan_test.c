@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The key scan: what it finds, and all that makes it leave a request to the agent. */
+/* The key scan: what it finds, and what makes it unsure, so that the agent decides. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 #define KEY "0123456789abcdef"
 
-/* What is behind the head must not matter: it is as odd as can be. */
+/* Fill the room after the head with the oddest bytes: they must not matter. */
 static enum tollgate_scan_result scan_bytes(struct tollgate_scan *s, const char *head, size_t len)
 {
 	static __u8 room[TOLLGATE_SCAN_ROOM_SIZE];
@@ -40,11 +40,11 @@ static void it_finds_the_key_the_path_and_the_length(void **state)
 		{ "GET /a HTTP/1.1\r\nHost: h\r\nX-API-Key: " KEY "\r\n\r\n", "/a", KEY,
 		  TOLLGATE_METHOD_GET, 0, "X-API-Key" },
 		{ "GET /a?b=/../c HTTP/1.1\r\nHost: h\r\nX-API-Key: " KEY "\r\n\r\n", "/a", KEY,
-		  TOLLGATE_METHOD_GET, 0, "a query is no path" },
+		  TOLLGATE_METHOD_GET, 0, "a query is not part of the path" },
 		{ "POST / HTTP/1.1\r\nhOST:h:80\r\nx-api-KEY:" KEY "\r\ncontent-length: 42\r\n\r\n",
-		  "/", KEY, TOLLGATE_METHOD_POST, 42, "any case, no blank" },
+		  "/", KEY, TOLLGATE_METHOD_POST, 42, "any case, no space" },
 		{ "PUT / HTTP/1.1\r\nHost: h\r\nAuthorization: bEARER " KEY "\r\n\r\n", "/", KEY,
-		  TOLLGATE_METHOD_PUT, 0, "Bearer where X-API-Key is absent" },
+		  TOLLGATE_METHOD_PUT, 0, "Bearer without X-API-Key" },
 		{ "PATCH / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer zzzzzzzzzzzzzzzzzzzz\r\n"
 		  "X-API-Key: " KEY "\r\n\r\n",
 		  "/", KEY, TOLLGATE_METHOD_PATCH, 0, "X-API-Key outranks Bearer" },
@@ -54,13 +54,13 @@ static void it_finds_the_key_the_path_and_the_length(void **state)
 		  "/~a/@b/!c/$d/e_f", "", TOLLGATE_METHOD_GET, 0, "rare bytes of a target" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nX-API-Key: 0123456789 abcdef\r\n\r\n", "/",
 		  "0123456789 abcdef", TOLLGATE_METHOD_GET, 0,
-		  "a blank within a key is the key's" },
+		  "a space within a key belongs to it" },
 		{ "GET / HTTP/1.1\r\nhost: h\r\nX-API-Keys: 1\r\nExpect-CT: "
 		  "2\r\nUpgrade-Insecure-Requests: "
 		  "1\r\n\r\n",
-		  "/", "", TOLLGATE_METHOD_GET, 0, "longer names are others" },
+		  "/", "", TOLLGATE_METHOD_GET, 0, "longer names are other fields" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nAccept: */*  \r\nX-API-Key: " KEY "\r\n\r\n", "/",
-		  KEY, TOLLGATE_METHOD_GET, 0, "blanks behind a value that does not matter" },
+		  KEY, TOLLGATE_METHOD_GET, 0, "spaces after a value that does not matter" },
 	};
 
 	(void)state;
@@ -78,38 +78,37 @@ static void it_finds_the_key_the_path_and_the_length(void **state)
 	}
 }
 
-static void it_is_unsure_of_all_else(void **state)
+static void it_is_unsure_of_everything_else(void **state)
 {
 	static const struct {
 		const char *head, *why;
 	} rows[] = {
-		{ "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
-		  "a method that wants no body in the answer" },
-		{ "get / HTTP/1.1\r\nHost: h\r\n\r\n", "methods have case" },
+		{ "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", "a method whose answer has no body" },
+		{ "get / HTTP/1.1\r\nHost: h\r\n\r\n", "methods are case-sensitive" },
 		{ "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", "absolute-form" },
 		{ "GET /%61 HTTP/1.1\r\nHost: h\r\n\r\n", "encoded path" },
 		{ "GET //a HTTP/1.1\r\nHost: h\r\n\r\n", "empty segment" },
 		{ "GET /a/../b HTTP/1.1\r\nHost: h\r\n\r\n", "dot segment" },
 		{ "GET / HTTP/1.0\r\nHost: h\r\n\r\n", "HTTP/1.0" },
-		{ "GET / http/1.1\r\nHost: h\r\n\r\n", "the version has case" },
-		{ "GET  / HTTP/1.1\r\nHost: h\r\n\r\n", "two blanks" },
+		{ "GET / http/1.1\r\nHost: h\r\n\r\n", "the version is case-sensitive" },
+		{ "GET  / HTTP/1.1\r\nHost: h\r\n\r\n", "two spaces" },
 		{ "GET / HTTP/1.1\nHost: h\r\n\r\n", "bare LF" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\n x: folded\r\n\r\n", "obs-fold" },
-		{ "GET / HTTP/1.1\r\nHost : h\r\n\r\n", "blank before the colon" },
+		{ "GET / HTTP/1.1\r\nHost : h\r\n\r\n", "a space before the colon" },
 		{ "GET / HTTP/1.1\r\nX-API-Key: " KEY "\r\n\r\n", "no Host" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nhost: h\r\n\r\n", "two Hosts" },
 		{ "GET / HTTP/1.1\r\nHost: h:\r\n\r\n", "a port without digits" },
-		{ "GET / HTTP/1.1\r\nHost: h/\r\n\r\n", "no host" },
+		{ "GET / HTTP/1.1\r\nHost: h/\r\n\r\n", "an invalid host" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nX-API-Key: " KEY "\r\nX-API-Key: " KEY "\r\n\r\n",
 		  "the key twice" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nX-API-Key: " KEY "\r\nAuthorization: Bearer " KEY
 		  "\r\nAuthorization: Bearer " KEY "\r\n\r\n",
-		  "the other field twice" },
+		  "Authorization twice" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nX-API-Key: " KEY " \r\n\r\n",
-		  "blank behind the key" },
+		  "a space after the key" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nX-API-Key: short\r\n\r\n", "too short for a key" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer  " KEY "\r\n\r\n",
-		  "two blanks" },
+		  "two spaces after Bearer" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Basic " KEY "\r\n\r\n",
 		  "not Bearer" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "close" },
@@ -119,21 +118,21 @@ static void it_is_unsure_of_all_else(void **state)
 		{ "GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n", "Expect" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n", "Upgrade" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1234567890\r\n\r\n", "ten digits" },
-		{ "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", "no number" },
-		{ "GET / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n", "empty number" },
+		{ "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", "not a number" },
+		{ "GET / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n", "an empty number" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
 		  "the length twice" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nConnection: "
 		  "keep-alive\r\n\r\n",
 		  "Connection twice" },
-		{ "GET / HTTP/1.1\r\nHost: h:65536\r\n\r\n", "no port" },
+		{ "GET / HTTP/1.1\r\nHost: h:65536\r\n\r\n", "a port above 65535" },
 		{ "GET /aaaaaa//b HTTP/1.1\r\nHost: h\r\n\r\n", "empty segment across words" },
 		{ "GET /aaaaaaa/.b HTTP/1.1\r\nHost: h\r\n\r\n", "dot segment across words" },
 		{ "GET /a?b=%61 HTTP/1.1\r\nHost: h\r\n\r\n", "encoded query" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\n: a\r\n\r\n", "no name" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", "no colon" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nX-API-Key:  " KEY "\r\n\r\n",
-		  "two blanks before the key" },
+		  "two spaces before the key" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n", "bare CR" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nX: \x7f\r\n\r\n", "DEL" },
 		{ "GET / HTTP/1.1\r\nHost: h\r\nX: a\x01\r\n\r\n", "control byte" },
@@ -149,7 +148,7 @@ static void it_is_unsure_of_all_else(void **state)
 	}
 }
 
-static void a_head_that_goes_on_is_not_done(void **state)
+static void an_incomplete_head_has_no_result(void **state)
 {
 	static const char head[] =
 		"GET /a HTTP/1.1\r\nHost: h\r\nAccept: */*\r\nX-API-Key: " KEY "\r\n\r\n";
@@ -159,17 +158,17 @@ static void a_head_that_goes_on_is_not_done(void **state)
 	(void)state;
 	for (size_t len = 0; len < sizeof(head) - 1; len++) {
 		if (scan_bytes(&s, head, len) != TOLLGATE_SCAN_MORE)
-			fail_msg("over after %zu bytes", len);
-		/* The rest of it may lie there from the packet before. */
+			fail_msg("complete after %zu bytes", len);
+		/* The room may still hold the rest of it from an earlier packet. */
 		memcpy(room, head, sizeof(head));
 		if (tollgate_scan_head(&s, room, (__u32)len) != TOLLGATE_SCAN_MORE)
-			fail_msg("over after %zu bytes and what is behind them", len);
+			fail_msg("complete after %zu bytes, followed by old bytes", len);
 	}
 	assert_int_equal(scan(&s, head), TOLLGATE_SCAN_KEY);
 }
 
-/* Wherever words begin and end. */
-static void it_does_not_matter_where_a_field_lies(void **state)
+/* A field may start at any byte of a word. */
+static void the_position_of_a_field_does_not_matter(void **state)
 {
 	char head[256];
 	struct tollgate_scan s;
@@ -203,7 +202,7 @@ static void heads_and_keys_have_bounds(void **state)
 		{ "X-API-Key: ", 'k', 15, TOLLGATE_SCAN_UNSURE, "short key" },
 		{ "X-API-Key: ", 'k', 256, TOLLGATE_SCAN_KEY, "longest key" },
 		{ "X-API-Key: ", 'k', 257, TOLLGATE_SCAN_UNSURE, "longer key" },
-		{ "Cookie: ", 'c', 1380, TOLLGATE_SCAN_NO_KEY, "what a segment holds" },
+		{ "Cookie: ", 'c', 1380, TOLLGATE_SCAN_NO_KEY, "as much as a segment holds" },
 		{ "Cookie: ", 'c', 1900, TOLLGATE_SCAN_UNSURE, "more" },
 		{ "Cookie: ", 'c', 3000, TOLLGATE_SCAN_UNSURE, "more than the room" },
 	};
@@ -251,9 +250,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_finds_the_key_the_path_and_the_length),
-		cmocka_unit_test(it_is_unsure_of_all_else),
-		cmocka_unit_test(a_head_that_goes_on_is_not_done),
-		cmocka_unit_test(it_does_not_matter_where_a_field_lies),
+		cmocka_unit_test(it_is_unsure_of_everything_else),
+		cmocka_unit_test(an_incomplete_head_has_no_result),
+		cmocka_unit_test(the_position_of_a_field_does_not_matter),
 		cmocka_unit_test(heads_and_keys_have_bounds),
 		cmocka_unit_test(the_fingerprint_is_the_keys_hash),
 	};

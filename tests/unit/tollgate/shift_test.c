@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* The arithmetic of a shifted connection, across the wrap of numbers too. */
+/* The arithmetic of a shifted connection, also where sequence numbers wrap. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,10 +9,10 @@
 
 #include "tollgate/shift.h"
 
-/* Where the tables' 0 is: in the middle, and right before numbers wrap. */
+/* What 0 stands for in the tables: a number in the middle, and one just before the wrap. */
 static const uint32_t origins[] = { 1000000, 0, UINT32_MAX - 3 };
 
-static void an_answer_counts_from_its_position_on(void **state)
+static void an_answer_shifts_numbers_from_its_position_on(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < 3; i++) {
@@ -30,8 +30,8 @@ static void an_answer_counts_from_its_position_on(void **state)
 	}
 }
 
-/* Nothing was sent between them, so they stand behind one another at one position. */
-static void further_answers_add_up_at_their_position(void **state)
+/* If the socket sends nothing between two answers, both are inserted at one position. */
+static void more_answers_add_up_at_one_position(void **state)
 {
 	struct tollgate_deltas out = tollgate_out_insert((struct tollgate_deltas){ 0 }, 500, 100);
 
@@ -82,23 +82,23 @@ static void a_pending_request_is_in_neither_delta(void **state)
 	}
 }
 
-static void requests_in_a_row_share_a_position(void **state)
+static void consecutive_requests_share_a_position(void **state)
 {
 	struct tollgate_deltas in = tollgate_in_open((struct tollgate_deltas){ 0 }, 500);
 
 	(void)state;
 	in.after += 60;
-	in = tollgate_in_open(in, 560); /* the next one, right behind it */
+	in = tollgate_in_open(in, 560); /* the next one follows directly */
 	assert_int_equal(in.pos, 500);
 	assert_int_equal(in.before, 0);
 	in.after += 40;
-	in = tollgate_in_open(in, 700); /* others went to the socket in between */
+	in = tollgate_in_open(in, 700); /* the socket got data in between */
 	assert_int_equal(in.pos, 700);
 	assert_int_equal(in.before, 100);
 	assert_int_equal(in.after, 100);
 }
 
-static void a_position_far_behind_says_nothing(void **state)
+static void a_position_far_behind_is_dropped(void **state)
 {
 	const struct tollgate_deltas both = { .before = 1, .after = 2, .pos = 1000 };
 	const struct tollgate_deltas same = { .before = 2, .after = 2, .pos = 1000 };
@@ -124,12 +124,12 @@ static void deltas_share_a_word(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_answer_counts_from_its_position_on),
-		cmocka_unit_test(further_answers_add_up_at_their_position),
+		cmocka_unit_test(an_answer_shifts_numbers_from_its_position_on),
+		cmocka_unit_test(more_answers_add_up_at_one_position),
 		cmocka_unit_test(a_new_position_waits_for_the_old_one),
 		cmocka_unit_test(a_pending_request_is_in_neither_delta),
-		cmocka_unit_test(requests_in_a_row_share_a_position),
-		cmocka_unit_test(a_position_far_behind_says_nothing),
+		cmocka_unit_test(consecutive_requests_share_a_position),
+		cmocka_unit_test(a_position_far_behind_is_dropped),
 		cmocka_unit_test(deltas_share_a_word),
 	};
 

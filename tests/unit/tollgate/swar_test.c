@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Eight bytes at once, against the same question asked of each byte. */
+/* Tests of eight bytes at once, compared with the same test of each byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -19,14 +19,14 @@ static bool is_letter(uint8_t c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static bool is_no_digit(uint8_t c)
+static bool is_not_digit(uint8_t c)
 {
 	return c < '0' || c > '9';
 }
 
 static bool is_past_name(uint8_t c)
 {
-	return !is_letter(c) && is_no_digit(c) && c != '-' && c != '.';
+	return !is_letter(c) && is_not_digit(c) && c != '-' && c != '.';
 }
 
 static bool is_past_query(uint8_t c)
@@ -44,7 +44,7 @@ static const struct {
 	bool (*is_marked)(uint8_t c);
 	const char *why;
 } classes[] = {
-	{ tollgate_swar_past_digits, is_no_digit, "digits" },
+	{ tollgate_swar_past_digits, is_not_digit, "digits" },
 	{ tollgate_swar_past_name, is_past_name, "name" },
 	{ tollgate_swar_past_query, is_past_query, "query" },
 	{ tollgate_swar_controls, is_control, "controls" },
@@ -58,7 +58,7 @@ static __u64 word_of(const uint8_t bytes[8])
 	return word;
 }
 
-/* Every pair of bytes, at every place, behind bytes that are of the class; what follows is noise. */
+/* Every pair of bytes, at every place, after bytes that are in the class and before random ones. */
 static void the_first_byte_outside_a_class_is_found(void **state)
 {
 	(void)state;
@@ -80,7 +80,7 @@ static void the_first_byte_outside_a_class_is_found(void **state)
 	}
 }
 
-static void letters_ranges_and_bytes_are_told_below_0x80(void **state)
+static void letters_ranges_and_bytes_are_recognized_below_0x80(void **state)
 {
 	(void)state;
 	for (unsigned c = 0; c < 0x80; c++) {
@@ -97,7 +97,7 @@ static void odd_slashes_are_found_across_words(void **state)
 {
 	static const struct {
 		const char *path;
-		unsigned first; /* odd slash, 8 without one */
+		unsigned first; /* index of the first odd slash, or 8 */
 	} rows[] = {
 		{ "/a/b/c/de", 8 }, { "//aaaaaaa", 0 }, { "/.aaaaaaa", 0 }, { "aaaaaaa//", 7 },
 		{ "aaaaaaa/.", 7 }, { "aaaaaaa/-", 8 }, { "a.a.a.a.a", 8 }, { "a/a/./a/a", 3 },
@@ -113,7 +113,7 @@ static void odd_slashes_are_found_across_words(void **state)
 	}
 }
 
-static void bits_below_a_mark_are_before_it(void **state)
+static void before_masks_the_bits_below_a_mark(void **state)
 {
 	(void)state;
 	assert_int_equal(tollgate_swar_before(0), ~0ULL);
@@ -123,7 +123,7 @@ static void bits_below_a_mark_are_before_it(void **state)
 	assert_int_equal(tollgate_swar_low(3), 0xffffff);
 }
 
-static void numbers_are_read_and_what_follows_is_not(void **state)
+static void numbers_are_read_without_what_follows(void **state)
 {
 	char text[16];
 	uint8_t bytes[8];
@@ -143,10 +143,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_first_byte_outside_a_class_is_found),
-		cmocka_unit_test(letters_ranges_and_bytes_are_told_below_0x80),
+		cmocka_unit_test(letters_ranges_and_bytes_are_recognized_below_0x80),
 		cmocka_unit_test(odd_slashes_are_found_across_words),
-		cmocka_unit_test(bits_below_a_mark_are_before_it),
-		cmocka_unit_test(numbers_are_read_and_what_follows_is_not),
+		cmocka_unit_test(before_masks_the_bits_below_a_mark),
+		cmocka_unit_test(numbers_are_read_without_what_follows),
 	};
 
 	return cmocka_run_group_tests_name("swar", tests, NULL, NULL);
