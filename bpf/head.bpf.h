@@ -15,8 +15,9 @@
 #include "tollgate/verdict.h"
 #include "translate.bpf.h"
 
-#define SECOND_NS	1000000000ULL
-#define CLOCKS_APART_NS SECOND_NS /* see gate.c: the agent forgives debt this far over the limit */
+#define SECOND_NS 1000000000ULL
+/* See gate.c: the agent forgives debt this far over the limit. */
+#define CLOCKS_APART_NS SECOND_NS
 
 enum credit { CREDIT_NONE, CREDIT_SOME, CREDIT_BUSY };
 

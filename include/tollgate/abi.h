@@ -68,8 +68,8 @@ struct tollgate_slot {
 	__u64 refused_window; /* agent: second of its last refusal << 32 | refusals in it */
 
 	/* line 2: what is used up */
-	__u64 quota_word; /* period's number << 40 | units charged in it, over all epochs */
-	__u64 quota_base; /* period's number << 40 | units charged in it by other epochs and hosts */
+	__u64 quota_word;      /* period's number << 40 | units charged in it, over all epochs */
+	__u64 quota_base;      /* period's number << 40 | units in it of other epochs and hosts */
 	__u64 concurrency;     /* requests in flight */
 	__u64 refused;	       /* requests that the agent refused */
 	__u64 quota_collected; /* the quota_word that the store has already; control loop */
@@ -272,7 +272,7 @@ _Static_assert(sizeof(struct tollgate_template) == 320, "map layout is ABI");
 #define TOLLGATE_TEMPLATE_QUOTA	   9
 #define TOLLGATE_TEMPLATE_INACTIVE 0 /* in set 0 */
 #define TOLLGATE_TEMPLATE_REVOKED  1
-#define TOLLGATE_NO_ANSWERS	   0 /* set 0 is no tier's set */
+#define TOLLGATE_NO_ANSWERS	   0 /* set 0 belongs to no tier */
 
 /*
  * Element of map `routes`: which requests are charged, and how much. The agent fills the element

@@ -444,7 +444,10 @@ static void on_abort(struct http_stream *s, int err)
 	(void)err;
 	if (!r)
 		return;
-	/* A call under way will come back to the request and free it; one whose body is still read will not. */
+	/*
+	 * A call under way will come back to the request and free it; one whose body is still read
+	 * will not.
+	 */
 	r->stream = NULL;
 	if (!r->json && !r->work)
 		request_free(r);

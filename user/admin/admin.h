@@ -2,11 +2,11 @@
 /*
  * admin: the operator's interface: JSON over HTTP on a Unix socket, and metrics.
  *
- * The socket has mode 0600: a process that can open it may do everything. A TCP address, if configured,
- * serves only /metrics, /healthz and /readyz. Control loop only.
+ * The socket has mode 0600: a process that can open it may do everything. A TCP address, if
+ * configured, serves only /metrics, /healthz and /readyz. Control loop only.
  *
- * Here belongs the translation between HTTP and the modules that do the work. What a call means belongs
- * to those modules; what connects several of them belongs to agent/.
+ * Here belongs the translation between HTTP and the modules that do the work. What a call means
+ * belongs to those modules; what connects several of them belongs to agent/.
  */
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
@@ -39,8 +39,8 @@ struct admin_list_change {
 };
 
 /*
- * What the admin interface may use of the agent: the places of its parts, which change while it starts
- * and reloads, and its actions. All borrowed until admin_free().
+ * What the admin interface may use of the agent: the places of its parts, which change while it
+ * starts and reloads, and its actions. All borrowed until admin_free().
  */
 struct admin_agent {
 	struct registry *const *registry; /* NULL there while the store is not loaded */
@@ -52,28 +52,31 @@ struct admin_agent {
 	const char *key_prefix;
 
 	void *arg; /* of the following */
-	/* Whether requests get real verdicts now. *@ret_why: why not, or what is degraded; may be empty. */
+	/*
+	 * Whether requests get real verdicts now. *@ret_why: why not, or what is degraded; may be
+	 * empty.
+	 */
 	bool (*is_ready)(void *arg, const char **ret_why);
 	/* A new object for `status`; the caller frees it. */
 	json_t *(*status)(void *arg);
 	/* Write all metrics as Prometheus text. 0 or the error of buf_append(). */
 	int (*write_metrics)(void *arg, struct buf *out);
 	/*
-	 * Read the configuration again. 0, and @done follows when every worker goes by it, perhaps at
-	 * once; or a negative errno, and @messages says what is wrong.
+	 * Reload the configuration. 0, and @done follows once every worker uses it, perhaps before
+	 * this returns; or a negative errno, and @messages says what is wrong.
 	 */
 	int (*reload)(void *arg, struct buf *messages, void (*done)(void *done_arg),
 		      void *done_arg);
 	/*
-	 * 0, and @done follows; -ENOSYS: Stripe is not configured, -EREMOTE: another host's
-	 * work, -EAGAIN: not ready, -ENOMEM.
+	 * 0, and @done follows; -ENOSYS: Stripe is not configured, -EREMOTE: another host does the
+	 * billing, -EAGAIN: not ready, -ENOMEM.
 	 */
 	int (*ask)(void *arg, enum admin_question question, uint64_t since_s, admin_answered done,
 		   void *done_arg);
 	/*
-	 * 0, and @done follows when the change is durable, workers and XDP go by it, and connections
-	 * that are denied now are reset. -ENOENT: not on that list; -EPERM: @ret_why says why not;
-	 * -EAGAIN: the agent is stopping; -ENOMEM.
+	 * 0, and @done follows when the change is durable, workers and XDP apply it, and
+	 * connections that are now denied have been reset. -ENOENT: not on that list; -EPERM:
+	 * @ret_why says why not; -EAGAIN: the agent is stopping; -ENOMEM.
 	 */
 	int (*change_lists)(void *arg, const struct admin_list_change *change, char *ret_why,
 			    size_t why_size, store_done done, void *done_arg);

@@ -28,13 +28,17 @@ void admin_answer_text(struct admin_request *r, unsigned status, const char *typ
 void admin_fail(struct admin_request *r, unsigned status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The same for an errno of the registry or the store. @what names the thing, for example "account". */
+/*
+ * The same for an errno of the registry or the store. @what names the thing, for example "account".
+ */
 void admin_fail_errno(struct admin_request *r, int err, const char *what);
 
 /* Get the decoded value of a query parameter, with its NUL. False if it is absent. */
 bool admin_query(const struct admin_request *r, const char *name, char *ret, size_t size);
 
-/* A string member of the body; NULL if absent. If it is not a string or too long, *ret_bad = @name. */
+/*
+ * A string member of the body; NULL if absent. If it is not a string or too long, *ret_bad = @name.
+ */
 const char *admin_string(const struct admin_request *r, const char *name, size_t size,
 			 const char **ret_bad);
 
@@ -43,7 +47,10 @@ json_t *admin_time(uint64_t ms);
 
 typedef void (*admin_call)(struct admin_request *r, const char *id);
 
-/* One function for each call, in accounts.c, keys.c, billing.c and edge.c. @id is from the path, or "". */
+/*
+ * One function for each call, in accounts.c, keys.c, billing.c and edge.c. @id is from the path, or
+ * "".
+ */
 void admin_accounts_list(struct admin_request *r, const char *id);
 void admin_account_create(struct admin_request *r, const char *id);
 void admin_account_show(struct admin_request *r, const char *id);

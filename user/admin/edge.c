@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* edge: calls about what is refused before there is a request: lists of addresses, the fast path. */
+/*
+ * edge: calls about what is refused before there is a request: lists of addresses, the fast path.
+ */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -65,7 +67,10 @@ static void on_changed(void *arg, int err)
 		admin_answer_json(r, 200, json_entry(&change->entry));
 }
 
-/* Get what both calls have: the block and the list. False if the request was answered with an error. */
+/*
+ * Get what both calls have: the block and the list. False if the request was answered with an
+ * error.
+ */
 static bool parse_change(struct admin_request *r, struct admin_list_change *ret_change)
 {
 	const char *bad = NULL;

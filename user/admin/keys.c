@@ -150,7 +150,10 @@ void admin_key_rotate(struct admin_request *r, const char *id)
 	registry_key_rotate(*r->agent->registry, number, overlap_ms, on_key, r);
 }
 
-/* ---- import: lines "ACCOUNT KEY [LABEL]"; empty lines and those that begin with '#' are ignored ---- */
+/*
+ * ---- import: lines "ACCOUNT KEY [LABEL]"; empty lines and those that begin with '#' are ignored
+ * ----
+ */
 
 static struct text next_line(struct text *rest)
 {

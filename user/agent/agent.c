@@ -2,9 +2,9 @@
 /*
  * agent: builds a running tollgate in order, runs it, and takes it down in the reverse order.
  *
- * Folders, pins, listeners and interfaces need privileges, so they come before privileges are dropped.
- * The store may keep us waiting, so it comes after the workers have started: until it is loaded, requests
- * get 503.
+ * Folders, pins, listeners and interfaces need privileges, so they come before privileges are
+ * dropped. The store may keep us waiting, so it comes after the workers have started: until it is
+ * loaded, requests get 503.
  */
 #include "agent/agent.h"
 
@@ -140,8 +140,8 @@ void agent_close(struct agent *agent)
 }
 
 /*
- * Connections on which XDP has answered must be translated until they end. While the kernel still has
- * bytes to send on any of them, leave the programs attached: the next agent takes them over.
+ * Connections on which XDP has answered must be translated until they end. While the kernel still
+ * has bytes to send on any of them, leave the programs attached: the next agent takes them over.
  */
 static void close_fastpath(struct agent *agent)
 {

@@ -36,9 +36,8 @@ struct agent {
 	const char *env_file;	 /* borrowed; NULL: none */
 	enum agent_phase phase;
 	int exit_code;
-	char not_ready
-		[256];	    /* why requests get 503 instead of verdicts; empty: they get verdicts */
-	char degraded[256]; /* what is wrong although requests get verdicts; or empty */
+	char not_ready[256]; /* why requests get 503; empty: they get verdicts */
+	char degraded[256];  /* what is wrong although requests get verdicts; or empty */
 	uint64_t started_ns;
 
 	struct ruleset *rules;	   /* one reference: current */
@@ -51,8 +50,8 @@ struct agent {
 	struct store *store;
 	struct slots slots;
 	struct fastpath *fastpath; /* NULL: the agent enforces alone */
-	uint64_t
-		answers_arrived; /* counter when fastpath_feed_watch() last looked; UINT64_MAX: never */
+	uint64_t answers_arrived;  /* counter when fastpath_feed_watch() last looked; UINT64_MAX:
+				      never */
 	uint64_t answers_repeated; /* counter of repeats when an answer last arrived */
 	char fastpath_why[256];	   /* why XDP is missing or not attached everywhere */
 	struct penalty *penalty;

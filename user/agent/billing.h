@@ -2,8 +2,8 @@
 /*
  * billing: everything that talks with Stripe and with customers: webhooks, pages, reports, notices.
  *
- * The responder always exists. The rest exists only if Stripe is configured, from the moment the store is
- * loaded. Control loop only.
+ * The responder always exists. The rest exists only if Stripe is configured, from the moment the
+ * store is loaded. Control loop only.
  */
 #ifndef AGENT_BILLING_H
 #define AGENT_BILLING_H
@@ -39,19 +39,22 @@ json_t *billing_status(const struct billing *billing);
 int billing_metrics(const struct billing *billing, struct buf *out);
 
 /*
- * Stop: accept no more requests and cancel those under way, before the registry and the store are freed.
- * Free: once the loop has nothing left to do. Both accept NULL.
+ * Stop: accept no more requests and cancel those under way, before the registry and the store are
+ * freed. Free: once the loop has nothing left to do. Both accept NULL.
  */
 void billing_stop(struct billing *billing);
 void billing_free(struct billing *billing);
 
 /*
- * Process Stripe's events, reports and notices on this host until @until_ns (CLOCK_MONOTONIC), and longer
- * if this is called again before. Without the lease, events are only received and stored.
+ * Process Stripe's events, reports and notices on this host until @until_ns (CLOCK_MONOTONIC), and
+ * longer if this is called again before. Without the lease, events are only received and stored.
  */
 void billing_hold(struct billing *billing, uint64_t until_ns);
 
-/* From the feed: some host has added a task to @queue. @task is NULL if it must be read from the store. */
+/*
+ * From the feed: some host has added a task to @queue. @task is NULL if it must be read from the
+ * store.
+ */
 void billing_task_added(struct billing *billing, const char *queue, const struct store_task *task);
 
 #endif

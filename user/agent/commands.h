@@ -8,7 +8,10 @@ int agent_command_run(int argc, char **argv);
 int agent_command_check(int argc, char **argv);
 int agent_command_store(int argc, char **argv);
 
-/* Set the environment from a file of lines NAME=value. 0, or a negative errno after an error message. */
+/*
+ * Set the environment from a file of lines NAME=value. 0, or a negative errno after an error
+ * message.
+ */
 int agent_read_env_file(const char *path);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * events: XDP reports one of every `event_every` refusals; they are kept here for `tollgate events`.
+ * events: XDP reports one of every `event_every` refusals; they are kept here for `tollgate
+ * events`.
  *
  * A ring holds the latest ones. Each has a serial number, so that a reader that returns knows which
  * events are new and how many it has missed.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fastpath_feed: gives XDP what it needs to answer in place: a set of templates for each tier, and the
- * routes in the order in which the agent matches them.
+ * fastpath_feed: gives XDP what it needs to answer in place: a set of templates for each tier, and
+ * the routes in the order in which the agent matches them.
  *
  * XDP answers nothing while tiers and routes change: fastpath_feed_stop() comes first, and
  * fastpath_feed_start() once every worker uses the new rules.

@@ -2,9 +2,10 @@
 /*
  * fleet: this host among the hosts that share the store.
  *
- * Every second it sends a heartbeat, learns about the other hosts, and asks for the lease on the work that
- * only one host may do: Stripe's events, reports, notices. A holder whose heartbeat is missing loses the
- * lease after LEASE_MS. It stops earlier by its own clock, and a fence rejects late writes.
+ * Every second it sends a heartbeat, learns about the other hosts, and asks for the lease on the
+ * work that only one host may do: Stripe's events, reports, notices. A holder whose heartbeat is
+ * missing loses the lease after LEASE_MS. It stops earlier by its own clock, and a fence rejects
+ * late writes.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,9 +25,9 @@ struct fleet {
 	struct agent *agent; /* borrowed */
 	struct store_host self;
 	bool is_beating;
-	uint64_t asked_ns; /* when the heartbeat under way was sent */
-	uint64_t
-		held_until_ns; /* the lease is ours until then, whatever the last heartbeat returned */
+	uint64_t asked_ns;	/* when the heartbeat under way was sent */
+	uint64_t held_until_ns; /* the lease is ours until then, whatever the last heartbeat
+				   returned */
 	uint64_t now_ms, changes, holder;
 	struct store_host *hosts; /* owned: as of the last heartbeat */
 	size_t host_count;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * follow: applies the store's feed of changes to the mirror and the lists, and decides what happens to
- * requests while the store cannot be reached.
+ * follow: applies the store's feed of changes to the mirror and the lists, and decides what happens
+ * to requests while the store cannot be reached.
  *
- * Once the mirror is loaded, only the feed changes it. This host's own changes arrive here too, in their
- * order among the other hosts' changes.
+ * Once the mirror is loaded, only the feed changes it. This host's own changes arrive here too, in
+ * their order among the other hosts' changes.
  */
 #include <errno.h>
 #include <inttypes.h>

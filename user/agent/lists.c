@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * lists: the operators' lists. A change goes to the store; the store's feed brings it back to what workers
- * and XDP look at; then every worker resets the connections that are no longer allowed.
+ * lists: the operators' lists. A change goes to the store; the store's feed brings it back to what
+ * workers and XDP look at; then every worker resets the connections that are no longer allowed.
  */
 #include <errno.h>
 #include <inttypes.h>

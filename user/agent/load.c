@@ -2,9 +2,9 @@
 /*
  * load: opens the store and loads it into the mirror.
  *
- * A store that is locked or unreachable is retried every second, and requests get 503 meanwhile. A store
- * that is corrupt, newer than this program or made with another pepper ends the agent; nothing has been
- * written to it then.
+ * A store that is locked or unreachable is retried every second, and requests get 503 meanwhile. A
+ * store that is corrupt, newer than this program or made with another pepper ends the agent;
+ * nothing has been written to it then.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -55,7 +55,10 @@ static int on_keys(void *arg, const struct store_key *keys, size_t count)
 
 	for (size_t i = 0; i < count && !err; i++) {
 		err = mirror_put_key(agent->mirror, &keys[i]);
-		/* Made after the accounts were read: the feed brings its account, and the key again. */
+		/*
+		 * Made after the accounts were read: the feed brings its account, and the key
+		 * again.
+		 */
 		if (err == -ENOENT)
 			err = 0;
 	}

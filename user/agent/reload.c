@@ -2,8 +2,8 @@
 /*
  * reload: applies a new configuration to the running agent, completely or not at all.
  *
- * Everything that can fail comes first. Then the workers get the new rules, and the accounts their tiers.
- * Options that need a restart are reported and stay as they were.
+ * Everything that can fail comes first. Then the workers get the new rules, and the accounts their
+ * tiers. Options that need a restart are reported and stay as they were.
  */
 #include <errno.h>
 #include <stdlib.h>

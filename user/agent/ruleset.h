@@ -19,9 +19,9 @@ struct ruleset {
 
 /*
  * Create a ruleset from @config, which is taken over even on failure. 0, or a negative errno and
- * @messages with the certificate or key that is wrong. @old is the ruleset it replaces, or NULL: if a key
- * file cannot be read because privileges were dropped, the old certificate stays in use, and a message
- * says so.
+ * @messages with the certificate or key that is wrong. @old is the ruleset it replaces, or NULL: if
+ * a key file cannot be read because privileges were dropped, the old certificate stays in use, and
+ * a message says so.
  */
 int ruleset_new(struct config *config, const struct ruleset *old, struct ruleset **ret_ruleset,
 		struct buf *messages);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * share_exchange: exchanges units of shared limits with the store, a few times a second whatever the number
- * of requests.
+ * share_exchange: exchanges units of shared limits with the store, a few times a second whatever
+ * the number of requests.
  *
- * Exchanges have a store handle of their own, because they must not wait behind a large batch of usage. One
- * exchange is under way at a time. Workers can ask for one before the timer does, at least SPACING_NS
- * after the last one.
+ * Exchanges have a store handle of their own, because they must not wait behind a large batch of
+ * usage. One exchange is under way at a time. Workers can ask for one before the timer does, at
+ * least SPACING_NS after the last one.
  */
 #include <errno.h>
 #include <stdlib.h>

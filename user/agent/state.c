@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* state: the state folder, which one agent locks for itself, and the user that the agent runs as. */
+/*
+ * state: the state folder, which one agent locks for itself, and the user that the agent runs as.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

@@ -2,8 +2,8 @@
 /*
  * worker: one thread with a loop of its own, its listeners, its connections and its proxy.
  *
- * Orders reach the worker through a mailbox on its loop; acknowledgements return through a mailbox on
- * the control loop.
+ * Orders reach the worker through a mailbox on its loop; acknowledgements return through a mailbox
+ * on the control loop.
  */
 #include "agent/worker.h"
 

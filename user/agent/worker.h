@@ -2,8 +2,8 @@
 /*
  * worker: one thread with its own loop, listeners, connections and proxy.
  *
- * The control loop creates a worker, gives it its listeners and starts it. From then on it only sends
- * orders, which the worker carries out in order and acknowledges on the control loop.
+ * The control loop creates a worker, gives it its listeners and starts it. From then on it only
+ * sends orders, which the worker carries out in order and acknowledges on the control loop.
  */
 #ifndef AGENT_WORKER_H
 #define AGENT_WORKER_H
@@ -27,8 +27,9 @@ struct worker_shared {
 };
 
 /*
- * Create a worker for @config's listeners with @rules, bound but not accepting yet. Acknowledgements arrive
- * on the loop @control. 0, or a negative errno and a message in @ret_why that names the listener.
+ * Create a worker for @config's listeners with @rules, bound but not accepting yet.
+ * Acknowledgements arrive on the loop @control. 0, or a negative errno and a message in @ret_why
+ * that names the listener.
  */
 int worker_new(uv_loop_t *control, const struct config *config, const struct worker_shared *shared,
 	       struct ruleset *rules, struct worker **ret_worker, char *ret_why, size_t why_size);

@@ -3,8 +3,8 @@
  * args: the options and operands of a command.
  *
  * Options may stand before and after operands, as "--name value", "--name=value" or, if they have a
- * letter, "-n value"; the last one counts; "--" ends them. -h and --help print the help. Operands are
- * never repeated in a message, because a key may have been put where an id belongs.
+ * letter, "-n value"; the last one counts; "--" ends them. -h and --help print the help. Operands
+ * are never repeated in a message, because a key may have been put where an id belongs.
  */
 #ifndef BASE_ARGS_H
 #define BASE_ARGS_H

@@ -26,7 +26,10 @@ int array_grow(void *items_at, size_t *room, size_t need, size_t item_bytes, siz
 		larger = need;
 	if (__builtin_mul_overflow(larger, item_bytes, &bytes))
 		return -ENOMEM;
-	/* The caller's pointer has a type of its own, so it is copied, not accessed as a void pointer. */
+	/*
+	 * The caller's pointer has a type of its own, so it is copied, not accessed as a void
+	 * pointer.
+	 */
 	memcpy(&items, items_at, sizeof(items));
 	items = realloc(items, bytes);
 	if (!items)

@@ -2,8 +2,8 @@
 /*
  * array: growth of heap arrays.
  *
- * An array is three variables of its owner: the pointer (NULL at first), the room (items allocated, 0
- * at first) and the owner's count of items in use. The owner frees the pointer with free().
+ * An array is three variables of its owner: the pointer (NULL at first), the room (items allocated,
+ * 0 at first) and the owner's count of items in use. The owner frees the pointer with free().
  *
  *     err = array_reserve(list->items, list->room, list->count + 1, LIST_MAX);
  *     if (err)

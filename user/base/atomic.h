@@ -6,15 +6,13 @@
  *
  *   atomic_read, atomic_write, atomic_add, atomic_sub    relaxed: each access is whole, and nothing
  *                                                        else is ordered. For counters and flags.
- *   _acquire, _release                                   a release store publishes all earlier writes
- *                                                        to every thread whose acquire load sees it.
- *   _seq_cst                                             also takes part in the one total order of all
- *                                                        such operations: for a store that must not
- *                                                        pass a later load of another word.
- *   all operations that return a value                   acquire and release at once.
+ *   _acquire, _release                                   a release store publishes all earlier
+ * writes to every thread whose acquire load sees it. _seq_cst also takes part in the one total
+ * order of all such operations: for a store that must not pass a later load of another word. all
+ * operations that return a value                   acquire and release at once.
  *
- * Memory that is shared with the kernel's programs is accessed through these macros, too. An argument
- * may be evaluated more than once.
+ * Memory that is shared with the kernel's programs is accessed through these macros, too. An
+ * argument may be evaluated more than once.
  */
 #ifndef BASE_ATOMIC_H
 #define BASE_ATOMIC_H
@@ -44,16 +42,16 @@
 #define atomic_fetch_and(at, bits) __atomic_fetch_and((at), (bits), __ATOMIC_ACQ_REL)
 
 /*
- * If *@at equals *@expected, store @value there and return true. Otherwise load *@at into *@expected
- * (acquire) and return false. It does not fail spuriously.
+ * If *@at equals *@expected, store @value there and return true. Otherwise load *@at into
+ * *@expected (acquire) and return false. It does not fail spuriously.
  */
 #define atomic_compare_exchange(at, expected, value)                                    \
 	__atomic_compare_exchange_n((at), (expected), (value), false, __ATOMIC_ACQ_REL, \
 				    __ATOMIC_ACQUIRE)
 
 /*
- * Fences order a group of relaxed accesses at once, as a sequence lock needs: the writer's follows its
- * odd sequence number, the reader's precedes its second look at the number.
+ * Fences order a group of relaxed accesses at once, as a sequence lock needs: the writer's follows
+ * its odd sequence number, the reader's precedes its second look at the number.
  */
 #define atomic_fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #define atomic_fence_seq_cst() __atomic_thread_fence(__ATOMIC_SEQ_CST)

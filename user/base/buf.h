@@ -2,8 +2,8 @@
 /*
  * buf: a byte buffer that grows up to a maximum.
  *
- * The maximum is set at initialization. Appending beyond it fails and changes nothing, so a peer cannot
- * make a buffer larger than its owner allows. One thread at a time.
+ * The maximum is set at initialization. Appending beyond it fails and changes nothing, so a peer
+ * cannot make a buffer larger than its owner allows. One thread at a time.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
@@ -48,9 +48,9 @@ static inline struct text buf_text(const struct buf *b)
 }
 
 /*
- * Make room for @len more bytes and return where to write them; buf_commit() then adds the first @len
- * of these to the content. NULL with errno EMSGSIZE beyond the maximum, or ENOMEM. Pointers into the
- * buffer become invalid.
+ * Make room for @len more bytes and return where to write them; buf_commit() then adds the first
+ * @len of these to the content. NULL with errno EMSGSIZE beyond the maximum, or ENOMEM. Pointers
+ * into the buffer become invalid.
  */
 char *buf_reserve(struct buf *b, size_t len);
 void buf_commit(struct buf *b, size_t len);

@@ -2,8 +2,8 @@
 /*
  * cidr: blocks of IP addresses, such as 10.0.0.0/8 and 2001:db8::/32.
  *
- * IPv4 is stored as IPv4-mapped IPv6, so an IPv4 client of an IPv6 socket matches the IPv4 block that
- * holds its address. All functions are pure.
+ * IPv4 is stored as IPv4-mapped IPv6, so an IPv4 client of an IPv6 socket matches the IPv4 block
+ * that holds its address. All functions are pure.
  */
 #ifndef BASE_CIDR_H
 #define BASE_CIDR_H
@@ -20,8 +20,8 @@ struct cidr {
 };
 
 /*
- * Parse a block. A bare address is a block of one. 0, or -EINVAL if @t is not a block or if its address
- * has bits set beyond the prefix: 10.0.0.1/8 could mean 10.0.0.1 or 10.0.0.0/8.
+ * Parse a block. A bare address is a block of one. 0, or -EINVAL if @t is not a block or if its
+ * address has bits set beyond the prefix: 10.0.0.1/8 could mean 10.0.0.1 or 10.0.0.0/8.
  */
 int cidr_parse(struct text t, struct cidr *ret_cidr);
 

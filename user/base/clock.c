@@ -62,8 +62,8 @@ uint32_t clock_day(uint64_t wall_ms)
 }
 
 /*
- * The civil calendar by Euclidean affine functions. The year starts in March, so the leap day is its
- * last day and the first day of month m (0: March) is day (153 * m + 2) / 5 of the year.
+ * The civil calendar by Euclidean affine functions. The year starts in March, so the leap day is
+ * its last day and the first day of month m (0: March) is day (153 * m + 2) / 5 of the year.
  */
 uint32_t clock_month(uint64_t wall_ms)
 {

@@ -2,9 +2,10 @@
 /*
  * clock: the only module that asks the kernel for the time.
  *
- * All other code takes "now" as a parameter. Buckets and deadlines use the monotonic clock, which the
- * kernel's programs read too. Quotas, grace and periods use wall time, which never runs backwards here:
- * if the system clock is set back, wall time stands still until the clock has caught up.
+ * All other code takes "now" as a parameter. Buckets and deadlines use the monotonic clock, which
+ * the kernel's programs read too. Quotas, grace and periods use wall time, which never runs
+ * backwards here: if the system clock is set back, wall time stands still until the clock has
+ * caught up.
  */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H

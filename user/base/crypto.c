@@ -2,9 +2,10 @@
 /*
  * crypto: random bytes, HMAC-SHA-256, and comparison in constant time.
  *
- * HMAC (RFC 2104) is built on OpenSSL's SHA256_* functions. Their context is a plain struct, so the two
- * padded key blocks are compressed once and the contexts are then copied. OpenSSL 3 deprecates these
- * functions in favour of EVP_MAC, but copying a prepared EVP_MAC context takes longer than the hash.
+ * HMAC (RFC 2104) is built on OpenSSL's SHA256_* functions. Their context is a plain struct, so the
+ * two padded key blocks are compressed once and the contexts are then copied. OpenSSL 3 deprecates
+ * these functions in favour of EVP_MAC, but copying a prepared EVP_MAC context takes longer than
+ * the hash.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "base/crypto.h"

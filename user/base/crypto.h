@@ -18,8 +18,8 @@ int crypto_random(void *ret_bytes, size_t len);
 bool crypto_equal(const void *a, const void *b, size_t len);
 
 /*
- * A prepared key for HMAC-SHA-256: hashing a short message then takes two compressions instead of four.
- * It never changes, so several threads may use it at once.
+ * A prepared key for HMAC-SHA-256: hashing a short message then takes two compressions instead of
+ * four. It never changes, so several threads may use it at once.
  */
 struct crypto_hmac;
 

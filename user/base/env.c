@@ -12,8 +12,8 @@
 #define LINE_MAX_BYTES 8192
 
 /*
- * The block of memory where the kernel put the environment when the process started. Only these bytes
- * are visible in /proc/PID/environ.
+ * The block of memory where the kernel put the environment when the process started. Only these
+ * bytes are visible in /proc/PID/environ.
  */
 static char *block_start, *block_end;
 

@@ -2,10 +2,10 @@
 /*
  * log: the program's log, one line per event, on standard error.
  *
- * Under systemd, each line starts with a priority that the journal understands; otherwise with the time
- * (UTC) and the level. Callers pass names, ids and reasons, never secrets or whole keys. Control
- * characters are replaced by '?', so a peer cannot forge lines. A line that is too long is cut. Any
- * thread may log; each line is one write(2).
+ * Under systemd, each line starts with a priority that the journal understands; otherwise with the
+ * time (UTC) and the level. Callers pass names, ids and reasons, never secrets or whole keys.
+ * Control characters are replaced by '?', so a peer cannot forge lines. A line that is too long is
+ * cut. Any thread may log; each line is one write(2).
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

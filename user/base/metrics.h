@@ -2,9 +2,9 @@
 /*
  * metrics: writes the Prometheus text format, version 0.0.4.
  *
- * Write one family after another, each with all its samples. Names of families and labels must be valid
- * already; values of labels are escaped here. After an error, later calls do nothing: check `err` once
- * at the end.
+ * Write one family after another, each with all its samples. Names of families and labels must be
+ * valid already; values of labels are escaped here. After an error, later calls do nothing: check
+ * `err` once at the end.
  */
 #ifndef BASE_METRICS_H
 #define BASE_METRICS_H

@@ -11,8 +11,9 @@
 #define MIN_BUCKETS 1024
 
 /*
- * Tables grow when we say so. One that grows by itself goes by the length of chains, until hardly any
- * three of a million records share a bucket, and in a thread of its own that lags behind a load.
+ * We resize tables ourselves. A table that resizes itself looks at the length of its chains, grows
+ * until hardly any three of a million records share a bucket, and does so in a thread of its own,
+ * which lags behind a load.
  */
 int table_init(struct table *table)
 {

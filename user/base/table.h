@@ -3,8 +3,9 @@
  * table: hash tables of intrusive nodes, on liburcu's cds_lfht.
  *
  * A record embeds one struct cds_lfht_node for each table it is in. One thread changes a table. Any
- * registered thread may look records up meanwhile, between urcu_memb_read_lock() and _unlock(); a record
- * that was removed may be freed after urcu_memb_synchronize_rcu(), or at once if no other thread looks.
+ * registered thread may look records up meanwhile, between urcu_memb_read_lock() and _unlock(); a
+ * record that was removed may be freed after urcu_memb_synchronize_rcu(), or at once if no other
+ * thread looks.
  *
  * cds_lfht's own functions and macros serve for all that is not here: iteration, and look-ups that
  * several steps need, by `lfht`.

@@ -2,12 +2,12 @@
 /*
  * text: slices of bytes, and parsers for what people write: numbers, durations, sizes, rates.
  *
- * A slice borrows its bytes, which need not end with a NUL. All functions are pure. Parsers leave their
- * result unchanged after an error.
+ * A slice borrows its bytes, which need not end with a NUL. All functions are pure. Parsers leave
+ * their result unchanged after an error.
  *
- * The module base: what every module may use: memory, text, time, logging, metrics, tables, and reading
- * YAML by tables. Nothing here knows the network, the store or the name of an option; such things belong
- * to the module that they are about.
+ * The module base: what every module may use: memory, text, time, logging, metrics, tables, and
+ * reading YAML by tables. Nothing here knows the network, the store or the name of an option; such
+ * things belong to the module that they are about.
  */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
@@ -51,8 +51,8 @@ struct text text_trim(struct text t);
 char *text_dup(struct text t);
 
 /*
- * Copy @s and its NUL to @ret, which has @size bytes. 0, or -ENAMETOOLONG if it does not fit; then @ret
- * is "", never a part of @s.
+ * Copy @s and its NUL to @ret, which has @size bytes. 0, or -ENAMETOOLONG if it does not fit; then
+ * @ret is "", never a part of @s.
  */
 int text_copy(char *ret, size_t size, const char *s);
 
@@ -69,9 +69,9 @@ int text_parse_duration_ms(struct text t, uint64_t *ret_ms);
 int text_parse_size(struct text t, uint64_t *ret_bytes);
 
 /*
- * Parse "10/s", "600/m" or "3600/h" to the nanoseconds that one unit costs, rounded down so that the
- * buyer never gets less than was bought. 0, -EINVAL, or -ERANGE for 0 units or more than one per
- * nanosecond.
+ * Parse "10/s", "600/m" or "3600/h" to the nanoseconds that one unit costs, rounded down so that
+ * the buyer never gets less than was bought. 0, -EINVAL, or -ERANGE for 0 units or more than one
+ * per nanosecond.
  */
 int text_parse_rate(struct text t, uint64_t *ret_interval_ns);
 

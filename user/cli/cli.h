@@ -4,8 +4,8 @@
  *
  * Their exit codes: 0 success, 1 failure, 2 wrong usage.
  *
- * The module cli: asking the agent and printing its answer. Nothing is decided here: a rule that matters
- * belongs behind the admin API, where every client meets it.
+ * The module cli: asking the agent and printing its answer. Nothing is decided here: a rule that
+ * matters belongs behind the admin API, where every client meets it.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H

@@ -27,13 +27,15 @@ int cli_version(int argc, char **argv, const struct cli_options *options);
 int cli_key_import(int argc, char **argv, const struct cli_options *options);
 
 /*
- * Make the only call of a subcommand to the admin API. Takes over @body, which may be NULL. Returns the
- * answer, owned by the caller; or NULL, after an error message.
+ * Make the only call of a subcommand to the admin API. Takes over @body, which may be NULL. Returns
+ * the answer, owned by the caller; or NULL, after an error message.
  */
 json_t *cli_call(const struct cli_options *options, const char *method, const char *path,
 		 json_t *body);
 
-/* Add a member to a body, unless @value is NULL. False, after an error message, if it is not UTF-8. */
+/*
+ * Add a member to a body, unless @value is NULL. False, after an error message, if it is not UTF-8.
+ */
 bool cli_body_add(json_t *body, const char *name, const char *value);
 
 /* Run the action named by argv[1] of a subcommand such as `account`. @help lists the actions. */

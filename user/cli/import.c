@@ -2,8 +2,9 @@
 /*
  * import: `key import`, which sends a file of keys issued elsewhere to the agent, in pieces.
  *
- * The agent imports a piece completely or not at all. So after a failure every line before the piece has
- * been imported and no line of it, and the error message says so. No message contains a key.
+ * The agent imports a piece completely or not at all. So after a failure every line before the
+ * piece has been imported and no line of it, and the error message says so. No message contains a
+ * key.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -48,7 +49,9 @@ static void tell_progress(const struct import *import)
 			(long long)import->present);
 }
 
-/* Report what is wrong with @line (0: with one of the piece) and how much was imported before it. */
+/*
+ * Report what is wrong with @line (0: with one of the piece) and how much was imported before it.
+ */
 static int fail_line(const struct import *import, size_t line, struct text reason)
 {
 	if (line)

@@ -2,8 +2,8 @@
 /*
  * key: create, list, revoke and rotate API keys.
  *
- * A new key is the only thing on standard output, so that KEY=$(tollgate key create ...) captures it;
- * the remarks about it go to standard error. No error message contains a key.
+ * A new key is the only thing on standard output, so that KEY=$(tollgate key create ...) captures
+ * it; the remarks about it go to standard error. No error message contains a key.
  */
 #include "cli/cli_private.h"
 

@@ -3,8 +3,8 @@
  * table: JSON objects as aligned columns for people.
  *
  * Control characters are left out of cells, so that a label cannot send escape sequences to the
- * terminal. An absent, null or empty value is printed as "-". Widths count UTF-8 characters, so columns
- * of double-width scripts are not aligned.
+ * terminal. An absent, null or empty value is printed as "-". Widths count UTF-8 characters, so
+ * columns of double-width scripts are not aligned.
  */
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H

@@ -66,7 +66,9 @@ int cli_parse_since(struct text text, uint64_t now_ms, uint64_t *ret_s)
 	}
 	back = tm;
 	seconds = timegm(&back);
-	/* timegm() turns 31 February into 3 March: if it changed anything, the date was not valid. */
+	/*
+	 * timegm() turns 31 February into 3 March: if it changed anything, the date was not valid.
+	 */
 	if (seconds < 0 || seconds > UINT32_MAX || back.tm_mday != tm.tm_mday ||
 	    back.tm_mon != tm.tm_mon || back.tm_hour != tm.tm_hour || back.tm_min != tm.tm_min ||
 	    back.tm_sec != tm.tm_sec)

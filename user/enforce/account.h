@@ -14,15 +14,16 @@
 #define ACCOUNT_ID_SIZE 21 /* "acc_" or "key_", 16 hex digits, NUL */
 
 /*
- * Whether the account may use the API at @wall_ms. Active and trialing accounts may; a past-due account
- * may until @grace_ms after its first failed payment; others may not. The operator's hold overrides all.
+ * Whether the account may use the API at @wall_ms. Active and trialing accounts may; a past-due
+ * account may until @grace_ms after its first failed payment; others may not. The operator's hold
+ * overrides all.
  */
 bool account_is_entitled(const struct store_account *account, uint64_t grace_ms, uint64_t wall_ms);
 
 /*
  * Set the status of @account. Grace starts with the first failed payment, at @failed_ms. Only the
- * statuses active and trialing end it: an account that goes from past_due to unpaid and back gets no
- * second grace.
+ * statuses active and trialing end it: an account that goes from past_due to unpaid and back gets
+ * no second grace.
  */
 void account_set_status(struct store_account *account, enum store_status status,
 			uint64_t failed_ms);

@@ -50,8 +50,8 @@ static bool concurrency_take(struct tollgate_slot *slot, uint32_t limit)
 }
 
 /*
- * The count stops at 0. It is reset when slots are adopted, and requests of an older agent may still end
- * after that.
+ * The count stops at 0. It is reset when slots are adopted, and requests of an older agent may
+ * still end after that.
  */
 static void concurrency_give_back(struct tollgate_slot *slot)
 {
@@ -61,7 +61,9 @@ static void concurrency_give_back(struct tollgate_slot *slot)
 		;
 }
 
-/* Find the account that sent the request: ALLOW with its slot and generation, or why there is none. */
+/*
+ * Find the account that sent the request: ALLOW with its slot and generation, or why there is none.
+ */
 static enum tollgate_verdict find_account(const struct gate *gate,
 					  const struct gate_request *request,
 					  struct gate_result *result)
@@ -109,9 +111,10 @@ static bool quota_fits(const struct tollgate_slot *slot, const struct gate_reque
 }
 
 /*
- * Read the bucket's word. A debt beyond the limit was charged by a worker that still used the limits
- * from before a change. The excess is forgiven, or it could lock the account out for as long as the old
- * limits allow. A small excess is normal, since workers read the clock at different moments.
+ * Read the bucket's word. A debt beyond the limit was charged by a worker that still used the
+ * limits from before a change. The excess is forgiven, or it could lock the account out for as long
+ * as the old limits allow. A small excess is normal, since workers read the clock at different
+ * moments.
  */
 static uint64_t read_bucket(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t now_ns)
 {
@@ -157,7 +160,9 @@ static void describe_share(const struct gate *gate, struct gate_result *result, 
 	result->rate_more_ns = result->rate_left < burst ? limits->interval_ns : 0;
 }
 
-/* Describe what is left of the rate, and return how long until @request fits in it; 0 if it does. */
+/*
+ * Describe what is left of the rate, and return how long until @request fits in it; 0 if it does.
+ */
 static uint64_t rate_wait(const struct gate *gate, struct tollgate_slot *slot,
 			  const struct gate_request *request, struct gate_result *result)
 {
@@ -214,8 +219,8 @@ static uint64_t quota_ceiling(const struct gate *gate, const struct tollgate_slo
 }
 
 /*
- * Charge the bucket and the quota. Another worker may have taken the last credit since the checks, so
- * both can still refuse. If the quota refuses, the bucket gets its credit back.
+ * Charge the bucket and the quota. Another worker may have taken the last credit since the checks,
+ * so both can still refuse. If the quota refuses, the bucket gets its credit back.
  */
 static enum tollgate_verdict charge(const struct gate *gate, struct tollgate_slot *slot,
 				    const struct gate_request *request, struct gate_result *result,
@@ -300,9 +305,10 @@ static enum tollgate_verdict check_limits(const struct gate *gate, struct tollga
 }
 
 /*
- * Let XDP refuse in the agent's place: the quota is used up, or both the lease of a shared rate and the
- * store are empty. For at most a second, because XDP does not know wall time, periods or leases; then
- * the agent decides again. If the limits changed meanwhile (@seq), or a new lease came, undo it.
+ * Let XDP refuse in the agent's place: the quota is used up, or both the lease of a shared rate and
+ * the store are empty. For at most a second, because XDP does not know wall time, periods or
+ * leases; then the agent decides again. If the limits changed meanwhile (@seq), or a new lease
+ * came, undo it.
  */
 static void close_slot(struct tollgate_slot *slot, const struct gate_request *request,
 		       const struct gate_result *result, uint32_t seq)

@@ -3,15 +3,15 @@
  * gate: the verdict on one request, from memory alone.
  *
  * The first verdict that applies wins: missing, malformed, unknown or revoked key (401), key state
- * unknown (503), account not entitled (403), over quota (429), over rate (429), feature missing (403),
- * over concurrency (429). Only a request that passes all of these is charged. The proxy has already
- * dealt with malformed requests, missing routes and public routes.
+ * unknown (503), account not entitled (403), over quota (429), over rate (429), feature missing
+ * (403), over concurrency (429). Only a request that passes all of these is charged. The proxy has
+ * already dealt with malformed requests, missing routes and public routes.
  *
  * Several workers may call all functions at once; each has called mirror_register_thread().
  *
  * The module enforce: verdicts, and the state that they need: keys, accounts, buckets, quotas,
- * concurrency, penalties, lists, usage. It knows no HTTP, no libuv and no BPF; it tells XDP about changes
- * through xdp_plane.h alone.
+ * concurrency, penalties, lists, usage. It knows no HTTP, no libuv and no BPF; it tells XDP about
+ * changes through xdp_plane.h alone.
  */
 #ifndef ENFORCE_GATE_H
 #define ENFORCE_GATE_H
@@ -62,9 +62,9 @@ struct gate_result {
 };
 
 /*
- * Decide about a request. After TOLLGATE_ALLOW the request is charged and holds one concurrency slot,
- * which the caller gives back with gate_release(), exactly once. Any other verdict charges and holds
- * nothing.
+ * Decide about a request. After TOLLGATE_ALLOW the request is charged and holds one concurrency
+ * slot, which the caller gives back with gate_release(), exactly once. Any other verdict charges
+ * and holds nothing.
  */
 void gate_check(const struct gate *gate, const struct gate_request *request,
 		struct gate_result *ret_result);
@@ -76,15 +76,15 @@ void gate_release(const struct gate *gate, const struct gate_result *result);
 void gate_count(const struct gate *gate, const struct gate_result *result, uint64_t wall_ms);
 
 /*
- * Charge @charge_ns to the bucket of @slot at @now_ns (CLOCK_MONOTONIC). Returns 0 if it was charged,
- * otherwise the nanoseconds until the same charge could succeed.
+ * Charge @charge_ns to the bucket of @slot at @now_ns (CLOCK_MONOTONIC). Returns 0 if it was
+ * charged, otherwise the nanoseconds until the same charge could succeed.
  */
 uint64_t gate_bucket_charge(struct tollgate_slot *slot, uint64_t limit_ns, uint64_t charge_ns,
 			    uint64_t now_ns);
 
 /*
- * Count a refusal for rate or quota at @now_ns. Returns the number of refusals in this second, with this
- * one; penalties depend on it.
+ * Count a refusal for rate or quota at @now_ns. Returns the number of refusals in this second, with
+ * this one; penalties depend on it.
  */
 uint32_t gate_note_refusal(struct tollgate_slot *slot, uint64_t now_ns);
 

@@ -2,9 +2,10 @@
 /*
  * lists: blocks of addresses that are denied, or that never get a penalty.
  *
- * The entries are in one array, sorted by the length of the prefix, longest first, and then by address.
- * A lookup searches the blocks of each length that occurs; the first match is the most specific one.
- * Lists are short and looked up once per connection, so a read-write lock is fast enough.
+ * The entries are in one array, sorted by the length of the prefix, longest first, and then by
+ * address. A lookup searches the blocks of each length that occurs; the first match is the most
+ * specific one. Lists are short and looked up once per connection, so a read-write lock is fast
+ * enough.
  */
 #include "enforce/lists.h"
 
@@ -21,9 +22,8 @@ struct lists {
 	struct xdp_plane *xdp; /* borrowed; NULL: the agent alone */
 	pthread_rwlock_t lock; /* protects the members below */
 	struct store_entry *entries;
-	size_t count; /* atomic: also read without the lock, since it is usually 0 */
-	size_t first
-		[130]; /* [i]: index of the first entry with a prefix of 128 - i bits or fewer */
+	size_t count;	   /* atomic: also read without the lock, since it is usually 0 */
+	size_t first[130]; /* [i]: first entry with a prefix of 128 - i bits or fewer */
 	size_t room;
 };
 

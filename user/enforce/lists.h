@@ -2,8 +2,9 @@
 /*
  * lists: blocks of addresses that are denied, or that never get a penalty.
  *
- * The most specific block that holds an address decides. Workers use this copy; XDP has its own, which
- * is kept up to date through xdp_plane.h. One thread makes the changes; any thread may look up.
+ * The most specific block that holds an address decides. Workers use this copy; XDP has its own,
+ * which is kept up to date through xdp_plane.h. One thread makes the changes; any thread may look
+ * up.
  */
 #ifndef ENFORCE_LISTS_H
 #define ENFORCE_LISTS_H
@@ -27,7 +28,8 @@ void lists_clear(struct lists *lists);
 
 /*
  * Add @entry or replace the entry of the same block. An entry that has ended is removed instead. 0,
- * -ENOSPC if there are LISTS_MAX entries, -ENOMEM, or XDP's error; then only the agent has the entry.
+ * -ENOSPC if there are LISTS_MAX entries, -ENOMEM, or XDP's error; then only the agent has the
+ * entry.
  */
 int lists_put(struct lists *lists, const struct store_entry *entry, uint64_t wall_ms,
 	      uint64_t mono_ns);
@@ -43,8 +45,8 @@ enum lists_verdict lists_look_up(struct lists *lists, const struct sockaddr_stor
 				 uint64_t wall_ms);
 
 /*
- * The entries, the most specific first. Only for the thread that makes changes; valid until its next
- * change.
+ * The entries, the most specific first. Only for the thread that makes changes; valid until its
+ * next change.
  */
 const struct store_entry *lists_entries(const struct lists *lists, size_t *ret_count);
 

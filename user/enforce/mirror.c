@@ -106,7 +106,10 @@ static void free_entries(struct mirror *mirror)
 	struct account_entry *account;
 	struct key_entry *key;
 
-	/* No thread looks any more, so free entries at once. The iterator already has the next node. */
+	/*
+	 * No thread looks any more, so free entries at once. The iterator already has the next
+	 * node.
+	 */
 	urcu_memb_read_lock();
 	cds_lfht_for_each_entry (mirror->keys_by_id.lfht, &iter, key, by_id) {
 		table_remove(&mirror->keys_by_id, &key->by_id);
@@ -238,7 +241,10 @@ int mirror_end_key(struct mirror *mirror, uint64_t id, uint64_t at_ms)
 	return mirror->refresh ? mirror_refresh_key(mirror, id) : 0;
 }
 
-/* End the keys of @account created before @before_ms, as of @at_ms. Returns how many were still valid. */
+/*
+ * End the keys of @account created before @before_ms, as of @at_ms. Returns how many were still
+ * valid.
+ */
 static int64_t end_keys(struct mirror *mirror, struct account_entry *account, uint64_t before_ms,
 			uint64_t at_ms)
 {
@@ -271,7 +277,9 @@ int64_t mirror_end_keys(struct mirror *mirror, uint64_t account_id, uint64_t bef
 		return -ENOENT;
 	if (before_ms)
 		return end_keys(mirror, account, before_ms, at_ms);
-	/* Compare with the keys' own times: whatever the clock did since, no key may be left out. */
+	/*
+	 * Compare with the keys' own times: whatever the clock did since, no key may be left out.
+	 */
 	SLIST_FOREACH (key, &account->keys, of_account) {
 		if (latest_ms <= key->created_ms)
 			latest_ms = key->created_ms + 1;

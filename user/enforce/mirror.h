@@ -2,9 +2,10 @@
 /*
  * mirror: the accounts and keys of the store, in memory, as requests need them.
  *
- * The control loop is the only writer. Workers look keys up without locks (liburcu), after they have
- * called mirror_register_thread(). When a writing call returns, its change is visible to all workers
- * and, through the slots, to XDP. Functions are for the control loop unless they say otherwise.
+ * The control loop is the only writer. Workers look keys up without locks (liburcu), after they
+ * have called mirror_register_thread(). When a writing call returns, its change is visible to all
+ * workers and, through the slots, to XDP. Functions are for the control loop unless they say
+ * otherwise.
  */
 #ifndef ENFORCE_MIRROR_H
 #define ENFORCE_MIRROR_H
@@ -20,20 +21,21 @@
 struct mirror;
 
 /*
- * Make an empty mirror over @slots, which are borrowed and adopted already. Returns NULL if memory is
- * short or there are no random bytes.
+ * Make an empty mirror over @slots, which are borrowed and adopted already. Returns NULL if memory
+ * is short or there are no random bytes.
  */
 struct mirror *mirror_new(struct slots *slots);
 
 /*
- * Set the XDP plane (borrowed; NULL: none). XDP learns keys from workers; when a key changes here, XDP
- * has forgotten it when the call returns. Call this before the first change to a key that XDP may know.
+ * Set the XDP plane (borrowed; NULL: none). XDP learns keys from workers; when a key changes here,
+ * XDP has forgotten it when the call returns. Call this before the first change to a key that XDP
+ * may know.
  */
 void mirror_set_xdp(struct mirror *mirror, struct xdp_plane *xdp);
 
 /*
- * Set where the shared limits of tiers with `is_shared` are (borrowed; NULL: each host has limits of its
- * own). Call this before the first account is entered.
+ * Set where the shared limits of tiers with `is_shared` are (borrowed; NULL: each host has limits
+ * of its own). Call this before the first account is entered.
  */
 struct shares;
 void mirror_set_shares(struct mirror *mirror, struct shares *shares);
@@ -46,21 +48,23 @@ void mirror_register_thread(void);
 void mirror_unregister_thread(void);
 
 /*
- * Ids of tiers are small numbers, stored in slots. An id keeps its name as long as the agent runs, also
- * over reloads. mirror_tier_id() returns the id of @name, a new one on first use; -ENOSPC or -ENOMEM.
- * The other two may be called by any thread; the name of an unknown id is "".
+ * Ids of tiers are small numbers, stored in slots. An id keeps its name as long as the agent runs,
+ * also over reloads. mirror_tier_id() returns the id of @name, a new one on first use; -ENOSPC or
+ * -ENOMEM. The other two may be called by any thread; the name of an unknown id is "".
  */
 int mirror_tier_id(struct mirror *mirror, const char *name);
 unsigned mirror_tier_count(const struct mirror *mirror);
 const char *mirror_tier_name(const struct mirror *mirror, unsigned tier_id);
 
-/* Apply @tiers, borrowed until the next call, to all accounts. 0, or an error of mirror_tier_id(). */
+/*
+ * Apply @tiers, borrowed until the next call, to all accounts. 0, or an error of mirror_tier_id().
+ */
 int mirror_set_tiers(struct mirror *mirror, const struct tiers *tiers, uint64_t wall_ms,
 		     uint64_t mono_ns);
 
 /*
- * Apply what changes with time: close accounts whose grace has ended, and start the next span of monthly
- * quotas. Call it every second; it is cheap if there is nothing to do.
+ * Apply what changes with time: close accounts whose grace has ended, and start the next span of
+ * monthly quotas. Call it every second; it is cheap if there is nothing to do.
  */
 void mirror_pass_time(struct mirror *mirror, uint64_t wall_ms, uint64_t mono_ns);
 
@@ -78,9 +82,9 @@ int mirror_put_key(struct mirror *mirror, const struct store_key *key);
 int mirror_end_key(struct mirror *mirror, uint64_t id, uint64_t at_ms);
 
 /*
- * End the keys of @account that were created before @before_ms (0: all its present keys) as of @at_ms,
- * which must not be in the future. It is one change: a worker sees it for all keys or for none. Returns
- * how many keys were still valid, or -ENOENT.
+ * End the keys of @account that were created before @before_ms (0: all its present keys) as of
+ * @at_ms, which must not be in the future. It is one change: a worker sees it for all keys or for
+ * none. Returns how many keys were still valid, or -ENOENT.
  */
 int64_t mirror_end_keys(struct mirror *mirror, uint64_t account, uint64_t before_ms,
 			uint64_t at_ms);
@@ -89,20 +93,20 @@ int64_t mirror_end_keys(struct mirror *mirror, uint64_t account, uint64_t before
 size_t mirror_valid_keys(const struct mirror *mirror, uint64_t account, uint64_t now_ms);
 
 /*
- * The creation time to give a key that is made for @account at @now_ms: @now_ms, or later if all keys
- * created at @now_ms were ended together.
+ * The creation time to give a key that is made for @account at @now_ms: @now_ms, or later if all
+ * keys created at @now_ms were ended together.
  */
 uint64_t mirror_key_time(const struct mirror *mirror, uint64_t account, uint64_t now_ms);
 
 /*
- * A load is complete: free adopted slots that belong to no account. If a load failed before this call,
- * load again, accounts first.
+ * A load is complete: free adopted slots that belong to no account. If a load failed before this
+ * call, load again, accounts first.
  */
 void mirror_drop_strays(struct mirror *mirror);
 
 /*
- * Load again into a mirror that is in use. Put everything that the store has between the two calls; the
- * second drops all else. Calling begin again without an end restarts the refresh. 0 or -ENOMEM.
+ * Load again into a mirror that is in use. Put everything that the store has between the two calls;
+ * the second drops all else. Calling begin again without an end restarts the refresh. 0 or -ENOMEM.
  */
 int mirror_refresh_begin(struct mirror *mirror);
 void mirror_refresh_end(struct mirror *mirror);
@@ -131,8 +135,8 @@ unsigned mirror_accounts_of_customer(const struct mirror *mirror, const char *cu
 				     uint64_t *ret_ids, unsigned max);
 
 /*
- * List the ids of all accounts of @customer, in no order. The caller frees the array, which is NULL if
- * there are none. 0 or -ENOMEM.
+ * List the ids of all accounts of @customer, in no order. The caller frees the array, which is NULL
+ * if there are none. 0 or -ENOMEM.
  */
 int mirror_list_of_customer(const struct mirror *mirror, const char *customer, uint64_t **ret_ids,
 			    unsigned *ret_count);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mirror_accounts: the accounts of the mirror: their entries and indexes, and how they are written to
- * the slots.
+ * mirror_accounts: the accounts of the mirror: their entries and indexes, and how they are written
+ * to the slots.
  *
  * There may be several hundred thousand, so entries are compact: 32-bit seconds and packed texts.
  */
@@ -166,9 +166,9 @@ void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t w
 		return;
 	}
 	/*
-	 * The slot's own bucket must not limit the account: XDP would refuse what a lease allows. Set the
-	 * share before the slot loses its rate, and above the other way round, so that one of them always
-	 * limits the account.
+	 * The slot's own bucket must not limit the account: XDP would refuse what a lease allows.
+	 * Set the share before the slot loses its rate, and above the other way round, so that one
+	 * of them always limits the account.
 	 */
 	share_set_tier(mirror->shares, entry->slot, tier, false);
 	lent = *tier;

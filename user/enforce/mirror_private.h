@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mirror_private: the mirror's records. Private to mirror.c (tables, tiers, keys), mirror_accounts.c and
- * mirror_refresh.c.
+ * mirror_private: the mirror's records. Private to mirror.c (tables, tiers, keys),
+ * mirror_accounts.c and mirror_refresh.c.
  *
- * Workers read only the table of keys by hash, and the accounts that its entries point to. All other
- * tables and lists belong to the control loop.
+ * Workers read only the table of keys by hash, and the accounts that its entries point to. All
+ * other tables and lists belong to the control loop.
  */
 #ifndef ENFORCE_MIRROR_PRIVATE_H
 #define ENFORCE_MIRROR_PRIVATE_H
@@ -16,7 +16,10 @@
 
 #define MIRROR_MAX_TIERS 4096
 
-/* An account's texts, in the order in which they are packed. Those before WORD_INDEXED have an index. */
+/*
+ * An account's texts, in the order in which they are packed. Those before WORD_INDEXED have an
+ * index.
+ */
 enum account_word {
 	WORD_CUSTOMER,
 	WORD_SUBSCRIPTION,
@@ -34,8 +37,8 @@ SLIST_HEAD(key_list, key_entry);
 struct account_entry {
 	struct cds_lfht_node by_id;
 	/*
-	 * Atomic: keys created before the first of these ended at the second; 0: none did. Workers read
-	 * them, and they are close to `slot`, which workers read too.
+	 * Atomic: keys created before the first of these ended at the second; 0: none did. Workers
+	 * read them, and they are close to `slot`, which workers read too.
 	 */
 	uint64_t keys_over_before_ms, keys_over_since_ms;
 	uint32_t slot;

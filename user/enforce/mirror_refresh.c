@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mirror_refresh: loads the store into a mirror that is in use, and then drops what is not in the store.
+ * mirror_refresh: loads the store into a mirror that is in use, and then drops what is not in the
+ * store.
  *
- * The ids that were loaded are kept in sets for the time of the load, because a mark in each entry would
- * cost memory all the time.
+ * The ids that were loaded are kept in sets for the time of the load, because a mark in each entry
+ * would cost memory all the time.
  */
 #include <errno.h>
 #include <stdlib.h>

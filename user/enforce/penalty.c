@@ -2,8 +2,9 @@
 /*
  * penalty: clients that keep sending refused requests, so that XDP drops their packets for a while.
  *
- * Sources are in a table of fixed size with a few places in each bucket. The place that was used longest
- * ago makes room for a new source. A forgotten offender is simply counted from the start again.
+ * Sources are in a table of fixed size with a few places in each bucket. The place that was used
+ * longest ago makes room for a new source. A forgotten offender is simply counted from the start
+ * again.
  */
 #include "enforce/penalty.h"
 

@@ -68,8 +68,8 @@ struct share *share_of(const struct shares *shares, uint32_t index)
 }
 
 /*
- * The shortest time between two exchanges of an account: a third of the time that its bucket takes to
- * fill. With longer pauses, a full bucket in the store would waste credit.
+ * The shortest time between two exchanges of an account: a third of the time that its bucket takes
+ * to fill. With longer pauses, a full bucket in the store would waste credit.
  */
 static uint64_t spacing(const struct share *share)
 {

@@ -2,17 +2,17 @@
 /*
  * share: limits that all hosts of a fleet share, for accounts whose tier says so.
  *
- * Workers read and write memory only. A few times a second, the control loop reports to the store what
- * all active accounts used, and receives leases for what they may use next.
+ * Workers read and write memory only. A few times a second, the control loop reports to the store
+ * what all active accounts used, and receives leases for what they may use next.
  *
- * Rate. `used` counts the units allowed on this host; `paid` counts the units that the account's bucket
- * in the store has granted. While the lease is valid, requests pass as long as `used` stays within
- * `paid`. Otherwise they pass by this host's own share, a bucket of rate R/H and burst ceil(B/H) for H
- * hosts, and the next exchange pays for them; unless the store said that it is empty (`dry_until_ns`).
- * If the store is unreachable, only the own share is left.
+ * Rate. `used` counts the units allowed on this host; `paid` counts the units that the account's
+ * bucket in the store has granted. While the lease is valid, requests pass as long as `used` stays
+ * within `paid`. Otherwise they pass by this host's own share, a bucket of rate R/H and burst
+ * ceil(B/H) for H hosts, and the next exchange pays for them; unless the store said that it is
+ * empty (`dry_until_ns`). If the store is unreachable, only the own share is left.
  *
- * Quota. Each host has a ceiling for what it may charge in the period. The store raises it while some
- * of the quota is left. Concurrency. The store grants places, valid as long as the lease.
+ * Quota. Each host has a ceiling for what it may charge in the period. The store raises it while
+ * some of the quota is left. Concurrency. The store grants places, valid as long as the lease.
  *
  * In any time T, all hosts together allow at most B + R*T + O units, where
  *
@@ -20,10 +20,11 @@
  *         + B * H/(H+1)                                  leases used when the bucket is full again
  *         + 2 * R * (SHARE_EVERY_NS + a round trip)      use that is not reported yet
  *
- * tests/model/share.pml checks this bound. In addition, each start of an agent adds twice the burst of
- * its share, and each host that cannot reach Redis while others can adds R/H for that time. A host that
- * has not asked for some time may exceed a quota by SHARE_QUOTA_COLD units or one request. Without the
- * store, each host may use left/H of the quota, once, and max(1, C/H) concurrent requests.
+ * tests/model/share.pml checks this bound. In addition, each start of an agent adds twice the burst
+ * of its share, and each host that cannot reach Redis while others can adds R/H for that time. A
+ * host that has not asked for some time may exceed a quota by SHARE_QUOTA_COLD units or one
+ * request. Without the store, each host may use left/H of the quota, once, and max(1, C/H)
+ * concurrent requests.
  */
 #ifndef ENFORCE_SHARE_H
 #define ENFORCE_SHARE_H
@@ -51,8 +52,7 @@ struct share {
 	uint64_t tat_ns;		/* bucket of this host's own share of the rate */
 	uint64_t left;			/* units left in the store at the last exchange */
 	uint64_t wanted;		/* units refused because the lease was used up */
-	uint64_t
-		quota_cap; /* period << TOLLGATE_QUOTA_SHIFT | ceiling for this host's units in it */
+	uint64_t quota_cap;  /* period << TOLLGATE_QUOTA_SHIFT | this host's ceiling in it */
 	uint64_t quota_left; /* units that no host has reserved, at the last exchange */
 	uint32_t places;     /* concurrent requests that the lease allows on this host */
 	uint32_t need;	     /* the largest cost since the last exchange */
@@ -85,8 +85,8 @@ void shares_done(struct shares *shares); /* accepts a zeroed struct */
 void shares_set_hosts(struct shares *shares, uint32_t hosts);
 
 /*
- * Set the tier of the account in slot @index (NULL: none). @is_new: the slot has another account than
- * before. Control loop only.
+ * Set the tier of the account in slot @index (NULL: none). @is_new: the slot has another account
+ * than before. Control loop only.
  */
 void share_set_tier(struct shares *shares, uint32_t index, const struct tier *tier, bool is_new);
 
@@ -111,7 +111,8 @@ void share_give_back(struct share *share, uint64_t cost);
 uint64_t share_left(const struct shares *shares, const struct share *share, uint64_t now_ns);
 
 /*
- * The ceiling of this host's units in @period of the quota at @now_ns. It has charged @own units so far;
+ * The ceiling of this host's units in @period of the quota at @now_ns. It has charged @own units so
+ * far;
  * @left units of the quota are unused.
  */
 uint64_t share_quota_cap(const struct shares *shares, struct share *share, uint32_t period,
@@ -128,8 +129,8 @@ void share_want_more(struct shares *shares, struct share *share, uint32_t cost, 
 bool share_is_dry(const struct share *share, uint64_t now_ns);
 
 /*
- * Include the account in the next exchange. @is_urgent: exchange at once, unless the last exchange was
- * too recent.
+ * Include the account in the next exchange. @is_urgent: exchange at once, unless the last exchange
+ * was too recent.
  */
 void share_activate(struct shares *shares, struct share *share, bool is_urgent, uint64_t now_ns);
 

@@ -2,9 +2,9 @@
 /*
  * slot: the shared array that has one record for each account.
  *
- * The memory is a BPF map or, without BPF, a file in the state directory. Both are mapped shared, so
- * buckets, penalties and usage survive a crash of the agent. slots_adopt() decides which of the content
- * is still valid.
+ * The memory is a BPF map or, without BPF, a file in the state directory. Both are mapped shared,
+ * so buckets, penalties and usage survive a crash of the agent. slots_adopt() decides which of the
+ * content is still valid.
  *
  * Only the control loop allocates slots and writes limits. Any worker charges and counts (gate.h,
  * usage.h).
@@ -46,8 +46,8 @@ int slots_use_map(struct slots *slots, struct tollgate_slot *list, struct tollga
 		  uint32_t count);
 
 /*
- * Use the file at @path. It is created or replaced if it is missing or has another size or ABI. 0, or a
- * negative errno; -ENOSPC if the disk is full, since the whole file is allocated.
+ * Use the file at @path. It is created or replaced if it is missing or has another size or ABI. 0,
+ * or a negative errno; -ENOSPC if the disk is full, since the whole file is allocated.
  */
 int slots_use_file(struct slots *slots, const char *path, uint32_t count);
 
@@ -72,16 +72,17 @@ int64_t slots_take(struct slots *slots, uint64_t account_id);
 void slots_give_back(struct slots *slots, uint32_t index);
 
 /*
- * Set the limits; readers see all of them change at once. If the rate changes, the debt in the bucket
- * keeps its value in units. @tier NULL: the account's tier is not configured, so it is inactive.
+ * Set the limits; readers see all of them change at once. If the rate changes, the debt in the
+ * bucket keeps its value in units. @tier NULL: the account's tier is not configured, so it is
+ * inactive.
  */
 void slot_set_limits(struct tollgate_slot *slot, const struct tier *tier, uint32_t tier_id,
 		     bool is_open, uint64_t now_ns);
 
 /*
- * Set the billing period and the span of a monthly quota (period.h; 0: none). Usage windows that open
- * from now on end with the period. @grace_end_s: when a past-due account loses its access (Unix time);
- * 0: never.
+ * Set the billing period and the span of a monthly quota (period.h; 0: none). Usage windows that
+ * open from now on end with the period. @grace_end_s: when a past-due account loses its access
+ * (Unix time); 0: never.
  */
 void slot_set_periods(struct tollgate_slot *slot, uint64_t billing, uint64_t quota_span,
 		      uint32_t grace_end_s);

@@ -2,9 +2,9 @@
 /*
  * usage: what each account used, counted in its slot and written to the store.
  *
- * A window's `collected` and a quota's `quota_collected` record what the store has. Like the quota's
- * word they hold a tag, the low bits of the window's start or the period, above the count. So a late
- * confirmation is never mistaken for one of the next window.
+ * A window's `collected` and a quota's `quota_collected` record what the store has. Like the
+ * quota's word they hold a tag, the low bits of the window's start or the period, above the count.
+ * So a late confirmation is never mistaken for one of the next window.
  */
 #include "enforce/usage.h"
 
@@ -25,8 +25,8 @@
 #define ASIDE_MAX    1000000
 
 /*
- * Windows that had to make room before they were collected: only while the store cannot take usage for
- * longer than a window.
+ * Windows that had to make room before they were collected: only while the store cannot take usage
+ * for longer than a window.
  */
 struct usage_aside {
 	pthread_mutex_t lock;
@@ -98,7 +98,9 @@ static void open_window(const struct slots *slots, struct tollgate_slot *slot,
 	}
 	atomic_write_release(&usage->requests, 0);
 	atomic_write_release(&usage->units, 0);
-	/* A window of another length may start in the same second, so the tag alone would not do. */
+	/*
+	 * A window of another length may start in the same second, so the tag alone would not do.
+	 */
 	atomic_write_release(&usage->collected, 0);
 	atomic_write_release(&usage->window, window);
 }
@@ -119,8 +121,8 @@ static uint64_t window_at(uint32_t length_s, uint64_t billing, uint64_t now_s)
 }
 
 /*
- * Cut from @window what belongs to @seen, a window that is over. If windows become longer or a billing
- * period moves, the new window starts where the old one ended.
+ * Cut from @window what belongs to @seen, a window that is over. If windows become longer or a
+ * billing period moves, the new window starts where the old one ended.
  */
 static uint64_t begin_after(uint64_t window, uint64_t seen, uint64_t now_s)
 {
@@ -133,9 +135,9 @@ static uint64_t begin_after(uint64_t window, uint64_t seen, uint64_t now_s)
 }
 
 /*
- * Find the entry that counts requests of @window. A new window replaces the older of the two, so both
- * only move forward. A window that was replaced is never opened again, because its totals would start
- * at 0: its late requests are counted in the older of the two.
+ * Find the entry that counts requests of @window. A new window replaces the older of the two, so
+ * both only move forward. A window that was replaced is never opened again, because its totals
+ * would start at 0: its late requests are counted in the older of the two.
  */
 static struct tollgate_usage *find_window(const struct slots *slots, struct tollgate_slot *slot,
 					  uint64_t window)
@@ -177,8 +179,8 @@ void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t
 }
 
 /*
- * Periods of both kinds are numbered by the day on which they start. So numbers only grow, even if the
- * tier of an account changes from one kind to the other.
+ * Periods of both kinds are numbered by the day on which they start. So numbers only grow, even if
+ * the tier of an account changes from one kind to the other.
  */
 uint32_t usage_period(uint32_t period_kind, uint64_t wall_ms)
 {
@@ -271,7 +273,9 @@ void usage_set_others(struct tollgate_slot *slot, uint32_t period, uint64_t unit
 
 	if (PERIOD_OF(word) > period || PERIOD_OF(base) > period)
 		return;
-	/* The base first: for a moment the own units seem fewer, but the quota is never exceeded. */
+	/*
+	 * The base first: for a moment the own units seem fewer, but the quota is never exceeded.
+	 */
 	atomic_write_release(&slot->quota_base, WORD(period, units));
 	do {
 		own = PERIOD_OF(word) == period ? own_units(word, base) : 0;

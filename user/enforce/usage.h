@@ -3,10 +3,11 @@
  * usage: what each account used, counted in its slot and written to the store.
  *
  * A slot has two kinds of counts. Two windows count answered requests, so that the last one can be
- * collected while the next one fills. A window ends at a multiple of its length or where the account's
- * billing period ends. The quota's word counts the units charged in the period by all epochs (an epoch
- * is one lifetime of the slots' memory, on any host); its base is the part that other epochs charged,
- * and the store gets the difference. Workers count, the control loop collects.
+ * collected while the next one fills. A window ends at a multiple of its length or where the
+ * account's billing period ends. The quota's word counts the units charged in the period by all
+ * epochs (an epoch is one lifetime of the slots' memory, on any host); its base is the part that
+ * other epochs charged, and the store gets the difference. Workers count, the control loop
+ * collects.
  */
 #ifndef ENFORCE_USAGE_H
 #define ENFORCE_USAGE_H
@@ -21,16 +22,21 @@
 #define USAGE_WINDOW_SECONDS 3600 /* length of windows without Stripe */
 
 /*
- * Count one answered request of @units in the window that holds @wall_ms. Any worker. If a window must
- * be reused before it was collected, its counts are set aside for the next batch.
+ * Count one answered request of @units in the window that holds @wall_ms. Any worker. If a window
+ * must be reused before it was collected, its counts are set aside for the next batch.
  */
 void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t units,
 		 uint64_t wall_ms);
 
-/* The quota period at @wall_ms: the day on which it started (clock_day()); 0 without a quota. Pure. */
+/*
+ * The quota period at @wall_ms: the day on which it started (clock_day()); 0 without a quota. Pure.
+ */
 uint32_t usage_period(uint32_t period_kind, uint64_t wall_ms);
 
-/* The same if the quota may have a span (period.h), with the period's end in Unix milliseconds. Pure. */
+/*
+ * The same if the quota may have a span (period.h), with the period's end in Unix milliseconds.
+ * Pure.
+ */
 uint32_t usage_quota_period(uint32_t period_kind, uint64_t span, uint64_t wall_ms,
 			    uint64_t *ret_end_ms);
 
@@ -41,14 +47,16 @@ uint64_t usage_period_end_ms(uint32_t period_kind, uint32_t period);
 uint64_t usage_quota_used(uint64_t word, uint32_t period);
 
 /*
- * Charge @units if the quota @limit allows it; otherwise return false and charge nothing. Periods only
- * move forward: if @period is older than the word's, the units count in the word's period. Any worker.
+ * Charge @units if the quota @limit allows it; otherwise return false and charge nothing. Periods
+ * only move forward: if @period is older than the word's, the units count in the word's period. Any
+ * worker.
  */
 bool usage_quota_charge(struct tollgate_slot *slot, uint32_t period, uint64_t units,
 			uint64_t limit);
 
 /*
- * Add a row of the store to the slot. A row of another epoch is added to the base; a row of this epoch
+ * Add a row of the store to the slot. A row of another epoch is added to the base; a row of this
+ * epoch
  * (@epoch) only raises this epoch's count. A row of a past period is ignored. Control loop only.
  */
 void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *quota,
@@ -61,7 +69,8 @@ void usage_forget_others(struct tollgate_slot *slot);
 uint64_t usage_quota_own(const struct tollgate_slot *slot, uint32_t period);
 
 /*
- * Set what all other epochs charged in @period to @units; this epoch's units are added to it. A past
+ * Set what all other epochs charged in @period to @units; this epoch's units are added to it. A
+ * past
  * @period is ignored. Control loop only.
  */
 void usage_set_others(struct tollgate_slot *slot, uint32_t period, uint64_t units);
@@ -77,14 +86,15 @@ struct usage_batch {
 };
 
 /*
- * Collect what changed since usage_confirm(), at most @max_rows of each kind, starting where the last
- * batch ended. Control loop only. 0 or -ENOMEM. The caller frees @batch with usage_batch_done().
+ * Collect what changed since usage_confirm(), at most @max_rows of each kind, starting where the
+ * last batch ended. Control loop only. 0 or -ENOMEM. The caller frees @batch with
+ * usage_batch_done().
  */
 int usage_collect(struct slots *slots, size_t max_rows, struct usage_batch *batch);
 
 /*
- * The store may have lost rows: collect everything that the slots still hold again. Rows are totals, so
- * writing them twice does no harm. Control loop only.
+ * The store may have lost rows: collect everything that the slots still hold again. Rows are
+ * totals, so writing them twice does no harm. Control loop only.
  */
 void usage_doubt(const struct slots *slots);
 

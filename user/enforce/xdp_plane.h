@@ -2,9 +2,9 @@
 /*
  * xdp_plane: how enforce/ keeps XDP's copies of its data up to date.
  *
- * The mirror, the lists and the penalties call these functions; fastpath/ implements them, so enforce/
- * does not depend on it. Each call takes effect before it returns. Any thread may call. If the plane is
- * NULL (the agent enforces alone), calls do nothing.
+ * The mirror, the lists and the penalties call these functions; fastpath/ implements them, so
+ * enforce/ does not depend on it. Each call takes effect before it returns. Any thread may call. If
+ * the plane is NULL (the agent enforces alone), calls do nothing.
  */
 #ifndef ENFORCE_XDP_PLANE_H
 #define ENFORCE_XDP_PLANE_H
@@ -49,8 +49,8 @@ static inline void xdp_forget_keys_of(struct xdp_plane *plane, uint32_t slot)
 }
 
 /*
- * Add @block to XDP's copy of the operator's lists until @until_ns (CLOCK_MONOTONIC; 0: without end). 0,
- * or a negative errno if XDP has no room.
+ * Add @block to XDP's copy of the operator's lists until @until_ns (CLOCK_MONOTONIC; 0: without
+ * end). 0, or a negative errno if XDP has no room.
  */
 static inline int xdp_list_put(struct xdp_plane *plane, const struct cidr *block, bool is_allowed,
 			       uint64_t until_ns)
@@ -72,8 +72,8 @@ static inline void xdp_set_list_count(struct xdp_plane *plane, uint32_t count)
 }
 
 /*
- * Drop SYNs from @client (for IPv6, from its /64) until @until_ns (CLOCK_MONOTONIC). 0, -ENOSPC if XDP
- * has no room, or -ENOTSUP without XDP.
+ * Drop SYNs from @client (for IPv6, from its /64) until @until_ns (CLOCK_MONOTONIC). 0, -ENOSPC if
+ * XDP has no room, or -ENOTSUP without XDP.
  */
 static inline int xdp_penalize_source(struct xdp_plane *plane,
 				      const struct sockaddr_storage *client, uint64_t until_ns)

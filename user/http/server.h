@@ -11,9 +11,9 @@
  * All functions and callbacks run on the thread of the server's loop. A callback may call any
  * function here; the server calls it as the last thing it does.
  *
- * The module http: requests and answers: parsing, checking and writing HTTP, the server's connections,
- * problem documents, handing a request to another loop. What becomes of a request belongs to proxy,
- * admin, stripe and portal, and none of them may depend on the version of HTTP.
+ * The module http: requests and answers: parsing, checking and writing HTTP, the server's
+ * connections, problem documents, handing a request to another loop. What becomes of a request
+ * belongs to proxy, admin, stripe and portal, and none of them may depend on the version of HTTP.
  */
 #ifndef HTTP_SERVER_H
 #define HTTP_SERVER_H

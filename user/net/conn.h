@@ -10,8 +10,8 @@
  *
  * The process must ignore SIGPIPE: libuv writes without MSG_NOSIGNAL.
  *
- * The module net: moving bytes: streams, TLS, listeners, messages between threads, transfers with curl.
- * Nothing here knows what the bytes mean; protocols on top of a stream belong to http.
+ * The module net: moving bytes: streams, TLS, listeners, messages between threads, transfers with
+ * curl. Nothing here knows what the bytes mean; protocols on top of a stream belong to http.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H

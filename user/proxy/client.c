@@ -73,7 +73,9 @@ void client_settled(void *context, uint32_t received)
 {
 	struct client *client = context;
 
-	/* Only after the kernel has the last byte of the response, because XDP relies on this word. */
+	/*
+	 * Only after the kernel has the last byte of the response, because XDP relies on this word.
+	 */
 	if (client && client->conn_index != CLIENT_NOT_ENROLLED)
 		atomic_write_release(
 			&fastpath_conn(fastpath_of(client), client->conn_index)->answered,
@@ -81,10 +83,10 @@ void client_settled(void *context, uint32_t received)
 }
 
 /*
- * Whether the connection may be closed. A response that XDP sent is activity that the server has not
- * seen. And as long as the client has not acknowledged that response or all of ours, a FIN must wait:
- * TCP might retransmit it in one segment with bytes from before XDP's response, and no single offset is
- * right for both parts of such a segment.
+ * Whether the connection may be closed. A response that XDP sent is activity that the server has
+ * not seen. And as long as the client has not acknowledged that response or all of ours, a FIN must
+ * wait: TCP might retransmit it in one segment with bytes from before XDP's response, and no single
+ * offset is right for both parts of such a segment.
  */
 bool client_is_idle(void *context, uint64_t idle_ms)
 {
@@ -114,8 +116,8 @@ void client_unbind(struct client *client)
 }
 
 /*
- * The connection stays bound as long as all its keys belong to one account. Requests that cost nothing
- * are allowed even without credit, so a connection with such requests must not be dropped.
+ * The connection stays bound as long as all its keys belong to one account. Requests that cost
+ * nothing are allowed even without credit, so a connection with such requests must not be dropped.
  */
 static void bind_account(struct client *client, const struct gate_result *result)
 {
@@ -137,7 +139,9 @@ static void enrol(struct client *client, struct http_stream *s)
 	struct proxy_counters *counters = &client->port->proxy->counters;
 	struct fastpath *fastpath = fastpath_of(client);
 	struct conn *conn = http_stream_conn(s);
-	/* This request is not answered yet, so `answered` is less; client_settled() will raise it. */
+	/*
+	 * This request is not answered yet, so `answered` is less; client_settled() will raise it.
+	 */
 	struct fastpath_enrolment enrolment = {
 		.client = &client->peer,
 		.local = conn_local(conn),

@@ -3,7 +3,8 @@
  * credential: finds the key of a request.
  *
  * The key is in X-API-Key or, if there is none, in Authorization: Bearer. If both are present, the
- * Authorization field is meant for the upstream. XDP's key scan (tollgate/keyscan.h) decides the same.
+ * Authorization field is meant for the upstream. XDP's key scan (tollgate/keyscan.h) decides the
+ * same.
  */
 #ifndef PROXY_CREDENTIAL_H
 #define PROXY_CREDENTIAL_H

@@ -5,9 +5,9 @@
  *     route -> gate -> connect -> send -> (response.c relays the response) -> done
  *                         ^---- retry       any failure: fail -> done
  *
- * A completion notes its result and calls exchange_run() with the next step; only that function stores
- * the step. Bodies do not pass through the steps: an event on one side writes to the other. An exchange
- * ends exactly once, in step_done(), which gives back the concurrency slot.
+ * A completion notes its result and calls exchange_run() with the next step; only that function
+ * stores the step. Bodies do not pass through the steps: an event on one side writes to the other.
+ * An exchange ends exactly once, in step_done(), which gives back the concurrency slot.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -307,8 +307,8 @@ static enum step step_send(struct exchange *x)
 
 /*
  * Whether another server may get the request: if it was not sent to this one, or if its method is
- * idempotent (RFC 9110, section 9.2.2) and the connection was closed before any response. Bytes of a
- * body that were sent are gone.
+ * idempotent (RFC 9110, section 9.2.2) and the connection was closed before any response. Bytes of
+ * a body that were sent are gone.
  */
 static bool may_retry(const struct exchange *x, bool was_sent)
 {

@@ -29,9 +29,9 @@ struct exchange {
 	SLIST_ENTRY(exchange) spare; /* while the proxy keeps it for a later request */
 	struct gate_result gate;
 	bool key_in_authorization;
-	bool is_charged;      /* holds a concurrency slot of the account */
-	bool is_answered;     /* the client has been sent the head of a response */
-	bool is_head_pending; /* the upstream's head has arrived and waits for a piece of the body */
+	bool is_charged;       /* holds a concurrency slot of the account */
+	bool is_answered;      /* the client has been sent the head of a response */
+	bool is_head_pending;  /* the upstream's head waits for a piece of the body */
 	bool is_body_complete; /* the client has sent its whole body */
 	bool is_body_begun;    /* a piece of it was sent upstream */
 	bool is_chunked;       /* the body is chunked on the way upstream */
@@ -53,7 +53,9 @@ struct exchange {
 /* Run @step and the steps after it, until the exchange must wait for a completion or is freed. */
 void exchange_run(struct exchange *x, enum step step);
 
-/* Give back the concurrency slot, before the client can see that its request has ended. Idempotent. */
+/*
+ * Give back the concurrency slot, before the client can see that its request has ended. Idempotent.
+ */
 void exchange_give_back(struct exchange *x);
 
 /*

@@ -5,8 +5,8 @@
  * A proxy belongs to one loop, and all functions are for that loop's thread. proxy_handler is the
  * handler of its HTTP servers; the owner of each server is a struct proxy_port.
  *
- * The module proxy: one request on its way: route, verdict, upstream, answer. Deciding the verdict belongs
- * to enforce, HTTP's syntax to http, and what workers do as a whole to agent.
+ * The module proxy: one request on its way: route, verdict, upstream, answer. Deciding the verdict
+ * belongs to enforce, HTTP's syntax to http, and what workers do as a whole to agent.
  */
 #ifndef PROXY_PROXY_H
 #define PROXY_PROXY_H
@@ -56,8 +56,8 @@ struct proxy *proxy_new(uv_loop_t *loop, const struct proxy_shared *shared, stru
 int proxy_set_rules(struct proxy *proxy, struct rules *rules);
 
 /*
- * Give requests for the rules' own paths to @divert, which takes over the stream. Without @divert, they
- * are routed like all others. Call this before the first request.
+ * Give requests for the rules' own paths to @divert, which takes over the stream. Without @divert,
+ * they are routed like all others. Call this before the first request.
  */
 void proxy_set_divert(struct proxy *proxy, void (*divert)(void *arg, struct http_stream *s),
 		      void *arg);

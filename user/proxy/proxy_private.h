@@ -11,7 +11,10 @@
 
 #define REQUEST_ID_SIZE 33
 
-/* Rules in use by this worker. Requests are counted here, not in the counter that all workers share. */
+/*
+ * Rules in use by this worker. Requests are counted here, not in the counter that all workers
+ * share.
+ */
 struct rules_hold {
 	struct rules *rules;	     /* holds one reference */
 	struct upstreams *upstreams; /* owned: the connections under these rules */
@@ -40,8 +43,8 @@ static inline void count(uint64_t *counter)
 }
 
 /*
- * client: what the proxy knows about a client's connection: its address, the account it is bound to, and
- * its record on the fast path. It lives as long as the connection.
+ * client: what the proxy knows about a client's connection: its address, the account it is bound
+ * to, and its record on the fast path. It lives as long as the connection.
  */
 struct client {
 	char address[48];  /* text, without the port */

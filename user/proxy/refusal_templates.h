@@ -2,8 +2,8 @@
 /*
  * refusal_templates: every refusal that XDP may send, written with the agent's own code.
  *
- * The refusals of a tier differ only in one number of seconds. There is a template for each number of
- * digits that it can have: see tollgate/abi.h. Control loop only.
+ * The refusals of a tier differ only in one number of seconds. There is a template for each number
+ * of digits that it can have: see tollgate/abi.h. Control loop only.
  */
 #ifndef PROXY_REFUSAL_TEMPLATES_H
 #define PROXY_REFUSAL_TEMPLATES_H

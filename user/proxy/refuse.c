@@ -9,7 +9,9 @@
 #include "enforce/usage.h"
 #include "http/problem.h"
 
-/* Refusals must be cheap: bodies are literals except for their end, and fields are assembled here. */
+/*
+ * Refusals must be cheap: bodies are literals except for their end, and fields are assembled here.
+ */
 #define FIELDS_MAX 512 /* the literals below, at most 250 bytes, and ten numbers of 20 digits */
 
 #define MAX_SECONDS 999999999
@@ -62,7 +64,9 @@ static char *put_number(char *at, struct text before, uint64_t number)
 
 static uint64_t period_seconds(const struct gate_result *result)
 {
-	/* A policy is the same in every month, so use 31 days. RateLimit has the time that is left. */
+	/*
+	 * A policy is the same in every month, so use 31 days. RateLimit has the time that is left.
+	 */
 	return result->limits.quota_period == TOLLGATE_PERIOD_DAY ? 86400 : 31 * 86400;
 }
 
@@ -79,7 +83,10 @@ static char *put_quota_policy(char *at, const struct gate_result *result)
 	return put_number(at, TEXT(";w="), period_seconds(result));
 }
 
-/* After a refusal, t of the rate is until this request could pass; until the next unit is too early. */
+/*
+ * After a refusal, t of the rate is until this request could pass; until the next unit is too
+ * early.
+ */
 static char *put_rate_left(char *at, const struct gate_result *result, bool until_it_passes)
 {
 	uint64_t more_ns = result->rate_more_ns;

@@ -2,11 +2,12 @@
 /*
  * relay: writes the head for the other side.
  *
- * Heads are rebuilt from the parsed fields. Hop-by-hop fields are dropped (RFC 9110, section 7.6.1).
- * Fields that upstreams may trust because tollgate sets them are removed from client requests.
+ * Heads are rebuilt from the parsed fields. Hop-by-hop fields are dropped (RFC 9110,
+ * section 7.6.1). Fields that upstreams may trust because tollgate sets them are removed from
+ * client requests.
  *
- * If the client is a trusted proxy, X-Forwarded-For and Forwarded are extended, and X-Forwarded-Proto
- * and X-Forwarded-Host are kept. From other clients, all four are replaced.
+ * If the client is a trusted proxy, X-Forwarded-For and Forwarded are extended, and
+ * X-Forwarded-Proto and X-Forwarded-Host are kept. From other clients, all four are replaced.
  */
 #include <errno.h>
 

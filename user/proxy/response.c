@@ -109,7 +109,10 @@ static void on_body(void *owner, const char *data, size_t len)
 	if (!x->stream) /* the client already has the announced length */
 		return;
 	x->passed += len;
-	/* With the last byte, the client may send its next request: its concurrency slot must be free. */
+	/*
+	 * With the last byte, the client may send its next request: its concurrency slot must be
+	 * free.
+	 */
 	if (x->passed == x->length)
 		exchange_give_back(x);
 	if (x->is_head_pending)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rules: the part of the configuration that decides about requests, immutable and counted by reference.
+ * rules: the part of the configuration that decides about requests, immutable and counted by
+ * reference.
  *
- * A reload makes new rules and gives them to every worker. Old rules live until the last request that
- * started under them has ended.
+ * A reload makes new rules and gives them to every worker. Old rules live until the last request
+ * that started under them has ended.
  */
 #ifndef PROXY_RULES_H
 #define PROXY_RULES_H

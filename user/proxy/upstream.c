@@ -3,8 +3,8 @@
  * upstream: the servers behind a route, and one worker's connections to them.
  *
  * A link owns a connection and its parser, and lives as long as the connection. A link that is not
- * closing is on exactly one list: while it serves a request, it has an owner and is on the set's busy
- * list; otherwise it is on its server's idle list.
+ * closing is on exactly one list: while it serves a request, it has an owner and is on the set's
+ * busy list; otherwise it is on its server's idle list.
  */
 #include "proxy/upstream.h"
 
@@ -131,7 +131,10 @@ static void fail_link(struct upstream_link *l, int err)
 	void *owner = l->owner;
 	bool was_ready = l->is_ready;
 
-	/* If a kept connection turns out to be closed, the server was probably restarted: drop the rest. */
+	/*
+	 * If a kept connection turns out to be closed, the server was probably restarted: drop the
+	 * rest.
+	 */
 	while (l->is_reused && !l->has_answered && err != -ETIMEDOUT &&
 	       !LIST_EMPTY(&l->server->idle))
 		close_idle(LIST_FIRST(&l->server->idle));

@@ -2,12 +2,12 @@
 /*
  * upstream: the servers behind a route, and one worker's connections to them.
  *
- * A link carries one request to one server, on a kept or a new connection. Servers are used in turn.
- * Servers that failed recently are skipped, unless all of them failed. One timer per worker checks all
- * deadlines ten times a second.
+ * A link carries one request to one server, on a kept or a new connection. Servers are used in
+ * turn. Servers that failed recently are skipped, unless all of them failed. One timer per worker
+ * checks all deadlines ten times a second.
  *
- * All functions are for the loop's thread. Callbacks come only from the loop, never from within one of
- * these functions. A callback may abandon its link.
+ * All functions are for the loop's thread. Callbacks come only from the loop, never from within one
+ * of these functions. A callback may abandon its link.
  */
 #ifndef PROXY_UPSTREAM_H
 #define PROXY_UPSTREAM_H
@@ -25,7 +25,10 @@ struct upstreams;
 struct upstream_link;
 
 struct upstream_events {
-	/* The connection is established, or failed: -ETIMEDOUT, -ECONNREFUSED ... Then the link is gone. */
+	/*
+	 * The connection is established, or failed: -ETIMEDOUT, -ECONNREFUSED ... Then the link is
+	 * gone.
+	 */
 	void (*on_ready)(void *owner, int err);
 	/* A head arrived, also an interim one (1xx). It is valid until the next event. */
 	void (*on_head)(void *owner, const struct http_message *head);
@@ -56,23 +59,28 @@ struct upstream_tried {
 };
 
 /*
- * Open a link to a server of the upstream with index @index that is not in @tried, and add the server
- * to @tried. After 0, either upstream_is_ready() is true at once or on_ready follows. -EHOSTUNREACH if
- * every server was tried, -EBUSY if all have max_connections, or conn_connect()'s error, such as
- * -ENOMEM; then @tried is as before.
+ * Open a link to a server of the upstream with index @index that is not in @tried, and add the
+ * server to @tried. After 0, either upstream_is_ready() is true at once or on_ready follows.
+ * -EHOSTUNREACH if every server was tried, -EBUSY if all have max_connections, or conn_connect()'s
+ * error, such as -ENOMEM; then @tried is as before.
  */
 int upstream_open(struct upstreams *set, unsigned index, struct upstream_tried *tried,
 		  const struct upstream_events *events, void *owner,
 		  struct upstream_link **ret_link);
 bool upstream_is_ready(const struct upstream_link *link);
 
-/* Whether the connection served a request before: then a reset may only mean that it was idle too long. */
+/*
+ * Whether the connection served a request before: then a reset may only mean that it was idle too
+ * long.
+ */
 bool upstream_is_reused(const struct upstream_link *link);
 
 /* Whether any byte of the response has arrived. */
 bool upstream_has_answered(const struct upstream_link *link);
 
-/* Send the head of a request with @method, and its body in pieces. 0 or an error of conn_write(). */
+/*
+ * Send the head of a request with @method, and its body in pieces. 0 or an error of conn_write().
+ */
 int upstream_send_head(struct upstream_link *link, struct text method, struct text head);
 int upstream_send(struct upstream_link *link, const uv_buf_t *parts, unsigned count);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* clock_test: days and months as in the C library's calendar, and clocks that never run backwards. */
+/*
+ * clock_test: days and months as in the C library's calendar, and clocks that never run backwards.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conf_test: reading YAML with a small table: expansion, order, bounds, addresses. The messages for each
- * kind of value are tested in config/config_test.c.
+ * conf_test: reading YAML with a small table: expansion, order, bounds, addresses. The messages for
+ * each kind of value are tested in config/config_test.c.
  */
 #include <errno.h>
 #include <setjmp.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* table_test: records are found by their keys while the table grows, and not after they were removed. */
+/*
+ * table_test: records are found by their keys while the table grows, and not after they were
+ * removed.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

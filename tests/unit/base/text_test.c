@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* text_test: numbers, durations, sizes and rates as people write them, similar words, and copies. */
+/*
+ * text_test: numbers, durations, sizes and rates as people write them, similar words, and copies.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

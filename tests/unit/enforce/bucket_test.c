@@ -2,9 +2,9 @@
 /*
  * bucket_test: the token bucket, compared with its definition.
  *
- * The reference does not use a theoretical arrival time. A charge may pass at t if, since each earlier
- * charge, no more was charged than the limit plus the time that has passed. It takes quadratic time, in
- * 128 bits.
+ * The reference does not use a theoretical arrival time. A charge may pass at t if, since each
+ * earlier charge, no more was charged than the limit plus the time that has passed. It takes
+ * quadratic time, in 128 bits.
  */
 #include "unit/enforce/enforce_fixture.h"
 

@@ -84,8 +84,8 @@ static void a_key_made_afterwards_is_valid(void **state)
 }
 
 /*
- * Workers look at two keys, one after the other: if the first has ended, the second must have ended too.
- * The first is one of the newest, which a walk over the keys would reach first.
+ * Workers look at two keys, one after the other: if the first has ended, the second must have ended
+ * too. The first is one of the newest, which a walk over the keys would reach first.
  */
 
 #define ACCOUNTS 16

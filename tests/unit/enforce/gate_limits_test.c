@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * gate_limits_test: what the gate reports about rate and quota, also at the edges of periods and with
- * many threads at once.
+ * gate_limits_test: what the gate reports about rate and quota, also at the edges of periods and
+ * with many threads at once.
  */
 #include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
@@ -114,7 +114,9 @@ static void without_limits_nothing_is_reported(void **state)
 	assert_int_equal(result.limits.quota_limit, 0);
 }
 
-/* A worker that read the old limits may charge after a change. That must not lock the account out. */
+/*
+ * A worker that read the old limits may charge after a change. That must not lock the account out.
+ */
 static void a_debt_beyond_the_limit_is_forgiven(void **state)
 {
 	static const struct {
@@ -201,7 +203,10 @@ static void a_full_quota_is_empty_again_in_the_next_period(void **state)
 	request.wall_ms = MAR_1_MS;
 	assert_int_equal(check(f, &request).verdict, TOLLGATE_ALLOW);
 	assert_int_equal(usage_quota_used(slot->quota_word, PERIOD(slot->quota_word)), 1);
-	/* A worker whose clock is slightly behind charges the new day and does not go back to the old. */
+	/*
+	 * A worker whose clock is slightly behind charges the new day and does not go back to the
+	 * old.
+	 */
 	request.wall_ms = MAR_1_MS - 1;
 	for (unsigned i = 0; i < 9; i++)
 		assert_int_equal(check(f, &request).verdict, TOLLGATE_ALLOW);

@@ -2,8 +2,8 @@
 /*
  * gate_test: the order of verdicts, and that a refused request is not charged and holds no place.
  *
- * There are 640 combinations of everything that can be wrong with a request. In each, the verdict must
- * be the first one that applies.
+ * There are 640 combinations of everything that can be wrong with a request. In each, the verdict
+ * must be the first one that applies.
  */
 #include "unit/enforce/enforce_fixture.h"
 
@@ -334,7 +334,9 @@ static void a_place_given_back_too_often_changes_no_limit(void **state)
 	struct gate_result result;
 	struct tollgate_slot *slot = put_customer(f, "basic");
 
-	/* As after a crash: the count starts at 0, while an older process still gives places back. */
+	/*
+	 * As after a crash: the count starts at 0, while an older process still gives places back.
+	 */
 	result = check(f, &request);
 	slot->concurrency = 0;
 	gate_release(&f->gate, &result);

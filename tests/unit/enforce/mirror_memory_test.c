@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mirror_memory_test: a million keys of a hundred thousand accounts, in memory that an operator has.
+ * mirror_memory_test: a million keys of a hundred thousand accounts, in memory that an operator
+ * has.
  *
- * The time is printed and not judged: it is the machine's. Under a sanitizer there are fewer, and the
- * memory, which is then not ours alone, is printed only.
+ * The time is printed and not judged: it is the machine's. Under a sanitizer there are fewer, and
+ * the memory, which is then not ours alone, is printed only.
  */
 #include "unit/enforce/enforce_fixture.h"
 

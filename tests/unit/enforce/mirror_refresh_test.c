@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mirror_refresh_test: after a refresh, a mirror in use has what the store has, and nothing else. */
+/*
+ * mirror_refresh_test: after a refresh, a mirror in use has what the store has, and nothing else.
+ */
 #include <pthread.h>
 
 #include "base/atomic.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mirror_test: accounts and keys are found as they were put, and keep their slots over a restart. */
+/*
+ * mirror_test: accounts and keys are found as they were put, and keep their slots over a restart.
+ */
 #include "base/atomic.h"
 #include "unit/enforce/enforce_fixture.h"
 

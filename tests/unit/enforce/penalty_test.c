@@ -302,8 +302,9 @@ static void sources_are_addresses_and_networks(void **state)
 }
 
 /*
- * There are 65536 places, in buckets of eight that nobody can aim at. After 20,000 other sources, hardly
- * any bucket is full; after 300,000 all are, but a source that is still used has kept its place.
+ * There are 65536 places, in buckets of eight that nobody can aim at. After 20,000 other sources,
+ * hardly any bucket is full; after 300,000 all are, but a source that is still used has kept its
+ * place.
  */
 static void a_flood_of_sources_forgets_the_ones_used_longest_ago(void **state)
 {

@@ -85,7 +85,10 @@ static void before_the_first_lease_a_host_has_its_share(void **state)
 		struct world w = open_world(*state, rows[i].hosts);
 
 		assert_int_equal(take_all(&w, T0), rows[i].burst);
-		/* Its part of the rate: a unit comes back after as many intervals as there are hosts. */
+		/*
+		 * Its part of the rate: a unit comes back after as many intervals as there are
+		 * hosts.
+		 */
 		assert_int_equal(take_all(&w, T0 + INTERVAL_NS * rows[i].hosts - 1), 0);
 		assert_int_equal(take_all(&w, T0 + INTERVAL_NS * rows[i].hosts), 1);
 		shares_done(&w.shares);

@@ -160,7 +160,9 @@ static void another_length_begins_with_the_next_window(void **state)
 	struct ledger ledger = { 0 };
 	uint64_t units = 0;
 
-	/* Windows of an hour, then of a minute, then of an hour: nothing is lost or opened twice. */
+	/*
+	 * Windows of an hour, then of a minute, then of an hour: nothing is lost or opened twice.
+	 */
 	usage_count(&f->slots, slot, 1, 43200 * 1000ULL);
 	flush(f, 10, &ledger);
 	slots_set_window(&f->slots, 60);
@@ -402,7 +404,9 @@ static void nothing_is_collected_from_nothing(void **state)
 	assert_int_equal(batch.usage_count + batch.quota_count, 0);
 }
 
-/* Threads: in each phase, all count in two neighbouring windows, one of which reuses an old entry. */
+/*
+ * Threads: in each phase, all count in two neighbouring windows, one of which reuses an old entry.
+ */
 
 #define THREADS 4
 #define PHASES	40
@@ -425,7 +429,10 @@ static void count_in_phases(void *arg, unsigned index)
 		uint64_t mine[2] = { 0 };
 
 		pthread_barrier_wait(&race->phase);
-		/* In some phases, one of them is also the control loop; in others the store is away. */
+		/*
+		 * In some phases, one of them is also the control loop; in others the store is
+		 * away.
+		 */
 		for (unsigned i = 0; i < EACH; i++) {
 			unsigned later = draw(&seed) % 2;
 

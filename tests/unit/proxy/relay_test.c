@@ -2,8 +2,8 @@
 /*
  * relay_test: which fields are relayed to the upstream and back, and which clients are trusted.
  *
- * Requests are parsed from their bytes, so each row reads as on the wire: what the client sent, and what
- * the upstream gets, without the parts that are the same in every head.
+ * Requests are parsed from their bytes, so each row reads as on the wire: what the client sent, and
+ * what the upstream gets, without the parts that are the same in every head.
  */
 #include <errno.h>
 #include <setjmp.h>

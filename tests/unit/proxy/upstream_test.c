@@ -51,7 +51,9 @@ static int bind_socket(struct sockaddr_storage *ret_address)
 	return fd;
 }
 
-/* Open links one after another, as the retries of one request do. How many until one is connected. */
+/*
+ * Open links one after another, as the retries of one request do. How many until one is connected.
+ */
 static unsigned attempts_until_connected(struct upstreams *set, uv_loop_t *loop)
 {
 	struct upstream_tried tried = { 0 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * feed_test: a host's own changes come back through the feed before their callbacks run, in the order
- * of their commits, both in a store for a single host and in a shared one.
+ * feed_test: a host's own changes come back through the feed before their callbacks run, in the
+ * order of their commits, both in a store for a single host and in a shared one.
  */
 #include "unit/store/feed.h"
 #include "unit/store/store_fixture.h"

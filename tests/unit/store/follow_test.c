@@ -43,8 +43,8 @@ static int follow_teardown(void **state)
 }
 
 /*
- * Run the other host's loop until on_state() was called twice. By then, all earlier changes have been
- * reported.
+ * Run the other host's loop until on_state() was called twice. By then, all earlier changes have
+ * been reported.
  */
 static void catch_up(void)
 {

@@ -79,9 +79,9 @@ static void changes_wait_and_are_replayed_in_order(void **state)
 }
 
 /*
- * While Redis is unreachable, this host's changes are in force here at once. When Redis is back, its
- * stream reports the same changes again, in their place among those of other hosts. Tasks are reported
- * only then, because until then no host can find them in the store.
+ * While Redis is unreachable, this host's changes are in force here at once. When Redis is back,
+ * its stream reports the same changes again, in their place among those of other hosts. Tasks are
+ * reported only then, because until then no host can find them in the store.
  */
 static void waiting_changes_are_reported_at_once_and_again_in_their_place(void **state)
 {

@@ -143,7 +143,9 @@ static void units_allowed_without_redis_are_a_bounded_debt(void **state)
 	borrow(f, A_HOST, 0, 1);
 	borrow(f, B_HOST, 0, 1);
 	borrow(f, A_HOST, 100000, 1);
-	/* The debt is bounded by the burst and one unit per host; the next request needs one more. */
+	/*
+	 * The debt is bounded by the burst and one unit per host; the next request needs one more.
+	 */
 	assert_true(borrow(f, B_HOST, 100000, 1).wait_ns <= (BURST + 2 + 1) * SLOWLY);
 	assert_true(granted.wait_ns > BURST * SLOWLY);
 }
