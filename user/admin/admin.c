@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "http/form.h"
 #include "admin/admin_private.h"
 #include "base/log.h"
 #include "http/problem.h"
@@ -289,46 +290,9 @@ void admin_fail_errno(struct admin_request *r, int err, const char *what)
 	}
 }
 
-static int unhex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static void decode(const char *in, size_t len, char *ret, size_t size)
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i < len && at + 1 < size; i++) {
-		int high, low;
-
-		if (in[i] == '%' && i + 2 < len + 0 && (high = unhex(in[i + 1])) >= 0 &&
-		    (low = unhex(in[i + 2])) >= 0) {
-			ret[at++] = (char)(high << 4 | low);
-			i += 2;
-		} else {
-			ret[at++] = in[i] == '+' ? ' ' : in[i];
-		}
-	}
-	ret[at] = '\0';
-}
-
 bool admin_query(const struct admin_request *r, const char *name, char *ret, size_t size)
 {
-	size_t name_len = strlen(name);
-
-	for (const char *at = r->query; *at;) {
-		size_t len = strcspn(at, "&");
-
-		if (len > name_len && !strncmp(at, name, name_len) && at[name_len] == '=') {
-			decode(at + name_len + 1, len - name_len - 1, ret, size);
-			return true;
-		}
-		at += len + (at[len] == '&');
-	}
-	return false;
+	return form_get(text_of(r->query), name, ret, size) != -ENOENT;
 }
 
 const char *admin_string(const struct admin_request *r, const char *name, size_t size,

@@ -33,7 +33,10 @@ void admin_fail(struct admin_request *r, unsigned status, const char *format, ..
  */
 void admin_fail_errno(struct admin_request *r, int err, const char *what);
 
-/* Get the decoded value of a query parameter, with its NUL. False if it is absent. */
+/*
+ * Get the decoded value of a query parameter, with its NUL; empty if it is malformed, given twice
+ * or too long. False if it is absent.
+ */
 bool admin_query(const struct admin_request *r, const char *name, char *ret, size_t size);
 
 /*

@@ -40,6 +40,17 @@ struct text text_trim(struct text t)
 	return t;
 }
 
+struct text text_cut(struct text *rest, char separator)
+{
+	const char *end = rest->len ? memchr(rest->ptr, separator, rest->len) : NULL;
+	struct text part = { rest->ptr, end ? (size_t)(end - rest->ptr) : rest->len };
+	size_t used = part.len + (end != NULL);
+
+	rest->ptr += used;
+	rest->len -= used;
+	return part;
+}
+
 char *text_dup(struct text t)
 {
 	char *copy = malloc(t.len + 1);

@@ -47,6 +47,9 @@ bool text_starts(struct text t, struct text prefix);
 /* @t without spaces and tabs at its ends. */
 struct text text_trim(struct text t);
 
+/* Cut off and return the part of *@rest before the first @separator, which is removed as well. */
+struct text text_cut(struct text *rest, char separator);
+
 /* A copy of @t with a NUL, which the caller frees. NULL if memory is short. */
 char *text_dup(struct text t);
 

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/form.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "enforce/account.h"
@@ -304,8 +305,7 @@ static void fetch(struct visit *visit)
 void claim_open(struct visit *visit)
 {
 	visit->is_claim = true;
-	if (request_form_get(visit->handoff->query, "session_id", visit->session,
-			     sizeof(visit->session)))
+	if (form_get(visit->handoff->query, "session_id", visit->session, sizeof(visit->session)))
 		visit->session[0] = '\0';
 	fetch(visit);
 }

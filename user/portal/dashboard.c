@@ -18,7 +18,7 @@
 #include "portal/claim.h"
 #include "portal/portal_private.h"
 #include "stripe/field.h"
-#include "stripe/form.h"
+#include "http/form.h"
 
 #define MAX_KEYS       1000 /* keys of one account that are read, revoked ones included */
 #define MAX_VALID_KEYS 20
@@ -235,7 +235,7 @@ static const char *done_words(const struct visit *visit)
 	};
 	char done[16];
 
-	if (request_form_get(visit->handoff->query, "done", done, sizeof(done)))
+	if (form_get(visit->handoff->query, "done", done, sizeof(done)))
 		return NULL;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		if (!strcmp(rows[i].word, done))
@@ -272,8 +272,7 @@ void dashboard_open(struct visit *visit)
 	char session[4];
 
 	/* A session_id that is too long or malformed goes to the claim too, which refuses it. */
-	if (request_form_get(visit->handoff->query, "session_id", session, sizeof(session)) !=
-	    -ENOENT) {
+	if (form_get(visit->handoff->query, "session_id", session, sizeof(session)) != -ENOENT) {
 		claim_open(visit);
 		return;
 	}

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/form.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "portal/claim.h"
@@ -148,7 +149,7 @@ static void show_json(struct visit *visit)
 void pricing_show(struct visit *visit)
 {
 	char format[16];
-	int err = request_form_get(visit->handoff->query, "format", format, sizeof(format));
+	int err = form_get(visit->handoff->query, "format", format, sizeof(format));
 
 	if (err ? visit->wants_json : !strcmp(format, "json"))
 		show_json(visit);

@@ -5,70 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "http/form.h"
 #include "stripe/field.h"
-
-/* ---- forms ---- */
-
-/* Cut off and return the part of *@rest before the next @separator, and remove that too. */
-static struct text cut(struct text *rest, char separator)
-{
-	const char *end = rest->len ? memchr(rest->ptr, separator, rest->len) : NULL;
-	struct text part = { rest->ptr, end ? (size_t)(end - rest->ptr) : rest->len };
-	size_t used = part.len + (end != NULL);
-
-	rest->ptr += used;
-	rest->len -= used;
-	return part;
-}
-
-static int decode(struct text t, char *ret_value, size_t size)
-{
-	size_t len = 0;
-
-	for (size_t i = 0; i < t.len; i++) {
-		char c = t.ptr[i] == '+' ? ' ' : t.ptr[i];
-
-		if (c == '%') {
-			if (i + 2 >= t.len ||
-			    text_parse_hex((struct text){ t.ptr + i + 1, 2 }, &c, 1))
-				return -EINVAL;
-			i += 2;
-		}
-		if ((unsigned char)c < ' ' || c == 0x7f)
-			return -EINVAL;
-		if (len + 1 >= size)
-			return -EMSGSIZE;
-		ret_value[len++] = c;
-	}
-	ret_value[len] = '\0';
-	return 0;
-}
-
-static bool is_name(struct text encoded, const char *name)
-{
-	char plain[64];
-
-	return !decode(encoded, plain, sizeof(plain)) && !strcmp(plain, name);
-}
-
-int request_form_get(struct text form, const char *name, char *ret_value, size_t size)
-{
-	bool is_found = false;
-	int err = 0;
-
-	ret_value[0] = '\0';
-	while (form.len && !err) {
-		struct text value = cut(&form, '&'), own = cut(&value, '=');
-
-		if (!is_name(own, name))
-			continue;
-		err = is_found ? -EINVAL : decode(value, ret_value, size);
-		is_found = true;
-	}
-	if (err)
-		ret_value[0] = '\0';
-	return err ? err : is_found ? 0 : -ENOENT;
-}
 
 /* ---- bodies ---- */
 
@@ -82,7 +20,7 @@ int request_params_read(const struct handoff *e, struct request_params *ret_para
 		return 0;
 	if (!handoff_field(e, "Content-Type", &type))
 		return -EPROTONOSUPPORT;
-	type = text_trim(cut(&type, ';'));
+	type = text_trim(text_cut(&type, ';'));
 	if (text_equal_nocase(type, TEXT("application/x-www-form-urlencoded")))
 		ret_params->form = e->body;
 	else if (!text_equal_nocase(type, TEXT("application/json")))
@@ -105,7 +43,7 @@ int request_param(const struct request_params *params, const char *name, char *r
 	const char *text;
 
 	if (!params->json)
-		return request_form_get(params->form, name, ret_value, size);
+		return form_get(params->form, name, ret_value, size);
 	ret_value[0] = '\0';
 	if (!member || json_is_null(member))
 		return -ENOENT;
@@ -130,7 +68,7 @@ bool request_cookie(struct text field, const char *name, struct text *ret_value)
 	struct text value = { 0 };
 
 	while (field.len) {
-		struct text pair = text_trim(cut(&field, ';')), own = cut(&pair, '=');
+		struct text pair = text_trim(text_cut(&field, ';')), own = text_cut(&pair, '=');
 
 		if (!text_is(own, name))
 			continue;
@@ -162,13 +100,13 @@ static unsigned parse_weight(struct text t)
 static unsigned weight_of(struct text accept, struct text type)
 {
 	while (accept.len) {
-		struct text range = cut(&accept, ','), own = text_trim(cut(&range, ';'));
+		struct text range = text_cut(&accept, ','), own = text_trim(text_cut(&range, ';'));
 		unsigned weight = 1000;
 
 		if (!text_equal_nocase(own, type))
 			continue;
 		while (range.len) {
-			struct text parameter = text_trim(cut(&range, ';'));
+			struct text parameter = text_trim(text_cut(&range, ';'));
 
 			if (text_starts(parameter, TEXT("q=")))
 				weight = parse_weight(

@@ -12,14 +12,6 @@
 
 #include "http/handoff.h"
 
-/*
- * Decode parameter @name of @form (application/x-www-form-urlencoded; a query has the same format)
- * into @ret_value, ended by NUL. Errors leave @ret_value empty: -ENOENT if there is no such
- * parameter, -EINVAL if there are several, or one with a broken escape or a control byte, -EMSGSIZE
- * if it is too long.
- */
-int request_form_get(struct text form, const char *name, char *ret_value, size_t size);
-
 /* A body's parameters: a form, or the string members of a JSON object. */
 struct request_params {
 	struct text form; /* borrowed from the handoff */
@@ -33,7 +25,7 @@ struct request_params {
 int request_params_read(const struct handoff *e, struct request_params *ret_params);
 void request_params_done(struct request_params *params);
 
-/* As request_form_get(). A JSON member that is not a string is -EINVAL; null is -ENOENT. */
+/* As form_get(). A JSON member that is not a string is -EINVAL; null is -ENOENT. */
 int request_param(const struct request_params *params, const char *name, char *ret_value,
 		  size_t size);
 

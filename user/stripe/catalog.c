@@ -17,7 +17,7 @@
 #include "base/array.h"
 #include "base/log.h"
 #include "stripe/field.h"
-#include "stripe/form.h"
+#include "http/form.h"
 
 #define REFRESH_MS (60 * 60 * 1000ULL)
 #define SOON_MS	   200 /* so that the events of one change cause only one refresh */

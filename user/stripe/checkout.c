@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "stripe/field.h"
-#include "stripe/form.h"
+#include "http/form.h"
 
 #define MAX_FORM_BYTES (64 * 1024)
 

@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "stripe/form.h"
+#include "http/form.h"
 #include "stripe/report_private.h"
 
 #define MAX_ROWS  10000

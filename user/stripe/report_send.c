@@ -21,7 +21,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "stripe/api.h"
-#include "stripe/form.h"
+#include "http/form.h"
 #include "stripe/report_private.h"
 
 #define DOUBT_MS      (23 * 3600 * 1000ULL) /* Stripe keeps identifiers for at least 24 h */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * request_test: forms, cookies, Accept and origins of requests to the portal, hostile ones
+ * request_test: bodies, cookies, Accept and origins of requests to the portal, hostile ones
  * included.
  */
 #include <errno.h>
@@ -13,46 +13,6 @@
 #include <cmocka.h>
 
 #include "portal/request.h"
-
-static void forms_are_decoded_strictly(void **state)
-{
-	static const struct {
-		const char *form;
-		int err;
-		const char *value, *why;
-	} rows[] = {
-		{ "a=1", 0, "1", "alone" },
-		{ "b=2&a=1&c", 0, "1", "among others" },
-		{ "a=x+y%20z%2B", 0, "x y z+", "spaces and escapes" },
-		{ "%61=1", 0, "1", "an escaped name" },
-		{ "a=", 0, "", "empty" },
-		{ "a", 0, "", "without '='" },
-		{ "a=b=c", 0, "b=c", "a second '='" },
-		{ "a=%c3%bc", 0, "\xc3\xbc", "UTF-8" },
-		{ "a=1234567", 0, "1234567", "as long as fits" },
-		{ "a=12345678", -EMSGSIZE, "", "a byte longer" },
-		{ "", -ENOENT, "", "nothing" },
-		{ "&&&=&", -ENOENT, "", "only separators" },
-		{ "aa=1&A=2", -ENOENT, "", "other names" },
-		{ "a=1&a=1", -EINVAL, "", "twice" },
-		{ "a=1&%61=2", -EINVAL, "", "twice, once escaped" },
-		{ "a=%", -EINVAL, "", "an escape that ends" },
-		{ "a=%4", -EINVAL, "", "an escape that ends later" },
-		{ "a=%4g", -EINVAL, "", "an invalid escape" },
-		{ "a=%00", -EINVAL, "", "NUL" },
-		{ "a=x%0d%0ay", -EINVAL, "", "a line feed" },
-		{ "a=\x7f", -EINVAL, "", "DEL" },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char value[8] = "before";
-		int err = request_form_get(text_of(rows[i].form), "a", value, sizeof(value));
-
-		if (err != rows[i].err || strcmp(value, rows[i].value))
-			fail_msg("%s: %d '%s'", rows[i].why, err, value);
-	}
-}
 
 static void a_cookie_is_found_by_name(void **state)
 {
@@ -170,7 +130,6 @@ static void the_origin_of_a_url_is_found(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(forms_are_decoded_strictly),
 		cmocka_unit_test(a_cookie_is_found_by_name),
 		cmocka_unit_test(the_accept_field_chooses_json_or_html),
 		cmocka_unit_test(requests_from_other_sites_are_detected),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* form_test: request bodies are encoded as Stripe expects them. */
+/* form_test: forms are encoded as Stripe expects them, and decoded strictly. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "stripe/form.h"
+#include "http/form.h"
 
 static void must_be(const struct buf *b, const char *expected)
 {
@@ -60,9 +60,50 @@ static void a_field_that_does_not_fit_changes_nothing(void **state)
 	buf_done(&b);
 }
 
+static void forms_are_decoded_strictly(void **state)
+{
+	static const struct {
+		const char *form;
+		int err;
+		const char *value, *why;
+	} rows[] = {
+		{ "a=1", 0, "1", "alone" },
+		{ "b=2&a=1&c", 0, "1", "among others" },
+		{ "a=x+y%20z%2B", 0, "x y z+", "spaces and escapes" },
+		{ "%61=1", 0, "1", "an escaped name" },
+		{ "a=", 0, "", "empty" },
+		{ "a", 0, "", "without '='" },
+		{ "a=b=c", 0, "b=c", "a second '='" },
+		{ "a=%c3%bc", 0, "\xc3\xbc", "UTF-8" },
+		{ "a=1234567", 0, "1234567", "as long as fits" },
+		{ "a=12345678", -EMSGSIZE, "", "a byte longer" },
+		{ "", -ENOENT, "", "nothing" },
+		{ "&&&=&", -ENOENT, "", "only separators" },
+		{ "aa=1&A=2", -ENOENT, "", "other names" },
+		{ "a=1&a=1", -EINVAL, "", "twice" },
+		{ "a=1&%61=2", -EINVAL, "", "twice, once escaped" },
+		{ "a=%", -EINVAL, "", "an escape that ends" },
+		{ "a=%4", -EINVAL, "", "an escape that ends later" },
+		{ "a=%4g", -EINVAL, "", "an invalid escape" },
+		{ "a=%00", -EINVAL, "", "NUL" },
+		{ "a=x%0d%0ay", -EINVAL, "", "a line feed" },
+		{ "a=\x7f", -EINVAL, "", "DEL" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char value[8] = "before";
+		int err = form_get(text_of(rows[i].form), "a", value, sizeof(value));
+
+		if (err != rows[i].err || strcmp(value, rows[i].value))
+			fail_msg("%s: %d '%s'", rows[i].why, err, value);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(forms_are_decoded_strictly),
 		cmocka_unit_test(names_and_values_are_encoded),
 		cmocka_unit_test(a_value_alone_is_encoded_for_a_path),
 		cmocka_unit_test(a_field_that_does_not_fit_changes_nothing),
