@@ -4,6 +4,9 @@
  *
  * config_read() returns either a configuration in which every name exists and every number is in
  * range, or a list of messages "file:line:column: ...".
+ *
+ * The module config: the options, their checks, and the plain structures that they fill. It knows
+ * no agent and starts nothing; what is made of a configuration belongs to the module that uses it.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H

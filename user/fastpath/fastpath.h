@@ -6,6 +6,9 @@
  * restart finds buckets, penalties and usage as they were, and replaces the program without
  * detaching it. The agent works without any of this: if BPF is not available, fastpath_open() says
  * why, and the slots live in a file instead (slot.h).
+ *
+ * The module fastpath: everything that talks to the kernel's half. Which verdict a request gets
+ * belongs to enforce, and the bytes of a refusal to proxy.
  */
 #ifndef FASTPATH_FASTPATH_H
 #define FASTPATH_FASTPATH_H

@@ -4,6 +4,9 @@
  *
  * The pages are plain HTML without scripts. A request that waits for Stripe or the store keeps its
  * handoff until it is answered. Control loop only.
+ *
+ * The module portal: what customers read: pages, mails, notices. What Stripe is asked belongs to
+ * stripe.
  */
 #ifndef PORTAL_PORTAL_H
 #define PORTAL_PORTAL_H

@@ -11,6 +11,9 @@
  * outstanding), -ENOMEM. store_error() returns the engine's message for the last error. The
  * callback runs before the call returns in one case only: -ENOMEM because the call itself could not
  * be allocated.
+ *
+ * The module store: keeping records for good, reporting changes, moving a store. It does not know
+ * what a record means for a request; that belongs to enforce.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H

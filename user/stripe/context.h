@@ -5,6 +5,9 @@
  * Everything is borrowed from the agent, which replaces `tiers` and `settings` at a reload.
  * Pointers into these two are therefore valid only until the code that uses them returns to the
  * loop.
+ *
+ * The module stripe: what Stripe says and is told: events, subscriptions, prices, checkouts, usage.
+ * What customers see belongs to portal; what an account may do belongs to enforce.
  */
 #ifndef STRIPE_CONTEXT_H
 #define STRIPE_CONTEXT_H
