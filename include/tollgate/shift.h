@@ -163,7 +163,8 @@ static inline __u32 tollgate_seq_shift(const struct tollgate_deltas *out, __u32 
 #define TOLLGATE_SHIFT_FAR (1u << 30)
 
 /*
- * Whether @number, received or acknowledged, is so far past the position that it must be dropped.
+ * Whether @number, received or acknowledged, is so far past the position that the position must be
+ * dropped.
  */
 static inline int tollgate_is_far(const struct tollgate_deltas *deltas, __u32 number)
 {

@@ -23,7 +23,7 @@ static void ask(struct admin_request *r, enum admin_question question, uint64_t 
 		admin_fail(r, 409, "Stripe is not configured");
 	else if (err == -EREMOTE)
 		admin_fail(r, 409,
-			   "another host works Stripe's events (`tollgate status` says "
+			   "another host does the billing (`tollgate status` says "
 			   "which): ask it");
 	else if (err == -EAGAIN)
 		admin_fail(r, 503, "not ready yet; try again");

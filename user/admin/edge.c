@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * edge: calls about what is refused before there is a request: lists of addresses, the fast path.
+ * edge: admin calls about the address lists and the fast path, which refuse clients before a
+ * request is read.
  */
 #include <errno.h>
 #include <stdlib.h>

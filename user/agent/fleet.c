@@ -167,6 +167,6 @@ void fleet_metrics(const struct fleet *fleet, struct metrics *m)
 		       "Hosts that share the store, heard of in the last seconds.");
 	metrics_value(m, fleet->alive);
 	metrics_family(m, "tollgate_holds_billing", "gauge",
-		       "1 on the host that works Stripe's events and reports.");
+		       "1 on the host that processes Stripe's events and reports.");
 	metrics_value(m, clock_mono_ns() < fleet->held_until_ns);
 }

@@ -136,7 +136,7 @@ static void write_requests(struct metrics *m, const struct proxy_counters *sum, 
 		metrics_sample(m, "verdict", verdict_labels[xdp_verdicts[i].verdict], "plane",
 			       "xdp", xdp[xdp_verdicts[i].counter]);
 	metrics_family(m, "tollgate_xdp_packets_total", "counter",
-		       "What the kernel's program did with packets to our ports, and why.");
+		       "What the XDP program did with packets to tollgate's ports, and why.");
 	for (unsigned i = 0; i < TOLLGATE_COUNTER_COUNT; i++)
 		metrics_sample(m, "result", counter_labels[i], NULL, NULL, xdp[i]);
 }
@@ -156,7 +156,7 @@ static void write_answers(struct metrics *m, const struct proxy_counters *sum)
 		       "Requests given to another connection.");
 	metrics_value(m, sum->upstream_retries);
 	metrics_family(m, "tollgate_flows_enrolled_total", "counter",
-		       "Connections told to the kernel's program.");
+		       "Connections enrolled with the XDP program.");
 	metrics_value(m, sum->enrolled);
 	metrics_family(m, "tollgate_flow_table_full_total", "counter",
 		       "Connections that found no place in the flow table.");

@@ -189,9 +189,9 @@ uint32_t fastpath_take_set(struct fastpath *fp, uint64_t now_ns);
 void fastpath_give_set(struct fastpath *fp, uint32_t set, uint64_t now_ns);
 
 /*
- * Set the bytes of a refusal, before the set is used. @at: offsets of the last digit of each number
- * of seconds in it, or 0. Bytes longer than TOLLGATE_ANSWER_MAX leave the template empty, so XDP
- * passes such requests to the agent.
+ * Set the bytes of a refusal. Must be called before the set is used. @at: where the last digit of
+ * each number of seconds is in @bytes; 0 means none. Bytes longer than TOLLGATE_ANSWER_MAX leave
+ * the template empty, so XDP passes such requests to the agent.
  */
 void fastpath_put_template(struct fastpath *fp, uint32_t set, unsigned kind, struct text bytes,
 			   const uint16_t at[2]);

@@ -102,7 +102,7 @@ void http_server_close(struct http_server *server)
 	struct http_connection *c;
 
 	/*
-	 * A closed connection leaves the list later, from the loop: the list does not change here.
+	 * connection_close() does not change the list: libuv's loop removes the connection later.
 	 */
 	LIST_FOREACH (c, &server->connections, entry) {
 		connection_close(c, false);

@@ -118,7 +118,7 @@ void http_server_close_unwelcome(struct http_server *server);
 /*
  * Finish the requests under way, then close their connections; answers whose head is not sent yet
  * say "Connection: close". Idle connections close at once. @on_drained (may be NULL) is called
- * once, when no connection is left, possibly from within.
+ * once, when no connection is left, possibly before this function returns.
  */
 void http_server_drain(struct http_server *server, void (*on_drained)(void *arg), void *arg);
 

@@ -14,7 +14,7 @@
 /* Write set 0, the refusals that depend on no tier, before XDP answers anything. 0 or -ENOMEM. */
 int refusal_templates_write_common(struct fastpath *fp);
 
-/* Write the refusals of @tier to @set, before the set is used. 0 or -ENOMEM. */
+/* Write the refusals of @tier to @set. Must be called before the set is used. 0 or -ENOMEM. */
 int refusal_templates_write_tier(struct fastpath *fp, uint32_t set, const struct tier *tier);
 
 #endif

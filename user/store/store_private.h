@@ -49,7 +49,7 @@ struct store_message {
 	void (*on_dropped)(struct store *store, struct store_message *message); /* while closing */
 };
 
-/* One call: first copies of its arguments, then its result. */
+/* One call. It holds copies of the arguments, and later the result. */
 struct job {
 	struct store_message message;
 	STAILQ_ENTRY(job) entry;

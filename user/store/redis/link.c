@@ -27,7 +27,7 @@ static const char *const sources[REDIS_SCRIPT_COUNT] = {
 	[REDIS_SHARE] = redis_lua_share,
 };
 
-/* The first word of errors, of our scripts and of Redis, and the errno for each. */
+/* Errors from our scripts and from Redis: the first word of each, and its errno. */
 static const struct {
 	const char *word;
 	int err;
