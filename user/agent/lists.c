@@ -83,9 +83,15 @@ static int enter(struct agent *agent, const struct store_entry *entry)
 static void on_stored(void *arg, int err)
 {
 	struct change *change = arg;
+	const struct store_entry *entry = &change->what.entry;
 	struct agent *agent = change->agent;
+	bool should_be_there =
+		!change->what.is_removal && (!entry->until_ms || entry->until_ms > clock_wall_ms());
 
 	agent->list_puts -= !change->what.is_removal;
+	/* The feed has applied it by now, unless there was no room. */
+	if (!err && should_be_there && !lists_find(agent->lists, &entry->block))
+		err = -ENOMEM;
 	if (err)
 		end(change, err);
 	else

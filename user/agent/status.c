@@ -31,6 +31,9 @@ static unsigned connections(const struct agent *agent)
 {
 	unsigned sum = 0;
 
+	/* Workers that end free what is asked for here. */
+	if (agent->phase == AGENT_STOPPING)
+		return 0;
 	for (unsigned i = 0; i < agent->workers_started; i++)
 		sum += worker_connections(agent->workers[i]);
 	return sum;
@@ -45,6 +48,8 @@ static struct proxy_counters sum_counters(const struct agent *agent)
 {
 	struct proxy_counters sum = { 0 };
 
+	if (agent->phase == AGENT_STOPPING)
+		return sum;
 	for (unsigned i = 0; i < agent->workers_started; i++) {
 		const uint64_t *from = (const uint64_t *)worker_counters(agent->workers[i]);
 		uint64_t *to = (uint64_t *)&sum;

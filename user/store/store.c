@@ -166,7 +166,8 @@ static struct store_message *message_of(struct mailbox_message *message)
 }
 
 /*
- * A callback may free the store. Its memory is released when the outermost of these calls returns.
+ * The callback of a job, or on_state, may free the store. Its memory is released when the outermost
+ * of these calls returns.
  */
 static void on_message(void *arg, struct mailbox_message *message)
 {

@@ -156,7 +156,12 @@ static void report_change(const struct store_follower *f, void *arg,
 		f->on_key(arg, &change->key);
 		break;
 	case STORE_CHANGE_KEYS_END:
-		f->on_keys_end(arg, change->keys_end.account, change->keys_end.before_ms,
+		/*
+		 * 0 in a stream means that the account had no keys. To a follower it would mean all
+		 * that are known here, among them keys made later. No key is older than 1.
+		 */
+		f->on_keys_end(arg, change->keys_end.account,
+			       change->keys_end.before_ms ? change->keys_end.before_ms : 1,
 			       change->keys_end.at_ms);
 		break;
 	case STORE_CHANGE_ENTRY:
@@ -261,16 +266,19 @@ int store_follow(struct store *store, const struct store_follower *follower, voi
 	if (!store->has_follower) {
 		err = -pthread_create(&store->follow_thread, NULL, run_follower, store);
 		store->has_follower = !err;
+		store->is_current = !err; /* without a follower no job may wait for it */
 	}
 	return err;
 }
 
-void job_report(struct store *store, const struct job *job)
+void job_report(struct store *store, struct job *job)
 {
 	bool has_stream = store->engine->ops->follow != NULL;
+	bool is_reported = has_stream && !job->was_journaled && job->changed <= store->followed_n;
 
-	if (!job->report || !store->is_following || (has_stream && !job->was_journaled))
+	if (!job->report || !store->is_following || is_reported)
 		return;
+	job->is_ahead = has_stream;
 	job->report(&store->follower, store->follower_arg, job);
 	if (!has_stream)
 		store->followed_n++;
@@ -279,10 +287,10 @@ void job_report(struct store *store, const struct job *job)
 void job_report_tasks(const struct store_follower *follower, void *arg, const struct job *job)
 {
 	/*
-	 * Tasks in the journal are not reported, because the server does not have them yet. The
-	 * stream reports them after the replay.
+	 * The stream will report tasks once, so they are not reported ahead of it: a task in the
+	 * journal is not on the server yet, and others would be processed twice.
 	 */
-	for (size_t i = 0; i < job->task_count && !job->was_journaled; i++)
+	for (size_t i = 0; i < job->task_count && !job->is_ahead; i++)
 		follower->on_task(arg, job->tasks[i].queue, &job->tasks[i]);
 }
 

@@ -75,6 +75,7 @@ struct job {
 	struct store *store; /* borrowed; set by store_load() only */
 	int err;
 	bool was_journaled; /* the change waits in this host's journal */
+	bool is_ahead;	    /* reported before the stream does, which will report it again */
 	uint64_t changed;   /* number of the change that it made; 0: none */
 	char error[STORE_ERROR_MAX];
 
@@ -124,11 +125,11 @@ void job_submit_change(struct store *store, struct job *job,
 void store_deliver(struct store *store);
 
 /*
- * In store_follow.c: report @job's change to the follower, unless the stream will report it. There
- * is no stream in an engine that serves a single host, and changes in the journal are not in the
- * stream yet.
+ * In store_follow.c: report @job's change to the follower, unless the stream has done so. An engine
+ * that serves a single host has no stream. A change that waits in the journal, or that was made
+ * while the stream is interrupted, is reported here at once, and by the stream again later.
  */
-void job_report(struct store *store, const struct job *job);
+void job_report(struct store *store, struct job *job);
 
 /* Report that the tasks of @job were added. */
 void job_report_tasks(const struct store_follower *follower, void *arg, const struct job *job);

@@ -118,7 +118,7 @@ static void report_fresh_tasks(const struct store_follower *follower, void *arg,
 {
 	const bool *is_fresh = job->records;
 
-	for (size_t i = 0; i < job->task_count && !job->was_journaled; i++) {
+	for (size_t i = 0; i < job->task_count && !job->is_ahead; i++) {
 		if (is_fresh[i])
 			follower->on_task(arg, job->tasks[i].queue, &job->tasks[i]);
 	}

@@ -202,6 +202,35 @@ static void the_feed_survives_a_cut_connection_without_a_gap(void **state)
 	assert_string_equal(host->feed.log, "account 7 0\n");
 }
 
+/* A 0 would stand for all keys that the follower knows, among them keys made later. */
+static void ending_the_keys_of_an_account_without_keys_ends_none(void **state)
+{
+	struct fixture *f = *state;
+
+	add_account(f, 7);
+	keys_revoke(f, 7, 40);
+	catch_up();
+	assert_string_equal(host->feed.log, "account 7 0\n"
+					    "keys of 7 end at 40 if created before 1\n");
+}
+
+/* The stream is lost until the store is loaded again; the caller must not wait for it. */
+static void a_change_made_while_the_stream_is_lost_is_reported_at_once(void **state)
+{
+	struct store_task task = make_task("event", "e");
+
+	(void)state;
+	redis_server_do(&fixture_redis, "DEL tollgate:changes");
+	while (host->feed.state_err != -ESTALE)
+		catch_up();
+	host->feed.log[0] = '\0';
+	add_account(host->f, 9);
+	assert_string_equal(host->feed.log, "account 9 0\n");
+	/* But no task: it would be processed now, and again when the stream reports it. */
+	assert_int_equal(tasks_add(host->f, &task, 1), 0);
+	assert_string_equal(host->feed.log, "account 9 0\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +241,8 @@ int main(void)
 		TEST(a_gap_is_noticed),
 		TEST(a_lost_store_ends_the_feed_and_is_not_opened),
 		TEST(the_feed_survives_a_cut_connection_without_a_gap),
+		TEST(ending_the_keys_of_an_account_without_keys_ends_none),
+		TEST(a_change_made_while_the_stream_is_lost_is_reported_at_once),
 	};
 
 	return RUN_REDIS_TESTS("follow", tests);
