@@ -208,6 +208,9 @@ int mirror_put_key(struct mirror *mirror, const struct store_key *key)
 	struct account_entry *account;
 
 	if (entry) {
+		/* A key from the journal may get a later time in the store: see mirror_key_time().
+		 */
+		atomic_write(&entry->created_ms, key->created_ms);
 		atomic_write_release(&entry->revoked_ms, key->revoked_ms);
 		xdp_forget_key(mirror->xdp, entry->hash);
 		return mirror->refresh ? mirror_refresh_key(mirror, key->id) : 0;
@@ -331,7 +334,7 @@ static uint64_t end_of(const struct key_entry *key)
 	uint64_t before_ms = atomic_read_acquire(&account->keys_over_before_ms);
 	uint64_t own_ms = atomic_read_acquire(&key->revoked_ms), all_ms;
 
-	if (key->created_ms >= before_ms)
+	if (atomic_read(&key->created_ms) >= before_ms)
 		return own_ms;
 	all_ms = atomic_read(&account->keys_over_since_ms);
 	return own_ms && own_ms < all_ms ? own_ms : all_ms;

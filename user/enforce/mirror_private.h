@@ -64,7 +64,7 @@ struct key_entry {
 	uint64_t id;
 	struct account_entry *account; /* borrowed from the mirror */
 	SLIST_ENTRY(key_entry) of_account;
-	uint64_t created_ms;
+	uint64_t created_ms; /* workers read it atomically */
 	uint64_t revoked_ms; /* atomic: workers read it */
 };
 

@@ -57,6 +57,22 @@ static void each_key_ends_at_that_time_or_at_its_own_earlier_end(void **state)
 	assert_int_equal(mirror_end_keys(f->mirror, 9, 0, AT_MS), -ENOENT);
 }
 
+/*
+ * A host that was cut off made the key before another host ended all keys of the account. The store
+ * then moved the key's time behind that end, and reports it again.
+ */
+static void a_key_whose_time_the_store_moved_is_valid(void **state)
+{
+	struct fixture *f = *state;
+
+	put_account(f, 7, "basic", STORE_ACTIVE);
+	put_key_at(f, 1, 7, AT_MS - 10, 0);
+	assert_int_equal(mirror_end_keys(f->mirror, 7, AT_MS + 1, AT_MS), 1);
+	assert_int_equal(end_of(f, 1), AT_MS);
+	put_key_at(f, 1, 7, AT_MS + 1, 0);
+	assert_int_equal(end_of(f, 1), 0);
+}
+
 static void a_key_made_afterwards_is_valid(void **state)
 {
 	struct fixture *f = *state;
@@ -151,6 +167,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(each_key_ends_at_that_time_or_at_its_own_earlier_end),
+		TEST(a_key_whose_time_the_store_moved_is_valid),
 		TEST(a_key_made_afterwards_is_valid),
 		TEST(no_worker_sees_only_some_keys_ended),
 	};
