@@ -44,7 +44,8 @@ def works(billing, key):
 # Pricing.
 
 def test_pricing_shows_what_tiers_sell(billing, shopper):
-    page = wait_until(lambda: (p := shopper.get("/pricing")) and "10.00 USD" in p.text and p, "prices")
+    page = wait_until(lambda: (p := shopper.get("/pricing")) and "10.00 USD" in p.text and
+                      "50.00 USD" in p.text and p, "prices")
     assert page.status == 200 and page.get("Content-Type") == "text/html; charset=utf-8"
     assert "50.00 USD" in page.text and "100 requests per second, bursts up to 100" in page.text
     assert "100,000 requests per month" in page.text and "Includes export" in page.text

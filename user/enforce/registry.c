@@ -46,6 +46,8 @@ void registry_free(struct registry *registry)
 		return;
 	while ((job = STAILQ_FIRST(&registry->jobs))) {
 		STAILQ_REMOVE_HEAD(&registry->jobs, entry);
+		if (job->subscription.on_dropped)
+			job->subscription.on_dropped(job->arg);
 		job_free(job);
 	}
 	free(registry);

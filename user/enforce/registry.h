@@ -23,7 +23,7 @@ struct registry;
 struct registry *registry_new(struct store *store, struct mirror *mirror,
 			      const struct crypto_hmac *pepper, const char *key_prefix);
 
-/* Waiting changes are dropped without a callback. Accepts NULL. */
+/* Waiting changes are dropped; their callbacks are not called. Accepts NULL. */
 void registry_free(struct registry *registry);
 
 /*
@@ -71,10 +71,11 @@ struct registry_subscription {
 	int status;	      /* enum store_status; -1: unknown to tollgate, leave unchanged */
 	uint64_t past_due_since_ms; /* if it has become past due: since when; 0: now */
 	uint64_t period_start_s, period_end_s;
-	uint64_t trial_end_s; /* 0: no trial */
-	uint64_t cancel_at_s; /* 0: it will not be canceled */
-	uint64_t as_of_s;     /* Stripe's time of this state */
-	bool is_snapshot;     /* copied from an event, not just fetched from Stripe */
+	uint64_t trial_end_s;	       /* 0: no trial */
+	uint64_t cancel_at_s;	       /* 0: it will not be canceled */
+	uint64_t as_of_s;	       /* Stripe's time of this state */
+	bool is_snapshot;	       /* copied from an event, not just fetched from Stripe */
+	void (*on_dropped)(void *arg); /* frees @arg if the change is dropped; NULL: not needed */
 };
 
 /*

@@ -154,6 +154,7 @@ void apply_subscription(const struct stripe_context *context, const json_t *obje
 	}
 	*a = (struct application){ context, done, arg };
 	wanted = (struct registry_subscription){
+		.on_dropped = free,
 		.subscription = s.id,
 		.customer = s.customer,
 		.email = s.email[0] ? s.email : NULL,
