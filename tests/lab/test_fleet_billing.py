@@ -186,6 +186,34 @@ def test_an_event_is_processed_once_whichever_host_it_reaches(make):
     assert all(took)
 
 
+def test_events_are_processed_after_redis_is_restored_from_a_backup(make):
+    """The backup numbers the next events like those that the lease holder has processed since."""
+    billing = FleetBilling(make)
+    names = [billing.subscribe().id for _ in range(FLIPPED)]
+    billing.wait_same_as_stripe(names)
+    assert billing.fake.settle()
+    client = billing.fleet.redis.client()
+    client.save()
+    with open(billing.fleet.redis.dump, "rb") as dump:
+        saved = dump.read()
+    for _ in range(30):
+        billing.flip(names)
+    assert billing.fake.settle(20)
+    billing.wait_same_as_stripe(names)
+    holder, = billing.holders()
+    billing.fleet.redis.kill()
+    with open(billing.fleet.redis.dump, "wb") as dump:
+        dump.write(saved)
+    billing.fleet.redis.start()
+    wait_until(lambda: all(host.metric("tollgate_store_reloads_total") for host in billing.hosts), "reloads")
+    billing.fleet.wait_agreed()
+    billing.wait_same_as_stripe(names)  # the holder reconciles: the backup has older states
+    for _ in range(3):
+        billing.flip(names)
+        billing.wait_same_as_stripe(names)
+    assert billing.holders() == [holder]  # it did not start afresh with another lease
+
+
 def kill(billing, holder):
     holder.kill()
     billing.serving.remove(holder)

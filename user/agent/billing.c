@@ -141,6 +141,14 @@ void billing_hold(struct billing *billing, uint64_t until_ns)
 	report_hold(billing->report);
 }
 
+void billing_loaded_again(struct billing *billing)
+{
+	if (!billing->is_started || !stripe_is_holder(&billing->context))
+		return;
+	inbox_start(billing->inbox);
+	reconcile_start(billing->reconcile);
+}
+
 /* ---- life ---- */
 
 static struct stripe_api_config api_config(const struct stripe_settings *settings)
@@ -262,7 +270,7 @@ void billing_free(struct billing *billing)
 	free(billing);
 }
 
-/* ---- what is told ---- */
+/* ---- status and metrics ---- */
 
 struct question {
 	admin_answered done;
@@ -331,10 +339,10 @@ static void add_usage(json_t *status, const struct report_counters *usage)
 static void write_usage(struct metrics *m, const struct report_counters *usage)
 {
 	metrics_family(m, "tollgate_usage_windows_closed_total", "counter",
-		       "Windows of usage that were closed to be billed.");
+		       "Usage windows that were closed to be billed.");
 	metrics_value(m, usage->closed);
 	metrics_family(m, "tollgate_usage_delivered_units_total", "counter",
-		       "Units of usage that Stripe has taken.");
+		       "Units of usage that Stripe has accepted.");
 	metrics_value(m, usage->delivered_units);
 	metrics_family(m, "tollgate_usage_units", "gauge",
 		       "Units of usage that wait for Stripe, or that it refused for good.");
@@ -373,23 +381,22 @@ int billing_metrics(const struct billing *billing, struct buf *out)
 		return 0;
 	inbox = inbox_counters(billing->inbox);
 	webhook = webhook_counters(billing->webhook);
-	metrics_family(&m, "tollgate_stripe_events_total", "counter",
-		       "Webhooks by what became of them.");
+	metrics_family(&m, "tollgate_stripe_events_total", "counter", "Webhooks, by result.");
 	metrics_sample(&m, "result", "accepted", NULL, NULL, webhook->accepted);
 	metrics_sample(&m, "result", "repeated", NULL, NULL, webhook->repeated);
 	metrics_sample(&m, "result", "forged", NULL, NULL, webhook->forged);
 	metrics_sample(&m, "result", "malformed", NULL, NULL, webhook->malformed);
 	metrics_sample(&m, "result", "not_stored", NULL, NULL, webhook->failed);
 	metrics_family(&m, "tollgate_stripe_events_pending", "gauge",
-		       "Events that are stored and not yet worked.");
+		       "Events that are stored and not yet processed.");
 	metrics_value(&m, inbox->pending);
 	metrics_family(&m, "tollgate_stripe_oddities_total", "counter",
-		       "Subscriptions with a status or price that is not known.");
+		       "Subscriptions with an unknown status, or without a price of any tier.");
 	metrics_sample(&m, "what", "unknown_status", NULL, NULL,
 		       billing->oddities.unknown_statuses);
 	metrics_sample(&m, "what", "no_tier", NULL, NULL, billing->oddities.untiered);
 	metrics_family(&m, "tollgate_stripe_fetches_total", "counter",
-		       "Objects fetched because of events, and tries that failed.");
+		       "Objects fetched from Stripe because of events, and failed attempts.");
 	metrics_sample(&m, "result", "ok", NULL, NULL, inbox->fetches);
 	metrics_sample(&m, "result", "failed", NULL, NULL, inbox->failures);
 	write_usage(&m, report_counters(billing->report));

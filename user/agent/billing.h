@@ -57,4 +57,10 @@ void billing_hold(struct billing *billing, uint64_t until_ns);
  */
 void billing_task_added(struct billing *billing, const char *queue, const struct store_task *task);
 
+/*
+ * The store was loaded again after changes were missed; it may even be a restored backup. If this
+ * host has the lease, it reads the pending events from the start, and reconciles.
+ */
+void billing_loaded_again(struct billing *billing);
+
 #endif

@@ -160,6 +160,7 @@ static void on_loaded_again(void *arg, int err)
 	usage_doubt(&agent->slots);
 	log_loaded(agent);
 	follow_start(agent);
+	billing_loaded_again(agent->billing);
 }
 
 static void on_opened_again(void *arg, int err)

@@ -95,7 +95,7 @@ void inbox_finish(struct inbox *inbox, const char *event_id, enum store_task_sta
 	struct store_task *task;
 
 	inbox->counters.pending -= inbox->counters.pending > 0;
-	inbox->counters.worked += state == STORE_TASK_DONE;
+	inbox->counters.processed += state == STORE_TASK_DONE;
 	inbox->counters.failed += state == STORE_TASK_FAILED;
 	if (array_reserve(inbox->finished, inbox->finished_room, inbox->finished_count + 1,
 			  MAX_EVENTS))
@@ -350,7 +350,9 @@ static void on_page(void *arg, int err, const struct store_task *tasks, size_t c
 {
 	struct inbox *inbox = arg;
 
-	inbox->is_reading = false;
+	bool is_outdated = inbox->discards_page;
+
+	inbox->is_reading = inbox->discards_page = false;
 	if (err)
 		log_error("cannot read pending events: %s", store_error(inbox->context->store));
 	if (inbox->is_stopped || !stripe_is_holder(inbox->context))
@@ -359,6 +361,10 @@ static void on_page(void *arg, int err, const struct store_task *tasks, size_t c
 		/* on_pause_over() continues. */
 		inbox->reads_again = true;
 		pause_after_setback(inbox);
+		return;
+	}
+	if (is_outdated) {
+		read_page(inbox);
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -400,6 +406,8 @@ static void forget(struct inbox *inbox)
 	urcu_memb_read_unlock();
 	inbox->counters.pending = 0;
 	inbox->seen_seq = 0;
+	/* A page that is being read does not begin with the first event. */
+	inbox->discards_page = inbox->is_reading;
 }
 
 void inbox_start(struct inbox *inbox)

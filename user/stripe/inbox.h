@@ -21,12 +21,12 @@
 struct inbox;
 
 struct inbox_counters {
-	uint64_t worked;   /* events processed */
-	uint64_t ignored;  /* events of a type that tollgate does not use */
-	uint64_t failed;   /* events given up, with a reason in the store */
-	uint64_t fetches;  /* objects fetched */
-	uint64_t failures; /* fetches or changes that failed */
-	uint64_t pending;  /* events waiting now */
+	uint64_t processed; /* events processed */
+	uint64_t ignored;   /* events of a type that tollgate does not use */
+	uint64_t failed;    /* events given up, with a reason in the store */
+	uint64_t fetches;   /* objects fetched */
+	uint64_t failures;  /* fetches or changes that failed */
+	uint64_t pending;   /* events waiting now */
 };
 
 /* Callbacks for other parts of billing. Each may be NULL. */
@@ -42,8 +42,9 @@ struct inbox *inbox_new(const struct stripe_context *context,
 			const struct inbox_listeners *listeners);
 
 /*
- * Process the events that are pending in the store. Call it when the registry exists, and each time
- * this host gets the lease; events that waited here from an earlier lease are forgotten first.
+ * Process the events that are pending in the store. Call it when the registry exists, each time
+ * this host gets the lease, and when the store was loaded again; what the inbox knew of events is
+ * forgotten first.
  */
 void inbox_start(struct inbox *inbox);
 

@@ -45,9 +45,10 @@ struct inbox {
 	unsigned setbacks; /* failures in a row, which decide how long to pause */
 	uv_timer_t pause;
 	bool is_paused, is_stopped, is_pumping;
-	bool is_reading;   /* a page of the store's pending events is being read */
-	bool reads_again;  /* there may be more events than that page */
-	uint64_t seen_seq; /* of the last event that was read */
+	bool is_reading;    /* a page of the store's pending events is being read */
+	bool reads_again;   /* there may be more events than that page */
+	bool discards_page; /* inbox_start() was called since: read again from the first event */
+	uint64_t seen_seq;  /* of the last event that was read */
 	struct store_task *finished, *writing; /* owned: results to be written, and being written */
 	size_t finished_count, finished_room, writing_count;
 };
