@@ -394,6 +394,18 @@ int conf_list(struct conf *conf, const struct conf_node *node)
 	return -1;
 }
 
+void *conf_new_list(struct conf *conf, const struct conf_node *node, size_t item_size,
+		    int *ret_items)
+{
+	int items = conf_list(conf, node);
+	void *list = items > 0 ? calloc((size_t)items, item_size) : NULL;
+
+	if (items > 0 && !list)
+		conf_no_memory(conf);
+	*ret_items = list ? items : 0;
+	return list;
+}
+
 const struct conf_node *conf_item(struct conf *conf, const struct conf_node *list, int i)
 {
 	return conf_node_at(conf, conf_yaml(list)->data.sequence.items.start[i]);

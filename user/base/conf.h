@@ -122,6 +122,13 @@ bool conf_name(struct conf *conf, const struct conf_node *node, struct text *ret
  * The number of items of the list at @node; -1 after reporting that it is not a list or too long.
  */
 int conf_list(struct conf *conf, const struct conf_node *node);
+
+/*
+ * A zeroed array for the items of the list at @node. NULL with *@ret_items 0 if the list is empty,
+ * or after reporting that it is not a list, too long or too large for memory. free() it.
+ */
+void *conf_new_list(struct conf *conf, const struct conf_node *node, size_t item_size,
+		    int *ret_items);
 const struct conf_node *conf_item(struct conf *conf, const struct conf_node *list, int i);
 
 /* Parse "10.0.0.1:80" or "[::1]:80", with a port other than 0. 0 or -EINVAL. Pure. */

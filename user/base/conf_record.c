@@ -174,15 +174,9 @@ void conf_set_records(struct conf *conf, const struct conf_node *node,
 	const struct conf_schema *schema = option->schema;
 	unsigned *count = (void *)((char *)record + option->count_offset);
 	char **list = (void *)((char *)record + option->offset);
-	int items = conf_list(conf, node);
+	int items;
 
-	if (items <= 0)
-		return;
-	*list = calloc((size_t)items, schema->record_size);
-	if (!*list) {
-		conf_no_memory(conf);
-		return;
-	}
+	*list = conf_new_list(conf, node, schema->record_size, &items);
 	for (int i = 0; i < items; i++) {
 		char *item = *list + (size_t)i * schema->record_size;
 

@@ -84,15 +84,9 @@ void conf_set_texts(struct conf *conf, const struct conf_node *node,
 {
 	unsigned *count = (void *)((char *)record + option->count_offset);
 	char ***list = place(option, record);
-	int items = conf_list(conf, node);
+	int items;
 
-	if (items <= 0)
-		return;
-	*list = calloc((size_t)items, sizeof(**list));
-	if (!*list) {
-		conf_no_memory(conf);
-		return;
-	}
+	*list = conf_new_list(conf, node, sizeof(**list), &items);
 	for (int i = 0; i < items; i++) {
 		struct text t;
 

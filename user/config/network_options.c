@@ -69,15 +69,9 @@ void config_set_cidrs(struct conf *conf, const struct conf_node *node,
 {
 	struct cidr **list = (void *)((char *)record + option->offset);
 	unsigned *count = (void *)((char *)record + option->count_offset);
-	int items = conf_list(conf, node);
+	int items;
 
-	if (items <= 0)
-		return;
-	*list = calloc((size_t)items, sizeof(**list));
-	if (!*list) {
-		conf_no_memory(conf);
-		return;
-	}
+	*list = conf_new_list(conf, node, sizeof(**list), &items);
 	for (int i = 0; i < items; i++) {
 		const struct conf_node *item = conf_item(conf, node, i);
 		struct text t;
