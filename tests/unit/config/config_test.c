@@ -3,16 +3,9 @@
  * config_test: the exact messages, with line and column, for invalid configurations, and which
  * changes need a restart. values_test.c tests what valid configurations contain.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit/config/config_fixture.h"
+
 #include <stdlib.h>
-
-#include <cmocka.h>
-
-#include "config/config.h"
 
 /* Most rows add one line to this, which is line 5. */
 #define BASE                                                            \
@@ -22,50 +15,7 @@
 	" { name: pro, features: [export] }]\n"                         \
 	"# and then\n"
 
-static struct config *parse(const char *yaml, struct buf *messages, int *ret_err)
-{
-	struct config *config = NULL;
-
-	buf_init(messages, 1 << 16);
-	*ret_err = config_parse("t.yaml", text_of(yaml), &config, messages);
-	return config;
-}
-
-static struct config *parse_ok(const char *yaml)
-{
-	struct config *config;
-	struct buf messages;
-	int err;
-
-	config = parse(yaml, &messages, &err);
-	if (err)
-		print_error("%.*s", TEXT_ARG(buf_text(&messages)));
-	assert_int_equal(err, 0);
-	assert_int_equal(buf_len(&messages), 0);
-	buf_done(&messages);
-	return config;
-}
-
-struct wrong {
-	const char *yaml, *messages, *why;
-};
-
-static void check_wrong(const struct wrong *rows, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		struct config *config;
-		struct buf messages;
-		int err;
-
-		config = parse(rows[i].yaml, &messages, &err);
-		if (err != -EINVAL || config || !text_is(buf_text(&messages), rows[i].messages)) {
-			fail_msg("%s: error %d\n%.*sexpected:\n%s", rows[i].why, err,
-				 TEXT_ARG(buf_text(&messages)), rows[i].messages);
-		}
-		buf_done(&messages);
-	}
-}
-#define CHECK_WRONG(rows) check_wrong(rows, sizeof(rows) / sizeof((rows)[0]))
+#define CHECK_WRONG(rows) check_wrong(rows, sizeof(rows) / sizeof((rows)[0]), NULL)
 
 static void invalid_documents_are_refused(void **state)
 {

@@ -3,21 +3,14 @@
  * stripe_options_test: the sections `stripe` and `notices`: the exact messages for invalid values,
  * values and defaults, the paths that tollgate serves itself, and that no message shows a secret.
  */
-#include <errno.h>
+#include "unit/config/config_fixture.h"
+
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-#include "config/config.h"
 
 #define LISTENER "listeners: [{ name: a, address: \"127.0.0.1:80\" }]\n"
 #define STRIPE	 LISTENER "stripe:\n  secret_key: sk_test_1\n" /* the next line is 4 */
@@ -72,42 +65,7 @@ static int leave_folder(void **state)
 	       rmdir(*state);
 }
 
-static struct config *parse_ok(const char *yaml)
-{
-	struct config *config = NULL;
-	struct buf messages;
-
-	buf_init(&messages, 1 << 16);
-	if (config_parse("t.yaml", text_of(yaml), &config, &messages))
-		fail_msg("%.*s", TEXT_ARG(buf_text(&messages)));
-	assert_int_equal(buf_len(&messages), 0);
-	buf_done(&messages);
-	return config;
-}
-
-struct wrong {
-	const char *yaml, *messages, *why;
-};
-
-/* Check that each row gives exactly its messages, and that no message contains the secret. */
-static void check_wrong(const struct wrong *rows, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		struct config *config = NULL;
-		struct buf messages;
-		int err;
-
-		buf_init(&messages, 1 << 16);
-		err = config_parse("t.yaml", text_of(rows[i].yaml), &config, &messages);
-		if (err != -EINVAL || config || !text_is(buf_text(&messages), rows[i].messages))
-			fail_msg("%s: error %d\n%.*sexpected:\n%s", rows[i].why, err,
-				 TEXT_ARG(buf_text(&messages)), rows[i].messages);
-		if (memmem(buf_head(&messages), buf_len(&messages), SECRET, strlen(SECRET)))
-			fail_msg("%s: a secret is shown", rows[i].why);
-		buf_done(&messages);
-	}
-}
-#define CHECK_WRONG(rows) check_wrong(rows, sizeof(rows) / sizeof((rows)[0]))
+#define CHECK_WRONG(rows) check_wrong(rows, sizeof(rows) / sizeof((rows)[0]), SECRET)
 
 static void an_invalid_secret_is_reported_but_not_shown(void **state)
 {

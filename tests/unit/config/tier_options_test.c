@@ -1,41 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* tier_options_test: grace and entitlements of tiers. */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit/config/config_fixture.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
-#include "config/config.h"
-
 #define DAY_MS 86400000ULL
-
-static struct config *parse(const char *yaml, char *ret_messages, size_t size)
-{
-	struct config *config = NULL;
-	struct buf messages;
-
-	buf_init(&messages, 1 << 16);
-	if (config_parse("t.yaml", text_of(yaml), &config, &messages))
-		config = NULL;
-	snprintf(ret_messages, size, "%.*s", TEXT_ARG(buf_text(&messages)));
-	buf_done(&messages);
-	return config;
-}
-
-static struct config *parse_ok(const char *yaml)
-{
-	char messages[1024];
-	struct config *config = parse(yaml, messages, sizeof(messages));
-
-	if (!config)
-		fail_msg("%s", messages);
-	return config;
-}
 
 #define TIERS                                                   \
 	"listeners: [{ name: a, address: \"127.0.0.1:80\" }]\n" \
@@ -88,34 +58,30 @@ static void with_entitlements_routes_may_require_features_that_no_tier_has(void 
 
 static void invalid_values_are_reported(void **state)
 {
-	static const struct {
-		const char *yaml, *messages;
-	} rows[] = {
+	static const struct wrong rows[] = {
 		{ "listeners: [{ name: a, address: \"127.0.0.1:80\" }]\n"
 		  "tiers: [{ name: t, grace: long }]\n",
 		  "t.yaml:2:27: 'long' is not a valid duration; use for example 500ms, 30s, 5m, "
-		  "24h or 7d\n" },
+		  "24h or 7d\n",
+		  "no duration" },
 		{ "listeners: [{ name: a, address: \"127.0.0.1:80\" }]\n"
 		  "tiers: [{ name: t, grace: 366d }]\n",
-		  "t.yaml:2:27: the duration must be from 0ms to 365d\n" },
+		  "t.yaml:2:27: the duration must be from 0ms to 365d\n", "too long" },
 		{ TIERS UPSTREAM "routes: [{ path: /a, upstream: api, feature: \"a b\" }]\n",
-		  "t.yaml:4:46: " },
+		  "t.yaml:4:46: 'a b' is not a valid name; use up to 63 letters, digits, '_', '.' "
+		  "and '-'\n",
+		  "a feature with a space" },
 		/* Stripe may grant the feature to a customer of any tier with entitlements. */
 		{ "listeners: [{ name: a, address: \"127.0.0.1:80\" }]\n"
 		  "tiers: [{ name: t, rate: 1/s, burst: 4, entitlements: true }]\n" UPSTREAM
 		  "routes: [{ path: /a, upstream: api, feature: audit, cost: 5 }]\n",
 		  "t.yaml:4:59: the cost 5 of route '/a' is higher than the burst 4 of tier 't', "
-		  "so its requests would always be refused\n" },
+		  "so its requests would always be refused\n",
+		  "a cost above the burst" },
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char messages[1024];
-
-		assert_null(parse(rows[i].yaml, messages, sizeof(messages)));
-		if (strncmp(messages, rows[i].messages, strlen(rows[i].messages)))
-			fail_msg("row %zu: %s", i, messages);
-	}
+	check_wrong(rows, sizeof(rows) / sizeof(rows[0]), NULL);
 }
 
 int main(void)

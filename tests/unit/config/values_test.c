@@ -1,28 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* values_test: what valid configurations contain: defaults, values, tiers and routes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit/config/config_fixture.h"
+
 #include <stdlib.h>
 
-#include <cmocka.h>
-
-#include "config/config.h"
-
 #include <netinet/in.h>
-
-static struct config *parse_ok(const char *yaml)
-{
-	struct config *config = NULL;
-	struct buf messages;
-
-	buf_init(&messages, 1 << 16);
-	if (config_parse("t.yaml", text_of(yaml), &config, &messages))
-		fail_msg("%.*s", TEXT_ARG(buf_text(&messages)));
-	assert_int_equal(buf_len(&messages), 0);
-	return config;
-}
 
 static void defaults_are_those_of_the_sample(void **state)
 {
