@@ -164,9 +164,9 @@ json_t *fleet_json(const struct fleet *fleet)
 void fleet_metrics(const struct fleet *fleet, struct metrics *m)
 {
 	metrics_family(m, "tollgate_hosts", "gauge",
-		       "Hosts that share the store, heard of in the last seconds.");
+		       "Hosts that share the store and were seen in the last five seconds.");
 	metrics_value(m, fleet->alive);
 	metrics_family(m, "tollgate_holds_billing", "gauge",
-		       "1 on the host that processes Stripe's events and reports.");
+		       "1 on the host that processes Stripe's events and reports usage.");
 	metrics_value(m, clock_mono_ns() < fleet->held_until_ns);
 }

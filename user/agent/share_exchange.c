@@ -196,7 +196,7 @@ void share_exchange_free(struct share_exchange *s)
 	free(s);
 }
 
-/* ---- what is told ---- */
+/* ---- status and metrics ---- */
 
 uint64_t share_exchange_lent(const struct share_exchange *s)
 {
@@ -217,10 +217,10 @@ void share_exchange_metrics(const struct share_exchange *s, struct metrics *m)
 	if (!s->store)
 		return;
 	metrics_family(m, "tollgate_share_exchanges_total", "counter",
-		       "Calls to the store about limits that all hosts hold together.");
+		       "Calls to the store about limits that all hosts share.");
 	metrics_sample(m, "result", "ok", NULL, NULL, s->exchanges);
 	metrics_sample(m, "result", "failed", NULL, NULL, s->failures);
 	metrics_family(m, "tollgate_share_lent_units_total", "counter",
-		       "Units that this host has borrowed of them.");
+		       "Units that this host has borrowed from shared limits.");
 	metrics_value(m, s->lent);
 }

@@ -131,7 +131,7 @@ static const struct {
 static void write_requests(struct metrics *m, const struct proxy_counters *sum, const uint64_t *xdp)
 {
 	metrics_family(m, "tollgate_requests_total", "counter",
-		       "Verdicts of both planes; the kernel's are packets.");
+		       "Verdicts of both planes. XDP's drops are counted in packets.");
 	for (unsigned i = 0; i < TOLLGATE_VERDICT_COUNT; i++) {
 		if (i != TOLLGATE_PENALTY_FLOW && i != TOLLGATE_PENALTY_SOURCE)
 			metrics_sample(m, "verdict", verdict_labels[i], "plane", "agent",
@@ -150,21 +150,20 @@ static void write_answers(struct metrics *m, const struct proxy_counters *sum)
 {
 	static const char *const codes[] = { "other", "1xx", "2xx", "3xx", "4xx", "5xx" };
 
-	metrics_family(m, "tollgate_answers_total", "counter",
-		       "Answers sent, by the class of their status.");
+	metrics_family(m, "tollgate_answers_total", "counter", "Answers sent, by status class.");
 	for (unsigned i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
 		metrics_sample(m, "code", codes[i], NULL, NULL, sum->answers[i]);
 	metrics_family(m, "tollgate_upstream_failures_total", "counter",
 		       "Upstream connections that failed.");
 	metrics_value(m, sum->upstream_failures);
 	metrics_family(m, "tollgate_upstream_retries_total", "counter",
-		       "Requests given to another connection.");
+		       "Requests sent again on another connection.");
 	metrics_value(m, sum->upstream_retries);
 	metrics_family(m, "tollgate_flows_enrolled_total", "counter",
-		       "Connections enrolled with the XDP program.");
+		       "Connections that the agent enrolled with the XDP program.");
 	metrics_value(m, sum->enrolled);
 	metrics_family(m, "tollgate_flow_table_full_total", "counter",
-		       "Connections that found no place in the flow table.");
+		       "Connections for which the flow table had no room.");
 	metrics_value(m, sum->enrol_failures);
 }
 
@@ -172,34 +171,34 @@ static void write_state(struct metrics *m, const struct agent *agent)
 {
 	uint64_t waiting = 0, refused = 0;
 
-	metrics_family(m, "tollgate_ready", "gauge", "1 if requests get real verdicts.");
+	metrics_family(m, "tollgate_ready", "gauge",
+		       "1 if requests get verdicts, 0 if they get 503.");
 	metrics_value(m, agent->phase == AGENT_RUNNING && !agent->not_ready[0]);
-	metrics_family(m, "tollgate_connections", "gauge", "Client connections that are open.");
+	metrics_family(m, "tollgate_connections", "gauge", "Open client connections.");
 	metrics_value(m, connections(agent));
 	metrics_family(m, "tollgate_accounts", "gauge", "Accounts in the mirror.");
 	metrics_value(m, agent->mirror ? mirror_accounts(agent->mirror) : 0);
 	metrics_family(m, "tollgate_keys", "gauge", "Keys in the mirror.");
 	metrics_value(m, agent->mirror ? mirror_keys(agent->mirror) : 0);
 	metrics_family(m, "tollgate_usage_write_failing", "gauge",
-		       "1 if the store refuses usage; it is kept.");
+		       "1 if usage cannot be written to the store. Nothing is lost.");
 	metrics_value(m, agent->was_usage_error);
 	if (agent->store)
 		fleet_metrics(agent->fleet, m), share_exchange_metrics(agent->share_exchange, m);
 	metrics_family(m, "tollgate_store_away", "gauge",
-		       "1 while the store cannot be asked: unknown keys get 503.");
+		       "1 while the shared store is unreachable. Unknown keys get 503.");
 	metrics_value(m, agent->is_away);
 	if (agent->store)
 		store_journal_counts(agent->store, &waiting, &refused);
 	metrics_family(m, "tollgate_journal", "gauge",
-		       "Changes and rows of usage that wait on this host for the store; that it "
-		       "refused.");
+		       "Changes and usage rows kept on this host for the store, by state.");
 	metrics_sample(m, "state", "waiting", NULL, NULL, waiting);
 	metrics_sample(m, "state", "refused", NULL, NULL, refused);
 	metrics_family(m, "tollgate_store_reloads_total", "counter",
-		       "Snapshots taken because changes of other hosts may have been missed.");
+		       "Times the store was loaded again because changes may have been missed.");
 	metrics_value(m, agent->reloads);
 	metrics_family(m, "tollgate_fastpath_attached", "gauge",
-		       "1 for the mode in which an interface is served.");
+		       "1 for the mode in which XDP serves the interface.");
 	for (unsigned i = 0; agent->fastpath && fastpath_interface(agent->fastpath, i)->name; i++) {
 		const struct fastpath_interface *interface = fastpath_interface(agent->fastpath, i);
 
