@@ -85,8 +85,8 @@ struct store_engine_ops {
 			 size_t usage_count, const struct store_quota *quotas, size_t quota_count);
 	int (*usage_list)(struct store_engine *engine, uint64_t account, uint64_t since_s,
 			  size_t limit, struct store_usage **ret_rows, size_t *ret_count);
-	int (*usage_open)(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
-			  size_t limit, struct store_usage **ret_rows, size_t *ret_count);
+	int (*usage_open)(struct store_engine *engine, const struct store_usage_query *query,
+			  struct store_usage **ret_rows, size_t *ret_count);
 	int (*usage_close)(struct store_engine *engine, const struct store_usage *rows,
 			   size_t row_count, const struct store_task *tasks, size_t task_count);
 	int (*tasks_add)(struct store_engine *engine, const struct store_task *tasks, size_t count,

@@ -345,12 +345,18 @@ void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, s
 		      store_usage_done done, void *arg);
 
 /*
- * List windows that have open (not closed) units, summed over epochs as above, at most @limit. With
- * @account 0: windows that have ended by @ended_by_s, in the order of their end. With another
- * @account: the windows of that account, ended or not. The cost does not depend on the number of
- * closed windows.
+ * List windows that have open (not closed) units, summed over epochs as above. With `account` 0:
+ * windows that have ended by `ended_by_s`. With another account: its windows, ended or not. The
+ * order is that of end, start, account and length. The cost does not depend on the number of closed
+ * windows.
  */
-void store_usage_open(struct store *store, uint64_t account, uint64_t ended_by_s, size_t limit,
+struct store_usage_query {
+	uint64_t account, ended_by_s;
+	const struct store_usage
+		*after; /* begin after this row, which may be closed; NULL: first */
+	size_t limit;	/* at most so many rows */
+};
+void store_usage_open(struct store *store, const struct store_usage_query *query,
 		      store_usage_done done, void *arg);
 
 /*
@@ -404,8 +410,8 @@ void store_task_find(struct store *store, const char *queue, const char *id, sto
 		     void *arg);
 
 /*
- * Set due_ms, tried_ms, attempts, state and note of these tasks, in one transaction. Tasks that do
- * not exist are skipped. A task that becomes DONE loses its body.
+ * Set due_ms, tried_ms, attempts, state and note of these tasks, and the body unless it is NULL, in
+ * one transaction. Tasks that do not exist are skipped. A task that becomes DONE loses its body.
  */
 void store_tasks_set(struct store *store, const struct store_task *tasks, size_t count,
 		     store_done done, void *arg);

@@ -254,8 +254,13 @@ static void on_open(void *arg, int err, const struct store_usage *rows, size_t c
 
 static void list_open(struct report *report)
 {
-	store_usage_open(report->context->store, report->current ? report->current->account : 0,
-			 clock_wall_ms() / 1000 - SETTLE_S, MAX_ROWS, on_open, report);
+	const struct store_usage_query query = {
+		.account = report->current ? report->current->account : 0,
+		.ended_by_s = clock_wall_ms() / 1000 - SETTLE_S,
+		.limit = MAX_ROWS,
+	};
+
+	store_usage_open(report->context->store, &query, on_open, report);
 }
 
 void report_close(struct report *report)

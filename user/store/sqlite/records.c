@@ -516,9 +516,11 @@ int sqlite_usage_list(struct store_engine *engine, uint64_t account, uint64_t si
 	return list_usage(s, stmt, ret_rows, ret_count);
 }
 
-int sqlite_usage_open(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
-		      size_t limit, struct store_usage **ret_rows, size_t *ret_count)
+int sqlite_usage_open(struct store_engine *engine, const struct store_usage_query *query,
+		      struct store_usage **ret_rows, size_t *ret_count)
 {
+	static const struct store_usage first;
+	const struct store_usage *after = query->after ? query->after : &first;
 	struct sqlite *s = (struct sqlite *)engine;
 	sqlite3_stmt *stmt;
 	int err;
@@ -526,8 +528,12 @@ int sqlite_usage_open(struct store_engine *engine, uint64_t account, uint64_t en
 	err = sqlite_check_open(s);
 	if (err)
 		return err;
-	stmt = account ? STATEMENT(s, USAGE_OPEN_OF) : STATEMENT(s, USAGE_OPEN);
-	sqlite_bind_limit(stmt, 1, account ? account : ended_by_s);
-	sqlite_bind_limit(stmt, 2, limit);
+	stmt = query->account ? STATEMENT(s, USAGE_OPEN_OF) : STATEMENT(s, USAGE_OPEN);
+	sqlite_bind_limit(stmt, 1, query->account ? query->account : query->ended_by_s);
+	sqlite_bind_limit(stmt, 2, query->limit);
+	sqlite_bind_u64(stmt, 3, after->window_start_s + after->window_seconds);
+	sqlite_bind_u64(stmt, 4, after->window_start_s);
+	sqlite_bind_u64(stmt, 5, after->account);
+	sqlite_bind_u64(stmt, 6, after->window_seconds);
 	return list_usage(s, stmt, ret_rows, ret_count);
 }

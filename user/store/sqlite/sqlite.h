@@ -28,7 +28,9 @@
 #define USAGE_OPEN_ROWS(index, where)                                                          \
 	"SELECT o.account, o.window_start_s, o.window_seconds, " USAGE_SUMS " FROM "           \
 	"(SELECT DISTINCT window_start_s + window_seconds AS end_s, window_start_s, account, " \
-	"window_seconds FROM usage INDEXED BY " index " WHERE is_open AND " where " "          \
+	"window_seconds FROM usage INDEXED BY " index " WHERE is_open AND " where " AND "      \
+	"(window_start_s + window_seconds, window_start_s, account, window_seconds) > "        \
+	"(?3, ?4, ?5, ?6) "                                                                    \
 	"ORDER BY window_start_s + window_seconds, window_start_s, account, window_seconds "   \
 	"LIMIT ?2) AS o JOIN usage AS u USING(window_start_s, account, window_seconds) "       \
 	"GROUP BY o.end_s, o.window_start_s, o.account, o.window_seconds "                     \
@@ -74,7 +76,9 @@
 	X(USAGE_OF, "SELECT account, window_start_s, window_seconds, " USAGE_SUMS                  \
 		    " FROM usage AS u WHERE account = ?3 AND window_start_s >= ?1 "                \
 		    "GROUP BY window_start_s, account, window_seconds LIMIT ?2")                   \
-	X(USAGE_OPEN, USAGE_OPEN_ROWS("usage_open", "window_start_s + window_seconds <= ?1"))      \
+	/* The first comparison with ?3 lets the index begin there; the second is exact. */        \
+	X(USAGE_OPEN, USAGE_OPEN_ROWS("usage_open", "window_start_s + window_seconds <= ?1 AND "   \
+						    "window_start_s + window_seconds >= ?3"))      \
 	X(USAGE_OPEN_OF, USAGE_OPEN_ROWS("usage_open_account", "account = ?1"))                    \
 	X(USAGE_SUM, "SELECT sum(units), sum(closed_units), max(closings) FROM usage "             \
 		     "WHERE window_start_s=?1 AND account=?2 AND window_seconds=?3")               \
@@ -91,7 +95,8 @@
 	  "INSERT INTO tasks(" TASK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11) "        \
 	  "ON CONFLICT(queue, id) DO NOTHING")                                                     \
 	X(TASK_SET, "UPDATE tasks SET due_ms=?3, tried_ms=?4, attempts=?5, state=?6, note=?7, "    \
-		    "body = CASE WHEN ?6 = ?8 THEN NULL ELSE body END WHERE queue=?1 AND id=?2")   \
+		    "body = CASE WHEN ?6 = ?8 THEN NULL ELSE coalesce(?9, body) END "              \
+		    "WHERE queue=?1 AND id=?2")                                                    \
 	X(TASK, "SELECT " TASK_COLUMNS ", seq FROM tasks WHERE queue=?1 AND id=?2")                \
 	X(TASKS, "SELECT " TASK_COLUMNS ", seq FROM tasks WHERE queue=?1 AND state=?2 AND "        \
 		 "seq > ?3 AND due_ms <= ?4 ORDER BY seq LIMIT ?5")                                \
@@ -190,8 +195,8 @@ int sqlite_usage_put(struct store_engine *engine, const struct store_usage *usag
 		     size_t usage_count, const struct store_quota *quotas, size_t quota_count);
 int sqlite_usage_list(struct store_engine *engine, uint64_t account, uint64_t since_s, size_t limit,
 		      struct store_usage **ret_rows, size_t *ret_count);
-int sqlite_usage_open(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
-		      size_t limit, struct store_usage **ret_rows, size_t *ret_count);
+int sqlite_usage_open(struct store_engine *engine, const struct store_usage_query *query,
+		      struct store_usage **ret_rows, size_t *ret_count);
 int sqlite_keys_revoke(struct store_engine *engine, uint64_t account, uint64_t revoked_ms);
 
 /* ...in lists.c... */
