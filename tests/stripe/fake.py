@@ -20,6 +20,7 @@ import catalog  # noqa: F401  (these modules add their endpoints to the table)
 import entitlements  # noqa: F401
 import event_api  # noqa: F401
 import pages
+import simulated  # noqa: F401
 from control import Control
 from delivery import Courier, Endpoint
 from server import Answer, Server
