@@ -17,7 +17,7 @@
 #define ACCOUNT_COLUMNS                                                                   \
 	"status, is_held, created_ms, past_due_ms, tier, customer, subscription, label, " \
 	"period_start_s, period_end_s, trial_end_s, cancel_at_s, as_of_s, price, email, " \
-	"features, id"
+	"features, mode, usage_start_s, usage_end_s, disputes, id"
 #define KEY_COLUMNS "id, account, hash, created_ms, revoked_ms, hint, label"
 #define TASK_COLUMNS \
 	"queue, id, object, account, created_ms, due_ms, tried_ms, attempts, state, note, body"
@@ -39,12 +39,19 @@
 /* All statements; each is prepared once, when the file is opened. X(name, SQL) */
 #define SQLITE_STATEMENTS(X)                                                                       \
 	X(ACCOUNT_ADD, "INSERT INTO accounts(" ACCOUNT_COLUMNS ") "                                \
-		       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)")       \
+		       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,"        \
+		       "?18,?19,?20,?21)")                                                         \
 	X(ACCOUNT_SET,                                                                             \
 	  "UPDATE accounts SET status=?1, is_held=?2, created_ms=?3, past_due_ms=?4, "             \
 	  "tier=?5, customer=?6, subscription=?7, label=?8, period_start_s=?9, "                   \
 	  "period_end_s=?10, trial_end_s=?11, cancel_at_s=?12, as_of_s=?13, price=?14, "           \
-	  "email=?15, features=?16 WHERE id=?17")                                                  \
+	  "email=?15, features=?16, mode=?17, usage_start_s=?18, usage_end_s=?19, "                \
+	  "disputes=?20 WHERE id=?21")                                                             \
+	X(ACCOUNT_DELETE, "DELETE FROM accounts WHERE id=?1")                                      \
+	X(KEYS_DELETE, "DELETE FROM keys WHERE account=?1")                                        \
+	X(USAGE_DELETE, "DELETE FROM usage WHERE account=?1")                                      \
+	X(USAGE_IS_OPEN, "SELECT 1 FROM usage INDEXED BY usage_open_account WHERE account=?1 "     \
+			 "AND is_open LIMIT 1")                                                    \
 	X(KEY_ADD, "INSERT INTO keys(" KEY_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7)")               \
 	X(KEY_END, "UPDATE keys SET revoked_ms = CASE WHEN revoked_ms = 0 OR revoked_ms > ?1 "     \
 		   "THEN ?1 ELSE revoked_ms END WHERE id=?2")                                      \
@@ -183,6 +190,7 @@ int sqlite_add_key(struct sqlite *s, const struct store_key *key);
 int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor, void *visitor_arg,
 		uint32_t day, uint32_t month_day);
 int sqlite_account_add(struct store_engine *engine, const struct store_account *account);
+int sqlite_account_delete(struct store_engine *engine, uint64_t account, bool drops_usage);
 int sqlite_account_set(struct store_engine *engine, const struct store_account *before,
 		       const struct store_account *account, uint32_t named);
 int sqlite_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count);
