@@ -23,6 +23,7 @@ TIERS = [
     {"name": "plain"},
     {"name": "hourly", "rate": "1/h", "burst": 5},
     {"name": "quick", "rate": "2/s", "burst": 2},
+    {"name": "minutely", "rate": "100/m"},
     {"name": "daily", "quota": "3/day"},
     {"name": "both", "rate": "1/h", "burst": 9, "quota": "4/day"},
     {"name": "single", "concurrency": 1},
@@ -440,3 +441,28 @@ def test_an_account_without_a_limit_is_never_over_it(edge):
         assert connection.answer().status == 200
         connection.close()
     assert edge.show(account)["concurrent"] == 0
+
+
+def test_a_hundred_per_minute_without_a_burst_are_a_hundred_in_a_minute(edge):
+    account = edge.account("minutely")
+    began = time.monotonic()
+    with edge.connect() as connection:
+        first = connection.request("GET", "/v1", key=account.key)
+        passed = 1
+        while (answer := connection.request("GET", "/v1", key=account.key)).status == 200:
+            passed += 1
+    took = time.monotonic() - began
+    # One more passes every 0.6 seconds.
+    assert 100 <= passed <= 100 + int(took / 0.6) + 1
+    assert first.get("RateLimit-Policy") == '"rate";q=100;w=60'
+    assert limit(first, "rate")[0] == 99
+    assert answer.status == 429 and answer.get("RateLimit-Policy") == '"rate";q=100;w=60'
+    assert answer.get("Retry-After") == "1"
+
+
+def test_check_states_the_burst_of_each_tier(edge):
+    said = edge.cli("check", "-c", edge.config_path).stdout
+    assert "tier minutely: rate 100/m, burst 100\n" in said
+    assert "tier quick: rate 2/s, burst 2\n" in said
+    assert "tier plain: no rate limit\n" in said
+    assert said.endswith(": ok\n")

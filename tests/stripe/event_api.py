@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """event_api: the endpoints for the events of the last 30 days."""
-from errors import missing, refused
+from errors import invalid, missing, refused
 from params import boolean, text
 from routes import page, paged, route
 from world import Table
@@ -26,9 +26,22 @@ def matches(kind, pattern):
     return kind == pattern
 
 
+MOST_TYPES = 20
+
+
+def check_types(names):
+    """`type` may have a wildcard; `types` is a list of at most 20 names."""
+    if len(names) > MOST_TYPES:
+        raise invalid(f"Array types exceeded maximum {MOST_TYPES} allowed elements.", "types")
+    for name in names:
+        if "*" in name:
+            raise invalid(f"Invalid event type: {name}", "types")
+
+
 @route("GET", "/v1/events", paged(type=text, types=[text], delivery_success=boolean))
 def index(world, call):
     p = call.params
+    check_types(p.get("types", []))
     if "type" in p and "types" in p:
         raise refused("You may only specify one of these parameters: type, types.", "types")
     wanted = p.get("types") or ([p["type"]] if "type" in p else ["*"])

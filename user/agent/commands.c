@@ -3,6 +3,7 @@
 #include "agent/commands.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "base/output.h"
 #include "base/paths.h"
 #include "config/config.h"
+#include "portal/words.h"
 
 struct options {
 	const char *config;
@@ -67,13 +69,33 @@ int agent_command_run(int argc, char **argv)
 	return agent_run(options.config, options.env_file);
 }
 
+/*
+ * Print each tier's rate and burst, because a burst that was left out follows from the rate, and it
+ * decides whether a client that sends several requests at once is refused.
+ */
+static void print_tiers(const struct tiers *tiers)
+{
+	char rate[WORDS_SIZE];
+
+	for (unsigned i = 0; i < tiers->count; i++) {
+		const struct tier *tier = &tiers->list[i];
+
+		if (tier->interval_ns)
+			fprintf(output_stdout(), "tier %s: rate %s, burst %" PRIu64 "\n",
+				tier->name, words_rate(tier->interval_ns, rate), tier->burst);
+		else
+			fprintf(output_stdout(), "tier %s: no rate limit\n", tier->name);
+	}
+}
+
 int agent_command_check(int argc, char **argv)
 {
 	struct args args = {
 		.usage = "check [-c FILE] [--env-file FILE] [FILE]",
-		.help = "Check a configuration. If it is wrong, print what is wrong and where, and "
-			"exit "
-			"with 1.\n\n" CONFIG_HELP,
+		.help = "Check a configuration, and print the rate and the burst of each tier. If "
+			"the\n"
+			"configuration is wrong, print what is wrong and where, and exit with "
+			"1.\n\n" CONFIG_HELP,
 		.operand_max = 1,
 	};
 	struct config *config;
@@ -94,6 +116,7 @@ int agent_command_check(int argc, char **argv)
 	buf_done(&messages);
 	if (err)
 		return 1;
+	print_tiers(&config->tiers);
 	config_free(config);
 	fprintf(output_stdout(), "%s: ok\n", options.config);
 	return output_finish(0);

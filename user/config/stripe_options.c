@@ -16,8 +16,11 @@
 #include "config/parts.h"
 #include "config/template.h"
 
-#define LAST_USAGE_RECORDS "2025-03-31" /* API versions from this date on have no usage records */
-#define MAX_SECRET_BYTES   4096
+/* The dates of the first API versions without a feature. */
+#define NO_USAGE_RECORDS	"2025-03-31"
+#define NO_PAYMENT_METHOD_TYPES "2026-09-30"
+
+#define MAX_SECRET_BYTES 4096
 
 static void set_text(struct conf *conf, struct text t, char **at)
 {
@@ -371,6 +374,7 @@ static void finish_stripe(struct conf *conf, const struct conf_node *mapping, vo
 {
 	struct stripe_settings *s = &((struct config *)record)->stripe;
 	const struct conf_node *report = conf_find(conf, mapping, "report");
+	const struct conf_node *methods = conf_find(conf, mapping, "payment_method_types");
 	const char *version = s->api_version ? s->api_version : "";
 
 	s->is_configured = true;
@@ -378,10 +382,15 @@ static void finish_stripe(struct conf *conf, const struct conf_node *mapping, vo
 	    !conf_find(conf, mapping, "secret_key_file"))
 		conf_error(conf, mapping,
 			   "stripe needs the option 'secret_key' or 'secret_key_file'");
-	if (report && s->report == STRIPE_USAGE_RECORDS && strcmp(version, LAST_USAGE_RECORDS) >= 0)
+	if (report && s->report == STRIPE_USAGE_RECORDS && strcmp(version, NO_USAGE_RECORDS) >= 0)
 		conf_error(conf, report,
 			   "Stripe removed usage records in 2025-03-31.basil; use meter_events, or "
 			   "set an earlier 'api_version'");
+	if (s->payment_method_type_count && strcmp(version, NO_PAYMENT_METHOD_TYPES) >= 0)
+		conf_error(conf, methods,
+			   "Stripe removed payment_method_types from Checkout in "
+			   "2026-09-30.endive; remove the option and choose the payment methods in "
+			   "Stripe's dashboard, or set an earlier 'api_version'");
 	if (s->report_every_ms % SECOND_MS)
 		conf_error(conf, conf_find(conf, mapping, "report_every"),
 			   "the duration must be a whole number of seconds");

@@ -5,25 +5,32 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "tollgate/bucket.h"
 
 #define MAX_BURST	1000000000
+#define LEAST_BURST	10 /* of a default */
 #define MAX_CONCURRENCY 1000000
 #define MAX_GRACE_MS	(365 * 86400000ULL)
 #define NO_GRACE	UINT64_MAX /* not set: use the grace of `stripe` */
 
-/* The units per second of a valid rate, rounded up: 2 for "90/m". */
-static uint64_t units_per_second(struct text rate)
+/*
+ * The default burst of a valid rate of N units in a period T: N, so that a client that never uses
+ * more than N units in any T is never refused. This is what "100 requests per 60 seconds" means to
+ * most people: in any time t such a client uses at most N + N * t / T units, the burst and what the
+ * rate adds. Less than ten would refuse clients that merely send a few requests at once, so the
+ * burst is at least ten if the rate allows ten in a minute, or else what it allows in a minute.
+ */
+static uint64_t default_burst(struct text rate, uint64_t interval_ns)
 {
 	const char *slash = memchr(rate.ptr, '/', rate.len);
-	uint64_t units = 0, seconds = 1;
+	uint64_t a_minute = 60 * NS_PER_SECOND / interval_ns, least, count = 0;
 
-	text_parse_u64((struct text){ rate.ptr, (size_t)(slash - rate.ptr) }, UINT64_MAX, &units);
-	if (slash[1] == 'm')
-		seconds = 60;
-	else if (slash[1] == 'h')
-		seconds = 3600;
-	return units / seconds + !!(units % seconds);
+	text_parse_u64((struct text){ rate.ptr, (size_t)(slash - rate.ptr) }, UINT64_MAX, &count);
+	least = a_minute < LEAST_BURST ? a_minute : LEAST_BURST;
+	if (count < least)
+		return least;
+	return count < MAX_BURST ? count : MAX_BURST;
 }
 
 static void set_rate(struct conf *conf, const struct conf_node *node,
@@ -41,7 +48,8 @@ static void set_rate(struct conf *conf, const struct conf_node *node,
 			   "or 3600/h",
 			   CONF_SHOWN(t));
 	else
-		tier->burst = units_per_second(t); /* the default of `burst`, which is read next */
+		/* The option `burst` is read next and replaces it. */
+		tier->burst = default_burst(t, tier->interval_ns);
 }
 
 /* Read a quota such as "10000/month". */

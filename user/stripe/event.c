@@ -8,44 +8,84 @@
 
 #include "stripe/field.h"
 
+#define THIN_PREFIX "v1." /* of the types of thin events about objects of API v1 */
+
+#define NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
 /*
  * What each type of event makes dirty. The first row applies whose name is the event's type; a name
- * that ends in '.' is a prefix. In a snapshot event, the dirty object's ID is in data.object at the
- * first of `paths` that exists.
+ * that ends in '.' is a prefix, because thin events have many finer types. In a snapshot event, the
+ * dirty object's ID is in data.object at the first of `paths` that exists.
+ *
+ * Stripe takes no prefixes when an endpoint is registered, so `needed` lists the names that must
+ * arrive; see event_needed(). Other events of a prefix are understood, too, but they add nothing.
  */
 static const struct rule {
 	const char *name;
 	enum event_kind kind;
 	const char *object_type; /* of the dirty object */
 	const char *paths[2];
+	const char *const *needed; /* ends with NULL; NULL: `name` itself, as a snapshot */
 } rules[] = {
-	{ "customer.subscription.", EVENT_SUBSCRIPTION, "subscription", { "id" } },
+	{ "customer.subscription.",
+	  EVENT_SUBSCRIPTION,
+	  "subscription",
+	  { "id" },
+	  NAMES("customer.subscription.created", "customer.subscription.updated",
+		"customer.subscription.deleted", "customer.subscription.paused",
+		"customer.subscription.resumed", "customer.subscription.trial_will_end",
+		"customer.subscription.pending_update_applied",
+		"customer.subscription.pending_update_expired") },
 	{ "invoice.",
 	  EVENT_SUBSCRIPTION,
 	  "subscription",
-	  { "parent.subscription_details.subscription", "subscription" } },
-	{ "checkout.session.", EVENT_CHECKOUT, "checkout.session", { "id" } },
-	{ "customer.deleted", EVENT_CUSTOMER, "customer", { "id" } },
-	{ "customer.updated", EVENT_CUSTOMER, "customer", { "id" } },
+	  { "parent.subscription_details.subscription", "subscription" },
+	  NAMES("invoice.paid", "invoice.payment_failed", "invoice.payment_action_required",
+		"invoice.marked_uncollectible", "invoice.voided") },
+	{ "checkout.session.",
+	  EVENT_CHECKOUT,
+	  "checkout.session",
+	  { "id" },
+	  NAMES("checkout.session.completed", "checkout.session.async_payment_succeeded",
+		"checkout.session.async_payment_failed", "checkout.session.expired") },
+	{ "customer.deleted", EVENT_CUSTOMER, "customer", { "id" }, NULL },
+	{ "customer.updated", EVENT_CUSTOMER, "customer", { "id" }, NULL },
 	{ "entitlements.active_entitlement_summary.",
 	  EVENT_ENTITLEMENTS,
 	  "customer",
-	  { "customer" } },
-	{ "billing.meter.created", EVENT_CATALOG, "billing.meter", { "id" } },
-	{ "billing.meter.updated", EVENT_CATALOG, "billing.meter", { "id" } },
-	{ "billing.meter.deactivated", EVENT_CATALOG, "billing.meter", { "id" } },
-	{ "billing.meter.reactivated", EVENT_CATALOG, "billing.meter", { "id" } },
-	{ "billing.meter.error_report_triggered", EVENT_METER_ERROR, "billing.meter", { "id" } },
-	{ "billing.meter.no_meter_found", EVENT_METER_ERROR, "billing.meter", { "id" } },
-	{ "charge.dispute.created", EVENT_DISPUTE, "charge", { "charge" } },
-	{ "charge.dispute.updated", EVENT_DISPUTE, "charge", { "charge" } },
-	{ "charge.dispute.closed", EVENT_DISPUTE, "charge", { "charge" } },
-	{ "charge.refunded", EVENT_DISPUTE, "charge", { "id" } },
-	{ "charge.refund.updated", EVENT_DISPUTE, "charge", { "charge" } },
-	{ "refund.updated", EVENT_DISPUTE, "charge", { "charge" } },
-	{ "refund.failed", EVENT_DISPUTE, "charge", { "charge" } },
-	{ "price.", EVENT_CATALOG, "price", { "id" } },
-	{ "product.", EVENT_CATALOG, "product", { "id" } },
+	  { "customer" },
+	  NAMES("entitlements.active_entitlement_summary.updated") },
+	{ "billing.meter.created", EVENT_CATALOG, "billing.meter", { "id" }, NULL },
+	{ "billing.meter.updated", EVENT_CATALOG, "billing.meter", { "id" }, NULL },
+	{ "billing.meter.deactivated", EVENT_CATALOG, "billing.meter", { "id" }, NULL },
+	{ "billing.meter.reactivated", EVENT_CATALOG, "billing.meter", { "id" }, NULL },
+	{ "billing.meter.error_report_triggered",
+	  EVENT_METER_ERROR,
+	  "billing.meter",
+	  { "id" },
+	  NAMES("v1.billing.meter.error_report_triggered") },
+	{ "billing.meter.no_meter_found",
+	  EVENT_METER_ERROR,
+	  "billing.meter",
+	  { "id" },
+	  NAMES("v1.billing.meter.no_meter_found") },
+	{ "charge.dispute.created", EVENT_DISPUTE, "charge", { "charge" }, NULL },
+	{ "charge.dispute.updated", EVENT_DISPUTE, "charge", { "charge" }, NULL },
+	{ "charge.dispute.closed", EVENT_DISPUTE, "charge", { "charge" }, NULL },
+	{ "charge.refunded", EVENT_DISPUTE, "charge", { "id" }, NULL },
+	{ "charge.refund.updated", EVENT_DISPUTE, "charge", { "charge" }, NULL },
+	{ "refund.updated", EVENT_DISPUTE, "charge", { "charge" }, NULL },
+	{ "refund.failed", EVENT_DISPUTE, "charge", { "charge" }, NULL },
+	{ "price.",
+	  EVENT_CATALOG,
+	  "price",
+	  { "id" },
+	  NAMES("price.created", "price.updated", "price.deleted") },
+	{ "product.",
+	  EVENT_CATALOG,
+	  "product",
+	  { "id" },
+	  NAMES("product.created", "product.updated", "product.deleted") },
 };
 
 static const char *const kind_words[] = {
@@ -53,7 +93,7 @@ static const char *const kind_words[] = {
 	[EVENT_INVOICE] = "invoice",	     [EVENT_CHECKOUT] = "checkout",
 	[EVENT_CUSTOMER] = "customer",	     [EVENT_ENTITLEMENTS] = "entitlements",
 	[EVENT_METER_ERROR] = "meter_error", [EVENT_DISPUTE] = "dispute",
-	[EVENT_CATALOG] = "catalog",	     [EVENT_SNAPSHOT] = "event",
+	[EVENT_CATALOG] = "catalog",	     [EVENT_REFERENCE] = "event",
 };
 
 const char *event_kind_word(enum event_kind kind)
@@ -69,6 +109,21 @@ static const struct rule *find_rule(const char *name)
 		if (rules[i].name[len - 1] == '.' ? !strncmp(rules[i].name, name, len)
 						  : !strcmp(rules[i].name, name))
 			return &rules[i];
+	}
+	return NULL;
+}
+
+const char *event_needed(enum event_format format, size_t index)
+{
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		const char *const *names = rules[i].needed ? rules[i].needed : &rules[i].name;
+
+		for (size_t k = 0; k == 0 || (rules[i].needed && names[k]); k++) {
+			bool is_thin = !strncmp(names[k], THIN_PREFIX, strlen(THIN_PREFIX));
+
+			if (is_thin == (format == EVENT_THIN) && !index--)
+				return names[k];
+		}
 	}
 	return NULL;
 }
@@ -131,7 +186,7 @@ static const char *read_thin(const json_t *root, struct event *e, const struct r
 	if (!field_copy(field_text(root, "snapshot_event"), e->object_id, sizeof(e->object_id)))
 		return "snapshot_event is not valid";
 	if (e->object_id[0])
-		e->kind = EVENT_SNAPSHOT;
+		e->kind = EVENT_REFERENCE;
 	return NULL;
 }
 
@@ -181,7 +236,9 @@ static const char *read_event(const json_t *root, struct event *e)
 	e->is_live = field_bool(root, "livemode");
 	if (e->is_thin)
 		return read_thin(root, e,
-				 strncmp(e->type, "v1.", 3) ? NULL : find_rule(e->type + 3));
+				 strncmp(e->type, THIN_PREFIX, strlen(THIN_PREFIX))
+					 ? NULL
+					 : find_rule(e->type + strlen(THIN_PREFIX)));
 	return read_snapshot(root, e, find_rule(e->type));
 }
 

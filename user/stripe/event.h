@@ -32,7 +32,7 @@ enum event_kind {
 	EVENT_METER_ERROR, /* a billing meter, or ""; the details are in the event, to be fetched */
 	EVENT_DISPUTE,	   /* a charge, disputed or refunded; or a dispute or a refund */
 	EVENT_CATALOG,	   /* a price, a product or a meter */
-	EVENT_SNAPSHOT,	   /* a snapshot event that says what is dirty, and must be fetched */
+	EVENT_REFERENCE,   /* a snapshot event that says what is dirty, and must be fetched */
 };
 
 struct event {
@@ -59,6 +59,17 @@ int event_parse(struct text body, struct event *ret, const char **ret_why);
 
 /* Free what @event owns, and zero it. Safe to call twice. */
 void event_done(struct event *event);
+
+enum event_format {
+	EVENT_SNAPSHOT, /* events with a copy of the object; an endpoint is registered for them */
+	EVENT_THIN,	/* events that exist only as thin ones; they need an event destination */
+};
+
+/*
+ * The names of the events that tollgate needs from Stripe, from @index 0; NULL after the last. Each
+ * snapshot event exists as a thin event, too, with "v1." before its name.
+ */
+const char *event_needed(enum event_format format, size_t index);
 
 /* The name of @kind for logs and metrics: "subscription", "checkout", ... */
 const char *event_kind_word(enum event_kind kind);

@@ -268,7 +268,7 @@ static const struct {
 				 act_entitlements },
 	[EVENT_METER_ERROR] = { "/v2/core/events/%s", act_meter_error },
 	[EVENT_DISPUTE] = { "/v1/charges/%s", dispute_act },
-	[EVENT_SNAPSHOT] = { "/v1/events/%s", act_snapshot },
+	[EVENT_REFERENCE] = { "/v1/events/%s", act_snapshot },
 };
 
 /* The kinds of objects that a thin event about a dispute or refund may name, by their ID. */

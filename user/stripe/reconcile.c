@@ -3,8 +3,8 @@
  * reconcile: see reconcile.h.
  *
  * A run fetches a page of subscriptions, applies each, fetches the next page, and so on. Then it
- * does the same with the events that Stripe could not deliver: each page is stored before the next
- * is fetched.
+ * does the same with the events that Stripe could not deliver and that may have been missed since
+ * the last complete run: each page is stored before the next is fetched.
  */
 #include "stripe/reconcile.h"
 
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "enforce/account.h"
@@ -23,11 +24,19 @@
 #include "stripe/inbox.h"
 #include "stripe/webhook.h"
 
-#define SOON_MS	    3000
-#define RETRY_MS    60000
-#define MAX_REPAIRS 1000
-#define PAGE	    "100"
-#define ID_MAX	    256
+#define SOON_MS	      3000
+#define RETRY_MS      60000
+#define MAX_REPAIRS   1000
+#define PAGE	      "100"
+#define ID_MAX	      256
+#define MAX_TYPES     20 /* types of events in one call */
+#define MAX_PATH      4096
+#define EVENTS_KEPT_S (30 * 86400) /* how long Stripe lists events */
+/*
+ * How far a run looks back before the last complete one: events reach Stripe's list late, and a
+ * delivery may have waited for its answer when the last run looked.
+ */
+#define OVERLAP_S 3600
 
 struct waiter {
 	SLIST_ENTRY(waiter) entry;
@@ -44,8 +53,11 @@ struct reconcile {
 	bool is_started, is_running, is_stopped;
 	struct waiter_list waiters; /* owned */
 	struct reconcile_report report;
-	uint64_t started_s; /* by Stripe's clock */
+	uint64_t started_s;  /* by Stripe's clock; 0: not known yet */
+	uint64_t complete_s; /* started_s of the last complete run; 0: none yet */
 	uint64_t last_ms;
+	size_t first_type;  /* index of the first type of event that is being listed */
+	bool has_lost_page; /* events of this run could not be stored */
 	char after[ID_MAX]; /* the last ID of the page */
 	json_t *clocks; /* owned: IDs of test clocks whose subscriptions are still to be listed */
 	char clock[ID_MAX]; /* the one in progress; "": none */
@@ -100,6 +112,8 @@ static void finish(struct reconcile *r, int err, const char *why)
 			 (unsigned long long)r->report.missed);
 	if (!err)
 		r->last_ms = clock_wall_ms();
+	if (!err && !r->has_lost_page)
+		r->complete_s = r->started_s;
 	while ((waiter = SLIST_FIRST(&waiters))) {
 		SLIST_REMOVE_HEAD(&waiters, entry);
 		waiter->done(waiter->arg, &r->report);
@@ -122,7 +136,11 @@ static void next_events(struct reconcile *r)
 	r->page = NULL;
 	free(r->tasks);
 	r->tasks = NULL;
-	if (r->has_more)
+	if (!r->has_more) {
+		r->after[0] = '\0';
+		r->first_type += MAX_TYPES;
+	}
+	if (event_needed(EVENT_SNAPSHOT, r->first_type))
 		fetch_events(r);
 	else
 		finish(r, 0, "");
@@ -132,8 +150,10 @@ static void on_events_stored(void *arg, int err, const bool *is_fresh, size_t co
 {
 	struct reconcile *r = arg;
 
-	if (err)
+	if (err) {
+		r->has_lost_page = true;
 		log_error("cannot store missed events: %s", store_error(r->context->store));
+	}
 	for (size_t i = 0; !err && i < count; i++)
 		r->report.missed += is_fresh[i];
 	for (size_t i = 0; i < json_array_size(json_object_get(r->page, "data")); i++)
@@ -185,6 +205,7 @@ static void on_events(void *arg, const struct stripe_answer *answer)
 	r->page = json_incref((json_t *)answer->body);
 	data = json_object_get(r->page, "data");
 	r->tasks = calloc(json_array_size(data) + 1, sizeof(*r->tasks));
+	r->has_lost_page |= !r->tasks;
 	json_array_foreach (data, i, object) {
 		if (r->tasks && !task_of_event(object, &r->tasks[count]))
 			count++;
@@ -195,15 +216,51 @@ static void on_events(void *arg, const struct stripe_answer *answer)
 		next_events(r);
 }
 
+/* The time since which events may have been missed: all that Stripe has, or since the last run. */
+static uint64_t events_since_s(const struct reconcile *r)
+{
+	uint64_t oldest_s = r->started_s > EVENTS_KEPT_S ? r->started_s - EVENTS_KEPT_S : 0;
+	uint64_t last_s = r->complete_s > OVERLAP_S ? r->complete_s - OVERLAP_S : 0;
+
+	return last_s > oldest_s ? last_s : oldest_s;
+}
+
+/*
+ * An account at Stripe may sell other products and have other endpoints, so ask only for events
+ * that tollgate uses, for as many types at a time as a call may name.
+ */
+static int write_events_path(struct buf *path, const struct reconcile *r)
+{
+	int err = buf_printf(
+		path, "/v1/events?delivery_success=false&limit=" PAGE "&created%%5Bgte%%5D=%llu",
+		(unsigned long long)events_since_s(r));
+	const char *name;
+
+	for (size_t i = 0; !err && i < MAX_TYPES; i++) {
+		name = event_needed(EVENT_SNAPSHOT, r->first_type + i);
+		if (!name)
+			break;
+		err = buf_printf(path, "&types%%5B%zu%%5D=%s", i, name);
+	}
+	if (!err && r->after[0])
+		err = buf_printf(path, "&starting_after=%s", r->after);
+	return err ? err : buf_append(path, "", 1);
+}
+
 static void fetch_events(struct reconcile *r)
 {
 	struct stripe_call call = { .method = "GET" };
-	char path[ID_MAX + 128];
+	struct buf path;
 
-	snprintf(path, sizeof(path), "/v1/events?delivery_success=false&limit=" PAGE "%s%s",
-		 r->after[0] ? "&starting_after=" : "", r->after);
-	call.path = path;
+	buf_init(&path, MAX_PATH);
+	if (write_events_path(&path, r)) {
+		buf_done(&path);
+		finish(r, -ENOMEM, "out of memory");
+		return;
+	}
+	call.path = buf_head(&path);
 	stripe_api_call(r->context->api, &call, on_events, r);
+	buf_done(&path);
 }
 
 /* ---- accounts: entitlements, and subscriptions that Stripe does not list ---- */
@@ -227,6 +284,13 @@ static void visit(void *arg, const struct store_account *account, uint32_t slot)
 		inbox_mark(r->inbox, account->subscription);
 }
 
+/* The run began when Stripe gave its first answer. */
+static void note_start(struct reconcile *r, const struct stripe_answer *answer)
+{
+	if (!r->started_s)
+		r->started_s = answer->date_s ? answer->date_s : clock_wall_ms() / 1000;
+}
+
 /* ---- subscriptions ---- */
 
 static void fetch_subscriptions(struct reconcile *r);
@@ -247,6 +311,7 @@ static void end_subscriptions(struct reconcile *r)
 	r->report.untiered = r->context->oddities->untiered - r->untiered;
 	mirror_each_account(r->context->mirror, visit, r);
 	r->after[0] = '\0';
+	r->first_type = 0;
 	fetch_events(r);
 }
 
@@ -322,6 +387,7 @@ static void on_subscriptions(void *arg, const struct stripe_answer *answer)
 		finish(r, -EIO, answer->why);
 		return;
 	}
+	note_start(r, answer);
 	note_page(r, answer->body);
 	data = json_object_get(answer->body, "data");
 	r->pending = (unsigned)json_array_size(data) + 1;
@@ -360,6 +426,7 @@ static void on_clocks(void *arg, const struct stripe_answer *answer)
 		finish(r, -EIO, answer->why);
 		return;
 	}
+	note_start(r, answer);
 	/* A restricted key may not be allowed to list them. */
 	if (answer->err)
 		log_warn("cannot list test clocks, so their subscriptions are not compared: %s",
@@ -406,7 +473,8 @@ static void begin(struct reconcile *r)
 	r->is_running = true;
 	uv_timer_stop(&r->timer);
 	r->report = (struct reconcile_report){ .repairs = json_array() };
-	r->started_s = stripe_api_now_s(r->context->api);
+	r->started_s = 0;
+	r->has_lost_page = false;
 	r->untiered = r->context->oddities->untiered;
 	json_decref(r->clocks);
 	r->clocks = json_array();

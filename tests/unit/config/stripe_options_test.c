@@ -176,6 +176,16 @@ static void invalid_values_of_stripe_are_reported(void **state)
 		  "t.yaml:4:11: Stripe removed usage records in 2025-03-31.basil; use "
 		  "meter_events, or set an earlier 'api_version'\n",
 		  "the first version without them" },
+		{ STRIPE "  payment_method_types: [card]\n",
+		  "t.yaml:4:25: Stripe removed payment_method_types from Checkout in "
+		  "2026-09-30.endive; remove the option and choose the payment methods in "
+		  "Stripe's dashboard, or set an earlier 'api_version'\n",
+		  "payment method types with the newest version" },
+		{ STRIPE "  api_version: 2026-09-30.endive\n  payment_method_types: [card]\n",
+		  "t.yaml:5:25: Stripe removed payment_method_types from Checkout in "
+		  "2026-09-30.endive; remove the option and choose the payment methods in "
+		  "Stripe's dashboard, or set an earlier 'api_version'\n",
+		  "the first version without them" },
 		{ STRIPE "  report: both\n",
 		  "t.yaml:4:11: 'both' is not valid; use meter_events or usage_records\n",
 		  "no such report" },

@@ -140,7 +140,7 @@ static void tiers_and_routes_are_ready_for_use(void **state)
 
 	(void)state;
 	assert_int_equal(t->interval_ns, 60000000000 / 90);
-	assert_int_equal(t->burst, 2); /* 1.5 per second, rounded up */
+	assert_int_equal(t->burst, 90);
 	assert_int_equal(tiers_find(&c->tiers, "v")->burst, 1);
 	assert_int_equal(t->price_count, 2);
 	assert_int_equal(t->period, TOLLGATE_PERIOD_DAY);
@@ -168,14 +168,44 @@ static void tiers_and_routes_are_ready_for_use(void **state)
 	config_free(c);
 }
 
-static void a_rate_of_three_per_second_has_a_burst_of_three(void **state)
+static void the_default_burst_is_the_number_of_the_rate_and_at_least_ten(void **state)
 {
-	struct config *c = parse_ok("listeners: [{ name: a, address: \"1.2.3.4:80\" }]\n"
-				    "tiers: [{ name: t, rate: 3/s }]\n");
+	static const struct {
+		const char *rate;
+		uint64_t burst;
+		const char *why;
+	} cases[] = {
+		{ "100/m", 100, "100 requests per 60 seconds" },
+		{ "60/m", 60, "not one, as 60 requests a minute are one a second" },
+		{ "10/m", 10, "the number itself is ten" },
+		{ "5/m", 5, "ten would be what the rate allows in two minutes" },
+		{ "1/m", 1, "the least" },
+		{ "100/s", 100, "100 requests per second" },
+		{ "3/s", 10, "at least ten, less than the rate allows in a minute" },
+		{ "1/s", 10, "the same" },
+		{ "3600/h", 3600, "3600 requests per hour" },
+		{ "7/h", 7, "seven per hour" },
+		{ "1/h", 1, "one per hour" },
+		{ "1000000000/s", 1000000000, "the largest burst" },
+		{ "60000000000/m", 1000000000, "not above the largest burst" },
+	};
 
 	(void)state;
-	assert_int_equal(c->tiers.list[0].burst, 3);
-	config_free(c);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct config *c;
+		char text[256];
+
+		snprintf(text, sizeof(text),
+			 "listeners: [{ name: a, address: \"1.2.3.4:80\" }]\n"
+			 "tiers: [{ name: t, rate: %s }]\n",
+			 cases[i].rate);
+		c = parse_ok(text);
+		if (c->tiers.list[0].burst != cases[i].burst)
+			fail_msg("%s: burst %llu, not %llu: %s", cases[i].rate,
+				 (unsigned long long)c->tiers.list[0].burst,
+				 (unsigned long long)cases[i].burst, cases[i].why);
+		config_free(c);
+	}
 }
 
 static void server_names_are_resolved(void **state)
@@ -199,7 +229,7 @@ int main(void)
 		cmocka_unit_test(servers_and_listeners_are_stored),
 		cmocka_unit_test(single_values_are_stored),
 		cmocka_unit_test(tiers_and_routes_are_ready_for_use),
-		cmocka_unit_test(a_rate_of_three_per_second_has_a_burst_of_three),
+		cmocka_unit_test(the_default_burst_is_the_number_of_the_rate_and_at_least_ten),
 		cmocka_unit_test(server_names_are_resolved),
 	};
 

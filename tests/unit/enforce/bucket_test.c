@@ -228,10 +228,47 @@ static void threads_together_charge_exactly_the_burst(void **state)
 	assert_int_equal(race.slot.tat_ns, NOW_NS + charged_ns);
 }
 
+/*
+ * A client that never uses more than @n units in any @period_ns, but sends in the worst pattern for
+ * that: all it may at once, now and then after a random pause.
+ */
+static void send_conforming(unsigned n, uint64_t period_ns, uint64_t seed)
+{
+	uint64_t interval_ns = period_ns / n, limit_ns = n * interval_ns, tat_ns = 0;
+	uint64_t now_ns = NOW_NS, sent_ns[64] = { 0 };
+
+	for (unsigned sent = 0; sent < 20 * n; sent++) {
+		uint64_t oldest_ns = sent_ns[sent % n];
+
+		if (draw(&seed) % 7 == 0)
+			now_ns += draw(&seed) % period_ns;
+		if (oldest_ns && now_ns < oldest_ns + period_ns)
+			now_ns = oldest_ns + period_ns;
+		if (tollgate_bucket_wait(tat_ns, limit_ns, interval_ns, now_ns))
+			fail_msg("%u per %llu ns: refused number %u", n,
+				 (unsigned long long)period_ns, sent);
+		tat_ns = tollgate_bucket_charged(tat_ns, interval_ns, now_ns);
+		sent_ns[sent % n] = now_ns;
+	}
+}
+
+static void with_the_default_burst_a_client_within_its_rate_is_never_refused(void **state)
+{
+	static const uint64_t periods_ns[] = { NS_PER_SECOND, 60 * NS_PER_SECOND,
+					       3600 * NS_PER_SECOND };
+
+	(void)state;
+	for (unsigned n = 1; n <= 64; n++) {
+		for (size_t i = 0; i < 3; i++)
+			send_conforming(n, periods_ns[i], n * 3 + i + 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_does_what_the_definition_says),
+		cmocka_unit_test(with_the_default_burst_a_client_within_its_rate_is_never_refused),
 		cmocka_unit_test(from_idle_exactly_the_burst_passes_at_once),
 		cmocka_unit_test(waits_are_exact_at_every_edge),
 		cmocka_unit_test(a_charge_begins_at_now_or_at_the_debts_end),

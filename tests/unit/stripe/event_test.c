@@ -129,11 +129,11 @@ static const struct {
 	{ SNAPSHOT("customer.subscription.updated", "{\"id\":7}"), EVENT_SUBSCRIPTION,
 	  "subscription", "", "", false },
 	{ THIN("v1.customer.subscription.updated", "null"), EVENT_SUBSCRIPTION, "", "", "", false },
-	{ THIN("v1.invoice.upcoming", "null,\"snapshot_event\":\"evt_5\""), EVENT_SNAPSHOT, "",
+	{ THIN("v1.invoice.upcoming", "null,\"snapshot_event\":\"evt_5\""), EVENT_REFERENCE, "",
 	  "evt_5", "", false },
 	{ THIN("v1.entitlements.active_entitlement_summary.updated",
 	       "null,\"snapshot_event\":\"evt_5\""),
-	  EVENT_SNAPSHOT, "", "evt_5", "", false },
+	  EVENT_REFERENCE, "", "evt_5", "", false },
 	{ THIN("v1.a.type.of.tomorrow", "null,\"snapshot_event\":\"evt_5\""), EVENT_UNKNOWN, "", "",
 	  "", false },
 	{ SNAPSHOT("charge.refunded",
@@ -342,12 +342,51 @@ static void times_are_read_strictly(void **state)
 	}
 }
 
+static enum event_kind kind_of(const char *format, const char *type)
+{
+	enum event_kind kind;
+	struct event e;
+	char body[1024];
+
+	snprintf(body, sizeof(body), format, type);
+	e = parse(body);
+	kind = e.kind;
+	event_done(&e);
+	return kind;
+}
+
+static void needed_events_are_single_names_that_are_understood(void **state)
+{
+	unsigned count = 0;
+	const char *name;
+
+	(void)state;
+	for (; (name = event_needed(EVENT_SNAPSHOT, count)); count++) {
+		char thin[128];
+
+		assert_null(strchr(name, '*'));
+		assert_true(name[strlen(name) - 1] != '.' && strncmp(name, "v1.", 3) != 0);
+		if (kind_of(SNAPSHOT("%s", "{\"id\":\"x_1\",\"customer\":\"c\",\"charge\":"
+					   "\"ch\",\"subscription\":\"sub_1\"}"),
+			    name) == EVENT_UNKNOWN)
+			fail_msg("%s is not understood", name);
+		snprintf(thin, sizeof(thin), "v1.%s", name);
+		if (kind_of(THIN("%s", RELATED("x", "x_1")), thin) == EVENT_UNKNOWN)
+			fail_msg("%s is not understood", thin);
+	}
+	assert_in_range(count, 20, 100);
+	for (count = 0; (name = event_needed(EVENT_THIN, count)); count++)
+		assert_int_equal(kind_of(THIN("%s", "null"), name), EVENT_METER_ERROR);
+	assert_int_equal(count, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_snapshot_is_read),
 		cmocka_unit_test(a_thin_event_is_read),
 		cmocka_unit_test(each_event_names_its_dirty_object),
+		cmocka_unit_test(needed_events_are_single_names_that_are_understood),
 		cmocka_unit_test(the_connected_account_of_an_event_is_read),
 		cmocka_unit_test(invalid_events_are_refused),
 		cmocka_unit_test(members_of_wrong_types_are_refused),
