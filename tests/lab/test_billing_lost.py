@@ -109,6 +109,25 @@ def billing(make):
     return Billing(make, stripe={"report_every": "1h"})
 
 
+def test_usage_for_a_former_meter_waits_for_it(make):
+    """Although the account's new tier has no meter, and usage without a meter is not billed."""
+    tiers = [*TIERS, {"name": "late", "prices": ["price_late"], "meter": "late"}]
+    billing = Billing(make, tiers=tiers, stripe={"report_every": "1m"})
+    billing.fake.price("price_late", meter="other")
+    sub, account = metered(billing, "price_late")
+    use(billing, account, 4)
+    billing.change(sub, items=[{"id": sub["items"].data[0].id, "price": "price_basic"}])
+    billing.wait_account(sub.id, tier="basic")
+    wait_until(lambda: report(billing)["usage_blocked_units"] == 4, "the blocked usage", timeout=40)
+    billing.agent.stop()
+    put_windows(billing, account, [int(time.time()) // 60 * 60 - 7200 - 60 * i for i in range(3)])
+    billing.agent.start()
+    wait_until(lambda: report(billing)["usage_blocked_units"] == 7, "more of it", timeout=40)
+    raw(billing, "POST", "/v1/billing/meters", event_name="late", display_name="Late",
+        **{"default_aggregation[formula]": "sum"})
+    wait_billed(billing, sub, 7, "late", timeout=60)
+
+
 # Meters that would bill the wrong amount.
 
 

@@ -72,81 +72,82 @@ static void find_payer(const struct report *report, uint64_t account, struct pay
 
 /* ---- one row ---- */
 
-/*
- * Make the task for @row. @meter NULL: a usage record, or a meter that is not usable because of
- * @why; then only a row that is too old to be billed becomes a task, which has failed.
- */
-static int make_task(struct report *report, const struct store_usage *row,
-		     const struct payer *payer, const struct report_meter *meter, const char *why,
-		     struct store_task *task)
+/* Fill in @task and what it reports: all but its state and its body or note. */
+static void begin_task(const struct report *report, const struct store_usage *row,
+		       const struct payer *payer, struct store_task *task,
+		       struct report_event *event)
 {
-	const struct report_keys keys = { meter ? meter->customer_key : "",
-					  meter ? meter->value_key : "" };
-	struct report_event event = { .units = row->units - row->closed_units };
-	struct buf body;
-	int err = 0;
-
+	*event = (struct report_event){
+		.units = row->units - row->closed_units,
+		.at_s = report_timestamp(row->window_start_s, row->window_seconds, row->closings,
+					 report_now_s(report)),
+	};
 	*task = (struct store_task){
 		.queue = REPORT_QUEUE,
 		.account = row->account,
 		.created_ms = clock_wall_ms(),
 	};
-	event.at_s = report_timestamp(row->window_start_s, row->window_seconds, row->closings,
-				      report_now_s(report));
 	report_identifier(row, row->closings, task->id);
 	snprintf(task->object, sizeof(task->object), "%s",
 		 uses_records(report) ? payer->subscription : payer->customer);
 	if (!uses_records(report))
-		snprintf(event.meter, sizeof(event.meter), "%s", payer->meter);
-	if (*why) {
-		task->state = STORE_TASK_FAILED;
-		task->due_ms = REPORT_NEVER_MS;
-		report_fate_note(&event, REPORT_LOST, why, task->note);
-		return 0;
-	}
+		snprintf(event->meter, sizeof(event->meter), "%s", payer->meter);
+}
+
+/* Add a task that bills the row. @meter NULL: with a usage record. 0 or -ENOMEM. */
+static int bill_row(struct report *report, const struct store_usage *row, const struct payer *payer,
+		    const struct report_meter *meter)
+{
+	const struct report_keys keys = { meter ? meter->customer_key : "",
+					  meter ? meter->value_key : "" };
+	struct store_task *task = &report->closing.tasks[report->closing.task_count];
+	struct report_event event;
+	struct buf body;
+	int err;
+
+	begin_task(report, row, payer, task, &event);
 	buf_init(&body, MAX_BODY);
 	err = report_event_write(task, &event, meter ? &keys : NULL, &body);
 	task->body = err ? NULL : text_dup(buf_text(&body));
 	buf_done(&body);
-	return task->body ? 0 : -ENOMEM;
+	if (!task->body)
+		return -ENOMEM;
+	report->closing.task_count++;
+	return 0;
 }
 
-/* Add the row to the transaction, with a task that says that its usage is lost. */
-static int lose_row(struct report *report, const struct store_usage *row, const struct payer *payer,
-		    const char *why)
+/* Close the row with a task that says that its usage is lost. */
+static void lose_row(struct report *report, const struct store_usage *row,
+		     const struct payer *payer, const char *why)
 {
 	struct closing *closing = &report->closing;
-	struct store_task *task = &closing->tasks[closing->task_count];
-	int err = make_task(report, row, payer, NULL, why, task);
+	struct store_task *task = &closing->tasks[closing->task_count++];
+	struct report_event event;
 
-	if (err)
-		return err;
-	closing->task_count++;
+	begin_task(report, row, payer, task, &event);
+	task->state = STORE_TASK_FAILED;
+	task->due_ms = REPORT_NEVER_MS;
+	report_fate_note(&event, REPORT_LOST, why, task->note);
 	closing->rows[closing->row_count++] = *row;
-	return 0;
 }
 
 /* The row cannot be billed because of @why: leave it open, or give it up if it is too old. */
-static int block_row(struct report *report, const struct store_usage *row,
-		     const struct payer *payer, const char *what, const char *why)
+static void block_row(struct report *report, const struct store_usage *row,
+		      const struct payer *payer, const char *what, const char *why)
 {
 	struct closing *closing = &report->closing;
-	struct report_problem problem;
+	struct report_problem problem = { .windows = 1,
+					  .units = row->units - row->closed_units,
+					  .oldest_s = row->window_start_s };
 
-	if (row->window_start_s + row->window_seconds + REPORT_OLDEST_S < report_now_s(report))
-		return lose_row(report, row, payer, why);
-	problem = (struct report_problem){ .windows = 1,
-					   .units = row->units - row->closed_units,
-					   .oldest_s = row->window_start_s };
+	if (row->window_start_s + row->window_seconds + REPORT_OLDEST_S < report_now_s(report)) {
+		lose_row(report, row, payer, why);
+		return;
+	}
 	snprintf(problem.what, sizeof(problem.what), "%s", what);
 	snprintf(problem.why, sizeof(problem.why), "%s", why);
 	closing->early_blocked++;
-	if (!closing->early)
-		report_problem_add(&closing->problems, &problem);
-	else if (row->window_start_s + row->window_seconds > clock_wall_ms() / 1000)
-		closing->early->blocked =
-			problem; /* others are among the windows that have ended */
-	return 0;
+	report_problem_add(&closing->problems, &problem);
 }
 
 /*
@@ -161,6 +162,9 @@ static int take_row(struct report *report, const struct store_usage *row)
 	struct payer payer;
 	int err = 0;
 
+	/* Only the early closing that waits still knows the meter of this usage. */
+	if (!closing->early && report_has_unbilled(report, row->account))
+		return 0;
 	find_payer(report, row->account, &payer);
 	if (payer.unknown_tier) {
 		payer.customer = payer.account.customer;
@@ -168,18 +172,18 @@ static int take_row(struct report *report, const struct store_usage *row)
 		payer.meter = "?";
 		snprintf(why, sizeof(why), "the tier '%.63s' is not in the configuration",
 			 payer.unknown_tier);
-		return block_row(report, row, &payer, payer.unknown_tier, why);
+		block_row(report, row, &payer, payer.unknown_tier, why);
+		return 0;
 	}
 	if (payer.customer && !uses_records(report)) {
 		meter = report_find_meter(report, payer.meter, why);
-		if (!meter)
-			return block_row(report, row, &payer, payer.meter, why);
+		if (!meter) {
+			block_row(report, row, &payer, payer.meter, why);
+			return 0;
+		}
 	}
-	if (payer.customer) {
-		err = make_task(report, row, &payer, meter, "",
-				&closing->tasks[closing->task_count]);
-		closing->task_count += !err;
-	}
+	if (payer.customer)
+		err = bill_row(report, row, &payer, meter);
 	if (!err)
 		closing->rows[closing->row_count++] = *row;
 	return err;
@@ -230,6 +234,8 @@ static void end_pass(struct report *report, int err)
 
 	forget_rows(closing);
 	closing->is_running = false;
+	if (closing->early && closing->problems.count)
+		closing->early->blocked = closing->problems.list[0]; /* all have the same meter */
 	if (closing->early)
 		report_end_early(report, closing->early, !err && !closing->early_blocked);
 	else if (has_more_passes && !closing->is_future)

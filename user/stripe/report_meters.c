@@ -169,7 +169,8 @@ const struct report_meter *report_find_meter(struct report *report, const char *
 					     char ret_why[REPORT_WHY_MAX])
 {
 	if (!report->has_meters) {
-		snprintf(ret_why, REPORT_WHY_MAX, "Stripe's meters are not known yet");
+		snprintf(ret_why, REPORT_WHY_MAX, "Stripe's meters are not known yet; try again");
+		fetch(report, UNKNOWN_MS); /* a host that does not bill fetches them only now */
 		return NULL;
 	}
 	for (size_t i = 0; i < report->meters.count; i++) {

@@ -62,7 +62,7 @@ struct early_close {
 	char id[STORE_TASK_ID_MAX]; /* of the task */
 	char customer[STORE_NAME_MAX], subscription[STORE_NAME_MAX];
 	char meter[128];
-	struct report_problem blocked; /* its usage in a window in progress that cannot be closed */
+	struct report_problem blocked; /* its usage that could not be closed */
 };
 
 /* One task that is being sent. */
