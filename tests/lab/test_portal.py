@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+import stripe
 
 from agent import Account
 from billing import SECRET_KEY, TIERS, Billing
@@ -54,6 +55,35 @@ def test_pricing_shows_what_tiers_sell(billing, shopper):
     policy = page.get("Content-Security-Policy")
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
     assert f"form-action 'self' https://checkout.stripe.com https://billing.stripe.com {billing.fake.url}" in policy
+
+
+def test_a_product_sells_only_its_default_price(make):
+    """Other prices may be meant for a single customer."""
+    billing = sell(make, tiers=[{"name": "gold", "prices": ["prod_gold"]}])
+    billing.fake.price("price_public", product="prod_gold", unit_amount=9900)
+    billing.fake.price("price_private", product="prod_gold", unit_amount=100)  # the newer one
+    shopper = Shopper(billing.agent)
+    wait_until(lambda: "99.00 USD" in shopper.get("/pricing").text, "the price")
+    assert "1.00 USD" not in shopper.get("/pricing").text
+    assert [f["price"] for _, f in shopper.get("/pricing").forms()] == ["prod_gold"]
+    billing.fake.pay(shopper.buy("gold"))
+    (call,) = billing.fake.calls("POST", "/v1/checkout/sessions")
+    assert call["params"]["line_items[0][price]"] == "price_public"
+    assert shopper.ask("POST", "/checkout", "tier=gold&price=price_private",
+                       Content_Type="application/x-www-form-urlencoded").status == 400
+    # The private one has the same tier.
+    billing.wait_account(billing.subscribe("price_private").id, tier="gold", entitled=True)
+
+
+def test_a_product_without_a_default_price_sells_nothing(make):
+    billing = sell(make, tiers=[{"name": "gold", "prices": ["prod_gold"]}])
+    stripe.Product.create(id="prod_gold", name="Gold", **billing.auth())
+    stripe.Price.create(product="prod_gold", currency="usd", unit_amount=9900, recurring={"interval": "month"},
+                        **billing.auth())
+    shopper = Shopper(billing.agent)
+    assert shopper.ask("POST", "/checkout", "tier=gold",
+                       Content_Type="application/x-www-form-urlencoded").status >= 400
+    assert not billing.fake.calls("POST", "/v1/checkout/sessions")
 
 
 def test_pricing_as_json(billing, shopper):

@@ -206,6 +206,7 @@ def price(self, fields):
         if fields.get("lookup_key"):
             asked["lookup_key"] = fields["lookup_key"]
         made = catalog.create_price(w, asked, w.settings["api_version"], fields.get("id"))
+        product["default_price"] = product["default_price"] or made["id"]  # as Stripe's dashboard does
         return render.shape(made, w.settings["api_version"])
 
 

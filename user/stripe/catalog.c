@@ -117,8 +117,13 @@ static bool read_price(const json_t *object, struct catalog_price *p)
 bool catalog_read(const json_t *object, struct catalog_price *ret_price)
 {
 	const json_t *list = field_at(object, "data"), *item;
+	const char *kind = field_text(object, "object");
 	struct catalog_price price;
 	size_t i;
+
+	/* Every other price of a product may be meant for a single customer. */
+	if (kind && !strcmp(kind, "product"))
+		object = field_at(object, "default_price");
 
 	if (!json_is_array(list)) {
 		if (!read_price(object, &price))
@@ -150,16 +155,22 @@ static int write_path(struct buf *path, const struct lookup *lookup)
 	static const char *const starts[] = {
 		[BY_ID] = "/v1/prices/",
 		[BY_LOOKUP_KEY] = "/v1/prices?active=true&limit=1&lookup_keys[0]=",
-		[BY_PRODUCT] = "/v1/prices?active=true&type=recurring&limit=10&product=",
+		[BY_PRODUCT] = "/v1/products/",
+	};
+	static const char *const ends[] = {
+		[BY_ID] = "", [BY_LOOKUP_KEY] = "", [BY_PRODUCT] = "?expand[0]=default_price"
 	};
 	struct text name = text_of(lookup->name);
 	unsigned kind = text_starts(name, TEXT("prod_"))    ? 2
 			: text_starts(name, TEXT("price_")) ? 1
 							    : 0;
-	int err = buf_append_str(path, starts[ways[kind][lookup->way]]);
+	enum way way = ways[kind][lookup->way];
+	int err = buf_append_str(path, starts[way]);
 
 	if (!err)
 		err = form_encode(path, lookup->name);
+	if (!err)
+		err = buf_append_str(path, ends[way]);
 	return err ? err : buf_append(path, "", 1);
 }
 

@@ -2,9 +2,9 @@
 /*
  * catalog: the IDs, amounts and intervals at Stripe of the prices in the configuration.
  *
- * A tier may name a price by its ID, its lookup key or its product. All names are looked up in the
- * background: at the start, every hour, and whenever prices change. Before its first lookup a price
- * is unknown.
+ * A tier may name a price by its ID, its lookup key or its product, of which only the default price
+ * is for sale. All names are looked up in the background: at the start, every hour, and whenever
+ * prices change. Before its first lookup a price is unknown.
  */
 #ifndef STRIPE_CATALOG_H
 #define STRIPE_CATALOG_H
@@ -48,8 +48,8 @@ typedef void (*catalog_done)(void *arg, const struct catalog_price *price,
 void catalog_resolve(struct catalog *catalog, const char *name, catalog_done done, void *arg);
 
 /*
- * Read a price, or the first valid one of a list of prices. False if there is no price that is
- * valid, recurring and active. Pure.
+ * Read a price, the first valid one of a list of prices, or a product's expanded default price.
+ * False if there is no price that is valid, recurring and active. Pure.
  */
 bool catalog_read(const json_t *object, struct catalog_price *ret_price);
 
