@@ -45,10 +45,10 @@ def works(billing, key):
 # Pricing.
 
 def test_pricing_shows_what_tiers_sell(billing, shopper):
-    page = wait_until(lambda: (p := shopper.get("/pricing")) and "10.00 USD" in p.text and
-                      "50.00 USD" in p.text and p, "prices")
+    page = wait_until(lambda: (p := shopper.get("/pricing")) and "$10" in p.text and
+                      "$50" in p.text and p, "prices")
     assert page.status == 200 and page.get("Content-Type") == "text/html; charset=utf-8"
-    assert "50.00 USD" in page.text and "100 requests per second, bursts up to 100" in page.text
+    assert "$50" in page.text and "100 requests per second, bursts up to 100" in page.text
     assert "100,000 requests per month" in page.text and "Includes export" in page.text
     assert "plain" not in [f["tier"] for _, f in page.forms()]  # that tier has no price
     assert "<script" not in page.text
@@ -57,14 +57,33 @@ def test_pricing_shows_what_tiers_sell(billing, shopper):
     assert f"form-action 'self' https://checkout.stripe.com https://billing.stripe.com {billing.fake.url}" in policy
 
 
+def test_prices_are_shown_as_people_read_them(make):
+    tiers = [{"name": "bulk", "prices": ["price_bulk"], "meter": "m"},
+             {"name": "steps", "prices": ["price_steps"], "meter": "m"},
+             {"name": "pro", "prices": ["price_month", "price_year"]}]
+    billing = sell(make, tiers=tiers)
+    billing.fake.price("price_bulk", unit_amount=500, meter="m", transform_quantity={"divide_by": 1000, "round": "up"})
+    billing.fake.price("price_steps", meter="m", unit_label="page", tiers_mode="graduated",
+                       tiers=[{"up_to": 10000, "unit_amount": 0}, {"up_to": "inf", "unit_amount_decimal": "0.1"}])
+    billing.fake.price("price_month", unit_amount=49900)
+    billing.fake.price("price_year", unit_amount=499000, interval="year")
+    shopper = Shopper(billing.agent)
+    wait_until(lambda: "$4,990" in shopper.get("/pricing").text, "the prices")
+    text = shopper.get("/pricing").text
+    for words in ("$5</p>", "per 1,000 requests, billed monthly", "Pay per page", "First 10,000 pages: free",
+                  "Beyond 10,000: $0.001 per page", "$499</p>", "per month", "per year", "Get pro, monthly",
+                  "Get pro, yearly"):
+        assert words in text, words
+
+
 def test_a_product_sells_only_its_default_price(make):
     """Other prices may be meant for a single customer."""
     billing = sell(make, tiers=[{"name": "gold", "prices": ["prod_gold"]}])
     billing.fake.price("price_public", product="prod_gold", unit_amount=9900)
     billing.fake.price("price_private", product="prod_gold", unit_amount=100)  # the newer one
     shopper = Shopper(billing.agent)
-    wait_until(lambda: "99.00 USD" in shopper.get("/pricing").text, "the price")
-    assert "1.00 USD" not in shopper.get("/pricing").text
+    wait_until(lambda: "$99" in shopper.get("/pricing").text, "the price")
+    assert "$1" not in shopper.get("/pricing").text
     assert [f["price"] for _, f in shopper.get("/pricing").forms()] == ["prod_gold"]
     billing.fake.pay(shopper.buy("gold"))
     (call,) = billing.fake.calls("POST", "/v1/checkout/sessions")
@@ -100,9 +119,9 @@ def test_pricing_as_json(billing, shopper):
 
 
 def test_prices_follow_stripe(billing, shopper):
-    wait_until(lambda: "50.00 USD" in shopper.get("/pricing").text, "the first price")
+    wait_until(lambda: "$50" in shopper.get("/pricing").text, "the first price")
     billing.fake.price("price_new", lookup_key="pro_monthly", transfer_lookup_key=True, unit_amount=7700)
-    wait_until(lambda: "77.00 USD" in shopper.get("/pricing").text, "the new price")
+    wait_until(lambda: "$77" in shopper.get("/pricing").text, "the new price")
 
 
 def test_the_page_works_while_stripe_is_down(make):
@@ -179,7 +198,7 @@ def test_wrong_methods_and_paths_are_refused(billing, shopper):
     ({"status": 401}, "did not accept our credentials"), ({"status": 500, "count": 50}, ""),
     ({"status": 400}, "")])
 def test_a_failure_of_stripe_is_shown_without_secrets(billing, shopper, fault, words):
-    wait_until(lambda: "10.00 USD" in shopper.get("/pricing").text, "prices")
+    wait_until(lambda: "$10" in shopper.get("/pricing").text, "prices")
     billing.fake.fault(method="POST", path="/v1/checkout/sessions", **fault)
     answer = shopper.post("/checkout", {"tier": "basic"}, Accept="*/*")
     assert answer.status == 502 and answer.get("Content-Type") == "application/problem+json"

@@ -22,7 +22,9 @@ PRICE = {"currency": Need(text), "product": text,
          "active": boolean,
          "lookup_key": LOOKUP_KEY, "transfer_lookup_key": boolean, "nickname": text,
          "metadata": metadata,
-         "billing_scheme": text, "tax_behavior": text}
+         "billing_scheme": text, "tax_behavior": text, "tiers": [anything],
+         "tiers_mode": one_of("graduated", "volume"),
+         "transform_quantity": {"divide_by": Need(integer), "round": Need(one_of("up", "down"))}}
 
 
 def create_product(world, fields, name=None):
@@ -87,14 +89,14 @@ def create_price(world, fields, version, name=None):
         product = world.products.get(fields["product"], "product")
     else:
         product = create_product(world, fields["product_data"])
-    amount = fields.get("unit_amount")
-    if amount is None and "unit_amount_decimal" not in fields:
+    amount, steps = fields.get("unit_amount"), steps_of(fields)
+    if amount is None and "unit_amount_decimal" not in fields and not steps:
         raise invalid("Prices require an `unit_amount` or `unit_amount_decimal` parameter to be set.",
                       "unit_amount", "parameter_missing")
     price = world.prices.add({
         "id": name or world.new_id("price"), "object": "price",
         "active": fields.get("active", True),
-        "billing_scheme": "per_unit", "created": world.now(),
+        "billing_scheme": "tiered" if steps else "per_unit", "created": world.now(),
         "currency": fields["currency"].lower(),
         "custom_unit_amount": None, "livemode": False,
         "lookup_key": take_lookup_key(world, fields.get("lookup_key"),
@@ -102,10 +104,10 @@ def create_price(world, fields, version, name=None):
         "metadata": merge_metadata({}, fields.get("metadata", {})),
         "nickname": fields.get("nickname"),
         "product": product["id"], "recurring": recurring, "tax_behavior": "unspecified",
-        "tiers_mode": None,
-        "transform_quantity": None, "type": "recurring" if recurring else "one_time",
+        "tiers_mode": fields["tiers_mode"] if steps else None, "_tiers": steps,
+        "transform_quantity": fields.get("transform_quantity"), "type": "recurring" if recurring else "one_time",
         "unit_amount": amount,
-        "unit_amount_decimal": fields.get("unit_amount_decimal", str(amount)),
+        "unit_amount_decimal": None if steps else fields.get("unit_amount_decimal", str(amount)),
     })
     world.emit("price.created", price)
     return price
@@ -115,9 +117,53 @@ def is_metered(price):
     return (price["recurring"] or {}).get("usage_type") == "metered"
 
 
+def steps_of(fields):
+    """The tiers of a tiered price, as Stripe shows them."""
+    if "tiers" not in fields:
+        return None
+    if fields.get("tiers_mode") not in ("graduated", "volume"):
+        raise invalid("You must specify `tiers_mode` when `billing_scheme` is `tiered`.", "tiers_mode",
+                      "parameter_missing")
+    steps = []
+    for step in fields["tiers"]:
+        shown = {"up_to": None if step["up_to"] == "inf" else int(step["up_to"])}
+        for name in ("unit_amount", "flat_amount"):
+            decimal = step.get(name + "_decimal", step.get(name))
+            shown[name] = int(decimal) if decimal is not None and "." not in str(decimal) else None
+            shown[name + "_decimal"] = None if decimal is None else str(decimal)
+        steps.append(shown)
+    if steps[-1]["up_to"] is not None:
+        raise invalid("The last tier must have `up_to` set to `inf`.", "tiers")
+    return steps
+
+
 def amount_of(price, quantity):
     """The amount in the currency's smallest unit, rounded half up."""
+    if price["_tiers"]:
+        return int(tiered_amount(price, quantity) + 0.5)
+    bundle = price["transform_quantity"]
+    if bundle:
+        whole, rest = divmod(quantity, bundle["divide_by"])
+        quantity = whole + (1 if rest and bundle["round"] == "up" else 0)
     return int(float(price["unit_amount_decimal"]) * quantity + 0.5)
+
+
+def tiered_amount(price, quantity):
+    total, before = 0.0, 0
+    for step in price["_tiers"]:
+        unit = float(step["unit_amount_decimal"] or 0)
+        flat = float(step["flat_amount_decimal"] or 0)
+        is_last = step["up_to"] is None or quantity <= step["up_to"]
+        if price["tiers_mode"] == "volume":
+            if is_last:
+                return unit * quantity + flat
+            continue
+        inside = (quantity if is_last else step["up_to"]) - before
+        total += unit * inside + (flat if inside else 0)
+        if is_last:
+            break
+        before = step["up_to"]
+    return total
 
 
 def living_price(world, name, param):

@@ -14,7 +14,9 @@ key. The paths below follow /_control; GET /_control itself returns an overview.
     POST   /subscriptions/ID/items   {"price", "start", "end"}: adds an item with a period of its own
 
     POST   /prices                   {"id", "lookup_key", "unit_amount", "interval", "currency",
-                                     "product", "name", "meter": event name, "features": [lookup keys]}
+                                     "product", "name", "meter": event name, "features": [lookup keys],
+                                     "unit_label", "unit_amount_decimal", "tiers", "tiers_mode",
+                                     "transform_quantity"}
     POST   /customers/ID/payments    {"outcome": succeeds | fails | requires_action | none | null,
                                      "count": n or null}: the outcome of the next payments
     POST   /checkout/ID/pay          {"email", "async": bool}: does what the page does -> {"url"}
@@ -196,13 +198,18 @@ def price(self, fields):
         product = fields.get("product") and w.products.find(fields["product"])
         if not product:
             name = fields.get("name") or fields.get("lookup_key") or fields.get("id") or "Product"
-            product = catalog.create_product(w, {"name": name}, fields.get("product"))
+            product = catalog.create_product(
+                w, {"name": name, "unit_label": fields.get("unit_label")}, fields.get("product"))
         for key in fields.get("features", ()):
             known = [f for f in w.features if f["lookup_key"] == key]
             catalog.attach(w, product, known[0] if known else catalog.create_feature(w, key, key))
         asked = {"currency": fields.get("currency", "usd"), "product": product["id"],
                  "recurring": recurring,
                  "unit_amount": fields.get("unit_amount", 1000), "transfer_lookup_key": True}
+        asked.update({name: fields[name] for name in (
+            "unit_amount_decimal", "tiers", "tiers_mode", "transform_quantity") if name in fields})
+        if "unit_amount_decimal" in fields or "tiers" in fields:
+            asked["unit_amount"] = None
         if fields.get("lookup_key"):
             asked["lookup_key"] = fields["lookup_key"]
         made = catalog.create_price(w, asked, w.settings["api_version"], fields.get("id"))

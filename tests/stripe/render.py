@@ -155,6 +155,9 @@ def fill(world, node, steps, version, path):
         node.setdefault(name,
                         shape(list_of(lines, f"/v1/checkout/sessions/{node['id']}/line_items"),
                                     version))
+    elif name == "tiers" and node.get("object") == "price":
+        node.setdefault(name, shape(world.prices.get(node["id"])["_tiers"], version))
+        return
     elif name not in node:
         raise cannot_expand(path)
     may_grow = name in EXPANDABLE.get(node.get("object"), IN_PARENT)

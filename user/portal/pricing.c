@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "portal/claim.h"
 #include "portal/portal_private.h"
+#include "portal/price_text.h"
 #include "portal/words.h"
 
 /* ---- the tiers ---- */
@@ -20,23 +21,30 @@ static const char *feature_name(const struct tiers *tiers, const struct tier *ti
 
 static void write_price(struct html *page, const struct catalog_price *price)
 {
-	char every[48];
+	char text[PRICE_TEXT_SIZE];
+	const char *line;
 
-	if (!price || !price->amount[0]) {
+	if (!price || (!price->amount[0] && !price->step_count)) {
 		html_raw(page,
 			 "<p class=\"amount\">Price at checkout</p><p class=\"soft small\">Stripe "
 			 "shows it before you pay.</p>");
 		return;
 	}
-	if (price->interval_count > 1)
-		snprintf(every, sizeof(every), "every %u %ss", price->interval_count,
-			 price->interval);
-	else
-		snprintf(every, sizeof(every), "%s %s", price->is_metered ? "every" : "per",
-			 price->interval);
-	html_put(page, "<p class=\"amount\">{} {}</p><p class=\"soft small\">{}{}</p>",
-		 price->amount, price->currency, price->is_metered ? "per request, billed " : "",
-		 every);
+	html_put(page, "<p class=\"amount\">{}</p>", price_text_headline(price, text));
+	for (unsigned i = 0; (line = price_text_line(price, i, text)); i++)
+		html_put(page, "<p class=\"soft small\">{}</p>", line);
+}
+
+/* The button that buys the price, with its interval if the tier has several. */
+static void write_button(struct html *page, const struct tier *tier,
+			 const struct catalog_price *price)
+{
+	char text[PRICE_TEXT_SIZE];
+
+	html_put(page, "<button type=\"submit\">Get {}", tier->name);
+	if (tier->price_count > 1 && price && price->interval[0])
+		html_put(page, ", {}", price_text_interval(price, text));
+	html_raw(page, "</button></form>");
 }
 
 static void write_tier(struct html *page, const struct visit *visit, const struct tier *tier)
@@ -63,9 +71,9 @@ static void write_tier(struct html *page, const struct visit *visit, const struc
 			write_price(page, catalog_find(portal->catalog, tier->prices[i]));
 		html_put(page,
 			 "<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"tier\" "
-			 "value=\"{}\"><input type=\"hidden\" name=\"price\" value=\"{}\">"
-			 "<button type=\"submit\">Get {}</button></form>",
-			 path, tier->name, tier->prices[i], tier->name);
+			 "value=\"{}\"><input type=\"hidden\" name=\"price\" value=\"{}\">",
+			 path, tier->name, tier->prices[i]);
+		write_button(page, tier, catalog_find(portal->catalog, tier->prices[i]));
 	}
 	html_raw(page, "</div></section>");
 }

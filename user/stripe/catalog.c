@@ -88,6 +88,42 @@ bool catalog_format_amount(const char *amount, const char *currency, char ret_te
 	return true;
 }
 
+/* Format @name or, with a fraction, @name_decimal of a step. */
+static void read_step_amount(const json_t *step, const char *name, const char *decimal_name,
+			     const char *currency, char ret[40])
+{
+	const char *decimal = field_text(step, decimal_name);
+	char digits[32];
+
+	if (!decimal) {
+		snprintf(digits, sizeof(digits), "%llu", (unsigned long long)field_u64(step, name));
+		decimal = digits;
+	}
+	if (!catalog_format_amount(decimal, currency, ret))
+		snprintf(ret, 40, "0");
+}
+
+/* A price with more steps than there is room for is shown at checkout only. */
+static void read_steps(const json_t *object, struct catalog_price *p)
+{
+	const char *mode = field_text(object, "tiers_mode");
+	const json_t *step, *steps = field_at(object, "tiers");
+	size_t i;
+
+	if (!json_is_array(steps) || json_array_size(steps) > CATALOG_MAX_STEPS)
+		return;
+	p->is_volume = mode && !strcmp(mode, "volume");
+	json_array_foreach (steps, i, step) {
+		struct catalog_step *to = &p->steps[i];
+
+		to->up_to = field_u64(step, "up_to");
+		read_step_amount(step, "unit_amount", "unit_amount_decimal", p->currency,
+				 to->amount);
+		read_step_amount(step, "flat_amount", "flat_amount_decimal", p->currency, to->flat);
+		p->step_count++;
+	}
+}
+
 static bool read_price(const json_t *object, struct catalog_price *p)
 {
 	const char *usage = field_text(object, "recurring.usage_type");
@@ -111,6 +147,9 @@ static bool read_price(const json_t *object, struct catalog_price *p)
 	}
 	if (decimal && !catalog_format_amount(decimal, p->currency, p->amount))
 		p->amount[0] = '\0';
+	p->divide_by = field_u64(object, "transform_quantity.divide_by");
+	field_copy_words(field_text(object, "product.unit_label"), p->unit, sizeof(p->unit));
+	read_steps(object, p);
 	return true;
 }
 
@@ -122,8 +161,13 @@ bool catalog_read(const json_t *object, struct catalog_price *ret_price)
 	size_t i;
 
 	/* Every other price of a product may be meant for a single customer. */
-	if (kind && !strcmp(kind, "product"))
-		object = field_at(object, "default_price");
+	if (kind && !strcmp(kind, "product")) {
+		if (!read_price(field_at(object, "default_price"), &price))
+			return false;
+		field_copy_words(field_text(object, "unit_label"), price.unit, sizeof(price.unit));
+		*ret_price = price;
+		return true;
+	}
 
 	if (!json_is_array(list)) {
 		if (!read_price(object, &price))
@@ -158,7 +202,9 @@ static int write_path(struct buf *path, const struct lookup *lookup)
 		[BY_PRODUCT] = "/v1/products/",
 	};
 	static const char *const ends[] = {
-		[BY_ID] = "", [BY_LOOKUP_KEY] = "", [BY_PRODUCT] = "?expand[0]=default_price"
+		[BY_ID] = "?expand[0]=product&expand[1]=tiers",
+		[BY_LOOKUP_KEY] = "&expand[0]=data.product&expand[1]=data.tiers",
+		[BY_PRODUCT] = "?expand[0]=default_price&expand[1]=default_price.tiers",
 	};
 	struct text name = text_of(lookup->name);
 	unsigned kind = text_starts(name, TEXT("prod_"))    ? 2

@@ -17,6 +17,13 @@
 
 struct catalog;
 
+/* A step of a tiered price: units up to `up_to` (0: all beyond the last step). */
+#define CATALOG_MAX_STEPS 12
+struct catalog_step {
+	uint64_t up_to;
+	char amount[40], flat[40]; /* for each unit, and once; "0" if there is none */
+};
+
 struct catalog_price {
 	char id[SUBSCRIPTION_NAME_MAX]; /* Stripe's ID; "" if the price is unknown */
 	char currency[8];		/* "USD" */
@@ -24,6 +31,11 @@ struct catalog_price {
 	char interval[16];		/* "month" */
 	uint32_t interval_count;
 	bool is_metered;
+	uint64_t divide_by;  /* the amount is for so many units; 0 or 1: for one */
+	char unit[64];	     /* the product's name of a unit; "" if it has none */
+	bool is_volume;	     /* all units have the price of the step that is reached */
+	unsigned step_count; /* 0: the price has a single amount */
+	struct catalog_step steps[CATALOG_MAX_STEPS];
 };
 
 /* @context is borrowed. NULL if out of memory. */
