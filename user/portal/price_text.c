@@ -98,9 +98,10 @@ static const char *bundle(const struct catalog_price *price, char ret[PRICE_TEXT
 
 const char *price_text_interval(const struct catalog_price *price, char ret_text[PRICE_TEXT_SIZE])
 {
-	static const char *const words[][2] = {
-		{ "day", "daily" }, { "week", "weekly" }, { "month", "monthly" }, { "year", "yearly" }
-	};
+	static const char *const words[][2] = { { "day", "daily" },
+						{ "week", "weekly" },
+						{ "month", "monthly" },
+						{ "year", "yearly" } };
 
 	for (size_t i = 0; price->interval_count <= 1 && i < 4; i++) {
 		if (!strcmp(words[i][0], price->interval)) {
@@ -169,8 +170,8 @@ static const char *step_line(const struct catalog_price *price, unsigned i,
 			 words_number(step->up_to, number),
 			 units(price, step->up_to, unit, sizeof(unit)), each);
 	else
-		snprintf(ret_text, PRICE_TEXT_SIZE, "%s %.27s %.20s: %.100s",
-			 i ? "Next" : "First", words_number(step->up_to - before, number),
+		snprintf(ret_text, PRICE_TEXT_SIZE, "%s %.27s %.20s: %.100s", i ? "Next" : "First",
+			 words_number(step->up_to - before, number),
 			 units(price, step->up_to - before, unit, sizeof(unit)), each);
 	return ret_text;
 }

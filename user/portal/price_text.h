@@ -20,16 +20,16 @@ const char *price_text_amount(const char *amount, const char *currency,
 			      char ret_text[PRICE_TEXT_SIZE]);
 
 /* The first and largest line: the amount, or "Pay per request" for a price with steps. */
-const char *price_text_headline(const struct catalog_price *price,
-				char ret_text[PRICE_TEXT_SIZE]);
+const char *price_text_headline(const struct catalog_price *price, char ret_text[PRICE_TEXT_SIZE]);
 
-/* Line @i below it, from 0: "per month", or the steps and then how often they are billed. NULL: no
- * more. */
+/*
+ * Line @i below it, from 0: "per month", or the steps and then how often they are billed. NULL: no
+ * more.
+ */
 const char *price_text_line(const struct catalog_price *price, unsigned i,
 			    char ret_text[PRICE_TEXT_SIZE]);
 
 /* "monthly", "yearly", "every 3 months": after the tier's name on its button. */
-const char *price_text_interval(const struct catalog_price *price,
-				char ret_text[PRICE_TEXT_SIZE]);
+const char *price_text_interval(const struct catalog_price *price, char ret_text[PRICE_TEXT_SIZE]);
 
 #endif

@@ -18,12 +18,18 @@ static void amounts_are_short_and_clear(void **state)
 	static const struct {
 		const char *amount, *currency, *text;
 	} rows[] = {
-		{ "499.00", "USD", "$499" },	   { "4990.00", "USD", "$4,990" },
-		{ "12.50", "USD", "$12.50" },	   { "0.0005", "USD", "$0.0005" },
-		{ "0.050", "USD", "$0.05" },	   { "0.5", "USD", "$0.50" },
-		{ "500", "JPY", "¥500" },	   { "1234567", "KRW", "₩1,234,567" },
-		{ "5.00", "CAD", "CA$5" },	   { "12.50", "CHF", "12.50 CHF" },
-		{ "1.250", "KWD", "1.25 KWD" },	   { "0.00", "EUR", "€0" },
+		{ "499.00", "USD", "$499" },
+		{ "4990.00", "USD", "$4,990" },
+		{ "12.50", "USD", "$12.50" },
+		{ "0.0005", "USD", "$0.0005" },
+		{ "0.050", "USD", "$0.05" },
+		{ "0.5", "USD", "$0.50" },
+		{ "500", "JPY", "¥500" },
+		{ "1234567", "KRW", "₩1,234,567" },
+		{ "5.00", "CAD", "CA$5" },
+		{ "12.50", "CHF", "12.50 CHF" },
+		{ "1.250", "KWD", "1.25 KWD" },
+		{ "0.00", "EUR", "€0" },
 		{ "1000000.00", "XYZ", "1,000,000 XYZ" },
 	};
 
@@ -36,12 +42,12 @@ static void amounts_are_short_and_clear(void **state)
 	}
 }
 
-#define PRICE(members) \
-	"{\"id\":\"price_1\",\"object\":\"price\",\"active\":true," members "}"
+#define PRICE(members) "{\"id\":\"price_1\",\"object\":\"price\",\"active\":true," members "}"
 #define MONTH(usage) \
 	"\"recurring\":{\"interval\":\"month\",\"interval_count\":1,\"usage_type\":\"" usage "\"}"
-#define STEPS(mode) "\"currency\":\"usd\",\"billing_scheme\":\"tiered\",\"tiers_mode\":\"" mode "\"," \
-	MONTH("metered") ",\"tiers\":"
+#define STEPS(mode)                                                                 \
+	"\"currency\":\"usd\",\"billing_scheme\":\"tiered\",\"tiers_mode\":\"" mode \
+	"\"," MONTH("metered") ",\"tiers\":"
 
 static void prices_are_described_line_by_line(void **state)
 {
@@ -61,18 +67,20 @@ static void prices_are_described_line_by_line(void **state)
 		  { "Free", "per month" } },
 		{ PRICE("\"currency\":\"usd\",\"unit_amount\":1," MONTH("metered")),
 		  { "$0.01", "per request, billed monthly" } },
-		{ PRICE("\"currency\":\"usd\",\"unit_amount\":null,\"unit_amount_decimal\":\"0.05\"," MONTH(
-			  "metered")),
+		{ PRICE("\"currency\":\"usd\",\"unit_amount\":null,\"unit_amount_decimal\":\"0."
+			"05\"," MONTH("metered")),
 		  { "$0.0005", "per request, billed monthly" } },
-		{ PRICE("\"currency\":\"usd\",\"unit_amount\":500,\"transform_quantity\":{\"divide_by\":"
+		{ PRICE("\"currency\":\"usd\",\"unit_amount\":500,\"transform_quantity\":{\"divide_"
+			"by\":"
 			"1000,\"round\":\"up\"}," MONTH("metered")),
 		  { "$5", "per 1,000 requests, billed monthly" } },
 		{ PRICE("\"currency\":\"usd\",\"unit_amount\":2,\"product\":{\"id\":\"prod_1\","
 			"\"unit_label\":\"page\"}," MONTH("metered")),
 		  { "$0.02", "per page, billed monthly" } },
-		{ PRICE(STEPS("graduated") "[{\"up_to\":10000,\"unit_amount\":0,\"flat_amount\":null},"
-					   "{\"up_to\":1000000,\"unit_amount_decimal\":\"0.1\"},"
-					   "{\"up_to\":null,\"unit_amount_decimal\":\"0.05\"}]"),
+		{ PRICE(STEPS(
+			  "graduated") "[{\"up_to\":10000,\"unit_amount\":0,\"flat_amount\":null},"
+				       "{\"up_to\":1000000,\"unit_amount_decimal\":\"0.1\"},"
+				       "{\"up_to\":null,\"unit_amount_decimal\":\"0.05\"}]"),
 		  { "Pay per request", "First 10,000 requests: free",
 		    "Next 990,000 requests: $0.001 per request",
 		    "Beyond 1,000,000: $0.0005 per request", "Billed monthly" } },
@@ -81,8 +89,9 @@ static void prices_are_described_line_by_line(void **state)
 		  { "Pay per request", "Up to 100 requests: $0.10 per request",
 		    "More than 100: $5 plus $0.05 per request",
 		    "All units have the price of the level reached. Billed monthly" } },
-		{ PRICE(STEPS("graduated") "[{\"up_to\":1,\"unit_amount\":null,\"flat_amount\":700},"
-					   "{\"up_to\":null,\"unit_amount\":100}]"),
+		{ PRICE(STEPS(
+			  "graduated") "[{\"up_to\":1,\"unit_amount\":null,\"flat_amount\":700},"
+				       "{\"up_to\":null,\"unit_amount\":100}]"),
 		  { "Pay per request", "First 1 request: $7 in total", "Beyond 1: $1 per request",
 		    "Billed monthly" } },
 	};
@@ -107,11 +116,11 @@ static void prices_are_described_line_by_line(void **state)
 
 static void of_a_product_the_default_price_is_read(void **state)
 {
-	json_t *product = json_loads("{\"id\":\"prod_1\",\"object\":\"product\",\"unit_label\":"
-				     "\"page\",\"default_price\":" PRICE(
-					     "\"currency\":\"usd\",\"unit_amount\":2," MONTH(
-						     "metered")) "}",
-				     0, NULL);
+	json_t *product =
+		json_loads("{\"id\":\"prod_1\",\"object\":\"product\",\"unit_label\":"
+			   "\"page\",\"default_price\":" PRICE(
+				   "\"currency\":\"usd\",\"unit_amount\":2," MONTH("metered")) "}",
+			   0, NULL);
 	struct catalog_price price;
 
 	(void)state;
@@ -130,8 +139,12 @@ static void intervals_name_buttons(void **state)
 		uint32_t count;
 		const char *text;
 	} rows[] = {
-		{ "day", 1, "daily" },	   { "week", 1, "weekly" },	    { "month", 1, "monthly" },
-		{ "year", 1, "yearly" },   { "month", 3, "every 3 months" }, { "eon", 1, "every eon" },
+		{ "day", 1, "daily" },
+		{ "week", 1, "weekly" },
+		{ "month", 1, "monthly" },
+		{ "year", 1, "yearly" },
+		{ "month", 3, "every 3 months" },
+		{ "eon", 1, "every eon" },
 	};
 
 	(void)state;
