@@ -287,6 +287,7 @@ def test_the_doctor_is_content_and_changes_nothing(running):
     assert len(changes(running)) == before
     said = stripe_command(running, "doctor")
     assert said.returncode == 0 and said.stdout.endswith("no problems\n")
+    assert "agent: events: 0 accepted, 0 wait, 0 failed; units: 0 delivered, 0 wait, 0 failed\n" in said.stdout
 
 
 def test_the_doctor_misses_the_endpoint_and_its_events(running):
@@ -294,7 +295,7 @@ def test_the_doctor_misses_the_endpoint_and_its_events(running):
     some = [name for name in made["enabled_events"] if name != "invoice.paid"]
     running.fake.endpoint(id=made["id"], types=some)
     assert problems(answer(running, "doctor")[1]) == [
-        f"{HOOK_URL}: the webhook endpoint {made['id']} does not get 'invoice.paid'"]
+        f"{HOOK_URL}: the webhook endpoint {made['id']} does not get invoice.paid"]
     call(running, "POST", f"/v1/webhook_endpoints/{made['id']}", {"disabled": "true"})
     assert f"{HOOK_URL}: the webhook endpoint {made['id']} is disabled" in problems(answer(running, "doctor")[1])
     call(running, "DELETE", f"/v1/webhook_endpoints/{made['id']}")
@@ -323,7 +324,7 @@ def test_the_doctor_compares_clocks_and_sees_undelivered_events(running):
     running.fake.advance(minutes=2)
     found = problems(answer(running, "doctor")[1])
     assert len(found) == 2 and found[0].startswith("clock: it is 1") and found[0].endswith("seconds behind Stripe's")
-    assert found[1] == f"{HOOK_URL}: 1 events of the last day were not delivered"
+    assert found[1] == f"{HOOK_URL}: Stripe could not deliver 1 event of the last day"
     running.fake.endpoint("https://elsewhere.example.com/hook", types=["price.*"])
     code, said = answer(running, "doctor")
     assert len(problems(said)) == 1 and len(said["findings"]) == 2

@@ -221,6 +221,23 @@ static void print_registration(const char *noun, const struct registration *r, b
 		fprintf(out, "  + %s\n", json_string_value(name));
 }
 
+static unsigned long long count_of(const json_t *agent, const char *name)
+{
+	return (unsigned long long)json_integer_value(json_object_get(agent, name));
+}
+
+static void print_agent(const json_t *agent)
+{
+	if (agent)
+		fprintf(output_stdout(),
+			"agent: events: %llu accepted, %llu wait, %llu failed; units: %llu "
+			"delivered, %llu wait, %llu failed\n",
+			count_of(agent, "events_accepted"), count_of(agent, "events_pending"),
+			count_of(agent, "events_failed"), count_of(agent, "usage_delivered_units"),
+			count_of(agent, "usage_pending_units"),
+			count_of(agent, "usage_failed_units"));
+}
+
 static void print_secrets(const struct registrations *r)
 {
 	FILE *out = output_stdout();
@@ -272,6 +289,7 @@ static void print_result(const struct stripe_session *s, const struct registrati
 	}
 	print_registration("webhook endpoint", &r->endpoint, options->is_dry_run);
 	print_registration("event destination", &r->destination, options->is_dry_run);
+	print_agent(agent);
 	print_secrets(r);
 	print_findings(s);
 }

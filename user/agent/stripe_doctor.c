@@ -115,13 +115,14 @@ static void check_deliveries(struct stripe_session *s, const struct registration
 	if (!count_undelivered(s, &count) || !count)
 		return;
 	if (r->others)
-		snprintf(what, sizeof(what),
-			 "%zu events of the last day were not delivered to all endpoints, of which "
-			 "%u have other URLs",
-			 count, r->others);
+		snprintf(
+			what, sizeof(what),
+			"Stripe could not deliver %zu event%s of the last day to all endpoints, of "
+			"which %u have other URLs",
+			count, count == 1 ? "" : "s", r->others);
 	else
-		snprintf(what, sizeof(what), "%zu events of the last day were not delivered",
-			 count);
+		snprintf(what, sizeof(what), "Stripe could not deliver %zu event%s of the last day",
+			 count, count == 1 ? "" : "s");
 	session_add(s, &(struct finding){
 			       .check = "deliveries",
 			       .where = s->url,

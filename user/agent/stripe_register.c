@@ -17,7 +17,6 @@
 #include "stripe/field.h"
 
 #define MAX_FORM   (16 << 10)
-#define MAX_NAMES  64
 #define OLDEST_API "2022-11-15" /* the oldest API version whose events are tested */
 #define NAME	   "tollgate"
 
@@ -324,7 +323,8 @@ void stripe_register(struct stripe_session *s, bool is_dry_run, struct registrat
 static void report_missing(struct stripe_session *s, const char *noun, const struct registration *r)
 {
 	static const char remedy[] = "run `tollgate stripe setup`";
-	const json_t *name;
+	struct buf names;
+	json_t *name;
 	size_t i;
 
 	if (is_to(r, "created")) {
@@ -335,9 +335,14 @@ static void report_missing(struct stripe_session *s, const char *noun, const str
 	if (r->is_enabled_again)
 		session_problem(s, "endpoint", s->url, remedy, "the %s %s is disabled", noun,
 				r->id);
+	if (!json_array_size(r->added))
+		return;
+	buf_init(&names, MAX_FORM);
 	json_array_foreach (r->added, i, name)
-		session_problem(s, "events", s->url, remedy, "the %s %s does not get '%s'", noun,
-				r->id, json_string_value(name));
+		buf_printf(&names, "%s%s", i ? ", " : "", json_string_value(name));
+	session_problem(s, "events", s->url, remedy, "the %s %s does not get %.*s", noun, r->id,
+			TEXT_ARG(buf_text(&names)));
+	buf_done(&names);
 }
 
 void stripe_check_registrations(struct stripe_session *s, struct registrations *ret)

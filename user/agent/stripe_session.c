@@ -234,7 +234,7 @@ void session_add(struct stripe_session *s, const struct finding *f)
 void session_problem(struct stripe_session *s, const char *check, const char *where,
 		     const char *remedy, const char *format, ...)
 {
-	char what[768];
+	char what[4096];
 	va_list args;
 
 	va_start(args, format);
