@@ -144,6 +144,8 @@ def real_commands(tollgate):
         actions = dict.fromkeys(re.findall(rf"tollgate {name} ([a-z]+)", text))
         if name not in ("account", "key", "store", "stripe"):
             found[name] = flags_in_help(text)
+            for action in actions:
+                found[f"{name} {action}"] = flags_in_help(text) & {"json"}
         elif name == "store":
             found["store migrate"] = flags_in_help(text)
         else:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 
@@ -156,6 +157,15 @@ class Agent:
 
     def kill(self):
         end_process(self.process, signal.SIGKILL)
+
+    def restart(self):
+        assert self.stop() == 0
+        self.start()
+
+    def sql(self, statement):
+        """Runs a statement on the embedded store of an agent that is stopped."""
+        with sqlite3.connect(f"{self.config['state_dir']}/tollgate.db") as db:
+            return db.execute(statement).fetchall()
 
     def is_running(self):
         return self.process is not None and self.process.poll() is None

@@ -118,14 +118,6 @@ def test_operators_cannot_set_what_stripe_sets(billing):
     assert shown["label"] == "Ann" and shown["email"] == "ann@example.com" and shown["period_end"]
 
 
-def test_no_tier_no_access(billing):
-    billing.fake.price("price_other")
-    sub = billing.subscribe("price_other")
-    account = billing.key_for(sub.id)
-    assert billing.status(account) == 403
-    assert "no tier has its price price_other" in billing.agent.log()
-
-
 def test_subscriptions_without_a_slot_are_logged_and_block_nobody(make):
     billing = Billing(make, max_accounts=2)
     first, second, third = billing.subscribe(), billing.subscribe(), billing.subscribe()
@@ -277,32 +269,6 @@ def test_a_deleted_customer_with_many_accounts_has_no_keys(billing):
     stripe.Customer.delete(customer.id, **billing.auth())
     billing.quiet()
     assert [billing.status(a) for a in accounts] == [401] * 70
-
-
-def test_a_dispute_suspends_all_accounts_of_a_customer(make):
-    billing = Billing(make, stripe={"on_dispute": "suspend"})
-    customer, accounts = many_accounts(billing, 70)
-    billing.fake.fault(method="GET", path="/v1/(disputes|charges)/.*", status=200,
-                       body=json.dumps({"id": "dp_1", "object": "dispute", "charge": {
-                           "id": "ch_1", "object": "charge", "customer": customer.id}}))
-    dispute = {"id": "dp_1", "object": "dispute", "charge": "ch_1", "customer": customer.id}
-    assert post_event(billing, body := event("charge.dispute.created", dispute), sign(body))[0] == 200
-    billing.quiet()
-    assert [billing.status(a) for a in accounts] == [403] * 70
-
-
-@pytest.mark.parametrize("policy,status", [("notify", 200), ("suspend", 403)])
-def test_a_dispute_follows_the_policy(make, policy, status):
-    billing = Billing(make, stripe={"on_dispute": policy})
-    sub = billing.subscribe()
-    account = billing.key_for(sub.id)
-    dispute = {"id": "dp_1", "object": "dispute", "charge": "ch_1", "customer": sub.customer}
-    billing.fake.fault(method="GET", path="/v1/(disputes|charges)/.*", status=200,
-                       body=json.dumps({"id": "dp_1", "object": "dispute", "charge": {
-                           "id": "ch_1", "object": "charge", "customer": sub.customer}}))
-    assert post_event(billing, body := event("charge.dispute.created", dispute), sign(body))[0] == 200
-    wait_until(lambda: "is disputed or refunded" in billing.agent.log(), "the dispute")
-    wait_until(lambda: billing.status(account) == status, policy)
 
 
 def test_entitlements_give_features(make):

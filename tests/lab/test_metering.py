@@ -82,7 +82,7 @@ def test_what_was_used_is_billed_once_when_the_subscription_ends(billing):
     assert report(billing)["usage_delivered_units"] == 13
     assert billing.agent.metric("tollgate_usage_delivered_units_total") == 13
     assert billing.agent.metric("tollgate_usage_units", state="pending") == 0
-    assert "units: 13 delivered, 0 wait, 0 failed" in billing.agent.cli("status").stdout
+    assert "units: 13 delivered, 0 wait, 0 blocked, 0 failed, 0 lost" in billing.agent.cli("status").stdout
 
 
 def test_a_window_ends_with_the_billing_period(billing):
@@ -147,7 +147,7 @@ def test_an_event_that_stripe_already_has_counts_as_delivered(billing):
     (row,) = json.loads(billing.agent.admin("GET", f"/api/v1/usage?account={account.id}").body)
     start = int(time.mktime(time.strptime(row["window"], "%Y-%m-%dT%H:%M:%SZ"))) - time.timezone
     raw(billing, "POST", EVENTS, **{
-        "event_name": METER, "identifier": f"tg_{account.id[4:]}_{start}_0", "timestamp": int(time.time()),
+        "event_name": METER, "identifier": f"tg_{account.id[4:]}_{start}_{row['seconds']}_0", "timestamp": int(time.time()),
         "payload[stripe_customer_id]": sub.customer, "payload[value]": 5})
     billing.cancel(sub)
     wait_until(lambda: report(billing)["usage_delivered"] == 1, "its delivery")
@@ -244,6 +244,7 @@ def test_a_late_error_of_stripe_is_reported(make):
     sub, account = metered(billing)
     use(billing, account, 4)
     meters = raw(billing, "GET", "/v1/billing/meters")["data"]
+    billing.fake.rule("drop", type="*billing.meter.deactivated", count=None)
     raw(billing, "POST", f"/v1/billing/meters/{meters[0]['id']}/deactivate")
     billing.cancel(sub)
     wait_until(lambda: "but refused it later" in billing.agent.log(), "the error")

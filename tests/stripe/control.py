@@ -6,9 +6,12 @@ key. The paths below follow /_control; GET /_control itself returns an overview.
     POST   /reset                    {}: resets faults, rules, settings and `down`
     POST   /settings                 {name: value, ...}; the names are in world.py
 
-    POST   /clock                    {"advance": seconds} or {"to": time}; runs all timers that become due
+    POST   /clock                    {"advance": seconds} or {"to": time}; runs all timers that become due;
+                                     {"start": time}: where it begins, also in the past
     POST   /subscriptions/ID/renew   {}: advances the clock past the period's end and the payment of its invoice
     POST   /subscriptions/ID/status  {"status": word}: sets any status, known or unknown, as an update
+
+    POST   /subscriptions/ID/items   {"price", "start", "end"}: adds an item with a period of its own
 
     POST   /prices                   {"id", "lookup_key", "unit_amount", "interval", "currency",
                                      "product", "name", "meter": event name, "features": [lookup keys]}
@@ -17,6 +20,10 @@ key. The paths below follow /_control; GET /_control itself returns an overview.
     POST   /checkout/ID/pay          {"email", "async": bool}: does what the page does -> {"url"}
     POST   /checkout/ID/async        {"succeeded": bool}: ends the pending payment
     POST   /seed                     {"count", "price", "status"}: creates subscriptions without events
+    POST   /charges                  {"customer", "amount", "invoice"}: a payment that succeeded
+    POST   /disputes                 {"charge", "status"}: opens a dispute or an inquiry
+    POST   /disputes/ID              {"status"}: moves it to that state
+    POST   /refunds/ID/fail          {}: the money of a refund comes back
     POST   /emit                     {"type", "object": {...} or an id, "previous_attributes": {...}}
 
     GET    /endpoints                the endpoints that get events
@@ -50,6 +57,7 @@ import time
 from urllib.parse import parse_qsl
 
 import catalog
+import charges
 import checkout
 import customers
 import meters
@@ -144,6 +152,11 @@ def settings(self, fields):
 def clock(self, fields):
     with self.world.lock:
         now = self.world.clock.exact()
+        if "start" in fields:
+            if len(self.world.customers):
+                raise ValueError("the clock can be set back only before there are objects")
+            self.world.clock.offset_s = fields["start"] - time.time()
+            return {"now": self.world.clock.exact()}
         to = fields["to"] if "to" in fields else now + fields["advance"]
         if to < now:
             raise ValueError("the clock cannot go back")
@@ -237,6 +250,53 @@ def seed(self, fields):
         finally:
             self.courier.endpoints = endpoints
     return {"made": made}
+
+
+@control("POST", "/subscriptions/{}/items")
+def add_item(self, fields, name):
+    """Adds an item with a period of its own, as flexible billing has it."""
+    w = self.world
+    with w.lock:
+        sub = w.subscriptions.get(name)
+        with render.changing(w, sub, "customer.subscription.updated"):
+            item = subscription.make_item(w, name, w.prices.get(fields["price"]), None,
+                                          (fields["start"], fields["end"]))
+            sub["items"]["data"].append(item)
+        return render.shape(item, w.settings["api_version"])
+
+
+@control("POST", "/charges")
+def charge(self, fields):
+    w = self.world
+    with w.lock:
+        invoice = w.invoices.get(fields["invoice"]) if "invoice" in fields else None
+        return render.shape(charges.create(w, fields["customer"], fields.get("amount", 2000),
+                                           "usd", invoice), w.settings["api_version"])
+
+
+@control("POST", "/disputes")
+def dispute(self, fields):
+    w = self.world
+    with w.lock:
+        row = charges.open_dispute(w, w.charges.get(fields["charge"]),
+                                   fields.get("status", "needs_response"))
+        return render.shape(row, w.settings["api_version"])
+
+
+@control("POST", "/disputes/{}")
+def dispute_state(self, fields, name):
+    w = self.world
+    with w.lock:
+        row = charges.move_dispute(w, w.disputes.get(name), fields["status"])
+        return render.shape(row, w.settings["api_version"])
+
+
+@control("POST", "/refunds/{}/fail")
+def refund_fails(self, _fields, name):
+    w = self.world
+    with w.lock:
+        return render.shape(charges.fail_refund(w, w.refunds.get(name)),
+                            w.settings["api_version"])
 
 
 @control("POST", "/emit")

@@ -10,6 +10,7 @@ FIELDS = {"email": EMPTY_TEXT, "name": EMPTY_TEXT, "description": EMPTY_TEXT, "p
           "metadata": metadata, "address": Empty(anything), "shipping": Empty(anything),
           "payment_method": text, "source": text, "invoice_settings": anything, "tax_exempt": text,
           "preferred_locales": anything}
+NEW = {**FIELDS, "test_clock": text}
 OUTCOMES = ("succeeds", "fails", "requires_action", "none")
 
 
@@ -23,7 +24,8 @@ def create(world, fields):
         "invoice_settings": {"custom_fields": None, "default_payment_method": None, "footer": None},
         "livemode": False, "metadata": merge_metadata({}, fields.get("metadata", {})),
         "name": optional(fields.get("name")), "phone": optional(fields.get("phone")),
-        "preferred_locales": [], "shipping": None, "tax_exempt": "none", "test_clock": None,
+        "preferred_locales": [], "shipping": None, "tax_exempt": "none",
+        "test_clock": fields.get("test_clock"),
         "_payment": None, "_payments_left": None, "_subs": [],
     })
     world.emit("customer.created", customer)
@@ -55,16 +57,17 @@ def take_payment(world, customer):
     return outcome
 
 
-@route("POST", "/v1/customers", FIELDS)
+@route("POST", "/v1/customers", NEW)
 def post(world, call):
     return create(world, call.params)
 
 
-@route("GET", "/v1/customers", paged(email=text))
+@route("GET", "/v1/customers", paged(email=text, test_clock=text))
 def index(world, call):
     email = call.params.get("email")
     return page(world.customers, call,
-                lambda c: not c.get("deleted") and (email is None or c["email"] == email))
+                lambda c: not c.get("deleted") and (email is None or c["email"] == email)
+                and c.get("test_clock") == call.params.get("test_clock"))
 
 
 @route("GET", "/v1/customers/{}")

@@ -7,6 +7,8 @@ often and late it is sent.
 """
 import json
 
+import render
+import simulated
 from clock import DAY, iso
 from render import difference, freeze, shape
 
@@ -18,6 +20,7 @@ PLACES = {
     "checkout.session": "/v1/checkout/sessions/", "price": "/v1/prices/",
     "product": "/v1/products/",
     "billing.meter": "/v1/billing/meters/", "charge": "/v1/charges/", "dispute": "/v1/disputes/",
+    "refund": "/v1/refunds/",
 }
 # Statuses with a thin event of their own, in addition to that of the update.
 STATUS_EVENTS = ("active", "past_due", "unpaid", "trialing", "incomplete", "incomplete_expired")
@@ -41,7 +44,8 @@ class Events:
         event = {
             "id": world.new_id("evt"), "object": "event",
             "api_version": world.settings["api_version"],
-            "created": world.now(), "type": kind, "livemode": False, "pending_webhooks": 0,
+            "created": simulated.now(world, obj), "type": kind, "livemode": False,
+            "pending_webhooks": 0,
             "request": dict(world.request or {"id": None, "idempotency_key": None}),
             "_object": freeze(obj), "_before": before,
         }
@@ -107,7 +111,8 @@ class Events:
     @staticmethod
     def notice(thin):
         """A thin event as it is sent, without its data, which must be fetched."""
-        return {key: value for key, value in thin.items() if key[0] != "_"}
+        shown = {key: value for key, value in thin.items() if key[0] != "_"}
+        return {**shown, "livemode": render.is_live()}
 
     def full(self, thin):
         """A thin event as GET /v2/core/events/{id} shows it."""
@@ -115,6 +120,7 @@ class Events:
 
     def public(self, event):
         shown = {key: value for key, value in event.items() if key[0] != "_"}
+        shown["livemode"] = render.is_live()
         shown["pending_webhooks"] = self.courier.pending(event["id"], event["pending_webhooks"])
         return shown
 

@@ -21,6 +21,7 @@ import endpoints_api  # noqa: F401
 import entitlements  # noqa: F401
 import event_api  # noqa: F401
 import pages
+import simulated  # noqa: F401
 from control import Control
 from delivery import Courier, Endpoint
 from server import Answer, Server

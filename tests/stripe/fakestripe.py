@@ -94,6 +94,10 @@ class FakeStripe:
     def turn_to(self, when):
         return self.control("POST", "/clock", to=when)
 
+    def begin_at(self, when):
+        """Sets the clock, also back, before there are objects."""
+        return self.control("POST", "/clock", start=when)
+
     def renew(self, subscription):
         """Advances the clock past the end of the period and the payment of its invoice."""
         return self.control("POST", f"/subscriptions/{subscription}/renew")
@@ -123,6 +127,18 @@ class FakeStripe:
 
     def emit(self, kind, obj, /, **fields):
         return self.control("POST", "/emit", type=kind, object=obj, **fields)
+
+    def charge(self, customer, **fields):
+        return self.control("POST", "/charges", customer=customer, **fields)
+
+    def dispute(self, charge, status="needs_response"):
+        return self.control("POST", "/disputes", charge=charge, status=status)
+
+    def move_dispute(self, name, status):
+        return self.control("POST", f"/disputes/{name}", status=status)
+
+    def fail_refund(self, name):
+        return self.control("POST", f"/refunds/{name}/fail")
 
     def usage(self, meter=None, customer=None):
         return self.control("GET", "/usage", meter=meter, customer=customer)

@@ -5,6 +5,7 @@ The invoice of a renewal is a draft for a while (setting draft_s), so that late 
 Then it is finalized and its payment is attempted. subscription.py decides what that means for the
 subscription.
 """
+import charges
 import customers
 import subscription
 from catalog import amount_of, is_metered
@@ -131,6 +132,8 @@ def attempt(world, invoice):
     invoice["attempt_count"] += 1
     invoice["attempted"] = True
     if outcome == "succeeds":
+        charges.create(world, invoice["customer"], invoice["amount_due"], invoice["currency"],
+                       invoice)
         settle(world, invoice)
         return True
     fail(world, invoice, outcome)

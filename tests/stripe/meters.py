@@ -19,14 +19,14 @@ MOST_SAMPLES = 10
 
 
 def create_meter(world, event_name, display_name, formula="sum", customer_key="stripe_customer_id",
-                 value_key="value"):
+                 value_key="value", window=None):
     if any(m["event_name"] == event_name and m["status"] == "active" for m in world.meters):
         raise refused(f"A meter with event_name {event_name} already exists.", "event_name")
     meter = world.meters.add({
         "id": world.new_id("mtr_test", 36), "object": "billing.meter", "created": world.now(),
         "customer_mapping": {"event_payload_key": customer_key, "type": "by_id"},
         "default_aggregation": {"formula": formula}, "display_name": display_name,
-        "event_name": event_name, "event_time_window": None, "livemode": False, "status": "active",
+        "event_name": event_name, "event_time_window": window, "livemode": False, "status": "active",
         "status_transitions": {"deactivated_at": None}, "updated": world.now(),
         "value_settings": {"event_payload_key": value_key},
         "_events": [],
@@ -39,14 +39,15 @@ def create_meter(world, event_name, display_name, formula="sum", customer_key="s
     "display_name": Need(at_most(250)), "event_name": Need(at_most(100)),
     "default_aggregation": Need({"formula": Need(one_of("sum", "count", "last"))}),
     "customer_mapping": {"event_payload_key": Need(at_most(100)), "type": Need(one_of("by_id"))},
-    "value_settings": {"event_payload_key": Need(at_most(100))}, "event_time_window": text})
+    "value_settings": {"event_payload_key": Need(at_most(100))}, "event_time_window": one_of("day", "hour")})
 def post_meter(world, call):
     p = call.params
     return create_meter(world, p["event_name"], p["display_name"],
                         p["default_aggregation"]["formula"],
                         p.get("customer_mapping", {}).get("event_payload_key",
                                                           "stripe_customer_id"),
-                        p.get("value_settings", {}).get("event_payload_key", "value"))
+                        p.get("value_settings", {}).get("event_payload_key", "value"),
+                        p.get("event_time_window"))
 
 
 @route("GET", "/v1/billing/meters", paged(status=one_of("active", "inactive")))

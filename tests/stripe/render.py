@@ -19,12 +19,21 @@ EXPANDABLE = {
                      "pending_setup_intent"),
     "invoice": ("customer", "subscription", "payment_intent", "charge", "default_payment_method"),
     "price": ("product",),
+    "charge": ("customer", "invoice", "payment_intent"),
+    "refund": ("charge", "payment_intent"),
+    "dispute": ("charge", "payment_intent"),
+    "invoice_payment": ("invoice",),
     "product": ("default_price",),
     "item": (),
     "entitlements.active_entitlement": ("feature",),
 }
 # Those of invoice.parent.subscription_details, which has no `object`.
 IN_PARENT = ("subscription",)
+
+
+def is_live():
+    """Whether all objects are of live mode. The world replaces this."""
+    return False
 
 
 def is_old(version):
@@ -47,6 +56,8 @@ def shape(value, version):
     if not isinstance(value, dict):
         return value
     shown = {key: shape(item, version) for key, item in value.items() if key[:1] != "_"}
+    if "livemode" in shown:
+        shown["livemode"] = is_live()
     if is_old(version):
         make_old = OLD.get(value.get("object"))
         if make_old:
@@ -73,6 +84,10 @@ def old_invoice(invoice, shown):
     shown["payment_intent"] = shown["charge"] = None
 
 
+def old_charge(charge, shown):
+    shown["invoice"] = charge.get("_invoice")
+
+
 def old_line(line, shown):
     del shown["pricing"], shown["parent"]
     shown["price"] = {"id": line["pricing"]["price_details"]["price"], "object": "price"}
@@ -82,7 +97,7 @@ def old_line(line, shown):
 
 
 OLD = {"subscription": old_subscription, "subscription_item": old_item, "invoice": old_invoice,
-       "line_item": old_line}
+       "line_item": old_line, "charge": old_charge}
 
 
 def difference(before, after):

@@ -77,7 +77,7 @@ def make(world, customer, items, fields):
                              "save_default_payment_method": "off"},
         "pending_invoice_item_interval": None, "pending_setup_intent": None, "pending_update": None,
         "schedule": None, "start_date": now, "status": "trialing" if trial_end else "incomplete",
-        "test_clock": None, "transfer_data": None, "trial_end": trial_end,
+        "test_clock": customer["test_clock"], "transfer_data": None, "trial_end": trial_end,
         "trial_settings": {"end_behavior": {"missing_payment_method": missing_method(fields)}},
         "trial_start": now if trial_end else None,
         "_timers": {}, "_invoices": [], "_is_new": True, "_is_changing": False, "_proration": 0,

@@ -60,7 +60,7 @@ def post(world, call):
 
 @route("GET", "/v1/subscriptions", paged(
     customer=text, price=text, status=STATUS, collection_method=text, current_period_start=anything,
-    current_period_end=anything))
+    current_period_end=anything, test_clock=text))
 def index(world, call):
     p = call.params
     status = p.get("status")
@@ -73,6 +73,8 @@ def index(world, call):
         if status in STATUSES and sub["status"] != status:
             return False
         if "price" in p and all(i["price"]["id"] != p["price"] for i in sub["items"]["data"]):
+            return False
+        if p.get("test_clock") != sub["test_clock"] and "customer" not in p:
             return False
         return p.get("customer", sub["customer"]) == sub["customer"]
     return page(world.subscriptions, call, fits)

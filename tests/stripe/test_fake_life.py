@@ -7,7 +7,8 @@ import pytest
 import stripe
 
 DAY = 86400
-NEWLY_PAID = ["invoice.created", "invoice.finalized", "invoice.paid", "invoice.payment_succeeded"]
+NEWLY_PAID = ["invoice.created", "invoice.finalized", "charge.succeeded", "invoice.paid",
+              "invoice.payment_succeeded"]
 
 
 class Story:
@@ -111,7 +112,8 @@ def test_a_failed_renewal_is_past_due_and_recovers(fake, customer, story):
     assert types == ["invoice.payment_failed"] and events[0].data.object.attempt_count == 2
     fake.advance(days=3)
     types, events = story.told()
-    assert types == ["invoice.paid", "invoice.payment_succeeded", "customer.subscription.updated"]
+    assert types == ["charge.succeeded", "invoice.paid", "invoice.payment_succeeded",
+                     "customer.subscription.updated"]
     assert events[-1].data.object.status == status(sub) == "active"
 
 

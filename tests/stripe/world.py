@@ -8,6 +8,7 @@ import random
 import string
 import threading
 
+import render
 from clock import Clock
 from errors import missing
 from events import Events
@@ -31,6 +32,7 @@ SETTINGS = {
     "delivery_timeout_s": 10,
     "senders": 4,  # threads that deliver; with 1, deliveries come in order
     "extra_scheme": False,  # Stripe-Signature also has a v0
+    "livemode": False,  # of all objects
 }
 
 
@@ -97,6 +99,7 @@ class World:
         self.secret_keys = secret_keys
         self.base_url = base_url
         self.settings = dict(SETTINGS)
+        render.is_live = lambda: self.settings["livemode"]
         self.customers = Table("customer")
         self.products = Table("product")
         self.prices = Table("price")
@@ -107,6 +110,11 @@ class World:
         self.features = Table("entitlements.feature")
         self.portals = Table("billing_portal.session")
         self.meters = Table("billing.meter")
+        self.charges = Table("charge")
+        self.refunds = Table("refund")
+        self.disputes = Table("dispute")
+        self.invoice_payments = Table("invoice_payment")
+        self.test_clocks = Table("test_helpers.test_clock")
         self.usage_records = []
         self.meter_identifiers = {}  # identifier -> when it was accepted
         self.meter_errors = {}  # meter -> errors not reported yet
@@ -128,4 +136,5 @@ class World:
         return {"cus": self.customers, "prod": self.products, "price": self.prices,
                 "cs": self.sessions, "sub": self.subscriptions, "si": self.items,
                 "in": self.invoices, "feat": self.features, "mtr": self.meters,
+                "ch": self.charges, "re": self.refunds, "du": self.disputes,
                 }.get(name.split("_")[0])

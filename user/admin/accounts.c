@@ -28,13 +28,15 @@ static void add_subscription(json_t *json, const struct store_account *account,
 			     const struct slot_limits *limits)
 {
 	json_t *more = json_pack(
-		"{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "email", account->email, "price",
-		account->price, "entitlements", account->features, "period_start",
+		"{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "email",
+		account->email, "price", account->price, "entitlements", account->features, "mode",
+		store_mode_word(account->mode), "disputes", account->disputes, "period_start",
 		json_seconds(account->period_start_s), "period_end",
-		json_seconds(account->period_end_s), "trial_end",
-		json_seconds(account->trial_end_s), "cancel_at", json_seconds(account->cancel_at_s),
-		"past_due_since", admin_time(account->past_due_ms), "grace_end",
-		json_seconds(limits->grace_end_s));
+		json_seconds(account->period_end_s), "usage_start",
+		json_seconds(account->usage_start_s), "usage_end",
+		json_seconds(account->usage_end_s), "trial_end", json_seconds(account->trial_end_s),
+		"cancel_at", json_seconds(account->cancel_at_s), "past_due_since",
+		admin_time(account->past_due_ms), "grace_end", json_seconds(limits->grace_end_s));
 
 	json_object_update(json, more);
 	json_decref(more);
@@ -53,7 +55,7 @@ static json_t *json_account(const struct admin_request *r, const struct store_ac
 	slot_read_limits(slot, &limits);
 	used = usage_quota_used(read_word(&slot->quota_word),
 				usage_quota_period(limits.quota_period, limits.quota_span,
-						   clock_wall_ms(), &period_end_ms));
+						   clock_steady_ms(), &period_end_ms));
 	json = json_pack(
 		"{s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
 		"id", id, "tier", account->tier, "status", store_status_word(account->status),
@@ -181,6 +183,10 @@ static bool read_change(struct admin_request *r, struct registry_change *ret_cha
 		.label = admin_string(r, "label", STORE_LABEL_MAX, &bad),
 		.status = -1,
 		.is_held = json_is_boolean(held) ? json_is_true(held) : -1,
+		.mode = -1,
+		/* The operator's word also ends what disputes have suspended. */
+		.dispute = json_is_false(held) ? "*" : NULL,
+		.is_dispute_over = true,
 	};
 	word = admin_string(r, "status", STORE_NAME_MAX, &bad);
 	if (held && !json_is_boolean(held))
@@ -247,6 +253,52 @@ void admin_account_set(struct admin_request *r, const char *id)
 		return;
 	}
 	registry_account_set(*r->agent->registry, account.id, &change, on_account, r);
+}
+
+static void on_deleted(void *arg, const struct registry_result *result)
+{
+	struct admin_request *r = arg;
+	char id[ACCOUNT_ID_SIZE];
+
+	if (result->err == -EBUSY) {
+		admin_fail(r, 409,
+			   "the account has usage that is not billed yet; try again after the "
+			   "usage window has ended");
+	} else if (result->err) {
+		admin_fail_errno(r, result->err, "account");
+	} else {
+		account_format_id(result->account->id, id);
+		admin_answer_json(r, 200, json_pack("{s:s}", "deleted", id));
+	}
+}
+
+/* Whether Stripe still has the account's subscription, so that it would come back. */
+static bool lives_at_stripe(const struct admin_request *r, const struct store_account *account)
+{
+	return account->subscription[0] && account->as_of_s && account->tier[0] &&
+	       account->status != STORE_CANCELED && account->status != STORE_INCOMPLETE_EXPIRED &&
+	       account->mode != STORE_MODE_GONE &&
+	       !account_is_of_other_mode(account, mirror_mode(*r->agent->mirror));
+}
+
+void admin_account_delete(struct admin_request *r, const char *id)
+{
+	struct store_account account;
+	const struct tier *tier;
+	uint32_t slot;
+
+	if (!find_account(r, id, &account, &slot))
+		return;
+	if (lives_at_stripe(r, &account)) {
+		admin_fail(r, 409, "the subscription %s is %s; cancel it at Stripe first",
+			   account.subscription, store_status_word(account.status));
+		return;
+	}
+	/* Only usage of a customer with a meter is billed. */
+	tier = tiers_find(*r->agent->tiers, account.tier);
+	registry_account_delete(*r->agent->registry, account.id,
+				!account.customer[0] || (tier && !tier->meter) || !account.tier[0],
+				on_deleted, r);
 }
 
 void admin_tiers_list(struct admin_request *r, const char *id)

@@ -22,10 +22,16 @@
 #include "enforce/slot.h"
 #include "http/server.h"
 
-/* Questions that need calls to Stripe. */
-enum admin_question {
-	ADMIN_SYNC,  /* reconcile accounts with Stripe's subscriptions */
-	ADMIN_DRIFT, /* compare counted usage with what Stripe has */
+/* Questions about billing, most of which need calls to Stripe. */
+struct admin_question {
+	enum {
+		ADMIN_SYNC,   /* reconcile accounts with Stripe's subscriptions */
+		ADMIN_DRIFT,  /* compare counted usage since `since_s` with what Stripe has */
+		ADMIN_FAILED, /* list the usage that Stripe did not accept */
+		ADMIN_RETRY,  /* send refused usage again: `task`, or all */
+	} kind;
+	uint64_t since_s;
+	const char *task; /* borrowed during the call; NULL: all */
 };
 
 /* Takes over @answer. NULL: it failed, and @why says why. */
@@ -71,7 +77,7 @@ struct admin_agent {
 	 * 0, and @done follows; -ENOSYS: Stripe is not configured, -EREMOTE: another host does the
 	 * billing, -EAGAIN: not ready, -ENOMEM.
 	 */
-	int (*ask)(void *arg, enum admin_question question, uint64_t since_s, admin_answered done,
+	int (*ask)(void *arg, const struct admin_question *question, admin_answered done,
 		   void *done_arg);
 	/*
 	 * 0, and @done follows when the change is durable, workers and XDP apply it, and

@@ -12,12 +12,12 @@ static void on_answered(void *arg, json_t *answer, const char *why)
 	if (answer)
 		admin_answer_json(r, 200, answer);
 	else
-		admin_fail(r, 502, "Stripe could not be reached: %s", why);
+		admin_fail(r, 502, "%s", why);
 }
 
-static void ask(struct admin_request *r, enum admin_question question, uint64_t since_s)
+static void ask(struct admin_request *r, const struct admin_question *question)
 {
-	int err = r->agent->ask(r->agent->arg, question, since_s, on_answered, r);
+	int err = r->agent->ask(r->agent->arg, question, on_answered, r);
 
 	if (err == -ENOSYS)
 		admin_fail(r, 409, "Stripe is not configured");
@@ -34,7 +34,7 @@ static void ask(struct admin_request *r, enum admin_question question, uint64_t 
 void admin_sync(struct admin_request *r, const char *id)
 {
 	(void)id;
-	ask(r, ADMIN_SYNC, 0);
+	ask(r, &(struct admin_question){ .kind = ADMIN_SYNC });
 }
 
 void admin_drift(struct admin_request *r, const char *id)
@@ -48,5 +48,22 @@ void admin_drift(struct admin_request *r, const char *id)
 		admin_fail(r, 400, "since must be a time in Unix seconds");
 		return;
 	}
-	ask(r, ADMIN_DRIFT, since_s);
+	ask(r, &(struct admin_question){ .kind = ADMIN_DRIFT, .since_s = since_s });
+}
+
+void admin_usage_failed(struct admin_request *r, const char *id)
+{
+	(void)id;
+	ask(r, &(struct admin_question){ .kind = ADMIN_FAILED });
+}
+
+void admin_usage_retry(struct admin_request *r, const char *id)
+{
+	const char *bad = NULL, *task = admin_string(r, "task", STORE_TASK_ID_MAX, &bad);
+
+	(void)id;
+	if (bad)
+		admin_fail(r, 400, "'%s' has the wrong type or is too long", bad);
+	else
+		ask(r, &(struct admin_question){ .kind = ADMIN_RETRY, .task = task });
 }

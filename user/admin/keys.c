@@ -13,7 +13,7 @@
 static json_t *json_key(const struct store_key *key)
 {
 	char id[ACCOUNT_ID_SIZE], account[ACCOUNT_ID_SIZE];
-	bool is_over = key->revoked_ms && key->revoked_ms <= clock_wall_ms();
+	bool is_over = key->revoked_ms && key->revoked_ms <= clock_steady_ms();
 
 	account_format_key_id(key->id, id);
 	account_format_id(key->account, account);

@@ -19,10 +19,10 @@ static int on_reload(void *arg, struct buf *messages, void (*done)(void *arg), v
 	return reload(arg, messages, done, done_arg);
 }
 
-static int on_ask(void *arg, enum admin_question question, uint64_t since_s, admin_answered done,
+static int on_ask(void *arg, const struct admin_question *question, admin_answered done,
 		  void *done_arg)
 {
-	return billing_ask(((struct agent *)arg)->billing, question, since_s, done, done_arg);
+	return billing_ask(((struct agent *)arg)->billing, question, done, done_arg);
 }
 
 /* Holds until the next reload, which applies the configuration again. */

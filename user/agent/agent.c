@@ -215,6 +215,49 @@ static void on_signal(uv_signal_t *signal, int number)
 	buf_done(&messages);
 }
 
+static void on_key_ended_again(void *arg, const struct registry_result *result)
+{
+	(void)arg;
+	if (result->err)
+		log_error("cannot end a key that ended while the clock was ahead: %s",
+			  strerror(-result->err));
+}
+
+static void end_key_again(void *arg, uint64_t key)
+{
+	struct agent *agent = arg;
+
+	registry_key_revoke(agent->registry, key, 0, on_key_ended_again, agent);
+}
+
+/*
+ * The clock was ahead until @was_ms and has been set back to @now_ms. Keys that ended in between
+ * stay ended, and quotas continue in the present period.
+ */
+static void on_clock_set_back(struct agent *agent, uint64_t was_ms, uint64_t now_ms)
+{
+	bool has_future = false;
+
+	log_warn("the clock was set back by %llu s; it was wrong before",
+		 (unsigned long long)((was_ms - now_ms) / 1000));
+	mirror_each_key_ending(agent->mirror, now_ms, was_ms, end_key_again, agent);
+	for (uint32_t i = 0; i < agent->slots.used; i++)
+		has_future |= usage_forget_future(&agent->slots.list[i], now_ms);
+	if (mirror_set_tiers(agent->mirror, agent->tiers, now_ms, clock_mono_ns()))
+		log_error("cannot apply the corrected time to all accounts: out of memory");
+	if (has_future)
+		load_quotas(agent);
+}
+
+static void watch_clock(struct agent *agent)
+{
+	uint64_t was_ms = agent->steady_ms, now_ms = clock_steady_ms();
+
+	agent->steady_ms = now_ms;
+	if (now_ms < was_ms)
+		on_clock_set_back(agent, was_ms, now_ms);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct agent *agent = timer->data;
@@ -227,7 +270,8 @@ static void on_tick(uv_timer_t *timer)
 		events_take(agent->events);
 	}
 	if (agent->phase == AGENT_RUNNING) {
-		mirror_pass_time(agent->mirror, clock_wall_ms(), clock_mono_ns());
+		watch_clock(agent);
+		mirror_pass_time(agent->mirror, clock_steady_ms(), clock_mono_ns());
 		agent_lists_pass_time(agent);
 		follow_pass_time(agent);
 		fleet_pass_time(agent->fleet);

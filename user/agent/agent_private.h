@@ -39,6 +39,7 @@ struct agent {
 	char not_ready[256]; /* why requests get 503; empty: they get verdicts */
 	char degraded[256];  /* what is wrong although requests get verdicts; or empty */
 	uint64_t started_ns;
+	uint64_t steady_ms; /* clock_steady_ms() at the last tick */
 
 	struct ruleset *rules;	   /* one reference: current */
 	const struct tiers *tiers; /* borrowed from `rules` */
@@ -95,6 +96,7 @@ void load_retry(uv_timer_t *timer);
 
 /* Load again while requests are served. */
 void load_again(struct agent *agent);
+void load_quotas(struct agent *agent); /* into slots that have none; the rest stays */
 
 /* follow.c: the store's feed of changes. */
 void follow_start(struct agent *agent);			  /* after each load */

@@ -87,6 +87,53 @@ struct handoff_responder *billing_responder(const struct billing *billing)
 
 /* ---- what happens between the parts ---- */
 
+/*
+ * Look again at the customer's subscriptions that got no tier, perhaps because the account @id kept
+ * a meter to itself.
+ */
+static void look_at_siblings(struct billing *billing, const char *customer, uint64_t id)
+{
+	struct store_account account;
+	unsigned count = 0;
+	uint64_t *ids = NULL;
+	uint32_t slot;
+
+	if (!customer[0] ||
+	    mirror_list_of_customer(billing->context.mirror, customer, &ids, &count))
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		if (ids[i] != id &&
+		    mirror_account(billing->context.mirror, ids[i], &account, &slot) &&
+		    account.subscription[0] && !account.tier[0])
+			inbox_mark(billing->inbox, account.subscription);
+	}
+	free(ids);
+}
+
+static void on_billed(void *arg, uint64_t id)
+{
+	struct billing *billing = arg;
+	struct store_account account;
+	uint32_t slot;
+
+	if (mirror_account(billing->context.mirror, id, &account, &slot))
+		look_at_siblings(billing, account.customer, id);
+}
+
+static bool has_unbilled(void *arg, uint64_t account)
+{
+	const struct billing *billing = arg;
+
+	return report_has_unbilled(billing->report, account);
+}
+
+static const char *meter_id(void *arg, const char *event_name)
+{
+	const struct billing *billing = arg;
+
+	return report_meter_id(billing->report, event_name);
+}
+
 static void on_changed(void *arg, const struct store_account *before,
 		       const struct store_account *after)
 {
@@ -97,6 +144,8 @@ static void on_changed(void *arg, const struct store_account *before,
 	/* Entitlements may have arrived before the account did. */
 	if (!before)
 		inbox_mark_entitlements(billing->inbox, after);
+	else
+		look_at_siblings(billing, after->customer, after->id);
 }
 
 static void on_meter_error(void *arg, const json_t *event)
@@ -196,7 +245,7 @@ static int make_parts(struct billing *billing)
 		return -ENOMEM;
 	billing->inbox = inbox_new(context, &listeners);
 	billing->webhook = webhook_new(context);
-	billing->reconcile = reconcile_new(context);
+	billing->reconcile = reconcile_new(context, billing->inbox);
 	billing->report = report_new(context);
 	billing->drift = drift_new(context, billing->report);
 	billing->notices =
@@ -224,6 +273,9 @@ int billing_start(struct billing *billing)
 		.slots = &agent->slots,
 		.oddities = &billing->oddities,
 		.on_changed = on_changed,
+		.on_billed = on_billed,
+		.has_unbilled = has_unbilled,
+		.meter_id = meter_id,
 		.on_changed_arg = billing,
 	};
 	billing_configure(billing);
@@ -273,6 +325,7 @@ void billing_free(struct billing *billing)
 /* ---- status and metrics ---- */
 
 struct question {
+	struct billing *billing; /* borrowed */
 	admin_answered done;
 	void *arg;
 };
@@ -285,15 +338,48 @@ static void on_reconciled(void *arg, const struct reconcile_report *report)
 	free(arg);
 	if (!report->err)
 		answer = json_pack(
-			"{s:I, s:I, s:I, s:I, s:I, s:O}", "subscriptions", (json_int_t)report->seen,
+			"{s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:o}", "subscriptions",
+			(json_int_t)report->seen, "untiered", (json_int_t)report->untiered,
 			"repaired", (json_int_t)report->repaired, "failed",
 			(json_int_t)report->failed, "missed_events", (json_int_t)report->missed,
-			"strays", (json_int_t)report->strays, "repairs", report->repairs);
+			"strays", (json_int_t)report->strays, "repairs", report->repairs,
+			"problems", report_meter_faults(question.billing->report));
 	question.done(question.arg, answer, report->why);
 }
 
-int billing_ask(struct billing *billing, enum admin_question question, uint64_t since_s,
-		admin_answered done, void *arg)
+static void on_retried(void *arg, int err, uint64_t count)
+{
+	struct question question = *(struct question *)arg;
+	const char *why = err == -ENOENT   ? "there is no such failed task"
+			  : err == -ERANGE ? "it is older than the 35 days that Stripe accepts"
+			  : err == -EBUSY  ? "refused usage is being sent again now; try again"
+			  : err == -EAGAIN ? "its meter is not usable; `tollgate status` says why"
+					   : store_error(question.billing->context.store);
+
+	free(arg);
+	question.done(question.arg, err ? NULL : json_pack("{s:I}", "retried", (json_int_t)count),
+		      why);
+}
+
+static int ask_stripe(struct billing *billing, const struct admin_question *question,
+		      struct question *q)
+{
+	switch (question->kind) {
+	case ADMIN_RETRY:
+		report_retry_now(billing->report, question->task, on_retried, q);
+		return 0;
+	case ADMIN_SYNC:
+		report_catalog_changed(billing->report);
+		return reconcile_run(billing->reconcile, on_reconciled, q);
+	case ADMIN_DRIFT:
+	case ADMIN_FAILED:
+		break;
+	}
+	return -EINVAL;
+}
+
+int billing_ask(struct billing *billing, const struct admin_question *question, admin_answered done,
+		void *arg)
 {
 	struct question *q;
 	int err;
@@ -302,22 +388,27 @@ int billing_ask(struct billing *billing, enum admin_question question, uint64_t 
 		return -ENOSYS;
 	if (!billing->is_started)
 		return -EAGAIN;
-	if (question == ADMIN_SYNC && !stripe_is_holder(&billing->context))
+	if (question->kind == ADMIN_DRIFT)
+		return drift_run(billing->drift, question->since_s, done, arg);
+	if (question->kind == ADMIN_FAILED) {
+		report_list_failed(billing->report, done, arg);
+		return 0;
+	}
+	if (!stripe_is_holder(&billing->context))
 		return -EREMOTE;
-	if (question == ADMIN_DRIFT)
-		return drift_run(billing->drift, since_s, done, arg);
 	q = malloc(sizeof(*q));
 	if (!q)
 		return -ENOMEM;
-	*q = (struct question){ done, arg };
-	err = reconcile_run(billing->reconcile, on_reconciled, q);
+	*q = (struct question){ billing, done, arg };
+	err = ask_stripe(billing, question, q);
 	if (err)
 		free(q);
 	return err;
 }
 
-static void add_usage(json_t *status, const struct report_counters *usage)
+static void add_usage(json_t *status, const struct report *report)
 {
+	const struct report_counters *usage = report_counters(report);
 	const struct {
 		const char *name;
 		uint64_t value;
@@ -330,14 +421,21 @@ static void add_usage(json_t *status, const struct report_counters *usage)
 		{ "usage_pending_units", usage->pending_units },
 		{ "usage_failed", usage->failed },
 		{ "usage_failed_units", usage->failed_units },
+		{ "usage_retried", usage->retried },
+		{ "usage_lost", usage->lost },
+		{ "usage_lost_units", usage->lost_units },
+		{ "usage_blocked_units", report_blocked_units(report) },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		json_object_set_new(status, rows[i].name, json_integer((json_int_t)rows[i].value));
+	json_object_set_new(status, "usage_problems", report_problems(report));
 }
 
-static void write_usage(struct metrics *m, const struct report_counters *usage)
+static void write_usage(struct metrics *m, const struct report *report)
 {
+	const struct report_counters *usage = report_counters(report);
+
 	metrics_family(m, "tollgate_usage_windows_closed_total", "counter",
 		       "Usage windows that were closed to be billed.");
 	metrics_value(m, usage->closed);
@@ -345,29 +443,46 @@ static void write_usage(struct metrics *m, const struct report_counters *usage)
 		       "Units of usage that Stripe has accepted.");
 	metrics_value(m, usage->delivered_units);
 	metrics_family(m, "tollgate_usage_units", "gauge",
-		       "Units of usage that wait for Stripe, or that it refused for good.");
+		       "Units of usage that Stripe has not accepted, by state.");
+	metrics_sample(m, "state", "blocked", NULL, NULL, report_blocked_units(report));
 	metrics_sample(m, "state", "pending", NULL, NULL, usage->pending_units);
 	metrics_sample(m, "state", "failed", NULL, NULL, usage->failed_units);
+	metrics_sample(m, "state", "lost", NULL, NULL, usage->lost_units);
+}
+
+/* The number of accounts that are not entitled because of their subscription's mode. */
+static uint64_t other_mode(const struct billing *billing)
+{
+	const struct mirror *mirror = billing->context.mirror;
+
+	return mirror_mode_count(mirror, mirror_mode(mirror) == STORE_MODE_LIVE ? STORE_MODE_TEST
+										: STORE_MODE_LIVE);
 }
 
 json_t *billing_status(const struct billing *billing)
 {
+	const struct mirror *mirror;
 	const struct inbox_counters *inbox;
 	const struct webhook_counters *webhook;
 	json_t *status;
 
 	if (!billing || !billing->is_started)
 		return NULL;
+	mirror = billing->context.mirror;
 	inbox = inbox_counters(billing->inbox);
 	webhook = webhook_counters(billing->webhook);
-	status = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "events_accepted",
-			   (json_int_t)webhook->accepted, "events_repeated",
-			   (json_int_t)webhook->repeated, "events_refused",
-			   (json_int_t)(webhook->forged + webhook->malformed), "events_pending",
-			   (json_int_t)inbox->pending, "events_failed", (json_int_t)inbox->failed,
-			   "fetch_failures", (json_int_t)inbox->failures, "reconciled_ms",
-			   (json_int_t)reconcile_last_ms(billing->reconcile));
-	add_usage(status, report_counters(billing->report));
+	status = json_pack(
+		"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "mode",
+		store_mode_word(mirror_mode(mirror)), "accounts_other_mode",
+		(json_int_t)other_mode(billing), "accounts_gone",
+		(json_int_t)mirror_mode_count(mirror, STORE_MODE_GONE), "events_accepted",
+		(json_int_t)webhook->accepted, "events_repeated", (json_int_t)webhook->repeated,
+		"events_refused", (json_int_t)webhook->forged, "events_malformed",
+		(json_int_t)webhook->malformed, "events_other_mode", (json_int_t)webhook->foreign,
+		"events_pending", (json_int_t)inbox->pending, "events_failed",
+		(json_int_t)inbox->failed, "fetch_failures", (json_int_t)inbox->failures,
+		"reconciled_ms", (json_int_t)reconcile_last_ms(billing->reconcile));
+	add_usage(status, billing->report);
 	return status;
 }
 
@@ -386,6 +501,7 @@ int billing_metrics(const struct billing *billing, struct buf *out)
 	metrics_sample(&m, "result", "repeated", NULL, NULL, webhook->repeated);
 	metrics_sample(&m, "result", "forged", NULL, NULL, webhook->forged);
 	metrics_sample(&m, "result", "malformed", NULL, NULL, webhook->malformed);
+	metrics_sample(&m, "result", "other_mode", NULL, NULL, webhook->foreign);
 	metrics_sample(&m, "result", "not_stored", NULL, NULL, webhook->failed);
 	metrics_family(&m, "tollgate_stripe_events_pending", "gauge",
 		       "Events that are stored and not yet processed.");
@@ -395,10 +511,15 @@ int billing_metrics(const struct billing *billing, struct buf *out)
 	metrics_sample(&m, "what", "unknown_status", NULL, NULL,
 		       billing->oddities.unknown_statuses);
 	metrics_sample(&m, "what", "no_tier", NULL, NULL, billing->oddities.untiered);
+	metrics_family(&m, "tollgate_stripe_unfit_accounts", "gauge",
+		       "Accounts whose subscription is of the other mode, or gone from Stripe.");
+	metrics_sample(&m, "why", "other_mode", NULL, NULL, other_mode(billing));
+	metrics_sample(&m, "why", "gone", NULL, NULL,
+		       mirror_mode_count(billing->context.mirror, STORE_MODE_GONE));
 	metrics_family(&m, "tollgate_stripe_fetches_total", "counter",
 		       "Objects fetched from Stripe because of events, and failed attempts.");
 	metrics_sample(&m, "result", "ok", NULL, NULL, inbox->fetches);
 	metrics_sample(&m, "result", "failed", NULL, NULL, inbox->failures);
-	write_usage(&m, report_counters(billing->report));
+	write_usage(&m, billing->report);
 	return m.err;
 }

@@ -29,8 +29,8 @@ int billing_start(struct billing *billing);
 void billing_configure(struct billing *billing);
 
 /* Documented in admin.h. -ENOSYS without Stripe, -EAGAIN before the start. */
-int billing_ask(struct billing *billing, enum admin_question question, uint64_t since_s,
-		admin_answered done, void *arg);
+int billing_ask(struct billing *billing, const struct admin_question *question, admin_answered done,
+		void *arg);
 
 /* A new object for `status`, or NULL without Stripe. */
 json_t *billing_status(const struct billing *billing);

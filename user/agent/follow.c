@@ -29,10 +29,17 @@ static void note_overflow(struct agent *agent, int err)
 static void on_account(void *arg, const struct store_account *account)
 {
 	struct agent *agent = arg;
-	int err = mirror_put_account(agent->mirror, account, clock_wall_ms(), clock_mono_ns());
+	int err = mirror_put_account(agent->mirror, account, clock_steady_ms(), clock_mono_ns());
 
 	if (err)
 		note_overflow(agent, err);
+}
+
+static void on_account_gone(void *arg, uint64_t account)
+{
+	struct agent *agent = arg;
+
+	mirror_drop_account(agent->mirror, account);
 }
 
 static void on_key(void *arg, const struct store_key *key)
@@ -157,6 +164,7 @@ void follow_start(struct agent *agent)
 {
 	static const struct store_follower follower = {
 		.on_account = on_account,
+		.on_account_gone = on_account_gone,
 		.on_key = on_key,
 		.on_key_end = on_key_end,
 		.on_keys_end = on_keys_end,

@@ -70,7 +70,7 @@ static int on_quotas(void *arg, const struct store_quota *quotas, size_t count)
 	struct agent *agent = arg;
 
 	for (size_t i = 0; i < count; i++)
-		mirror_put_quota(agent->mirror, &quotas[i]);
+		mirror_put_quota(agent->mirror, &quotas[i], clock_steady_ms());
 	return 0;
 }
 
@@ -105,7 +105,7 @@ static const struct store_visitor visitor = {
 static void begin_visit(struct agent *agent)
 {
 	lists_free(agent->load.came);
-	agent->load = (struct load){ .wall_ms = clock_wall_ms(), .mono_ns = clock_mono_ns() };
+	agent->load = (struct load){ .wall_ms = clock_steady_ms(), .mono_ns = clock_mono_ns() };
 }
 
 static void submit_load(struct agent *agent, store_done done)
@@ -136,6 +136,52 @@ static void log_loaded(const struct agent *agent)
 	log_info("loaded %" PRIu64 " keys of %" PRIu64 " accounts in %" PRIu64 " ms",
 		 mirror_keys(agent->mirror), mirror_accounts(agent->mirror),
 		 (uint64_t)((clock_mono_ns() - agent->load.mono_ns) / NS_PER_MS));
+}
+
+/* ---- quotas only, after the clock was set back ---- */
+
+static int skip_accounts(void *arg, const struct store_account *accounts, size_t count)
+{
+	(void)arg;
+	(void)accounts;
+	(void)count;
+	return 0;
+}
+
+static int skip_keys(void *arg, const struct store_key *keys, size_t count)
+{
+	(void)arg;
+	(void)keys;
+	(void)count;
+	return 0;
+}
+
+static int skip_entries(void *arg, const struct store_entry *entries, size_t count)
+{
+	(void)arg;
+	(void)entries;
+	(void)count;
+	return 0;
+}
+
+static void on_quotas_loaded(void *arg, int err)
+{
+	struct agent *agent = arg;
+
+	if (err)
+		log_error("cannot load quotas, so some begin at 0: %s", store_error(agent->store));
+}
+
+void load_quotas(struct agent *agent)
+{
+	static const struct store_visitor quotas_only = { .on_accounts = skip_accounts,
+							  .on_keys = skip_keys,
+							  .on_quotas = on_quotas,
+							  .on_entries = skip_entries };
+	uint32_t day = usage_period(TOLLGATE_PERIOD_DAY, clock_steady_ms());
+
+	store_load(agent->store, &quotas_only, agent, day, day - LONGEST_MONTH_DAYS,
+		   on_quotas_loaded, agent);
 }
 
 /* ---- again, while requests go on ---- */
@@ -262,7 +308,8 @@ static int adopt_slots(struct agent *agent)
 	err = share_exchange_start(agent->share_exchange);
 	if (err)
 		return err;
-	return mirror_set_tiers(agent->mirror, agent->tiers, clock_wall_ms(), clock_mono_ns());
+	mirror_set_mode(agent->mirror, stripe_settings_mode(&agent->rules->config->stripe));
+	return mirror_set_tiers(agent->mirror, agent->tiers, clock_steady_ms(), clock_mono_ns());
 }
 
 static void on_opened(void *arg, int err)

@@ -128,10 +128,13 @@ int reload(struct agent *agent, struct buf *messages, void (*done)(void *arg), v
 	}
 	fastpath_feed_stop(agent);
 	fastpath_feed_prepare(agent, &fresh->config->tiers);
-	if (agent->mirror)
-		err = mirror_set_tiers(agent->mirror, &fresh->config->tiers, clock_wall_ms(),
+	if (agent->mirror) {
+		mirror_set_mode(agent->mirror, stripe_settings_mode(&fresh->config->stripe));
+		err = mirror_set_tiers(agent->mirror, &fresh->config->tiers, clock_steady_ms(),
 				       clock_mono_ns());
+	}
 	if (err) {
+		mirror_set_mode(agent->mirror, stripe_settings_mode(&old->config->stripe));
 		fastpath_feed_give_back(agent, &fresh->config->tiers, agent->tiers);
 		fastpath_feed_start(agent);
 		ruleset_unref(fresh);

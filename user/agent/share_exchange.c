@@ -99,7 +99,7 @@ static void exchange(struct share_exchange *s)
 	if (s->is_busy || !s->is_open || !agent->registry)
 		return;
 	s->is_wanted = false;
-	s->want_count = share_collect(&s->shares, &agent->slots, clock_wall_ms(), clock_mono_ns(),
+	s->want_count = share_collect(&s->shares, &agent->slots, clock_steady_ms(), clock_mono_ns(),
 				      s->is_last, s->wants, BATCH);
 	if (!s->want_count)
 		return;

@@ -23,17 +23,70 @@ uint64_t clock_mono_ns(void)
 
 uint64_t clock_wall_ms(void)
 {
-	static uint64_t latest_ms; /* atomic */
 	struct timespec t;
-	uint64_t now_ms, seen_ms = atomic_read(&latest_ms);
 
 	clock_gettime(CLOCK_REALTIME, &t);
-	now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / NS_PER_MS;
-	while (now_ms > seen_ms) {
-		if (atomic_compare_exchange(&latest_ms, &seen_ms, now_ms))
-			return now_ms;
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / NS_PER_MS;
+}
+
+/* The wall clock is behind @seen_ms: stay there for a while, then follow. */
+static uint64_t wait_behind(struct clock_steady *steady, uint64_t seen_ms, uint64_t wall_ms,
+			    uint64_t mono_ns)
+{
+	uint64_t since_ns = atomic_read(&steady->behind_ns);
+
+	if (!since_ns) {
+		atomic_write(&steady->behind_ns, mono_ns);
+		return seen_ms;
 	}
-	return seen_ms;
+	if (mono_ns < since_ns || mono_ns - since_ns < CLOCK_STEADY_MS * NS_PER_MS)
+		return seen_ms;
+	if (!atomic_compare_exchange(&steady->latest_ms, &seen_ms, wall_ms))
+		return seen_ms; /* another thread has moved it */
+	atomic_write(&steady->behind_ns, 0);
+	return wall_ms;
+}
+
+uint64_t clock_steady_read(struct clock_steady *steady, uint64_t wall_ms, uint64_t mono_ns)
+{
+	uint64_t seen_ms = atomic_read(&steady->latest_ms);
+
+	do {
+		if (wall_ms < seen_ms)
+			return wait_behind(steady, seen_ms, wall_ms, mono_ns);
+	} while (wall_ms > seen_ms &&
+		 !atomic_compare_exchange(&steady->latest_ms, &seen_ms, wall_ms));
+	if (atomic_read(&steady->behind_ns))
+		atomic_write(&steady->behind_ns, 0);
+	return wall_ms;
+}
+
+uint64_t clock_steady_ms(void)
+{
+	static struct clock_steady steady;
+
+	return clock_steady_read(&steady, clock_wall_ms(), clock_mono_ns());
+}
+
+uint32_t clock_jumps_read(struct clock_jumps *jumps, uint64_t wall_ms, uint64_t mono_ns)
+{
+	int64_t offset_ms = (int64_t)wall_ms - (int64_t)(mono_ns / NS_PER_MS);
+	int64_t seen_ms = atomic_read(&jumps->offset_ms);
+
+	if (offset_ms - seen_ms > CLOCK_JUMP_MS || seen_ms - offset_ms > CLOCK_JUMP_MS) {
+		/* Another thread may have noticed it, and counts it in a moment. */
+		if (atomic_compare_exchange(&jumps->offset_ms, &seen_ms, offset_ms) && seen_ms)
+			atomic_add(&jumps->count, 1);
+	}
+	return atomic_read(&jumps->count);
+}
+
+struct clock_wall clock_wall(void)
+{
+	static struct clock_jumps jumps;
+	uint64_t wall_ms = clock_wall_ms();
+
+	return (struct clock_wall){ wall_ms, clock_jumps_read(&jumps, wall_ms, clock_mono_ns()) };
 }
 
 int clock_boot_id(uint8_t ret_id[16])

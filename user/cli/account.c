@@ -12,6 +12,8 @@ static const char help[] =
 	"                               [--subscription ID]\n"
 	"       tollgate account suspend ID\n"
 	"       tollgate account resume ID\n"
+	"       tollgate account delete ID\n"
+	"       tollgate account purge [--other-mode] [--dry-run]\n"
 	"\n"
 	"With --json each prints the agent's answer. `create` prints only the new account's id.\n";
 
@@ -38,11 +40,15 @@ static const struct table_column show_columns[] = {
 	{ "entitled", "entitled", TABLE_TEXT },
 	{ "customer", "customer", TABLE_TEXT },
 	{ "subscription", "subscription", TABLE_TEXT },
+	{ "mode at Stripe", "mode", TABLE_TEXT },
+	{ "suspended by charges", "disputes", TABLE_TEXT },
 	{ "label", "label", TABLE_TEXT },
 	{ "mail address", "email", TABLE_TEXT },
 	{ "created", "created", TABLE_TEXT },
 	{ "billing period from", "period_start", TABLE_TEXT },
 	{ "billing period to", "period_end", TABLE_TEXT },
+	{ "usage period from", "usage_start", TABLE_TEXT },
+	{ "usage period to", "usage_end", TABLE_TEXT },
 	{ "trial ends", "trial_end", TABLE_TEXT },
 	{ "to be canceled", "cancel_at", TABLE_TEXT },
 	{ "past due since", "past_due_since", TABLE_TEXT },
@@ -249,9 +255,136 @@ static int set(int argc, char **argv, const struct cli_options *options)
 	return call_and_show(options, "PATCH", id, body, json);
 }
 
+static int delete_account(int argc, char **argv, const struct cli_options *options)
+{
+	const char *id;
+	bool json = false;
+	const struct args args = {
+		.usage = "account delete ID [--json]",
+		.help = "Delete the account, its keys and its usage, and print its id. It must not "
+			"have a\n"
+			"subscription that goes on, nor usage that is not billed yet.\n",
+		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
+		.ret_operands = &id,
+		.operand_min = 1,
+		.operand_max = 1,
+	};
+	char path[CLI_PATH_MAX];
+	json_t *answer;
+	int code;
+
+	if (!args_parse(argc, argv, &args, &code))
+		return code;
+	if (!cli_check_id(id, "acc_"))
+		return 2;
+	snprintf(path, sizeof(path), "/api/v1/accounts/%s", id);
+	answer = cli_call(options, "DELETE", path, NULL);
+	if (!answer)
+		return 1;
+	if (json)
+		output_json(answer);
+	else
+		fprintf(output_stdout(), "%s\n", id);
+	json_decref(answer);
+	return output_finish(0);
+}
+
+/* Stripe's mode that the agent is configured for; the caller owns the status. NULL after an error.
+ */
+static const char *agent_mode(const struct cli_options *options, json_t **ret_status)
+{
+	*ret_status = cli_call(options, "GET", "/api/v1/status", NULL);
+	return json_string_value(json_object_get(json_object_get(*ret_status, "stripe"), "mode"));
+}
+
+/* Delete the accounts of @accounts that are to be purged; return the ids of those that were. */
+static json_t *purge_listed(const struct cli_options *options, const json_t *accounts,
+			    const char *mode, bool dry_run, bool *ret_has_failed)
+{
+	json_t *ids = json_array(), *answer;
+	const json_t *account;
+	char path[CLI_PATH_MAX];
+	size_t i;
+
+	json_array_foreach (accounts, i, account) {
+		const char *id = json_string_value(json_object_get(account, "id"));
+		const char *its = json_string_value(json_object_get(account, "mode"));
+
+		if (!id || !its || (strcmp(its, "gone") && (!mode || !*its || !strcmp(its, mode))))
+			continue;
+		snprintf(path, sizeof(path), "/api/v1/accounts/%s", id);
+		answer = dry_run ? json_null() : cli_call(options, "DELETE", path, NULL);
+		if (answer)
+			json_array_append_new(ids, json_string(id));
+		*ret_has_failed |= answer == NULL;
+		json_decref(answer);
+	}
+	return ids;
+}
+
+static int purge_all(const struct cli_options *options, const char *mode, bool dry_run, bool json)
+{
+	json_t *accounts = cli_call(options, "GET", "/api/v1/accounts", NULL), *ids, *id;
+	bool has_failed = accounts == NULL;
+	size_t i;
+
+	ids = purge_listed(options, accounts, mode, dry_run, &has_failed);
+	if (json)
+		output_json(ids);
+	json_array_foreach (ids, i, id) {
+		if (!json)
+			fprintf(output_stdout(), "%s\n", json_string_value(id));
+	}
+	json_decref(ids);
+	json_decref(accounts);
+	return output_finish(has_failed);
+}
+
+static int purge(int argc, char **argv, const struct cli_options *options)
+{
+	bool other_mode = false, dry_run = false, json = false;
+	const struct args args = {
+		.usage = "account purge [--other-mode] [--dry-run] [--json]",
+		.help = "Delete the accounts whose subscription Stripe no longer has, and print "
+			"their ids.\n\n"
+			"  --other-mode  also those of test mode if tollgate is in live mode, or "
+			"the "
+			"reverse\n"
+			"  --dry-run     only print the ids\n"
+			"  --json        print the ids as a JSON array\n",
+		.options = (const struct args_option[]){ { "other-mode", NULL, &other_mode, 0 },
+							 { "dry-run", NULL, &dry_run, 0 },
+							 { "json", NULL, &json, 0 },
+							 { 0 } },
+	};
+	json_t *status = NULL;
+	const char *mode = NULL;
+	int code;
+
+	if (!args_parse(argc, argv, &args, &code))
+		return code;
+	if (other_mode) {
+		mode = agent_mode(options, &status);
+		if (!mode) {
+			json_decref(status);
+			output_error("Stripe is not configured");
+			return 1;
+		}
+	}
+	code = purge_all(options, mode, dry_run, json);
+	json_decref(status);
+	return code;
+}
+
 static const struct cli_command actions[] = {
-	{ "create", "", create }, { "list", "", list },	      { "show", "", show },
-	{ "set", "", set },	  { "suspend", "", suspend }, { "resume", "", resume },
+	{ "create", "", create },
+	{ "list", "", list },
+	{ "show", "", show },
+	{ "set", "", set },
+	{ "suspend", "", suspend },
+	{ "resume", "", resume },
+	{ "delete", "", delete_account },
+	{ "purge", "", purge },
 	{ NULL, NULL, NULL },
 };
 

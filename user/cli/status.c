@@ -84,11 +84,26 @@ static void add_billing(json_t *status, const json_t *stripe)
 		return;
 	json_object_set_new(
 		status, "billing",
-		json_sprintf("%lld events wait; units: %lld delivered, %lld wait, %lld failed",
+		json_sprintf("%lld events wait; units: %lld delivered, %lld wait, %lld blocked, "
+			     "%lld failed, %lld lost",
 			     count_of(stripe, "events_pending"),
 			     count_of(stripe, "usage_delivered_units"),
 			     count_of(stripe, "usage_pending_units"),
-			     count_of(stripe, "usage_failed_units")));
+			     count_of(stripe, "usage_blocked_units"),
+			     count_of(stripe, "usage_failed_units"),
+			     count_of(stripe, "usage_lost_units")));
+}
+
+/* Usage that cannot be billed for now, and why. */
+static void print_problems(const json_t *problems)
+{
+	const json_t *problem;
+	size_t i;
+
+	json_array_foreach (problems, i, problem)
+		fprintf(output_stdout(), "%s%lld units in %lld windows cannot be billed: %s\n",
+			i ? "" : "\n", count_of(problem, "units"), count_of(problem, "windows"),
+			json_string_value(json_object_get(problem, "why")));
 }
 
 static void print_hosts(json_t *hosts)
@@ -142,6 +157,7 @@ static void print_status(json_t *status)
 		fputc('\n', out);
 		table_print(out, interfaces, attached);
 	}
+	print_problems(json_object_get(json_object_get(status, "stripe"), "usage_problems"));
 	print_hosts(json_object_get(status, "hosts"));
 	print_counts("VERDICT", "REQUESTS", json_object_get(status, "requests"));
 	print_counts("XDP COUNTER", "PACKETS", json_object_get(fastpath, "counters"));

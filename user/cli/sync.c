@@ -17,7 +17,11 @@ static long long number(const json_t *answer, const char *name)
 static void print(const json_t *answer)
 {
 	const json_t *repairs = json_object_get(answer, "repairs");
+	const json_t *problem, *problems = json_object_get(answer, "problems");
+	size_t i;
 
+	json_array_foreach (problems, i, problem)
+		fprintf(output_stdout(), "%s\n", json_string_value(problem));
 	if (json_array_size(repairs))
 		table_print(output_stdout(), columns, repairs);
 	fprintf(output_stdout(),
@@ -35,7 +39,8 @@ int cli_sync(int argc, char **argv, const struct cli_options *options)
 		.usage = "sync [--json]",
 		.help = "List all subscriptions at Stripe, repair accounts that differ, and print "
 			"each repair.\n"
-			"The exit code is 1 if Stripe cannot be reached or a repair failed.\n",
+			"The exit code is 1 if Stripe cannot be reached, a repair failed, or a "
+			"tier's meter is not usable.\n",
 		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 	};
 	json_t *answer;
@@ -51,7 +56,8 @@ int cli_sync(int argc, char **argv, const struct cli_options *options)
 		output_json(answer);
 	else
 		print(answer);
-	has_failed = number(answer, "failed") > 0;
+	has_failed = number(answer, "failed") > 0 ||
+		     json_array_size(json_object_get(answer, "problems"));
 	json_decref(answer);
 	return output_finish(has_failed);
 }

@@ -6,13 +6,18 @@
 
 #include <openssl/crypto.h>
 
-bool stripe_settings_is_live(const struct stripe_settings *settings)
+enum store_mode stripe_settings_mode(const struct stripe_settings *settings)
 {
-	struct text key = text_of(settings->secret_key);
+	struct text key;
+	bool is_live;
 
+	if (!settings->is_configured)
+		return STORE_MODE_NONE;
+	key = text_of(settings->secret_key);
+	is_live = text_starts(key, TEXT("sk_live_")) || text_starts(key, TEXT("rk_live_"));
 	if (settings->livemode != STRIPE_LIVEMODE_BY_KEY)
-		return settings->livemode == STRIPE_LIVEMODE_TRUE;
-	return text_starts(key, TEXT("sk_live_")) || text_starts(key, TEXT("rk_live_"));
+		is_live = settings->livemode == STRIPE_LIVEMODE_TRUE;
+	return is_live ? STORE_MODE_LIVE : STORE_MODE_TEST;
 }
 
 static void free_secret(char *secret)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/text.h"
+#include "store/store.h"
 
 enum stripe_report {
 	STRIPE_METER_EVENTS,
@@ -70,8 +71,11 @@ struct notice_settings {
 	uint64_t before_grace_end_ms;
 };
 
-/* Whether events must be of live mode: as configured, or by the secret key's prefix. */
-bool stripe_settings_is_live(const struct stripe_settings *settings);
+/*
+ * Stripe's mode: as configured, or by the secret key's prefix. STORE_MODE_NONE if Stripe is not
+ * configured.
+ */
+enum store_mode stripe_settings_mode(const struct stripe_settings *settings);
 
 /* Free what the settings own. Both accept zeroed settings. */
 void stripe_settings_done(struct stripe_settings *settings);

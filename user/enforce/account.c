@@ -7,9 +7,19 @@
 
 #include "base/crypto.h"
 
-bool account_is_entitled(const struct store_account *account, uint64_t grace_ms, uint64_t wall_ms)
+bool account_is_of_other_mode(const struct store_account *account, enum store_mode mode)
 {
-	if (account->is_held)
+	/*
+	 * A subscription that is gone keeps its last status: if the secret key is that of a wrong
+	 * Stripe account, all of them seem to be gone.
+	 */
+	return account->mode && mode && account->mode != STORE_MODE_GONE && account->mode != mode;
+}
+
+bool account_is_entitled(const struct store_account *account, enum store_mode mode,
+			 uint64_t grace_ms, uint64_t wall_ms)
+{
+	if (account->is_held || account->disputes[0] || account_is_of_other_mode(account, mode))
 		return false;
 	switch (account->status) {
 	case STORE_ACTIVE:
@@ -20,6 +30,11 @@ bool account_is_entitled(const struct store_account *account, uint64_t grace_ms,
 	default:
 		return false;
 	}
+}
+
+bool account_status_gives_access(enum store_status status)
+{
+	return status == STORE_ACTIVE || status == STORE_TRIALING || status == STORE_PAST_DUE;
 }
 
 void account_set_status(struct store_account *account, enum store_status status, uint64_t failed_ms)
@@ -37,6 +52,8 @@ bool account_is_same(const struct store_account *a, const struct store_account *
 	       a->created_ms == b->created_ms && a->past_due_ms == b->past_due_ms &&
 	       a->period_start_s == b->period_start_s && a->period_end_s == b->period_end_s &&
 	       a->trial_end_s == b->trial_end_s && a->cancel_at_s == b->cancel_at_s &&
+	       a->mode == b->mode && a->usage_start_s == b->usage_start_s &&
+	       a->usage_end_s == b->usage_end_s && !strcmp(a->disputes, b->disputes) &&
 	       !strcmp(a->price, b->price) && !strcmp(a->email, b->email) &&
 	       !strcmp(a->features, b->features) && !strcmp(a->tier, b->tier) &&
 	       !strcmp(a->customer, b->customer) && !strcmp(a->subscription, b->subscription) &&

@@ -15,10 +15,18 @@
 
 /*
  * Whether the account may use the API at @wall_ms. Active and trialing accounts may; a past-due
- * account may until @grace_ms after its first failed payment; others may not. The operator's hold
- * overrides all.
+ * account may until @grace_ms after its first failed payment; others may not. The operator's hold,
+ * a dispute that suspends the account, and a subscription of the other mode than @mode override
+ * all. STORE_MODE_NONE, as the account's mode or @mode, fits any mode.
  */
-bool account_is_entitled(const struct store_account *account, uint64_t grace_ms, uint64_t wall_ms);
+bool account_is_entitled(const struct store_account *account, enum store_mode mode,
+			 uint64_t grace_ms, uint64_t wall_ms);
+
+/* Whether the account's subscription is of the other mode than @mode. */
+bool account_is_of_other_mode(const struct store_account *account, enum store_mode mode);
+
+/* Whether @status gives access, in the case of past_due while grace lasts. */
+bool account_status_gives_access(enum store_status status);
 
 /*
  * Set the status of @account. Grace starts with the first failed payment, at @failed_ms. Only the

@@ -368,10 +368,10 @@ void gate_release(const struct gate *gate, const struct gate_result *result)
 		concurrency_give_back(slot);
 }
 
-void gate_count(const struct gate *gate, const struct gate_result *result, uint64_t wall_ms)
+void gate_count(const struct gate *gate, const struct gate_result *result, struct clock_wall now)
 {
 	struct tollgate_slot *slot = slot_of(gate, result);
 
 	if (atomic_read_acquire(&slot->generation) == result->generation)
-		usage_count(gate->slots, slot, result->cost, wall_ms);
+		usage_count(gate->slots, slot, result->cost, now);
 }

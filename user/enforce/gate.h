@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/text.h"
 #include "enforce/mirror.h"
@@ -73,7 +74,7 @@ void gate_check(const struct gate *gate, const struct gate_request *request,
 void gate_release(const struct gate *gate, const struct gate_result *result);
 
 /* Count an allowed request as usage (usage.h). */
-void gate_count(const struct gate *gate, const struct gate_result *result, uint64_t wall_ms);
+void gate_count(const struct gate *gate, const struct gate_result *result, struct clock_wall now);
 
 /*
  * Charge @charge_ns to the bucket of @slot at @now_ns (CLOCK_MONOTONIC). Returns 0 if it was

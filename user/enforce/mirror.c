@@ -340,6 +340,22 @@ static uint64_t end_of(const struct key_entry *key)
 	return own_ms && own_ms < all_ms ? own_ms : all_ms;
 }
 
+void mirror_each_key_ending(const struct mirror *mirror, uint64_t after_ms, uint64_t by_ms,
+			    void (*visit)(void *arg, uint64_t key), void *arg)
+{
+	struct cds_lfht_iter iter;
+	struct key_entry *key;
+
+	urcu_memb_read_lock();
+	cds_lfht_for_each_entry (mirror->keys_by_id.lfht, &iter, key, by_id) {
+		uint64_t end_ms = end_of(key);
+
+		if (end_ms > after_ms && end_ms <= by_ms)
+			visit(arg, key->id);
+	}
+	urcu_memb_read_unlock();
+}
+
 bool mirror_find(const struct mirror *mirror, const uint8_t hash[STORE_HASH_BYTES],
 		 struct mirror_key *ret_key)
 {

@@ -57,6 +57,13 @@ unsigned mirror_tier_count(const struct mirror *mirror);
 const char *mirror_tier_name(const struct mirror *mirror, unsigned tier_id);
 
 /*
+ * Set Stripe's mode. Accounts of the other mode are not entitled. Takes effect with the next
+ * mirror_set_tiers(). The default is STORE_MODE_NONE, which fits all accounts.
+ */
+void mirror_set_mode(struct mirror *mirror, enum store_mode mode);
+enum store_mode mirror_mode(const struct mirror *mirror);
+
+/*
  * Apply @tiers, borrowed until the next call, to all accounts. 0, or an error of mirror_tier_id().
  */
 int mirror_set_tiers(struct mirror *mirror, const struct tiers *tiers, uint64_t wall_ms,
@@ -71,6 +78,15 @@ void mirror_pass_time(struct mirror *mirror, uint64_t wall_ms, uint64_t mono_ns)
 /* Add or change an account. 0; -ENOSPC if all slots are in use or -ENOMEM, without a change. */
 int mirror_put_account(struct mirror *mirror, const struct store_account *account, uint64_t wall_ms,
 		       uint64_t mono_ns);
+
+/*
+ * Remove the account and its keys, and free its slot. Waits until no worker looks at them any more:
+ * at most a few milliseconds. 0 or -ENOENT.
+ */
+int mirror_drop_account(struct mirror *mirror, uint64_t id);
+
+/* How many accounts have this mode. */
+uint64_t mirror_mode_count(const struct mirror *mirror, enum store_mode mode);
 
 /* Whether there is a slot for another account: 0 or -ENOSPC. */
 int mirror_can_add(const struct mirror *mirror);
@@ -151,7 +167,15 @@ void mirror_each_account(const struct mirror *mirror,
 uint64_t mirror_accounts(const struct mirror *mirror);
 uint64_t mirror_keys(const struct mirror *mirror);
 
-/* Add a quota row of the store to the slot of its account (usage_restore_quota()). */
-void mirror_put_quota(struct mirror *mirror, const struct store_quota *quota);
+/*
+ * Add a quota row of the store to the slot of its account (usage_restore_quota()). Ignores a row of
+ * a period that begins after @wall_ms: it was written while a clock was ahead.
+ */
+void mirror_put_quota(struct mirror *mirror, const struct store_quota *quota, uint64_t wall_ms);
+
+/* Call @visit for each key that ends after @after_ms and by @by_ms. It must not change the mirror.
+ */
+void mirror_each_key_ending(const struct mirror *mirror, uint64_t after_ms, uint64_t by_ms,
+			    void (*visit)(void *arg, uint64_t key), void *arg);
 
 #endif

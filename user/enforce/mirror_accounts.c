@@ -30,6 +30,7 @@ static char *pack_words(const struct store_account *account)
 		[WORD_CUSTOMER] = account->customer, [WORD_SUBSCRIPTION] = account->subscription,
 		[WORD_LABEL] = account->label,	     [WORD_PRICE] = account->price,
 		[WORD_EMAIL] = account->email,	     [WORD_FEATURES] = account->features,
+		[WORD_DISPUTES] = account->disputes,
 	};
 	size_t bytes = 0;
 	char *words, *at;
@@ -61,6 +62,9 @@ static void unpack(const struct mirror *mirror, const struct account_entry *entr
 		.trial_end_s = entry->trial_end_s,
 		.cancel_at_s = entry->cancel_at_s,
 		.as_of_s = entry->as_of_s,
+		.mode = (enum store_mode)entry->mode,
+		.usage_start_s = entry->usage_start_s,
+		.usage_end_s = entry->usage_end_s,
 	};
 	/* The texts fit, because they were packed from members of the same sizes. */
 #define UNPACK(member, word) text_copy(ret_account->member, sizeof(ret_account->member), (word))
@@ -71,6 +75,7 @@ static void unpack(const struct mirror *mirror, const struct account_entry *entr
 	UNPACK(price, word_of(entry, WORD_PRICE));
 	UNPACK(email, word_of(entry, WORD_EMAIL));
 	UNPACK(features, word_of(entry, WORD_FEATURES));
+	UNPACK(disputes, word_of(entry, WORD_DISPUTES));
 #undef UNPACK
 }
 
@@ -138,13 +143,16 @@ void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t w
 {
 	const struct store_account account = { .status = (enum store_status)entry->status,
 					       .is_held = entry->is_held,
+					       .mode = (enum store_mode)entry->mode,
+					       .disputes = { *word_of(entry, WORD_DISPUTES) },
 					       .past_due_ms = entry->past_due_ms };
 	const struct tier *tier = mirror->tier_by_id[entry->tier_id];
 	struct tollgate_slot *slot = &mirror->slots->list[entry->slot];
 	uint64_t billing = period_span(entry->period_start_s, entry->period_end_s), span = 0;
+	uint64_t usage = period_span(entry->usage_start_s, entry->usage_end_s);
 	uint32_t grace_end_s = 0;
 	struct tier granted, lent;
-	bool is_open = tier && account_is_entitled(&account, tier->grace_ms, wall_ms);
+	bool is_open = tier && account_is_entitled(&account, mirror->mode, tier->grace_ms, wall_ms);
 
 	if (tier && tier->uses_entitlements) {
 		granted = *tier;
@@ -158,7 +166,7 @@ void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t w
 		mirror->next_turn_s = entry->quota_end_s;
 	if (is_open && account.status == STORE_PAST_DUE)
 		grace_end_s = (uint32_t)((account.past_due_ms + tier->grace_ms) / 1000);
-	slot_set_periods(slot, billing, span, grace_end_s);
+	slot_set_periods(slot, usage ? usage : billing, span, grace_end_s);
 	if (!mirror->shares || !tier || !tier->is_shared) {
 		slot_set_limits(slot, tier, entry->tier_id, is_open, mono_ns);
 		if (mirror->shares)
@@ -174,6 +182,21 @@ void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t w
 	lent = *tier;
 	lent.interval_ns = lent.limit_ns = 0;
 	slot_set_limits(slot, &lent, entry->tier_id, is_open, mono_ns);
+}
+
+void mirror_set_mode(struct mirror *mirror, enum store_mode mode)
+{
+	mirror->mode = mode;
+}
+
+uint64_t mirror_mode_count(const struct mirror *mirror, enum store_mode mode)
+{
+	return mirror->mode_count[mode];
+}
+
+enum store_mode mirror_mode(const struct mirror *mirror)
+{
+	return mirror->mode;
 }
 
 int mirror_set_tiers(struct mirror *mirror, const struct tiers *tiers, uint64_t wall_ms,
@@ -264,6 +287,7 @@ static void fill_in(struct mirror *mirror, struct account_entry *entry,
 {
 	if (entry->words) {
 		mirror->past_due_count -= entry->status == STORE_PAST_DUE;
+		mirror->mode_count[entry->mode]--;
 		unindex_account(mirror, entry);
 	}
 	mirror->past_due_count += account->status == STORE_PAST_DUE;
@@ -279,12 +303,17 @@ static void fill_in(struct mirror *mirror, struct account_entry *entry,
 	entry->trial_end_s = seconds32(account->trial_end_s);
 	entry->cancel_at_s = seconds32(account->cancel_at_s);
 	entry->as_of_s = seconds32(account->as_of_s);
+	entry->mode = (uint8_t)account->mode & 3;
+	mirror->mode_count[entry->mode]++;
+	entry->usage_start_s = seconds32(account->usage_start_s);
+	entry->usage_end_s = seconds32(account->usage_end_s);
 	index_account(mirror, entry);
 }
 
 void mirror_forget_account(struct mirror *mirror, struct account_entry *entry)
 {
 	mirror->past_due_count -= entry->status == STORE_PAST_DUE;
+	mirror->mode_count[entry->mode]--;
 	unindex_account(mirror, entry);
 	mirror->slot_is_claimed[entry->slot] = false;
 }
@@ -392,11 +421,11 @@ void mirror_each_account(const struct mirror *mirror,
 	urcu_memb_read_unlock();
 }
 
-void mirror_put_quota(struct mirror *mirror, const struct store_quota *quota)
+void mirror_put_quota(struct mirror *mirror, const struct store_quota *quota, uint64_t wall_ms)
 {
 	const struct account_entry *entry = mirror_find_account(mirror, quota->account);
 	const struct tollgate_slots_head *head = mirror->slots->head;
 
-	if (entry)
+	if (entry && quota->period <= usage_latest_period(wall_ms))
 		usage_restore_quota(&mirror->slots->list[entry->slot], quota, head->epoch);
 }

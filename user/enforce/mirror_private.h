@@ -28,6 +28,7 @@ enum account_word {
 	WORD_PRICE,
 	WORD_EMAIL,
 	WORD_FEATURES,
+	WORD_DISPUTES,
 	WORD_COUNT
 };
 
@@ -43,8 +44,8 @@ struct account_entry {
 	uint64_t keys_over_before_ms, keys_over_since_ms;
 	uint32_t slot;
 	uint16_t tier_id;
-	uint8_t status; /* enum store_status */
-	bool is_held;
+	uint8_t status;		       /* enum store_status */
+	uint8_t is_held : 1, mode : 2; /* enum store_mode */
 	uint64_t id;
 	union {
 		struct cds_lfht_node by_word[WORD_INDEXED]; /* if the word is not empty */
@@ -54,6 +55,7 @@ struct account_entry {
 	char *words;	      /* owned: the texts in a row, each with its NUL */
 	uint64_t created_ms, past_due_ms;
 	uint32_t period_start_s, period_end_s, trial_end_s, cancel_at_s, as_of_s;
+	uint32_t usage_start_s, usage_end_s;
 	uint32_t quota_end_s; /* end of the quota's span in the slot; 0: there is none */
 };
 
@@ -69,15 +71,16 @@ struct key_entry {
 };
 
 struct mirror {
-	struct slots *slots;		    /* borrowed */
-	struct xdp_plane *xdp;		    /* borrowed; NULL: the agent alone */
-	struct shares *shares;		    /* borrowed; NULL: no limits are shared */
-	const struct tiers *tiers;	    /* borrowed from the caller of mirror_set_tiers() */
-	struct table keys_by_hash;	    /* owns its entries */
-	struct table keys_by_id;	    /* the same entries */
-	struct table accounts;		    /* owns its entries */
-	struct table by_word[WORD_INDEXED]; /* the same accounts */
-	char *tier_names[MIRROR_MAX_TIERS]; /* owned */
+	struct slots *slots;	   /* borrowed */
+	struct xdp_plane *xdp;	   /* borrowed; NULL: the agent alone */
+	struct shares *shares;	   /* borrowed; NULL: no limits are shared */
+	const struct tiers *tiers; /* borrowed from the caller of mirror_set_tiers() */
+	enum store_mode mode;
+	struct table keys_by_hash;			 /* owns its entries */
+	struct table keys_by_id;			 /* the same entries */
+	struct table accounts;				 /* owns its entries */
+	struct table by_word[WORD_INDEXED];		 /* the same accounts */
+	char *tier_names[MIRROR_MAX_TIERS];		 /* owned */
 	const struct tier *tier_by_id[MIRROR_MAX_TIERS]; /* borrowed; NULL: not configured */
 	unsigned tier_count;
 	uint32_t *slot_by_account; /* owned: open hash of the adopted slots: index + 1; 0: free */
@@ -87,6 +90,7 @@ struct mirror {
 	struct mirror_refresh *refresh; /* owned; NULL: no refresh is running */
 	uint64_t next_turn_s;		/* when the first quota span ends */
 	uint64_t past_due_count;
+	uint64_t mode_count[STORE_MODE_GONE + 1];
 };
 
 /* The index of the slot that the account had when the slots were adopted, or -ENOENT. */

@@ -100,28 +100,56 @@ static void drop_accounts(struct mirror *mirror, struct account_list *dropped)
 	urcu_memb_read_unlock();
 }
 
+/* Free what was dropped, once no worker looks at it any more. */
+static void free_dropped(struct mirror *mirror, struct account_list *accounts,
+			 struct key_list *keys)
+{
+	struct account_entry *account;
+	struct key_entry *key;
+
+	urcu_memb_synchronize_rcu();
+	while ((key = SLIST_FIRST(keys))) {
+		SLIST_REMOVE_HEAD(keys, of_account);
+		free(key);
+	}
+	while ((account = SLIST_FIRST(accounts))) {
+		SLIST_REMOVE_HEAD(accounts, dropped);
+		slots_give_back(mirror->slots, account->slot);
+		free(account->words);
+		free(account);
+	}
+}
+
+int mirror_drop_account(struct mirror *mirror, uint64_t id)
+{
+	struct account_list accounts = SLIST_HEAD_INITIALIZER(accounts);
+	struct key_list keys = SLIST_HEAD_INITIALIZER(keys);
+	struct account_entry *account = mirror_find_account(mirror, id);
+	struct key_entry *key;
+
+	if (!account)
+		return -ENOENT;
+	while ((key = SLIST_FIRST(&account->keys))) {
+		unlink_key(mirror, key);
+		SLIST_INSERT_HEAD(&keys, key, of_account);
+	}
+	table_remove(&mirror->accounts, &account->by_id);
+	mirror_forget_account(mirror, account);
+	SLIST_INSERT_HEAD(&accounts, account, dropped);
+	free_dropped(mirror, &accounts, &keys);
+	return 0;
+}
+
 void mirror_refresh_end(struct mirror *mirror)
 {
 	struct account_list accounts = SLIST_HEAD_INITIALIZER(accounts);
 	struct key_list keys = SLIST_HEAD_INITIALIZER(keys);
-	struct account_entry *account;
-	struct key_entry *key;
 
 	if (!mirror->refresh)
 		return;
 	drop_keys(mirror, &keys);
 	drop_accounts(mirror, &accounts);
-	urcu_memb_synchronize_rcu();
-	while ((key = SLIST_FIRST(&keys))) {
-		SLIST_REMOVE_HEAD(&keys, of_account);
-		free(key);
-	}
-	while ((account = SLIST_FIRST(&accounts))) {
-		SLIST_REMOVE_HEAD(&accounts, dropped);
-		slots_give_back(mirror->slots, account->slot);
-		free(account->words);
-		free(account);
-	}
+	free_dropped(mirror, &accounts, &keys);
 	mirror_refresh_free(mirror->refresh);
 	mirror->refresh = NULL;
 }

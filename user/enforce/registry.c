@@ -190,9 +190,32 @@ static uint32_t named_fields(const struct registry_change *change)
 	return fields;
 }
 
+/* Remove @charge from the account's list of disputes, and add it at the end unless @is_over. */
+static void change_disputes(struct store_account *account, const char *charge, bool is_over)
+{
+	char kept[STORE_DISPUTES_MAX] = "";
+	const char *word = strcmp(charge, "*") ? account->disputes : "";
+	size_t len = 0;
+
+	while (*word) {
+		size_t word_len = strcspn(word, " ");
+
+		if (!text_is((struct text){ word, word_len }, charge))
+			len += (size_t)snprintf(kept + len, sizeof(kept) - len, "%s%.*s",
+						len ? " " : "", (int)word_len, word);
+		word += word_len;
+		word += strspn(word, " ");
+	}
+	/* One that finds no room is not needed: the account is suspended by the others. */
+	if (!is_over && len + strlen(charge) + 1 < sizeof(kept))
+		snprintf(kept + len, sizeof(kept) - len, "%s%s", len ? " " : "", charge);
+	memcpy(account->disputes, kept, sizeof(kept));
+}
+
 static void begin_account_set(struct job *job)
 {
 	const struct registry_change *change = &job->change;
+	uint32_t named = named_fields(change);
 	struct store_account now;
 	uint32_t slot;
 
@@ -210,8 +233,17 @@ static void begin_account_set(struct job *job)
 		account_set_status(&now, (enum store_status)change->status, clock_wall_ms());
 	if (change->is_held >= 0)
 		now.is_held = change->is_held;
+	if (change->mode >= 0)
+		now.mode = (enum store_mode)change->mode;
+	if (change->dispute)
+		change_disputes(&now, change->dispute, change->is_dispute_over);
 	job->account = now;
-	store_account_set(job->registry->store, &job->before, &job->account, named_fields(change),
+	job->is_unchanged = !named && account_is_same(&now, &job->before);
+	if (job->is_unchanged) {
+		registry_end(job, 0);
+		return;
+	}
+	store_account_set(job->registry->store, &job->before, &job->account, named,
 			  registry_on_stored, job);
 }
 
@@ -229,6 +261,7 @@ void registry_account_set(struct registry *registry, uint64_t account,
 	registry_replace(room->customer, sizeof(room->customer), change->customer);
 	registry_replace(room->subscription, sizeof(room->subscription), change->subscription);
 	registry_replace(room->label, sizeof(room->label), change->label);
+	registry_replace(room->email, sizeof(room->email), change->dispute); /* not changed here */
 	job->change = (struct registry_change){
 		.tier = change->tier ? room->tier : NULL,
 		.customer = change->customer ? room->customer : NULL,
@@ -236,7 +269,36 @@ void registry_account_set(struct registry *registry, uint64_t account,
 		.label = change->label ? room->label : NULL,
 		.status = change->status,
 		.is_held = change->is_held,
+		.mode = change->mode,
+		.dispute = change->dispute ? room->email : NULL,
+		.is_dispute_over = change->is_dispute_over,
 	};
 	job->target = account;
+	registry_submit(job);
+}
+
+static void begin_account_delete(struct job *job)
+{
+	uint32_t slot;
+
+	if (!mirror_account(job->registry->mirror, job->target, &job->before, &slot)) {
+		registry_end(job, -ENOENT);
+		return;
+	}
+	job->has_before = true;
+	job->account = job->before;
+	store_account_delete(job->registry->store, job->target, job->time_ms != 0,
+			     registry_on_stored, job);
+}
+
+void registry_account_delete(struct registry *registry, uint64_t account, bool drops_usage,
+			     registry_done done, void *arg)
+{
+	struct job *job = registry_job(registry, begin_account_delete, done, arg);
+
+	if (!job)
+		return;
+	job->target = account;
+	job->time_ms = drops_usage;
 	registry_submit(job);
 }

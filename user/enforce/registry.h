@@ -56,24 +56,47 @@ struct registry_change {
 	const char *tier, *customer, *subscription, *label;
 	int status;  /* enum store_status */
 	int is_held; /* 0 or 1 */
+	int mode;    /* enum store_mode */
+	/*
+	 * The ID of a charge to be added to the account's disputes or, with `is_dispute_over`, to
+	 * be removed; NULL: neither. "*" removes all.
+	 */
+	const char *dispute;
+	bool is_dispute_over;
 };
+#define REGISTRY_NO_CHANGE ((struct registry_change){ .status = -1, .is_held = -1, .mode = -1 })
 void registry_account_set(struct registry *registry, uint64_t account,
 			  const struct registry_change *change, registry_done done, void *arg);
+
+/*
+ * Delete an account, its keys and its usage. -EBUSY if it has usage that is to be billed and is not
+ * closed yet; with @drops_usage that usage is deleted too.
+ */
+void registry_account_delete(struct registry *registry, uint64_t account, bool drops_usage,
+			     registry_done done, void *arg);
 
 /* The state of a subscription, from Stripe. Strings are copied. */
 struct registry_subscription {
 	const char *subscription, *customer;
-	const char *email;    /* NULL: leave unchanged */
-	const char *tier;     /* "": no tier has this price, so the account is not entitled */
+	const char *email; /* NULL: leave unchanged */
+	const char *tier;  /* "": no tier has this price, so the account is not entitled */
+	/*
+	 * Whether the account gets no tier after all. Called with @arg when the change is made, so
+	 * that it sees all earlier changes. NULL: it gets the tier.
+	 */
+	bool (*withholds_tier)(void *arg);
 	const char *price;    /* the price that selected the tier */
 	const char *features; /* lookup keys separated by spaces; NULL: leave unchanged */
 	const char *label;    /* for a new account only; later the operator sets it */
 	int status;	      /* enum store_status; -1: unknown to tollgate, leave unchanged */
 	uint64_t past_due_since_ms; /* if it has become past due: since when; 0: now */
+	enum store_mode mode;
 	uint64_t period_start_s, period_end_s;
-	uint64_t trial_end_s;	       /* 0: no trial */
-	uint64_t cancel_at_s;	       /* 0: it will not be canceled */
-	uint64_t as_of_s;	       /* Stripe's time of this state */
+	uint64_t usage_start_s, usage_end_s; /* of the metered item, if another; else 0, 0 */
+	uint64_t trial_end_s;		     /* 0: no trial */
+	uint64_t cancel_at_s;		     /* 0: it will not be canceled */
+	uint64_t as_of_s;		     /* Stripe's time of this state */
+	uint64_t now_s;			     /* Stripe's time now; states cannot be later */
 	bool is_snapshot;	       /* copied from an event, not just fetched from Stripe */
 	void (*on_dropped)(void *arg); /* frees @arg if the change is dropped; NULL: not needed */
 };
@@ -86,6 +109,8 @@ struct registry_subscription {
  *   fetched: outdated if older than the known state
  *   snapshot: outdated if not newer than the known state, or if the subscription has ended for good
  *	(canceled, incomplete_expired)
+ * Events of test clocks are dated by a simulated time, which may be far in the future. So a known
+ * state that claims to be later than now counts as old, and a snapshot's time is at most now.
  * The exception: a snapshot with status canceled ends the subscription even if it is outdated. Then
  * only the status is taken from it.
  *

@@ -30,15 +30,21 @@ enum news {
 	NEWS_ALL,
 };
 
+/* When the state was so, by Stripe's clock. */
+static uint64_t as_of(const struct registry_subscription *s)
+{
+	return seconds(s->as_of_s < s->now_s ? s->as_of_s : s->now_s);
+}
+
 static enum news news_in(const struct registry_subscription *s, const struct store_account *known)
 {
-	uint64_t as_of_s = seconds(s->as_of_s);
+	uint64_t known_s = known->as_of_s <= s->now_s ? known->as_of_s : 0;
 
 	if (!s->is_snapshot)
-		return as_of_s < known->as_of_s ? NEWS_NONE : NEWS_ALL;
+		return as_of(s) < known_s ? NEWS_NONE : NEWS_ALL;
 	if (has_ended(known))
 		return NEWS_NONE;
-	if (as_of_s > known->as_of_s)
+	if (seconds(s->as_of_s) > known_s)
 		return NEWS_ALL;
 	return s->status == STORE_CANCELED ? NEWS_CANCELED : NEWS_NONE;
 }
@@ -53,19 +59,24 @@ static void take_status(struct store_account *account, const struct registry_sub
 		account_set_status(account, (enum store_status)s->status, failed_ms);
 }
 
-static void take_all(struct store_account *account, const struct registry_subscription *s)
+static void take_all(struct store_account *account, const struct registry_subscription *s,
+		     void *arg)
 {
 	take_status(account, s);
 	registry_replace(account->customer, sizeof(account->customer), s->customer);
 	registry_replace(account->email, sizeof(account->email), s->email);
-	registry_replace(account->tier, sizeof(account->tier), s->tier);
+	registry_replace(account->tier, sizeof(account->tier),
+			 s->withholds_tier && s->withholds_tier(arg) ? "" : s->tier);
 	registry_replace(account->price, sizeof(account->price), s->price);
 	registry_replace(account->features, sizeof(account->features), s->features);
 	account->period_start_s = seconds(s->period_start_s);
 	account->period_end_s = seconds(s->period_end_s);
 	account->trial_end_s = seconds(s->trial_end_s);
 	account->cancel_at_s = seconds(s->cancel_at_s);
-	account->as_of_s = seconds(s->as_of_s);
+	account->usage_start_s = seconds(s->usage_start_s);
+	account->usage_end_s = seconds(s->usage_end_s);
+	account->mode = s->mode;
+	account->as_of_s = as_of(s);
 }
 
 static void make_account(struct job *job)
@@ -81,7 +92,7 @@ static void make_account(struct job *job)
 		registry_end(job, err);
 		return;
 	}
-	take_all(&account, &job->subscription);
+	take_all(&account, &job->subscription, job->arg);
 	registry_replace(account.subscription, sizeof(account.subscription),
 			 job->account.subscription);
 	registry_replace(account.label, sizeof(account.label), job->account.label);
@@ -106,7 +117,7 @@ static void begin_apply(struct job *job)
 	account = job->before;
 	news = news_in(s, &account);
 	if (news == NEWS_ALL)
-		take_all(&account, s);
+		take_all(&account, s, job->arg);
 	else if (news == NEWS_CANCELED)
 		take_status(&account, s);
 	job->account = account;

@@ -23,6 +23,7 @@
 #define UNITS_OF(w)  ((w)&COUNT_MASK)
 #define WORD(p, u)   ((uint64_t)(p) << TOLLGATE_QUOTA_SHIFT | (u))
 #define ASIDE_MAX    1000000
+#define AHEAD_S	     60 /* clocks may differ by so much */
 
 /*
  * Windows that had to make room before they were collected: only while the store cannot take usage
@@ -105,10 +106,13 @@ static void open_window(const struct slots *slots, struct tollgate_slot *slot,
 	atomic_write_release(&usage->window, window);
 }
 
-/* The window that holds @now_s: it starts at a multiple of its length; a billing period cuts it. */
-static uint64_t window_at(uint32_t length_s, uint64_t billing, uint64_t now_s)
+/*
+ * The window that holds @now_s: it starts @shift_s after a multiple of its length; a billing period
+ * cuts it.
+ */
+static uint64_t window_at(uint32_t length_s, uint32_t shift_s, uint64_t billing, uint64_t now_s)
 {
-	uint64_t start_s = now_s - now_s % length_s, end_s = start_s + length_s;
+	uint64_t start_s = now_s - (now_s - shift_s) % length_s, end_s = start_s + length_s;
 	const uint64_t turns_s[] = { PERIOD_START_S(billing), PERIOD_END_S(billing) };
 
 	for (unsigned i = 0; billing && i < 2; i++) {
@@ -135,12 +139,27 @@ static uint64_t begin_after(uint64_t window, uint64_t seen, uint64_t now_s)
 }
 
 /*
+ * A window from @now_s to the end of @window, for a clock that was set back. @window itself may
+ * have existed before the last restart, but none that began at this second, or else at the next.
+ */
+static uint64_t begin_now(uint64_t window, uint64_t now_s)
+{
+	uint64_t start_s = TOLLGATE_USAGE_START_S(window);
+	uint64_t end_s = start_s + TOLLGATE_USAGE_SECONDS(window);
+
+	if (now_s == start_s && now_s + 1 < end_s)
+		now_s++;
+	return TOLLGATE_USAGE_WINDOW(now_s, end_s - now_s);
+}
+
+/*
  * Find the entry that counts requests of @window. A new window replaces the older of the two, so
  * both only move forward. A window that was replaced is never opened again, because its totals
- * would start at 0: its late requests are counted in the older of the two.
+ * would start at 0: its late requests are counted in the older of the two. Only if both are in the
+ * future, because the clock was set back, the older one makes room for a window that begins now.
  */
 static struct tollgate_usage *find_window(const struct slots *slots, struct tollgate_slot *slot,
-					  uint64_t window)
+					  uint64_t window, uint64_t now_s)
 {
 	for (;;) {
 		uint64_t seen[2] = { atomic_read_acquire(&slot->usage[0].window),
@@ -152,7 +171,11 @@ static struct tollgate_usage *find_window(const struct slots *slots, struct toll
 			return &slot->usage[seen[0] == window ? 0 : 1];
 		if (seen[0] == TOLLGATE_USAGE_BUSY || seen[1] == TOLLGATE_USAGE_BUSY) {
 			cpu_relax();
-		} else if (oldest > window) {
+		} else if (oldest > window && TOLLGATE_USAGE_START_S(oldest) <= now_s + AHEAD_S) {
+			return older;
+		} else if (oldest > window &&
+			   atomic_compare_exchange(&older->window, &oldest, TOLLGATE_USAGE_BUSY)) {
+			open_window(slots, slot, older, oldest, begin_now(window, now_s));
 			return older;
 		} else if (atomic_compare_exchange(&older->window, &oldest, TOLLGATE_USAGE_BUSY)) {
 			open_window(slots, slot, older, oldest, window);
@@ -162,16 +185,17 @@ static struct tollgate_usage *find_window(const struct slots *slots, struct toll
 }
 
 void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t units,
-		 uint64_t wall_ms)
+		 struct clock_wall now)
 {
 	uint32_t length_s = atomic_read(&slots->head->window_seconds);
-	uint64_t now_s = wall_ms / 1000;
-	uint64_t window = window_at(length_s, atomic_read_acquire(&slot->billing), now_s);
+	uint64_t now_s = now.ms / 1000;
+	uint64_t window = window_at(length_s, now.jumps % length_s,
+				    atomic_read_acquire(&slot->billing), now_s);
 	struct tollgate_usage *usage;
 
 	for (unsigned i = 0; i < 2; i++)
 		window = begin_after(window, atomic_read_acquire(&slot->usage[i].window), now_s);
-	usage = find_window(slots, slot, window);
+	usage = find_window(slots, slot, window, now_s);
 
 	/* Units first: a reader that sees the request must also see its units. */
 	atomic_add(&usage->units, units);
@@ -281,6 +305,20 @@ void usage_set_others(struct tollgate_slot *slot, uint32_t period, uint64_t unit
 		own = PERIOD_OF(word) == period ? own_units(word, base) : 0;
 		fresh = WORD(period, units + own);
 	} while (!atomic_compare_exchange(&slot->quota_word, &word, fresh));
+}
+
+uint32_t usage_latest_period(uint64_t wall_ms)
+{
+	return clock_day(wall_ms + AHEAD_S * 1000ULL);
+}
+
+bool usage_forget_future(struct tollgate_slot *slot, uint64_t wall_ms)
+{
+	if (PERIOD_OF(atomic_read_acquire(&slot->quota_word)) <= usage_latest_period(wall_ms))
+		return false;
+	atomic_write_release(&slot->quota_base, 0);
+	atomic_write_release(&slot->quota_word, 0);
+	return true;
 }
 
 void usage_forget_others(struct tollgate_slot *slot)

@@ -16,17 +16,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "enforce/slot.h"
 #include "store/store.h"
 
 #define USAGE_WINDOW_SECONDS 3600 /* length of windows without Stripe */
 
 /*
- * Count one answered request of @units in the window that holds @wall_ms. Any worker. If a window
- * must be reused before it was collected, its counts are set aside for the next batch.
+ * Count one answered request of @units in the window that holds @now. Any worker. If a window must
+ * be reused before it was collected, its counts are set aside for the next batch.
+ *
+ * A window that was reused must not be opened again, because its totals would start at 0. So each
+ * time the clock is set, windows move by a second: those from before and after are never the same.
+ * If both of the slot's windows are in the future, one begins now.
  */
 void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t units,
-		 uint64_t wall_ms);
+		 struct clock_wall now);
 
 /*
  * The quota period at @wall_ms: the day on which it started (clock_day()); 0 without a quota. Pure.
@@ -61,6 +66,17 @@ bool usage_quota_charge(struct tollgate_slot *slot, uint32_t period, uint64_t un
  */
 void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *quota,
 			 uint64_t epoch);
+
+/*
+ * If the quota's word is of a period that begins more than a minute after @wall_ms, the clock was
+ * ahead: forget the word, and return true. A load then brings what the store has of the present
+ * period. Control loop only.
+ */
+bool usage_forget_future(struct tollgate_slot *slot, uint64_t wall_ms);
+
+/* The number of the last period that may have begun by @wall_ms, allowing for other clocks. Pure.
+ */
+uint32_t usage_latest_period(uint64_t wall_ms);
 
 /* Drop what other epochs charged, before a load brings their rows again. Control loop only. */
 void usage_forget_others(struct tollgate_slot *slot);

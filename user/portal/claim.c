@@ -120,7 +120,7 @@ static void say_claimed(struct visit *visit, const struct store_key *key)
 	if (key)
 		html_put(&page, "<p>The API key for this order is <code>{}</code>{}.</p>",
 			 key->hint,
-			 key->revoked_ms && key->revoked_ms <= clock_wall_ms()
+			 key->revoked_ms && key->revoked_ms <= clock_steady_ms()
 				 ? ". It is no longer valid"
 				 : "");
 	html_put(&page,

@@ -38,7 +38,7 @@
 
 static bool is_revoked(const struct store_key *key)
 {
-	return key->revoked_ms && key->revoked_ms <= clock_wall_ms();
+	return key->revoked_ms && key->revoked_ms <= clock_steady_ms();
 }
 
 /*
@@ -50,7 +50,7 @@ static bool is_valid(const struct portal *portal, const struct store_key *key)
 	struct mirror_key found;
 
 	return mirror_find(portal->context->mirror, key->hash, &found) &&
-	       (!found.revoked_ms || found.revoked_ms > clock_wall_ms());
+	       (!found.revoked_ms || found.revoked_ms > clock_steady_ms());
 }
 
 /* Whether the visitor is signed in. If so, set the visit's account, key and cookie. */
@@ -162,7 +162,7 @@ static uint64_t find_key(const struct portal *portal, struct text text)
 		return 0;
 	crypto_hmac_sha256(portal->keys.pepper, text.ptr, text.len, hash);
 	if (!mirror_find(portal->context->mirror, hash, &key) ||
-	    (key.revoked_ms && key.revoked_ms <= clock_wall_ms()))
+	    (key.revoked_ms && key.revoked_ms <= clock_steady_ms()))
 		return 0;
 	return key.id;
 }

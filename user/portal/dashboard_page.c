@@ -156,7 +156,7 @@ static void write_quota(struct html *page, const struct visit *visit, uint32_t s
 	slot_read_limits(slot, &limits);
 	if (!limits.quota_limit)
 		return;
-	period = usage_quota_period(limits.quota_period, limits.quota_span, clock_wall_ms(),
+	period = usage_quota_period(limits.quota_period, limits.quota_span, clock_steady_ms(),
 				    &end_ms);
 	word = atomic_read_acquire(&slot->quota_word);
 	used = usage_quota_used(word, period);

@@ -168,7 +168,7 @@ static void look_at_quota(struct notices *n, const struct store_account *account
 	slot_read_limits(slot, &limits);
 	if (!limits.quota_limit || limits.state != TOLLGATE_SLOT_OPEN)
 		return;
-	period = usage_quota_period(limits.quota_period, limits.quota_span, clock_wall_ms(),
+	period = usage_quota_period(limits.quota_period, limits.quota_span, clock_steady_ms(),
 				    &end_ms);
 	used = usage_quota_used(atomic_read(&slot->quota_word), period);
 	if (used >= limits.quota_limit)
@@ -206,7 +206,8 @@ static void look_around(struct notices *n)
 
 static bool had_access(const struct notices *n, const struct store_account *account)
 {
-	return account_is_entitled(account, grace_of(n, account), clock_wall_ms());
+	return account_is_entitled(account, mirror_mode(n->context->mirror), grace_of(n, account),
+				   clock_steady_ms());
 }
 
 void notices_account_changed(struct notices *n, const struct store_account *before,

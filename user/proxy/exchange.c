@@ -230,7 +230,7 @@ static enum step step_gate(struct exchange *x)
 		.cost = x->route->cost,
 		.feature = x->route->feature,
 		.now_ns = clock_mono_ns(),
-		.wall_ms = clock_wall_ms(),
+		.wall_ms = clock_steady_ms(),
 	};
 
 	gate_check(x->proxy->shared.gate, &request, &x->gate);

@@ -93,7 +93,7 @@ static int send_head(struct exchange *x, struct text piece, bool is_last)
 	x->is_head_pending = false;
 	x->is_answered = true;
 	if (exchange_is_limited(x) && x->status < x->rules->rules->count_below)
-		gate_count(x->proxy->shared.gate, &x->gate, clock_wall_ms());
+		gate_count(x->proxy->shared.gate, &x->gate, clock_wall());
 	count(&x->proxy->counters.answers[x->status / 100]);
 	if (is_last)
 		exchange_leave_stream(x);

@@ -35,6 +35,7 @@ struct store_change {
 	enum {
 		STORE_CHANGE_OTHER,
 		STORE_CHANGE_ACCOUNT,
+		STORE_CHANGE_ACCOUNT_GONE, /* only `account.id` is set */
 		STORE_CHANGE_KEY,
 		STORE_CHANGE_KEYS_END,
 		STORE_CHANGE_ENTRY,
@@ -71,6 +72,7 @@ struct store_engine_ops {
 	int (*account_add)(struct store_engine *engine, const struct store_account *account);
 	int (*account_set)(struct store_engine *engine, const struct store_account *before,
 			   const struct store_account *account, uint32_t named);
+	int (*account_delete)(struct store_engine *engine, uint64_t account, bool drops_usage);
 	int (*keys_add)(struct store_engine *engine, const struct store_key *keys, size_t count);
 	int (*key_rotate)(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
 			  const struct store_key *fresh);
@@ -85,8 +87,8 @@ struct store_engine_ops {
 			 size_t usage_count, const struct store_quota *quotas, size_t quota_count);
 	int (*usage_list)(struct store_engine *engine, uint64_t account, uint64_t since_s,
 			  size_t limit, struct store_usage **ret_rows, size_t *ret_count);
-	int (*usage_open)(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
-			  size_t limit, struct store_usage **ret_rows, size_t *ret_count);
+	int (*usage_open)(struct store_engine *engine, const struct store_usage_query *query,
+			  struct store_usage **ret_rows, size_t *ret_count);
 	int (*usage_close)(struct store_engine *engine, const struct store_usage *rows,
 			   size_t row_count, const struct store_task *tasks, size_t task_count);
 	int (*tasks_add)(struct store_engine *engine, const struct store_task *tasks, size_t count,

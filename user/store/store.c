@@ -36,6 +36,18 @@ static const struct store_engine_ops *const engines[] = {
 	&store_redis_sentinel_ops,
 };
 
+const char *store_mode_word(enum store_mode mode)
+{
+	static const char *const words[] = {
+		[STORE_MODE_NONE] = "",
+		[STORE_MODE_TEST] = "test",
+		[STORE_MODE_LIVE] = "live",
+		[STORE_MODE_GONE] = "gone",
+	};
+
+	return mode <= STORE_MODE_GONE ? words[mode] : "";
+}
+
 const char *store_status_word(enum store_status status)
 {
 	return status_words[status];

@@ -31,6 +31,7 @@ struct store_task;
 #define STORE_NAME_MAX	   64 /* tier, customer, subscription: bytes, including the NUL */
 #define STORE_LABEL_MAX	   128
 #define STORE_FEATURES_MAX 512
+#define STORE_DISPUTES_MAX 256
 #define STORE_QUEUE_MAX	   16
 #define STORE_TASK_ID_MAX  256
 #define STORE_NOTE_MAX	   256
@@ -55,6 +56,15 @@ enum store_status {
 		STORE_STATUS_COUNT
 };
 
+/* Stripe's two modes. Their objects are apart: test customers pay nothing. */
+enum store_mode {
+	STORE_MODE_NONE, /* not from Stripe; or stored before modes were kept */
+	STORE_MODE_TEST,
+	STORE_MODE_LIVE,
+	STORE_MODE_GONE, /* Stripe no longer has the subscription, in either mode */
+};
+
+const char *store_mode_word(enum store_mode mode); /* "test", "live", "gone" or "" */
 const char *store_status_word(enum store_status status);
 int store_status_parse(const char *word, enum store_status *ret_status); /* 0 or -EINVAL */
 
@@ -78,7 +88,11 @@ int store_status_parse(const char *word, enum store_status *ret_status); /* 0 or
 	X(TIER)                 \
 	X(CUSTOMER)             \
 	X(SUBSCRIPTION)         \
-	X(LABEL)
+	X(LABEL)                \
+	X(MODE)                 \
+	X(USAGE_START_S)        \
+	X(USAGE_END_S)          \
+	X(DISPUTES)
 
 enum store_account_field {
 #define X(name) STORE_FIELD_##name,
@@ -100,7 +114,15 @@ struct store_account {
 	uint64_t trial_end_s;		       /* 0: no trial */
 	uint64_t cancel_at_s;		       /* when it will be canceled; 0: it will not */
 	uint64_t as_of_s;		       /* Stripe's time of this state */
-	char price[STORE_NAME_MAX];	       /* the price that selected the tier */
+	enum store_mode mode;		       /* of the subscription */
+	/* The period of the metered item; 0, 0: the billing period. Usage windows end with it. */
+	uint64_t usage_start_s, usage_end_s;
+	/*
+	 * IDs, separated by spaces, of charges that were fully refunded or whose dispute is open or
+	 * lost, if that suspends the account.
+	 */
+	char disputes[STORE_DISPUTES_MAX];
+	char price[STORE_NAME_MAX]; /* the price that selected the tier */
 	char email[STORE_LABEL_MAX];
 	char features[STORE_FEATURES_MAX]; /* entitlements: lookup keys separated by spaces */
 	char tier[STORE_NAME_MAX];
@@ -254,7 +276,8 @@ void store_load(struct store *store, const struct store_visitor *visitor, void *
  */
 struct store_follower {
 	void (*on_account)(void *arg, const struct store_account *account); /* added or changed */
-	void (*on_key)(void *arg, const struct store_key *key);		    /* added or changed */
+	void (*on_account_gone)(void *arg, uint64_t account);	/* deleted, with its keys */
+	void (*on_key)(void *arg, const struct store_key *key); /* added or changed */
 	/* The key ends at @at_ms, unless it already ends sooner. */
 	void (*on_key_end)(void *arg, uint64_t key, uint64_t at_ms);
 	/*
@@ -291,8 +314,10 @@ uint64_t store_followed(const struct store *store);
  *   store_account_set: set the fields in which @account differs from @before, the version that the
  *	caller started from, and the fields in the mask @named even if they do not differ. Other
  *	fields keep what another host may have written meanwhile. @before NULL: set all fields.
- *	-ENOENT, -EEXIST if the subscription belongs to another account, -ESTALE if the store has a
- *	later state from Stripe
+ *	-ENOENT, -EEXIST if the subscription belongs to another account, -ESTALE if another host has
+ *	stored a later state from Stripe since @before
+ *   store_account_delete: delete the account, its keys and its usage; -ENOENT; -EBUSY if it has
+ *	open usage (store_usage_open()), unless @drops_usage. Needs the store: not journaled
  *   store_keys_add: all or none; -EEXIST if a hash or id exists, -ENOENT for an unknown account
  *   store_key_rotate: add @fresh, and let @old end at @old_revoked_ms unless it already ends
  *	sooner; -ENOENT, -EEXIST
@@ -308,6 +333,8 @@ void store_account_add(struct store *store, const struct store_account *account,
 void store_account_set(struct store *store, const struct store_account *before,
 		       const struct store_account *account, uint32_t named, store_done done,
 		       void *arg);
+void store_account_delete(struct store *store, uint64_t account, bool drops_usage, store_done done,
+			  void *arg);
 void store_keys_add(struct store *store, const struct store_key *keys, size_t count,
 		    store_done done, void *arg);
 void store_key_rotate(struct store *store, uint64_t old, uint64_t old_revoked_ms,
@@ -345,12 +372,18 @@ void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, s
 		      store_usage_done done, void *arg);
 
 /*
- * List windows that have open (not closed) units, summed over epochs as above, at most @limit. With
- * @account 0: windows that have ended by @ended_by_s, in the order of their end. With another
- * @account: the windows of that account, ended or not. The cost does not depend on the number of
- * closed windows.
+ * List windows that have open (not closed) units, summed over epochs as above. With `account` 0:
+ * windows that have ended by `ended_by_s`. With another account: its windows, ended or not. The
+ * order is that of end, start, account and length. The cost does not depend on the number of closed
+ * windows.
  */
-void store_usage_open(struct store *store, uint64_t account, uint64_t ended_by_s, size_t limit,
+struct store_usage_query {
+	uint64_t account, ended_by_s;
+	const struct store_usage
+		*after; /* begin after this row, which may be closed; NULL: first */
+	size_t limit;	/* at most so many rows */
+};
+void store_usage_open(struct store *store, const struct store_usage_query *query,
 		      store_usage_done done, void *arg);
 
 /*
@@ -404,8 +437,8 @@ void store_task_find(struct store *store, const char *queue, const char *id, sto
 		     void *arg);
 
 /*
- * Set due_ms, tried_ms, attempts, state and note of these tasks, in one transaction. Tasks that do
- * not exist are skipped. A task that becomes DONE loses its body.
+ * Set due_ms, tried_ms, attempts, state and note of these tasks, and the body unless it is NULL, in
+ * one transaction. Tasks that do not exist are skipped. A task that becomes DONE loses its body.
  */
 void store_tasks_set(struct store *store, const struct store_task *tasks, size_t count,
 		     store_done done, void *arg);

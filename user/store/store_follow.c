@@ -152,6 +152,9 @@ static void report_change(const struct store_follower *f, void *arg,
 	case STORE_CHANGE_ACCOUNT:
 		f->on_account(arg, &change->account);
 		break;
+	case STORE_CHANGE_ACCOUNT_GONE:
+		f->on_account_gone(arg, change->account.id);
+		break;
 	case STORE_CHANGE_KEY:
 		f->on_key(arg, &change->key);
 		break;

@@ -80,7 +80,8 @@ struct job {
 	char error[STORE_ERROR_MAX];
 
 	void *records; /* owned: the call's records, or the rows that it found */
-	void *more; /* owned: the account before, the quotas, a task's id, grants, or fleet.hosts */
+	/* Owned: the account before, the quotas, a task's id, a row, grants, or fleet.hosts. */
+	void *more;
 	size_t count, more_count, limit;
 	struct store_task *tasks; /* owned, with their bodies: the call's, or those that it found */
 	size_t task_count;

@@ -20,6 +20,11 @@ static int run_account_set(struct store_engine *engine, struct job *job)
 	return engine->ops->account_set(engine, job->more, job->records, (uint32_t)job->number);
 }
 
+static int run_account_delete(struct store_engine *engine, struct job *job)
+{
+	return engine->ops->account_delete(engine, job->id, job->number != 0);
+}
+
 static int run_keys_add(struct store_engine *engine, struct job *job)
 {
 	return engine->ops->keys_add(engine, job->records, job->count);
@@ -56,6 +61,12 @@ static int run_keys_list(struct store_engine *engine, struct job *job)
 static void report_account(const struct store_follower *follower, void *arg, const struct job *job)
 {
 	follower->on_account(arg, job->records);
+}
+
+static void report_account_gone(const struct store_follower *follower, void *arg,
+				const struct job *job)
+{
+	follower->on_account_gone(arg, job->id);
 }
 
 static void report_keys(const struct store_follower *follower, void *arg, const struct job *job)
@@ -101,6 +112,18 @@ void store_account_set(struct store *store, const struct store_account *before,
 	if (job)
 		job->number = named;
 	job_submit_change(store, job, report_account, done, arg);
+}
+
+void store_account_delete(struct store *store, uint64_t account, bool drops_usage, store_done done,
+			  void *arg)
+{
+	struct job *job = job_new(run_account_delete, NULL, 0, 0);
+
+	if (job) {
+		job->id = account;
+		job->number = drops_usage;
+	}
+	job_submit_change(store, job, report_account_gone, done, arg);
 }
 
 void store_keys_add(struct store *store, const struct store_key *keys, size_t count,

@@ -54,7 +54,7 @@ static int run_tasks_list(struct store_engine *engine, struct job *job)
 
 static int run_tasks_set(struct store_engine *engine, struct job *job)
 {
-	return engine->ops->tasks_set(engine, job->records, job->count);
+	return engine->ops->tasks_set(engine, job->tasks, job->task_count);
 }
 
 static int run_tasks_prune(struct store_engine *engine, struct job *job)
@@ -199,8 +199,8 @@ void store_task_find(struct store *store, const char *queue, const char *id, sto
 void store_tasks_set(struct store *store, const struct store_task *tasks, size_t count,
 		     store_done done, void *arg)
 {
-	/* A shallow copy is enough, because the engine does not read bodies here. */
-	job_submit_done(store, job_new(run_tasks_set, tasks, count, sizeof(*tasks)), done, arg);
+	job_submit_done(store, with_tasks(job_new(run_tasks_set, NULL, 0, 0), tasks, count), done,
+			arg);
 }
 
 void store_tasks_prune(struct store *store, const char *queue, uint64_t before_ms, store_done done,

@@ -28,9 +28,12 @@ static int run_usage_list(struct store_engine *engine, struct job *job)
 
 static int run_usage_open(struct store_engine *engine, struct job *job)
 {
+	const struct store_usage_query query = { .account = job->id,
+						 .ended_by_s = job->number,
+						 .after = job->more,
+						 .limit = job->limit };
 	struct store_usage *rows;
-	int err = engine->ops->usage_open(engine, job->id, job->number, job->limit, &rows,
-					  &job->count);
+	int err = engine->ops->usage_open(engine, &query, &rows, &job->count);
 
 	if (!err)
 		job->records = rows;
@@ -46,12 +49,9 @@ void store_usage_put(struct store *store, const struct store_usage *usage, size_
 	job_submit_done(store, job_with_more(job, quotas, quota_count, sizeof(*quotas)), done, arg);
 }
 
-static void list_usage(struct store *store, int (*run)(struct store_engine *, struct job *),
-		       uint64_t account, uint64_t time_s, size_t limit, store_usage_done done,
-		       void *arg)
+static void list_usage(struct store *store, struct job *job, uint64_t account, uint64_t time_s,
+		       size_t limit, store_usage_done done, void *arg)
 {
-	struct job *job = job_new(run, NULL, 0, 0);
-
 	if (!job) {
 		done(arg, -ENOMEM, NULL, 0);
 		return;
@@ -68,11 +68,15 @@ static void list_usage(struct store *store, int (*run)(struct store_engine *, st
 void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, size_t limit,
 		      store_usage_done done, void *arg)
 {
-	list_usage(store, run_usage_list, account, since_s, limit, done, arg);
+	list_usage(store, job_new(run_usage_list, NULL, 0, 0), account, since_s, limit, done, arg);
 }
 
-void store_usage_open(struct store *store, uint64_t account, uint64_t ended_by_s, size_t limit,
+void store_usage_open(struct store *store, const struct store_usage_query *query,
 		      store_usage_done done, void *arg)
 {
-	list_usage(store, run_usage_open, account, ended_by_s, limit, done, arg);
+	struct job *job = job_new(run_usage_open, NULL, 0, 0);
+
+	if (query->after)
+		job = job_with_more(job, query->after, 1, sizeof(*query->after));
+	list_usage(store, job, query->account, query->ended_by_s, query->limit, done, arg);
 }

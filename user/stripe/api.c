@@ -22,6 +22,7 @@
 
 #include "base/backoff.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
 
@@ -63,6 +64,7 @@ struct stripe_api {
 	uint64_t *sent_ms;	     /* owned: the limiter's ring of loop times; 0: not used yet */
 	unsigned places, next_place; /* size of the ring, and where the oldest time is */
 	struct stripe_api_counters counters;
+	uint64_t date_s, date_ns; /* of the last answer, and on the monotonic clock; 0: none yet */
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -189,6 +191,27 @@ static void describe(const struct call *call, const struct transfer_result *resu
 			 (int)(id.len < 64 ? id.len : 64), id.ptr);
 }
 
+static void note_date(struct stripe_api *api, uint64_t date_s)
+{
+	if (!date_s)
+		return;
+	api->date_s = date_s;
+	api->date_ns = clock_mono_ns();
+}
+
+bool stripe_answer_may_pass(const struct stripe_answer *answer)
+{
+	return !answer->status || answer->status == 401 || answer->status == 403 ||
+	       answer->status == 409 || answer->status == 429 || answer->status >= 500;
+}
+
+uint64_t stripe_api_now_s(const struct stripe_api *api)
+{
+	if (!api->date_s)
+		return clock_wall_ms() / 1000;
+	return api->date_s + (clock_mono_ns() - api->date_ns) / NS_PER_SECOND;
+}
+
 static void finish(struct call *call, const struct transfer_result *result)
 {
 	struct stripe_api *api = call->api;
@@ -200,6 +223,7 @@ static void finish(struct call *call, const struct transfer_result *result)
 		body = json_loadb(result->body.ptr ? result->body.ptr : "", result->body.len, 0,
 				  NULL);
 		answer.date_s = date_of(result);
+		note_date(api, answer.date_s);
 		if (result->status < 200 || result->status > 299)
 			answer.err = -EREMOTEIO;
 		else if (!json_is_object(body))

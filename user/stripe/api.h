@@ -62,6 +62,9 @@ struct stripe_answer {
 };
 typedef void (*stripe_done)(void *arg, const struct stripe_answer *answer);
 
+/* Whether the error of @answer may pass, so that the same call may succeed later. Pure. */
+bool stripe_answer_may_pass(const struct stripe_answer *answer);
+
 /* @transfers is borrowed. NULL if out of memory. */
 struct stripe_api *stripe_api_new(uv_loop_t *loop, struct transfers *transfers,
 				  const struct stripe_api_config *config);
@@ -78,6 +81,12 @@ void stripe_api_free(struct stripe_api *api);
  */
 void stripe_api_call(struct stripe_api *api, const struct stripe_call *call, stripe_done done,
 		     void *arg);
+
+/*
+ * Unix time by Stripe's clock: the Date of its last answer, and what the monotonic clock has
+ * counted since. Before the first answer, the time of the system's clock.
+ */
+uint64_t stripe_api_now_s(const struct stripe_api *api);
 
 struct stripe_api_counters {
 	uint64_t calls;	   /* attempts */

@@ -3,17 +3,22 @@
 #include "stripe/apply.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "enforce/account.h"
+#include "stripe/api.h"
 
-/* The caller's callback, kept until the registry has applied the change. */
+/* A change until the registry has made it. */
 struct application {
 	const struct stripe_context *context; /* borrowed */
 	registry_done done;
 	void *arg;
+	char tier_name[STORE_NAME_MAX];
+	char subscription[STORE_NAME_MAX], customer[STORE_NAME_MAX];
 };
 
 static void on_applied(void *arg, const struct registry_result *result)
@@ -21,6 +26,10 @@ static void on_applied(void *arg, const struct registry_result *result)
 	struct application *a = arg;
 	const struct stripe_context *context = a->context;
 
+	if (!result->err && result->is_changed && !a->tier_name[0] && result->before &&
+	    result->before->tier[0])
+		log_warn("subscription %s loses its access: no tier has its price %s",
+			 result->account->subscription, result->account->price);
 	if (!result->err && result->is_changed && context->on_changed)
 		context->on_changed(context->on_changed_arg, result->before, result->account);
 	a->done(a->arg, result);
@@ -28,75 +37,57 @@ static void on_applied(void *arg, const struct registry_result *result)
 }
 
 /*
- * Whether the account @id belongs to another subscription than @s, has not ended, and uses the
- * meter of @tier.
+ * Whether the account @id belongs to another subscription, and keeps the meter of @tier to itself:
+ * its tier has the same meter, and it is entitled or has usage that is not billed yet.
  */
-static bool has_meter(const struct stripe_context *context, uint64_t id,
-		      const struct subscription *s, const struct tier *tier,
-		      struct store_account *ret_other)
+static bool keeps_meter(const struct application *a, uint64_t id, const struct tier *tier,
+			struct store_account *ret_other)
 {
+	const struct stripe_context *context = a->context;
 	const struct tier *other_tier;
 	uint32_t slot;
 
 	if (!mirror_account(context->mirror, id, ret_other, &slot) || !ret_other->subscription[0] ||
-	    !strcmp(ret_other->subscription, s->id) || ret_other->status == STORE_CANCELED ||
-	    ret_other->status == STORE_INCOMPLETE_EXPIRED)
+	    !strcmp(ret_other->subscription, a->subscription))
 		return false;
 	other_tier = tiers_find(context->tiers, ret_other->tier);
-	return other_tier && other_tier->meter && !strcmp(other_tier->meter, tier->meter);
+	if (!other_tier || !other_tier->meter || strcmp(other_tier->meter, tier->meter) != 0)
+		return false;
+	return account_is_entitled(ret_other, mirror_mode(context->mirror), other_tier->grace_ms,
+				   clock_steady_ms()) ||
+	       (context->has_unbilled && context->has_unbilled(context->on_changed_arg, id));
 }
 
 /*
- * Whether another account of the customer already uses the meter of @tier: 1, 0 or -ENOMEM.
- *
  * Stripe counts meter events per customer, so if two subscriptions of a customer used the same
  * meter, it would bill the usage of each to both. Only the account that was first gets access.
  */
-static int shares_meter(const struct stripe_context *context, const struct subscription *s,
-			const struct tier *tier)
+static bool withholds_tier(void *arg)
 {
-	struct store_account other;
-	bool is_shared = false;
+	const struct application *a = arg;
+	const struct tier *tier = tiers_find(a->context->tiers, a->tier_name);
+	struct store_account other, own;
+	bool is_kept = false, is_known;
 	unsigned count;
 	uint64_t *ids;
-	int err;
+	uint32_t slot;
 
-	if (!tier->meter || !s->customer[0])
-		return 0;
-	err = mirror_list_of_customer(context->mirror, s->customer, &ids, &count);
-	if (err)
-		return err;
-	for (unsigned i = 0; i < count && !is_shared; i++)
-		is_shared = has_meter(context, ids[i], s, tier, &other);
+	if (!tier || !tier->meter || !a->customer[0])
+		return false;
+	if (mirror_list_of_customer(a->context->mirror, a->customer, &ids, &count))
+		return true; /* out of memory: the next reconciliation tries again */
+	for (unsigned i = 0; i < count && !is_kept; i++)
+		is_kept = keeps_meter(a, ids[i], tier, &other);
 	free(ids);
-	if (is_shared)
-		log_error("subscription %s gets no access: customer %s already has subscription "
-			  "%s, whose tier uses the same meter '%s'",
-			  s->id, s->customer, other.subscription, tier->meter);
-	return is_shared;
-}
-
-/*
- * The name of the subscription's tier, or "" if it gets none. NULL if out of memory. @ret_item as
- * of subscription_tier().
- */
-static const char *choose_tier(const struct stripe_context *context, const struct subscription *s,
-			       const struct subscription_item **ret_item)
-{
-	const struct tier *tier = subscription_tier(context->tiers, s, ret_item);
-	int is_shared;
-
-	if (!tier) {
-		context->oddities->untiered++;
-		log_warn("subscription %s gets no access: no tier has its price %s (lookup key "
-			 "'%s', product %s)",
-			 s->id, *ret_item ? (*ret_item)->price : "",
-			 *ret_item ? (*ret_item)->lookup_key : "",
-			 *ret_item ? (*ret_item)->product : "");
-		return "";
-	}
-	is_shared = shares_meter(context, s, tier);
-	return is_shared < 0 ? NULL : is_shared ? "" : tier->name;
+	/* Log it once. */
+	is_known =
+		mirror_account_by_subscription(a->context->mirror, a->subscription, &own, &slot) &&
+		!own.tier[0];
+	if (is_kept && !is_known)
+		log_error("subscription %s gets no access for now: customer %s already has "
+			  "subscription %s, whose tier uses the same meter '%s'",
+			  a->subscription, a->customer, other.subscription, tier->meter);
+	return is_kept;
 }
 
 static int choose_status(const struct stripe_context *context, const struct subscription *s)
@@ -112,14 +103,46 @@ static int choose_status(const struct stripe_context *context, const struct subs
 	return s->status;
 }
 
-/* Whether the subscription has ended and has no account. It gets none. */
-static bool is_history(const struct stripe_context *context, const struct subscription *s)
+/*
+ * Whether the subscription gets no account: it has none, and has ended or is for another product.
+ */
+static bool is_ignored(const struct stripe_context *context, const struct subscription *s,
+		       const struct tier *tier)
 {
+	bool has_ended = s->status == STORE_CANCELED || s->status == STORE_INCOMPLETE_EXPIRED;
 	struct store_account account;
 	uint32_t slot;
 
-	return (s->status == STORE_CANCELED || s->status == STORE_INCOMPLETE_EXPIRED) &&
-	       !mirror_account_by_subscription(context->mirror, s->id, &account, &slot);
+	if (mirror_account_by_subscription(context->mirror, s->id, &account, &slot))
+		return false;
+	if (!has_ended && !tier)
+		context->oddities->untiered++;
+	return has_ended || !tier;
+}
+
+/* Since when payments have failed, in milliseconds; 0: unknown. */
+static uint64_t failing_since_ms(const struct subscription *s, const struct apply_source *source)
+{
+	return s->owed_since_s ? s->owed_since_s * 1000 : source->failed_ms;
+}
+
+/* Set the period of the metered item, if it is not that of the item that selected the tier. */
+static void choose_usage_period(const struct stripe_context *context, const struct subscription *s,
+				const struct tier *tier, struct registry_subscription *wanted)
+{
+	const struct subscription_item *item;
+	const char *meter_id = NULL;
+
+	if (!tier || !tier->meter)
+		return;
+	if (context->meter_id)
+		meter_id = context->meter_id(context->on_changed_arg, tier->meter);
+	item = subscription_metered_item(s, meter_id);
+	if (!item || (item->period_start_s == wanted->period_start_s &&
+		      item->period_end_s == wanted->period_end_s))
+		return;
+	wanted->usage_start_s = item->period_start_s;
+	wanted->usage_end_s = item->period_end_s;
 }
 
 static void fail(registry_done done, void *arg, int err)
@@ -127,49 +150,129 @@ static void fail(registry_done done, void *arg, int err)
 	done(arg, &(struct registry_result){ .err = err });
 }
 
+static void apply(const struct stripe_context *context, const struct subscription *s,
+		  const struct apply_source *source, registry_done done, void *arg)
+{
+	const struct subscription_item *item;
+	const struct tier *tier;
+	struct registry_subscription wanted;
+	struct application *a;
+
+	tier = subscription_tier(context->tiers, s, &item);
+	if (is_ignored(context, s, tier)) {
+		done(arg, &(struct registry_result){ 0 });
+		return;
+	}
+	context->oddities->untiered += !tier;
+	a = malloc(sizeof(*a));
+	if (!a) {
+		fail(done, arg, -ENOMEM);
+		return;
+	}
+	*a = (struct application){ .context = context, .done = done, .arg = arg };
+	snprintf(a->tier_name, sizeof(a->tier_name), "%s", tier ? tier->name : "");
+	snprintf(a->subscription, sizeof(a->subscription), "%s", s->id);
+	snprintf(a->customer, sizeof(a->customer), "%s", s->customer);
+	wanted = (struct registry_subscription){
+		.on_dropped = free,
+		.subscription = s->id,
+		.customer = s->customer,
+		.email = s->email[0] ? s->email : NULL,
+		.tier = a->tier_name,
+		.withholds_tier = withholds_tier,
+		.price = item ? item->price : "",
+		.label = s->email,
+		.status = choose_status(context, s),
+		.past_due_since_ms = failing_since_ms(s, source),
+		.mode = s->is_live ? STORE_MODE_LIVE : STORE_MODE_TEST,
+		.period_start_s =
+			item && item->period_end_s ? item->period_start_s : s->period_start_s,
+		.period_end_s = item && item->period_end_s ? item->period_end_s : s->period_end_s,
+		.trial_end_s = s->trial_end_s,
+		.cancel_at_s = s->cancel_at_s,
+		.as_of_s = source->as_of_s,
+		.now_s = stripe_api_now_s(context->api),
+		.is_snapshot = source->is_snapshot,
+	};
+	choose_usage_period(context, s, tier, &wanted);
+	registry_subscription_apply(context->registry, &wanted, on_applied, a);
+}
+
+/* ---- when payments began to fail ---- */
+
+/*
+ * The state of a subscription that is past due, until Stripe has said since when. The latest
+ * invoice does not tell: a newer one may have been made since the first failure.
+ */
+struct late_sight {
+	const struct stripe_context *context; /* borrowed */
+	struct apply_source source;
+	struct subscription s;
+	registry_done done;
+	void *arg;
+};
+
+static void on_invoices(void *arg, const struct stripe_answer *answer)
+{
+	struct late_sight *sight = arg;
+	const json_t *invoice, *data = json_object_get(answer->body, "data");
+	size_t i;
+
+	if (answer->err)
+		log_warn("cannot ask since when subscription %s is past due, so its grace may be "
+			 "too long: %s",
+			 sight->s.id, answer->why);
+	json_array_foreach (data, i, invoice) {
+		uint64_t since_s = subscription_owed_since(invoice);
+
+		if (since_s && (!sight->s.owed_since_s || since_s < sight->s.owed_since_s))
+			sight->s.owed_since_s = since_s;
+	}
+	apply(sight->context, &sight->s, &sight->source, sight->done, sight->arg);
+	free(sight);
+}
+
+/* Whether the subscription is past due, and nothing here says since when. */
+static bool is_seen_late(const struct stripe_context *context, const struct subscription *s,
+			 const struct apply_source *source)
+{
+	const struct subscription_item *item;
+	struct store_account account;
+	uint32_t slot;
+
+	return s->status == STORE_PAST_DUE && !source->is_snapshot &&
+	       subscription_tier(context->tiers, s, &item) &&
+	       !(mirror_account_by_subscription(context->mirror, s->id, &account, &slot) &&
+		 account.past_due_ms);
+}
+
+static int ask_invoices(const struct stripe_context *context, const struct subscription *s,
+			const struct apply_source *source, registry_done done, void *arg)
+{
+	struct late_sight *sight = malloc(sizeof(*sight));
+	char path[STORE_NAME_MAX + 64];
+	const struct stripe_call call = { .method = "GET", .path = path };
+
+	if (!sight)
+		return -ENOMEM;
+	*sight = (struct late_sight){ context, *source, *s, done, arg };
+	snprintf(path, sizeof(path), "/v1/invoices?status=open&limit=100&subscription=%s", s->id);
+	stripe_api_call(context->api, &call, on_invoices, sight);
+	return 0;
+}
+
 void apply_subscription(const struct stripe_context *context, const json_t *object,
 			const struct apply_source *source, registry_done done, void *arg)
 {
-	const struct subscription_item *item;
-	const char *tier;
-	struct registry_subscription wanted;
-	struct application *a;
 	struct subscription s;
 	const char *why;
 
 	if (subscription_parse(object, &s, &why)) {
 		log_error("cannot read a subscription from Stripe: %s", why);
 		fail(done, arg, -EBADMSG);
-		return;
-	}
-	if (is_history(context, &s)) {
-		done(arg, &(struct registry_result){ 0 });
-		return;
-	}
-	tier = choose_tier(context, &s, &item);
-	a = tier ? malloc(sizeof(*a)) : NULL;
-	if (!a) {
+	} else if (!is_seen_late(context, &s, source)) {
+		apply(context, &s, source, done, arg);
+	} else if (ask_invoices(context, &s, source, done, arg)) {
 		fail(done, arg, -ENOMEM);
-		return;
 	}
-	*a = (struct application){ context, done, arg };
-	wanted = (struct registry_subscription){
-		.on_dropped = free,
-		.subscription = s.id,
-		.customer = s.customer,
-		.email = s.email[0] ? s.email : NULL,
-		.tier = tier,
-		.price = item ? item->price : "",
-		.label = s.email,
-		.status = choose_status(context, &s),
-		.past_due_since_ms = source->failed_ms,
-		.period_start_s =
-			item && item->period_end_s ? item->period_start_s : s.period_start_s,
-		.period_end_s = item && item->period_end_s ? item->period_end_s : s.period_end_s,
-		.trial_end_s = s.trial_end_s,
-		.cancel_at_s = s.cancel_at_s,
-		.as_of_s = source->as_of_s,
-		.is_snapshot = source->is_snapshot,
-	};
-	registry_subscription_apply(context->registry, &wanted, on_applied, a);
 }

@@ -18,8 +18,9 @@ struct apply_source {
 /*
  * Create or update the account of @object, a subscription. @done is called as by
  * registry_subscription_apply(), perhaps before this returns; with -EBADMSG if @object is not a
- * valid subscription. A subscription that has ended and has no account gets none; the result's
- * `account` is then NULL. What tollgate does not understand about the subscription is logged.
+ * valid subscription. A subscription that has no account gets none if it has ended or if no tier
+ * has its prices; the result's `account` is then NULL. What tollgate does not understand about the
+ * subscription is logged.
  */
 void apply_subscription(const struct stripe_context *context, const json_t *object,
 			const struct apply_source *source, registry_done done, void *arg);

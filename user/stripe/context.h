@@ -52,6 +52,12 @@ struct stripe_context {
 	 */
 	void (*on_changed)(void *arg, const struct store_account *before,
 			   const struct store_account *after);
+	/* Whether usage of an account that lost its access is not closed yet. May be NULL. */
+	bool (*has_unbilled)(void *arg, uint64_t account);
+	/* The ID of the active meter with @event_name, valid during the call; NULL: none. */
+	const char *(*meter_id)(void *arg, const char *event_name);
+	/* All usage of an account that had ended or changed its meter is closed. May be NULL. */
+	void (*on_billed)(void *arg, uint64_t account);
 	void *on_changed_arg;
 };
 

@@ -52,6 +52,7 @@ struct drift {
 	struct store_usage *rows; /* owned */
 	size_t row_count, row_at;
 	uint32_t closing;
+	bool is_old_id; /* the closing is looked up by the identifier of older versions */
 	uint64_t counted, open, pending, failed, delivered;
 };
 
@@ -135,14 +136,14 @@ static void ask_stripe(struct drift *drift)
 {
 	const struct metered_account *account = current(drift);
 	uint64_t until_s = (report_now_s(drift->report) + SOON_S) / MINUTE_S * MINUTE_S;
-	const struct report_meter *meter = report_find_meter(drift->report, account->meter);
-	char path[512];
+	char path[512], why[REPORT_WHY_MAX] = "Stripe has no summaries of usage records";
+	const struct report_meter *meter = NULL;
 	const struct stripe_call call = { .method = "GET", .path = path };
 
-	if (drift->context->settings->report == STRIPE_USAGE_RECORDS || !meter) {
-		add_line(drift, 0,
-			 meter ? "Stripe has no summaries of usage records"
-			       : "Stripe has no active meter with this name");
+	if (drift->context->settings->report != STRIPE_USAGE_RECORDS)
+		meter = report_find_meter(drift->report, account->meter, why);
+	if (!meter) {
+		add_line(drift, 0, why);
 		return;
 	}
 	snprintf(path, sizeof(path),
@@ -154,25 +155,15 @@ static void ask_stripe(struct drift *drift)
 
 /* ---- closings ---- */
 
-/* Whether @task is for @meter. A delivered task has no body any more; its note names the meter. */
-static bool is_of_meter(const struct store_task *task, const char *meter)
-{
-	const char *mark = task->body ? "event_name=" : " units of ";
-	const char *name = strstr(task->body ? task->body : task->note, mark);
-	size_t length = strlen(meter);
-
-	if (!name)
-		return true;
-	name += strlen(mark);
-	return !strncmp(name, meter, length) && (!name[length] || strchr("&,", name[length]));
-}
-
 static void add_task(struct drift *drift, const struct store_task *task)
 {
-	uint64_t units = report_task_units(task);
+	struct report_event event;
+	uint64_t units;
 
-	if (!is_of_meter(task, current(drift)->meter))
+	report_event_read(task, &event);
+	if (event.meter[0] && strcmp(event.meter, current(drift)->meter) != 0)
 		return;
+	units = event.units;
 	if (task->state == STORE_TASK_DONE)
 		drift->delivered += units;
 	else if (task->state == STORE_TASK_FAILED)
@@ -193,7 +184,12 @@ static void on_task(void *arg, int err, const struct store_task *tasks, size_t c
 	}
 	if (count)
 		add_task(drift, &tasks[0]);
-	drift->closing++;
+	if (!count && !drift->is_old_id) {
+		drift->is_old_id = true;
+	} else {
+		drift->is_old_id = false;
+		drift->closing++;
+	}
 	next_task(drift);
 }
 
@@ -210,8 +206,10 @@ static void next_task(struct drift *drift)
 		ask_stripe(drift);
 		return;
 	}
-	report_identifier(current(drift)->id, drift->rows[drift->row_at].window_start_s,
-			  drift->closing, id);
+	if (drift->is_old_id)
+		report_old_identifier(&drift->rows[drift->row_at], drift->closing, id);
+	else
+		report_identifier(&drift->rows[drift->row_at], drift->closing, id);
 	store_task_find(drift->context->store, REPORT_QUEUE, id, on_task, drift);
 }
 
@@ -284,8 +282,11 @@ static void visit(void *arg, const struct store_account *account, uint32_t slot)
 		return;
 	}
 	metered = &drift->accounts[drift->count++];
-	*metered = (struct metered_account){ .id = account->id,
-					     .from_s = from_s(drift, account->period_start_s) };
+	*metered = (struct metered_account){
+		.id = account->id,
+		.from_s = from_s(drift, account->usage_end_s ? account->usage_start_s
+							     : account->period_start_s)
+	};
 	snprintf(metered->customer, sizeof(metered->customer), "%s", account->customer);
 	snprintf(metered->meter, sizeof(metered->meter), "%s", tier->meter);
 }

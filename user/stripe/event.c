@@ -55,6 +55,10 @@ static const struct rule {
 	  "customer",
 	  { "customer" },
 	  NAMES("entitlements.active_entitlement_summary.updated") },
+	{ "billing.meter.created", EVENT_CATALOG, "billing.meter", { "id" }, NULL },
+	{ "billing.meter.updated", EVENT_CATALOG, "billing.meter", { "id" }, NULL },
+	{ "billing.meter.deactivated", EVENT_CATALOG, "billing.meter", { "id" }, NULL },
+	{ "billing.meter.reactivated", EVENT_CATALOG, "billing.meter", { "id" }, NULL },
 	{ "billing.meter.error_report_triggered",
 	  EVENT_METER_ERROR,
 	  "billing.meter",
@@ -66,8 +70,12 @@ static const struct rule {
 	  { "id" },
 	  NAMES("v1.billing.meter.no_meter_found") },
 	{ "charge.dispute.created", EVENT_DISPUTE, "charge", { "charge" }, NULL },
+	{ "charge.dispute.updated", EVENT_DISPUTE, "charge", { "charge" }, NULL },
 	{ "charge.dispute.closed", EVENT_DISPUTE, "charge", { "charge" }, NULL },
 	{ "charge.refunded", EVENT_DISPUTE, "charge", { "id" }, NULL },
+	{ "charge.refund.updated", EVENT_DISPUTE, "charge", { "charge" }, NULL },
+	{ "refund.updated", EVENT_DISPUTE, "charge", { "charge" }, NULL },
+	{ "refund.failed", EVENT_DISPUTE, "charge", { "charge" }, NULL },
 	{ "price.",
 	  EVENT_CATALOG,
 	  "price",
@@ -85,7 +93,7 @@ static const char *const kind_words[] = {
 	[EVENT_INVOICE] = "invoice",	     [EVENT_CHECKOUT] = "checkout",
 	[EVENT_CUSTOMER] = "customer",	     [EVENT_ENTITLEMENTS] = "entitlements",
 	[EVENT_METER_ERROR] = "meter_error", [EVENT_DISPUTE] = "dispute",
-	[EVENT_CATALOG] = "catalog",
+	[EVENT_CATALOG] = "catalog",	     [EVENT_REFERENCE] = "event",
 };
 
 const char *event_kind_word(enum event_kind kind)
@@ -186,8 +194,13 @@ static const char *read_thin(const json_t *root, struct event *e, const struct r
 	e->kind = rule->kind;
 	if (rule->kind == EVENT_SUBSCRIPTION && !strcmp(e->object_type, "invoice"))
 		e->kind = EVENT_INVOICE;
-	if (e->kind != EVENT_METER_ERROR && !e->object_id[0])
-		return "related_object has no id";
+	if (e->object_id[0] || e->kind == EVENT_METER_ERROR)
+		return NULL;
+	/* Some types have no related object: v1.invoice.upcoming, those of entitlements. */
+	if (!field_copy(field_text(root, "snapshot_event"), e->object_id, sizeof(e->object_id)))
+		return "snapshot_event is not valid";
+	if (e->object_id[0])
+		e->kind = EVENT_REFERENCE;
 	return NULL;
 }
 
@@ -208,8 +221,6 @@ static const char *read_snapshot(const json_t *root, struct event *e, const stru
 		id = field_id(object, rule->paths[i]);
 	if (!id && rule->kind == EVENT_SUBSCRIPTION && type && !strcmp(type, "invoice"))
 		return NULL; /* an invoice without a subscription */
-	if (rule->kind != EVENT_METER_ERROR && (!id || !*id))
-		return "data.object does not have the id of the object concerned";
 	if (!field_copy(id, e->object_id, sizeof(e->object_id)))
 		return "the id in data.object is not valid";
 	e->kind = rule->kind;

@@ -22,7 +22,7 @@
 #define EVENT_ID_MAX	256 /* with the NUL */
 #define EVENT_TYPE_MAX	128
 
-/* What kind of object is dirty; object_id is its ID. */
+/* What kind of object is dirty; object_id is its ID, or "" if the event does not say. */
 enum event_kind {
 	EVENT_UNKNOWN,	    /* tollgate does not use it; also an invoice without a subscription */
 	EVENT_SUBSCRIPTION, /* a subscription, also if the event is about its invoice */
@@ -31,8 +31,9 @@ enum event_kind {
 	EVENT_CUSTOMER,	    /* a customer */
 	EVENT_ENTITLEMENTS, /* a customer whose entitlements changed; thin: see object_type */
 	EVENT_METER_ERROR, /* a billing meter, or ""; the details are in the event, to be fetched */
-	EVENT_DISPUTE,	   /* a charge, disputed or refunded; thin: a charge or a dispute */
-	EVENT_CATALOG,	   /* a price or a product */
+	EVENT_DISPUTE,	   /* a charge, disputed or refunded; or a dispute or a refund */
+	EVENT_CATALOG,	   /* a price, a product or a meter */
+	EVENT_REFERENCE,   /* a snapshot event that says what is dirty, and must be fetched */
 };
 
 struct event {

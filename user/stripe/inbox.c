@@ -255,14 +255,6 @@ void object_done(struct object *object, int err, const char *note)
 	leave(object, STORE_TASK_DONE, note);
 }
 
-/* Whether the error may pass, so that a retry can help. */
-static bool is_passing(const struct stripe_answer *answer)
-{
-	return answer->err == -ENOBUFS || !answer->status || answer->status == 401 ||
-	       answer->status == 403 || answer->status == 409 || answer->status == 429 ||
-	       answer->status >= 500;
-}
-
 static void on_answer(void *arg, const struct stripe_answer *answer)
 {
 	struct object *object = arg;
@@ -274,7 +266,7 @@ static void on_answer(void *arg, const struct stripe_answer *answer)
 		object_act(object, answer);
 		return;
 	}
-	if (is_passing(answer)) {
+	if (stripe_answer_may_pass(answer)) {
 		log_warn("cannot fetch %s %s, will retry: %s", event_kind_word(object->kind),
 			 object->id, answer->why);
 		object_done(object, -EIO, "");
@@ -282,7 +274,10 @@ static void on_answer(void *arg, const struct stripe_answer *answer)
 	}
 	snprintf(note, sizeof(note), "Stripe has no such object: %s", answer->why);
 	log_warn("%s %s: %s", event_kind_word(object->kind), object->id, note);
-	object_done(object, 0, note);
+	if (object->kind == EVENT_SUBSCRIPTION)
+		object_is_gone(object, answer, note);
+	else
+		object_done(object, 0, note);
 }
 
 static void fetch(struct object *object)

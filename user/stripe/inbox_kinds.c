@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "enforce/account.h"
 #include "enforce/mirror.h"
 #include "stripe/apply.h"
+#include "stripe/dispute.h"
 #include "stripe/inbox_private.h"
 
 static const char *text_at(const json_t *object, const char *name)
@@ -26,6 +28,13 @@ static const char *id_at(const json_t *object, const char *name)
 	const json_t *value = json_object_get(object, name);
 
 	return json_is_object(value) ? text_at(value, "id") : text_at(object, name);
+}
+
+/* Whether @id needs no escaping in a URL. All of Stripe's IDs are so. */
+static bool is_plain_id(const char *id)
+{
+	return id[0] && id[strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				      "0123456789_-")] == '\0';
 }
 
 /* ---- subscriptions ---- */
@@ -58,15 +67,51 @@ static void act_subscription(struct object *object, const struct stripe_answer *
 	apply_subscription(object->inbox->context, answer->body, &source, on_applied, object);
 }
 
+static void on_gone(void *arg, const struct registry_result *result)
+{
+	struct object *object = arg;
+
+	object_done(object, result->err == -ENOENT ? 0 : result->err,
+		    "Stripe has no such subscription");
+}
+
+/* Stripe says so in words only: "a similar object exists in test mode, but a live mode key was
+ * ...". */
+static enum store_mode mode_in(const struct stripe_answer *answer)
+{
+	if (strstr(answer->message, "exists in test mode"))
+		return STORE_MODE_TEST;
+	return strstr(answer->message, "exists in live mode") ? STORE_MODE_LIVE : STORE_MODE_GONE;
+}
+
+void object_is_gone(struct object *object, const struct stripe_answer *answer, const char *note)
+{
+	const struct stripe_context *context = object->inbox->context;
+	struct registry_change change = REGISTRY_NO_CHANGE;
+	struct store_account account;
+	uint32_t slot;
+
+	change.mode = (int)mode_in(answer);
+	if (answer->status != 404 ||
+	    !mirror_account_by_subscription(context->mirror, object->id, &account, &slot) ||
+	    account.mode == (enum store_mode)change.mode ||
+	    (change.mode == STORE_MODE_GONE &&
+	     account_is_of_other_mode(&account, mirror_mode(context->mirror)))) {
+		object_done(object, 0, note);
+		return;
+	}
+	registry_account_set(context->registry, account.id, &change, on_gone, object);
+}
+
 /* ---- objects that lead to a subscription ---- */
 
-/* Move the object's events to the subscription @id. */
-static void hand_on(struct object *object, const char *id)
+/* Move the object's events to the object @id of @kind. */
+static void hand_on(struct object *object, enum event_kind kind, const char *id)
 {
 	struct inbox *inbox = object->inbox;
 
 	for (size_t i = 0; i < object->covered.count; i++) {
-		inbox_add(inbox, EVENT_SUBSCRIPTION, id, object->covered.ids[i]);
+		inbox_add(inbox, kind, id, object->covered.ids[i]);
 		free(object->covered.ids[i]);
 	}
 	object->covered.count = 0;
@@ -81,7 +126,7 @@ static void act_invoice(struct object *object, const struct stripe_answer *answe
 	if (!id[0])
 		id = id_at(json_object_get(parent, "subscription_details"), "subscription");
 	if (id[0])
-		hand_on(object, id);
+		hand_on(object, EVENT_SUBSCRIPTION, id);
 	else
 		object_done(object, 0, "the invoice has no subscription");
 }
@@ -91,9 +136,30 @@ static void act_checkout(struct object *object, const struct stripe_answer *answ
 	const char *id = id_at(answer->body, "subscription");
 
 	if (id[0])
-		hand_on(object, id);
+		hand_on(object, EVENT_SUBSCRIPTION, id);
 	else
 		object_done(object, 0, "the checkout session has no subscription yet");
+}
+
+/* A snapshot event, to which a thin event without an object led. */
+static void act_snapshot(struct object *object, const struct stripe_answer *answer)
+{
+	char *body = json_dumps(answer->body, JSON_COMPACT);
+	const char *why = "out of memory";
+	struct event event;
+
+	if (!body || event_parse(text_of(body), &event, &why)) {
+		free(body);
+		object_give_up(object, why);
+		return;
+	}
+	free(body);
+	if (event.kind == EVENT_UNKNOWN || event.kind == EVENT_CATALOG ||
+	    event.kind == EVENT_METER_ERROR || !is_plain_id(event.object_id))
+		object_done(object, 0, "the snapshot event names no object");
+	else
+		hand_on(object, event.kind, event.object_id);
+	event_done(&event);
 }
 
 /* ---- customers ---- */
@@ -177,36 +243,6 @@ static void act_entitlements(struct object *object, const struct stripe_answer *
 	end_steps(object);
 }
 
-/* ---- disputes ---- */
-
-/* A charge was disputed or refunded; on_dispute decides whether that suspends access. */
-static void act_dispute(struct object *object, const struct stripe_answer *answer)
-{
-	const struct stripe_context *context = object->inbox->context;
-	const struct registry_change hold = { .status = -1, .is_held = 1 };
-	const json_t *charge = json_object_get(answer->body, "charge");
-	const char *customer = id_at(json_is_object(charge) ? charge : answer->body, "customer");
-	uint64_t *ids = NULL;
-	unsigned count = 0;
-	int err = 0;
-
-	if (customer[0])
-		log_warn("customer %s: %s is disputed or refunded", customer, object->id);
-	if (customer[0] && context->settings->suspend_on_dispute)
-		err = mirror_list_of_customer(context->mirror, customer, &ids, &count);
-	if (err) {
-		object_done(object, err, "");
-		return;
-	}
-	begin_steps(object);
-	for (unsigned i = 0; i < count; i++) {
-		object->pending++;
-		registry_account_set(context->registry, ids[i], &hold, on_step, object);
-	}
-	free(ids);
-	end_steps(object);
-}
-
 /* ---- meters ---- */
 
 static void act_meter_error(struct object *object, const struct stripe_answer *answer)
@@ -231,18 +267,35 @@ static const struct {
 	[EVENT_ENTITLEMENTS] = { "/v1/entitlements/active_entitlements?customer=%s&limit=100",
 				 act_entitlements },
 	[EVENT_METER_ERROR] = { "/v2/core/events/%s", act_meter_error },
-	[EVENT_DISPUTE] = { "/v1/charges/%s", act_dispute },
+	[EVENT_DISPUTE] = { "/v1/charges/%s", dispute_act },
+	[EVENT_REFERENCE] = { "/v1/events/%s", act_snapshot },
 };
 
-#define DISPUTE_PATH "/v1/disputes/%s?expand%%5B0%%5D=charge"
+/* The kinds of objects that a thin event about a dispute or refund may name, by their ID. */
+static const struct {
+	const char *prefix, *path;
+} dispute_paths[] = {
+	{ "ch_", "/v1/charges/%s" },
+	{ "py_", "/v1/charges/%s" },
+	{ "re_", "/v1/refunds/%s?expand%%5B0%%5D=charge" },
+	{ "pyr_", "/v1/refunds/%s?expand%%5B0%%5D=charge" },
+	{ "", "/v1/disputes/%s?expand%%5B0%%5D=charge" },
+};
+
+static const char *dispute_path(const char *id)
+{
+	size_t i = 0;
+
+	while (strncmp(id, dispute_paths[i].prefix, strlen(dispute_paths[i].prefix)) != 0)
+		i++;
+	return dispute_paths[i].path;
+}
 
 void object_path(const struct object *object, char *ret_path, size_t size)
 {
-	const char *path = kinds[object->kind].path;
+	const char *path =
+		object->kind == EVENT_DISPUTE ? dispute_path(object->id) : kinds[object->kind].path;
 
-	if (object->kind == EVENT_DISPUTE && strncmp(object->id, "ch_", 3) &&
-	    strncmp(object->id, "py_", 3))
-		path = DISPUTE_PATH;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 	snprintf(ret_path, size, path, object->id);
@@ -255,13 +308,6 @@ void object_act(struct object *object, const struct stripe_answer *answer)
 }
 
 /* ---- events ---- */
-
-/* Whether @id needs no escaping in a URL. All of Stripe's IDs are so. */
-static bool is_plain_id(const char *id)
-{
-	return id[0] && id[strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				      "0123456789_-")] == '\0';
-}
 
 static void on_snapshot_applied(void *arg, const struct registry_result *result)
 {
@@ -324,8 +370,6 @@ void inbox_sort(struct inbox *inbox, const struct event *event)
 		apply_snapshot(inbox, event);
 	if (event->kind == EVENT_CHECKOUT)
 		sort_checkout(inbox, event);
-	else if (event->kind == EVENT_DISPUTE && strstr(event->type, "charge.dispute.closed"))
-		inbox_finish(inbox, event->id, STORE_TASK_DONE, "the end of a dispute is ignored");
 	else
 		inbox_add(inbox, event->kind,
 			  event->kind == EVENT_METER_ERROR ? event->id : event->object_id,

@@ -75,6 +75,12 @@ void object_give_up(struct object *object, const char *note);
 /* The path to fetch the object from. */
 void object_path(const struct object *object, char *ret_path, size_t size);
 
+/*
+ * Stripe has no such subscription, or has it in the other mode: keep that of its account. Calls
+ * object_done() with @note, now or later.
+ */
+void object_is_gone(struct object *object, const struct stripe_answer *answer, const char *note);
+
 /* Apply the answer. Calls object_done() or object_give_up(), now or later. */
 void object_act(struct object *object, const struct stripe_answer *answer);
 

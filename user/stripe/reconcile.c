@@ -47,16 +47,20 @@ SLIST_HEAD(waiter_list, waiter);
 
 struct reconcile {
 	const struct stripe_context *context; /* borrowed */
+	struct inbox *inbox;		      /* borrowed */
 	uv_timer_t timer;
 	bool is_started, is_running, is_stopped;
 	struct waiter_list waiters; /* owned */
 	struct reconcile_report report;
-	uint64_t started_ms, last_ms;
-	uint64_t began_s;    /* when the run began, by Stripe's clock; 0: not known yet */
-	uint64_t complete_s; /* began_s of the last complete run; 0: none yet */
-	size_t first_type;   /* index of the first type of event that is being listed */
-	bool has_lost_page;  /* events of this run could not be stored */
-	char after[ID_MAX];  /* the last ID of the page */
+	uint64_t started_s;  /* by Stripe's clock; 0: not known yet */
+	uint64_t complete_s; /* started_s of the last complete run; 0: none yet */
+	uint64_t last_ms;
+	size_t first_type;  /* index of the first type of event that is being listed */
+	bool has_lost_page; /* events of this run could not be stored */
+	char after[ID_MAX]; /* the last ID of the page */
+	json_t *clocks; /* owned: IDs of test clocks whose subscriptions are still to be listed */
+	char clock[ID_MAX]; /* the one in progress; "": none */
+	uint64_t untiered;  /* the counter of oddities when the run began */
 	bool has_more;
 	unsigned pending; /* subscriptions of the page still being applied, and one for the page */
 	json_t *page;	  /* owned: events being stored */
@@ -65,13 +69,14 @@ struct reconcile {
 
 static void on_timer(uv_timer_t *timer);
 
-struct reconcile *reconcile_new(const struct stripe_context *context)
+struct reconcile *reconcile_new(const struct stripe_context *context, struct inbox *inbox)
 {
 	struct reconcile *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return NULL;
 	r->context = context;
+	r->inbox = inbox;
 	uv_timer_init(context->loop, &r->timer);
 	uv_unref((uv_handle_t *)&r->timer);
 	r->timer.data = r;
@@ -98,15 +103,16 @@ static void finish(struct reconcile *r, int err, const char *why)
 	if (err)
 		log_warn("reconciliation with Stripe failed: %s", why);
 	else
-		log_info("reconciled %llu subscriptions: %llu repaired, %llu failed, %llu missed "
-			 "events",
+		log_info("reconciled %llu subscriptions: %llu repaired, %llu failed, %llu of other "
+			 "products, %llu missed events",
 			 (unsigned long long)r->report.seen, (unsigned long long)r->report.repaired,
 			 (unsigned long long)r->report.failed,
+			 (unsigned long long)r->report.untiered,
 			 (unsigned long long)r->report.missed);
 	if (!err)
 		r->last_ms = clock_wall_ms();
 	if (!err && !r->has_lost_page)
-		r->complete_s = r->began_s;
+		r->complete_s = r->started_s;
 	while ((waiter = SLIST_FIRST(&waiters))) {
 		SLIST_REMOVE_HEAD(&waiters, entry);
 		waiter->done(waiter->arg, &r->report);
@@ -212,7 +218,7 @@ static void on_events(void *arg, const struct stripe_answer *answer)
 /* The time since which events may have been missed: all that Stripe has, or since the last run. */
 static uint64_t events_since_s(const struct reconcile *r)
 {
-	uint64_t oldest_s = r->began_s > EVENTS_KEPT_S ? r->began_s - EVENTS_KEPT_S : 0;
+	uint64_t oldest_s = r->started_s > EVENTS_KEPT_S ? r->started_s - EVENTS_KEPT_S : 0;
 	uint64_t last_s = r->complete_s > OVERLAP_S ? r->complete_s - OVERLAP_S : 0;
 
 	return last_s > oldest_s ? last_s : oldest_s;
@@ -251,29 +257,57 @@ static void fetch_events(struct reconcile *r)
 	buf_done(&path);
 }
 
-/* ---- accounts that Stripe does not know ---- */
+/* ---- accounts: entitlements, and subscriptions that Stripe does not list ---- */
 
-static void visit_stray(void *arg, const struct store_account *account, uint32_t slot)
+static void visit(void *arg, const struct store_account *account, uint32_t slot)
 {
 	struct reconcile *r = arg;
 
 	(void)slot;
+	if (account->customer[0])
+		inbox_mark_entitlements(r->inbox, account);
 	/*
 	 * Skip accounts that this run has seen or that changed since: their as_of_s is after its
 	 * start.
 	 */
-	if (!account->subscription[0] || account->as_of_s * 1000 + 5000 >= r->started_ms)
+	if (!account->subscription[0] || account->as_of_s >= r->started_s)
 		return;
 	r->report.strays++;
-	if (r->report.strays <= 10)
-		log_warn("Stripe does not list subscription %s; its account keeps its last status "
-			 "'%s'",
-			 account->subscription, store_status_word(account->status));
+	if (account->mode != STORE_MODE_GONE &&
+	    !account_is_of_other_mode(account, mirror_mode(r->context->mirror)))
+		inbox_mark(r->inbox, account->subscription);
+}
+
+/* The run began when Stripe gave its first answer. */
+static void note_start(struct reconcile *r, const struct stripe_answer *answer)
+{
+	if (!r->started_s)
+		r->started_s = answer->date_s ? answer->date_s : clock_wall_ms() / 1000;
 }
 
 /* ---- subscriptions ---- */
 
 static void fetch_subscriptions(struct reconcile *r);
+
+/* Go on to the next test clock, if there is one. */
+static void next_clock(struct reconcile *r)
+{
+	const char *id = json_string_value(json_array_get(r->clocks, 0));
+
+	r->after[0] = '\0';
+	snprintf(r->clock, sizeof(r->clock), "%s", id ? id : "");
+	if (id)
+		json_array_remove(r->clocks, 0);
+}
+
+static void end_subscriptions(struct reconcile *r)
+{
+	r->report.untiered = r->context->oddities->untiered - r->untiered;
+	mirror_each_account(r->context->mirror, visit, r);
+	r->after[0] = '\0';
+	r->first_type = 0;
+	fetch_events(r);
+}
 
 static void page_step_over(struct reconcile *r)
 {
@@ -283,14 +317,12 @@ static void page_step_over(struct reconcile *r)
 		finish(r, -ECANCELED, "the agent is stopping");
 		return;
 	}
-	if (r->has_more) {
+	if (!r->has_more)
+		next_clock(r);
+	if (r->has_more || r->clock[0])
 		fetch_subscriptions(r);
-		return;
-	}
-	mirror_each_account(r->context->mirror, visit_stray, r);
-	r->after[0] = '\0';
-	r->first_type = 0;
-	fetch_events(r);
+	else
+		end_subscriptions(r);
 }
 
 static void describe(const struct store_account *before, const struct store_account *after,
@@ -349,8 +381,7 @@ static void on_subscriptions(void *arg, const struct stripe_answer *answer)
 		finish(r, -EIO, answer->why);
 		return;
 	}
-	if (!r->began_s)
-		r->began_s = answer->date_s ? answer->date_s : clock_wall_ms() / 1000;
+	note_start(r, answer);
 	note_page(r, answer->body);
 	data = json_object_get(answer->body, "data");
 	r->pending = (unsigned)json_array_size(data) + 1;
@@ -364,14 +395,58 @@ static void on_subscriptions(void *arg, const struct stripe_answer *answer)
 static void fetch_subscriptions(struct reconcile *r)
 {
 	struct stripe_call call = { .method = "GET" };
-	char path[ID_MAX + 256];
+	char path[2 * ID_MAX + 256];
 
 	snprintf(path, sizeof(path),
 		 "/v1/subscriptions?status=all&limit=" PAGE "&expand%%5B0%%5D=data.customer"
-		 "&expand%%5B1%%5D=data.latest_invoice%s%s",
-		 r->after[0] ? "&starting_after=" : "", r->after);
+		 "&expand%%5B1%%5D=data.latest_invoice%s%s%s%s",
+		 r->clock[0] ? "&test_clock=" : "", r->clock, r->after[0] ? "&starting_after=" : "",
+		 r->after);
 	call.path = path;
 	stripe_api_call(r->context->api, &call, on_subscriptions, r);
+}
+
+/* ---- test clocks ---- */
+
+static void fetch_clocks(struct reconcile *r);
+
+static void on_clocks(void *arg, const struct stripe_answer *answer)
+{
+	struct reconcile *r = arg;
+	const json_t *clock;
+	size_t i;
+
+	if (answer->err && (answer->status < 400 || answer->status > 499)) {
+		finish(r, -EIO, answer->why);
+		return;
+	}
+	note_start(r, answer);
+	/* A restricted key may not be allowed to list them. */
+	if (answer->err)
+		log_warn("cannot list test clocks, so their subscriptions are not compared: %s",
+			 answer->why);
+	json_array_foreach (json_object_get(answer->body, "data"), i, clock)
+		json_array_append(r->clocks, json_object_get(clock, "id"));
+	r->has_more = false;
+	if (!answer->err)
+		note_page(r, answer->body);
+	if (r->has_more) {
+		fetch_clocks(r);
+		return;
+	}
+	r->after[0] = '\0';
+	fetch_subscriptions(r);
+}
+
+static void fetch_clocks(struct reconcile *r)
+{
+	struct stripe_call call = { .method = "GET" };
+	char path[ID_MAX + 128];
+
+	snprintf(path, sizeof(path), "/v1/test_helpers/test_clocks?limit=" PAGE "%s%s",
+		 r->after[0] ? "&starting_after=" : "", r->after);
+	call.path = path;
+	stripe_api_call(r->context->api, &call, on_clocks, r);
 }
 
 /* ---- runs ---- */
@@ -392,11 +467,16 @@ static void begin(struct reconcile *r)
 	r->is_running = true;
 	uv_timer_stop(&r->timer);
 	r->report = (struct reconcile_report){ .repairs = json_array() };
-	r->started_ms = clock_wall_ms();
-	r->began_s = 0;
+	r->started_s = 0;
 	r->has_lost_page = false;
-	r->after[0] = '\0';
-	fetch_subscriptions(r);
+	r->untiered = r->context->oddities->untiered;
+	json_decref(r->clocks);
+	r->clocks = json_array();
+	r->after[0] = r->clock[0] = '\0';
+	if (stripe_settings_mode(r->context->settings) == STORE_MODE_TEST)
+		fetch_clocks(r);
+	else
+		fetch_subscriptions(r);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -450,6 +530,7 @@ void reconcile_free(struct reconcile *r)
 		free(r->tasks[i].body);
 	free(r->tasks);
 	json_decref(r->page);
+	json_decref(r->clocks);
 	json_decref(r->report.repairs);
 	free(r);
 }

@@ -4,7 +4,9 @@
  *
  * Events can be lost; a complete list cannot miss anything. A run happens at the start, every few
  * hours, when prices change, and on demand, one at a time. It works page by page, so it needs
- * little memory. At its end it also fetches the events that Stripe could not deliver.
+ * little memory. In test mode it also lists the subscriptions of all test clocks, which the plain
+ * list leaves out. At its end it fetches the events that Stripe could not deliver, the customers'
+ * entitlements, and the subscriptions of accounts that were not listed.
  */
 #ifndef STRIPE_RECONCILE_H
 #define STRIPE_RECONCILE_H
@@ -23,12 +25,17 @@ struct reconcile_report {
 	uint64_t failed;   /* subscriptions that could not be applied; the log says why */
 	uint64_t missed;   /* events that had not arrived */
 	uint64_t strays;   /* accounts whose subscription Stripe does not list */
+	uint64_t untiered; /* subscriptions without a price of any tier */
 	json_t *repairs;   /* borrowed: [{"account","subscription","change"}], the first thousand */
 };
 typedef void (*reconcile_done)(void *arg, const struct reconcile_report *report);
 
-/* @context is borrowed. NULL if out of memory. */
-struct reconcile *reconcile_new(const struct stripe_context *context);
+/*
+ * Both are borrowed. The inbox fetches entitlements and what Stripe did not list. NULL if out of
+ * memory.
+ */
+struct inbox;
+struct reconcile *reconcile_new(const struct stripe_context *context, struct inbox *inbox);
 
 /* Run now, and from then on at the configured interval. */
 void reconcile_start(struct reconcile *reconcile);

@@ -12,19 +12,27 @@
 #include "stripe/api.h"
 #include "stripe/report_private.h"
 
-#define TICK_MS		1000
-#define CLOSE_TICKS	10
-#define WINDOW_TICKS	300
-#define PRUNE_TICKS	3600 /* often enough that each time there is little to delete */
-#define KEPT_S		(70 * 86400ULL)
-#define METERS_EVERY_MS (3600 * 1000ULL)
-#define METERS_AGAIN_MS (60 * 1000ULL) /* while a meter is missing */
+#define TICK_MS	     1000
+#define AHEAD_S	     240 /* Stripe accepts timestamps of up to 5 minutes ahead */
+#define CLOSE_TICKS  10
+#define WINDOW_TICKS 300
+#define RETRY_TICKS  10
+#define FUTURE_TICKS 300
+#define PRUNE_TICKS  3600 /* often enough that each time there is little to delete */
+#define KEPT_S	     (70 * 86400ULL)
 
-void report_identifier(uint64_t account, uint64_t window_start_s, uint32_t closing,
+void report_identifier(const struct store_usage *window, uint32_t closing,
 		       char ret_id[REPORT_ID_MAX])
 {
-	snprintf(ret_id, REPORT_ID_MAX, "tg_%016" PRIx64 "_%" PRIu64 "_%" PRIu32, account,
-		 window_start_s, closing);
+	snprintf(ret_id, REPORT_ID_MAX, "tg_%016" PRIx64 "_%" PRIu64 "_%" PRIu32 "_%" PRIu32,
+		 window->account, window->window_start_s, window->window_seconds, closing);
+}
+
+void report_old_identifier(const struct store_usage *window, uint32_t closing,
+			   char ret_id[REPORT_ID_MAX])
+{
+	snprintf(ret_id, REPORT_ID_MAX, "tg_%016" PRIx64 "_%" PRIu64 "_%" PRIu32, window->account,
+		 window->window_start_s, closing);
 }
 
 uint64_t report_timestamp(uint64_t window_start_s, uint32_t window_seconds, uint32_t closing,
@@ -34,9 +42,9 @@ uint64_t report_timestamp(uint64_t window_start_s, uint32_t window_seconds, uint
 
 	if (back_s < window_seconds)
 		at_s += window_seconds - back_s;
-	if (at_s > now_s)
-		at_s = now_s;
-	return at_s > window_start_s ? at_s : window_start_s;
+	if (at_s <= now_s)
+		return at_s;
+	return window_start_s <= now_s + AHEAD_S && window_start_s > now_s ? window_start_s : now_s;
 }
 
 uint32_t report_factor(uint64_t metered_accounts, uint64_t report_every_s,
@@ -51,94 +59,7 @@ uint32_t report_factor(uint64_t metered_accounts, uint64_t report_every_s,
 
 uint64_t report_now_s(const struct report *report)
 {
-	return (uint64_t)((int64_t)(clock_wall_ms() / 1000) + report->skew_s);
-}
-
-void report_note_date(struct report *report, const struct stripe_answer *answer)
-{
-	if (answer->date_s)
-		report->skew_s = (int64_t)answer->date_s - (int64_t)(clock_wall_ms() / 1000);
-}
-
-/* ---- meters ---- */
-
-static void copy_text(char *to, size_t size, const json_t *object, const char *name,
-		      const char *otherwise)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	snprintf(to, size, "%s", text ? text : otherwise);
-}
-
-static void on_meters(void *arg, const struct stripe_answer *answer)
-{
-	struct report *report = arg;
-	const json_t *meter, *data = json_object_get(answer->body, "data");
-	struct report_meter *meters;
-	size_t i;
-
-	report->is_fetching_meters = false;
-	report_note_date(report, answer);
-	if (answer->err) {
-		log_warn("cannot fetch meters, so usage is reported later: %s", answer->why);
-		return;
-	}
-	meters = calloc(json_array_size(data) + 1, sizeof(*meters));
-	if (!meters)
-		return;
-	free(report->meters);
-	report->meters = meters;
-	report->meter_count = json_array_size(data);
-	report->has_meters = true;
-	json_array_foreach (data, i, meter) {
-		copy_text(meters[i].event_name, sizeof(meters[i].event_name), meter, "event_name",
-			  "");
-		copy_text(meters[i].id, sizeof(meters[i].id), meter, "id", "");
-		copy_text(meters[i].customer_key, sizeof(meters[i].customer_key),
-			  json_object_get(meter, "customer_mapping"), "event_payload_key",
-			  "stripe_customer_id");
-		copy_text(meters[i].value_key, sizeof(meters[i].value_key),
-			  json_object_get(meter, "value_settings"), "event_payload_key", "value");
-	}
-}
-
-static void fetch_meters(struct report *report, uint64_t every_ms)
-{
-	const struct stripe_call call = {
-		.method = "GET",
-		.path = "/v1/billing/meters?status=active&limit=100",
-	};
-	uint64_t now_ms = clock_wall_ms();
-
-	if (report->is_fetching_meters || report->is_stopped ||
-	    (report->meters_ms && now_ms - report->meters_ms < every_ms))
-		return;
-	report->is_fetching_meters = true;
-	report->meters_ms = now_ms;
-	stripe_api_call(report->context->api, &call, on_meters, report);
-}
-
-const struct report_meter *report_find_meter(struct report *report, const char *event_name)
-{
-	for (size_t i = 0; i < report->meter_count; i++) {
-		if (!strcmp(report->meters[i].event_name, event_name))
-			return &report->meters[i];
-	}
-	if (report->has_meters && clock_wall_ms() - report->missed_ms >= METERS_AGAIN_MS) {
-		log_error("Stripe has no active meter '%s', so its usage waits; create it at "
-			  "Stripe",
-			  event_name);
-		report->missed_ms = clock_wall_ms();
-	}
-	fetch_meters(report, METERS_AGAIN_MS);
-	return NULL;
-}
-
-void report_catalog_changed(struct report *report)
-{
-	if (!report->is_started)
-		return;
-	fetch_meters(report, 0);
+	return stripe_api_now_s(report->context->api);
 }
 
 static bool has_meter(const struct tiers *tiers)
@@ -187,9 +108,16 @@ uint32_t report_window_seconds(struct report *report)
 	return (uint32_t)(every_s * factor);
 }
 
-void report_configure(struct report *report)
+static void set_windows(struct report *report)
 {
 	slots_set_window(report->context->slots, report_window_seconds(report));
+}
+
+void report_configure(struct report *report)
+{
+	/* What could not be closed may belong to a configured tier or another meter now. */
+	report_close_all(report);
+	set_windows(report);
 }
 
 /* ---- old usage ---- */
@@ -204,7 +132,7 @@ static void on_pruned(void *arg, int err)
 
 static void prune(struct report *report)
 {
-	uint64_t before_s = clock_wall_ms() / 1000 - KEPT_S;
+	uint64_t before_s = report_now_s(report) - KEPT_S;
 	struct store *store = report->context->store;
 
 	store_usage_prune(store, before_s, on_pruned, report);
@@ -219,18 +147,22 @@ static void on_tick(uv_timer_t *timer)
 	struct report *report = timer->data;
 
 	if (report->ticks % WINDOW_TICKS == 0)
-		report_configure(report);
+		set_windows(report);
 	if (!stripe_is_holder(report->context) || !report->is_tallied) {
 		report->is_tallied = report->is_tallied && stripe_is_holder(report->context);
 		report->ticks++;
 		return;
 	}
 	if (has_meter(report->context->tiers))
-		fetch_meters(report, report->has_meters ? METERS_EVERY_MS : METERS_AGAIN_MS / 6);
+		report_refresh_meters(report);
 	if (report->ticks % PRUNE_TICKS == PRUNE_TICKS - 1)
 		prune(report);
-	if (report->ticks++ % CLOSE_TICKS == 0 || !LIST_EMPTY(&report->early))
+	if (report->ticks % FUTURE_TICKS == FUTURE_TICKS - 1)
+		report_close_future(report);
+	if (report->ticks % CLOSE_TICKS == 0 || !LIST_EMPTY(&report->early))
 		report_close(report);
+	if (report->ticks++ % RETRY_TICKS == 0 || report->retries_all)
+		report_retry(report);
 	report_send(report);
 }
 
@@ -262,20 +194,10 @@ void report_start(struct report *report)
 	uv_timer_start(&report->timer, on_tick, TICK_MS, TICK_MS);
 }
 
-static void forget_early(struct report *report)
-{
-	struct early_close *early;
-
-	while ((early = LIST_FIRST(&report->early))) {
-		LIST_REMOVE(early, entry);
-		free(early);
-	}
-}
-
 void report_hold(struct report *report)
 {
 	report->is_tallied = false;
-	forget_early(report);
+	report_forget_early(report);
 	report_load_early(report); /* continues with report_tally(), which starts the ticks */
 }
 
@@ -296,13 +218,11 @@ void report_free(struct report *report)
 {
 	if (!report)
 		return;
-	forget_early(report);
-	free(report->current);
-	for (size_t i = 0; i < report->task_count; i++)
-		free(report->tasks[i].body);
-	free(report->tasks);
-	free(report->rows);
+	report_forget_early(report);
+	report_close_free(report);
+	report_retry_free(report);
 	report_done_sending(report);
-	free(report->meters);
+	free(report->meters.list);
+	free(report->fresh_meters.list);
 	free(report);
 }

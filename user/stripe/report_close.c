@@ -2,9 +2,14 @@
 /*
  * report_close: turns usage whose window has ended into tasks.
  *
- * It lists open usage rows, makes a task of each that has somebody to bill, and writes both in one
- * transaction. Usage of an account without a meter is closed without a task, so that if its tier
- * gets a meter later, past usage is not billed.
+ * A pass lists open usage rows page by page, makes a task of each that has somebody to bill, and
+ * writes the rows and tasks of a page in one transaction. Rows that cannot be billed yet, because
+ * their meter or tier is unusable, stay open; the next page begins after them. Usage of an account
+ * without a meter is closed without a task, so that if its tier gets a meter later, past usage is
+ * not billed.
+ *
+ * Rows that stay open would make each pass longer. So while there are any, most passes begin where
+ * the last one ended, and only one in a while begins with the first row.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -14,355 +19,432 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "http/form.h"
 #include "stripe/report_private.h"
 
-#define MAX_ROWS  10000
-#define SETTLE_S  3 /* wait after a window's end, because usage is written once a second */
-#define SETTLE_MS (SETTLE_S * 1000)
-#define MAX_BODY  2048
-
-static void list_open(struct report *report);
+#define MAX_ROWS     8192 /* a power of two */
+#define SETTLE_S     3	  /* wait after a window's end, because usage is written once a second */
+#define MAX_BODY     2048
+#define LONGEST_S    86400ULL /* the longest window */
+#define AHEAD_S	     300      /* windows that begin later than this were opened by a wrong clock */
+#define FULL_MS	     60000    /* between two passes that begin with the first row */
+#define FULL_PORTION 20	      /* such a pass may take one part in so many of the time */
 
 /* Whom to bill for an account's usage. */
 struct payer {
 	const char *customer, *subscription, *meter; /* customer NULL: nobody */
+	const char *unknown_tier;		     /* the account's, if it is not configured */
 	struct store_account account;		     /* the above may point into it */
 };
 
+static void list_open(struct report *report);
+static void begin_pass(struct report *report);
+
+static bool uses_records(const struct report *report)
+{
+	return report->context->settings->report == STRIPE_USAGE_RECORDS;
+}
+
 static void find_payer(const struct report *report, uint64_t account, struct payer *ret)
 {
-	const struct early_close *early = report->current;
+	const struct early_close *early = report->closing.early;
 	const struct tier *tier;
 	uint32_t slot;
 
-	ret->customer = ret->subscription = ret->meter = NULL;
+	ret->customer = ret->subscription = ret->meter = ret->unknown_tier = NULL;
 	if (early) {
 		ret->customer = early->customer;
 		ret->subscription = early->subscription;
 		ret->meter = early->meter;
 		return;
 	}
-	if (!mirror_account(report->context->mirror, account, &ret->account, &slot))
+	if (!mirror_account(report->context->mirror, account, &ret->account, &slot) ||
+	    !ret->account.customer[0])
 		return;
 	tier = tiers_find(report->context->tiers, ret->account.tier);
-	if (!tier || !tier->meter || !ret->account.customer[0])
+	if (!tier && ret->account.tier[0])
+		ret->unknown_tier = ret->account.tier;
+	if (!tier || !tier->meter)
 		return;
 	ret->customer = ret->account.customer;
 	ret->subscription = ret->account.subscription;
 	ret->meter = tier->meter;
 }
 
-static int write_meter_event(const struct report_meter *meter, const struct payer *payer,
-			     const char *id, uint64_t units, uint64_t at_s, struct buf *body)
+/* ---- one row ---- */
+
+/* Fill in @task and what it reports: all but its state and its body or note. */
+static void begin_task(const struct report *report, const struct store_usage *row,
+		       const struct payer *payer, struct store_task *task,
+		       struct report_event *event)
 {
-	char name[128];
-	int err = form_add(body, "event_name", payer->meter);
-
-	if (!err)
-		err = form_add(body, "identifier", id);
-	if (!err)
-		err = form_add_u64(body, "timestamp", at_s);
-	snprintf(name, sizeof(name), "payload[%s]", meter->customer_key);
-	if (!err)
-		err = form_add(body, name, payer->customer);
-	snprintf(name, sizeof(name), "payload[%s]", meter->value_key);
-	return err ? err : form_add_u64(body, name, units);
-}
-
-static int write_usage_record(uint64_t units, uint64_t at_s, struct buf *body)
-{
-	int err = form_add(body, "action", "increment");
-
-	if (!err)
-		err = form_add_u64(body, "quantity", units);
-	return err ? err : form_add_u64(body, "timestamp", at_s);
-}
-
-/* 0; -ENOMEM; -EAGAIN if the meter is not known yet, and then the row must stay open. */
-static int make_task(struct report *report, const struct store_usage *row,
-		     const struct payer *payer, struct store_task *task)
-{
-	bool is_record = report->context->settings->report == STRIPE_USAGE_RECORDS;
-	const struct report_meter *meter =
-		is_record ? NULL : report_find_meter(report, payer->meter);
-	uint64_t units = row->units - row->closed_units;
-	uint64_t at_s = report_timestamp(row->window_start_s, row->window_seconds, row->closings,
-					 report_now_s(report));
-	struct buf body;
-	int err;
-
-	if (!meter && !is_record)
-		return -EAGAIN;
+	*event = (struct report_event){
+		.units = row->units - row->closed_units,
+		.at_s = report_timestamp(row->window_start_s, row->window_seconds, row->closings,
+					 report_now_s(report)),
+	};
 	*task = (struct store_task){
 		.queue = REPORT_QUEUE,
 		.account = row->account,
 		.created_ms = clock_wall_ms(),
 	};
-	report_identifier(row->account, row->window_start_s, row->closings, task->id);
+	report_identifier(row, row->closings, task->id);
 	snprintf(task->object, sizeof(task->object), "%s",
-		 is_record ? payer->subscription : payer->customer);
+		 uses_records(report) ? payer->subscription : payer->customer);
+	if (!uses_records(report))
+		snprintf(event->meter, sizeof(event->meter), "%s", payer->meter);
+}
+
+/* Add a task that bills the row. @meter NULL: with a usage record. 0 or -ENOMEM. */
+static int bill_row(struct report *report, const struct store_usage *row, const struct payer *payer,
+		    const struct report_meter *meter)
+{
+	const struct report_keys keys = { meter ? meter->customer_key : "",
+					  meter ? meter->value_key : "" };
+	struct store_task *task = &report->closing.tasks[report->closing.task_count];
+	struct report_event event;
+	struct buf body;
+	int err;
+
+	begin_task(report, row, payer, task, &event);
 	buf_init(&body, MAX_BODY);
-	err = is_record ? write_usage_record(units, at_s, &body)
-			: write_meter_event(meter, payer, task->id, units, at_s, &body);
+	err = report_event_write(task, &event, meter ? &keys : NULL, &body);
 	task->body = err ? NULL : text_dup(buf_text(&body));
 	buf_done(&body);
-	return task->body ? 0 : -ENOMEM;
+	if (!task->body)
+		return -ENOMEM;
+	report->closing.task_count++;
+	return 0;
 }
 
-static void forget_rows(struct report *report)
+/* Close the row with a task that says that its usage is lost. */
+static void lose_row(struct report *report, const struct store_usage *row,
+		     const struct payer *payer, const char *why)
 {
-	for (size_t i = 0; i < report->task_count; i++)
-		free(report->tasks[i].body);
-	free(report->tasks);
-	free(report->rows);
-	report->tasks = NULL;
-	report->rows = NULL;
-	report->row_count = report->task_count = 0;
-	report->task_units = 0;
+	struct closing *closing = &report->closing;
+	struct store_task *task = &closing->tasks[closing->task_count++];
+	struct report_event event;
+
+	begin_task(report, row, payer, task, &event);
+	task->state = STORE_TASK_FAILED;
+	task->due_ms = REPORT_NEVER_MS;
+	report_fate_note(&event, REPORT_LOST, why, task->note);
+	closing->rows[closing->row_count++] = *row;
 }
 
-/* Remove and return the first early closing that is due; NULL if there is none. */
-static struct early_close *take_early(struct report *report)
+/* The row cannot be billed because of @why: leave it open, or give it up if it is too old. */
+static void block_row(struct report *report, const struct store_usage *row,
+		      const struct payer *payer, const char *what, const char *why)
 {
-	uint64_t now_ms = clock_wall_ms();
-	struct early_close *early;
+	struct closing *closing = &report->closing;
+	struct report_problem problem = { .windows = 1,
+					  .units = row->units - row->closed_units,
+					  .oldest_s = row->window_start_s };
 
+	if (row->window_start_s + row->window_seconds + REPORT_OLDEST_S < report_now_s(report)) {
+		lose_row(report, row, payer, why);
+		return;
+	}
+	snprintf(problem.what, sizeof(problem.what), "%s", what);
+	snprintf(problem.why, sizeof(problem.why), "%s", why);
+	closing->early_blocked++;
+	report_problem_add(&closing->problems, &problem);
+}
+
+/*
+ * Add the row to the transaction, with a task if there is somebody to bill. Leaves it out if it
+ * cannot be billed yet. 0 or -ENOMEM.
+ */
+static int take_row(struct report *report, const struct store_usage *row)
+{
+	struct closing *closing = &report->closing;
+	const struct report_meter *meter = NULL;
+	char why[REPORT_WHY_MAX];
+	struct payer payer;
+	int err = 0;
+
+	/* Only the early closing that waits still knows the meter of this usage. */
+	if (!closing->early && report_has_unbilled(report, row->account))
+		return 0;
+	find_payer(report, row->account, &payer);
+	if (payer.unknown_tier) {
+		payer.customer = payer.account.customer;
+		payer.subscription = payer.account.subscription;
+		payer.meter = "?";
+		snprintf(why, sizeof(why), "the tier '%.63s' is not in the configuration",
+			 payer.unknown_tier);
+		block_row(report, row, &payer, payer.unknown_tier, why);
+		return 0;
+	}
+	if (payer.customer && !uses_records(report)) {
+		meter = report_find_meter(report, payer.meter, why);
+		if (!meter) {
+			block_row(report, row, &payer, payer.meter, why);
+			return 0;
+		}
+	}
+	if (payer.customer)
+		err = bill_row(report, row, &payer, meter);
+	if (!err)
+		closing->rows[closing->row_count++] = *row;
+	return err;
+}
+
+/* ---- pages ---- */
+
+static void forget_rows(struct closing *closing)
+{
+	for (size_t i = 0; i < closing->task_count; i++)
+		free(closing->tasks[i].body);
+	free(closing->tasks);
+	free(closing->rows);
+	closing->tasks = NULL;
+	closing->rows = NULL;
+	closing->row_count = closing->task_count = 0;
+}
+
+static void keep_results(struct report *report)
+{
+	struct closing *closing = &report->closing;
+	uint64_t now_ns = clock_mono_ns(), rest_ns = FULL_MS * NS_PER_MS;
+	const struct early_close *early;
+
+	if (closing->has_last) {
+		report->resume = closing->last;
+		report->has_resume = true;
+	}
+	if (!closing->is_full)
+		return;
 	LIST_FOREACH (early, &report->early, entry) {
-		if (early->due_ms <= now_ms)
-			break;
+		if (early->blocked.units)
+			report_problem_add(&closing->problems, &early->blocked);
 	}
-	if (early)
-		LIST_REMOVE(early, entry);
-	return early;
+	report_problems_replace(report, &closing->problems);
+	if ((now_ns - closing->began_ns) * FULL_PORTION > rest_ns)
+		rest_ns = (now_ns - closing->began_ns) * FULL_PORTION;
+	report->full_due_ns = now_ns + rest_ns;
+	if (!report->problems.units)
+		report->has_resume = false;
 }
 
-static void on_early_settled(void *arg, int err)
+/* The pass has ended, or with @err has failed and is repeated later. */
+static void end_pass(struct report *report, int err)
 {
-	struct report *report = arg;
+	struct closing *closing = &report->closing;
+	bool has_more_passes = !err && !report->is_stopped;
 
-	if (err)
-		log_error("cannot mark an early closing as done, so the next start repeats it: %s",
-			  store_error(report->context->store));
-}
-
-/* Finish the early closing in progress; with @err, put it back to be retried. */
-static void end_early(struct report *report, int err)
-{
-	struct early_close *early = report->current;
-	struct store_task task = { .queue = EARLY_QUEUE, .state = STORE_TASK_DONE, .attempts = 1 };
-
-	report->current = NULL;
-	if (err) {
-		early->due_ms = clock_wall_ms() + SETTLE_MS;
-		LIST_INSERT_HEAD(&report->early, early, entry);
+	forget_rows(closing);
+	closing->is_running = false;
+	if (closing->early && closing->problems.count)
+		closing->early->blocked = closing->problems.list[0]; /* all have the same meter */
+	if (closing->early)
+		report_end_early(report, closing->early, !err && !closing->early_blocked);
+	else if (has_more_passes && !closing->is_future)
+		keep_results(report);
+	closing->early = NULL;
+	if (!has_more_passes)
 		return;
-	}
-	snprintf(task.id, sizeof(task.id), "%s", early->id);
-	store_tasks_set(report->context->store, &task, 1, on_early_settled, report);
-	free(early);
-}
-
-static void end_listing(struct report *report, int err)
-{
-	forget_rows(report);
-	if (report->current)
-		end_early(report, err);
-	report->is_closing = false;
-	if (err || report->is_stopped)
-		return;
-	report->current = take_early(report);
-	report->is_closing = report->current != NULL;
-	if (report->current)
-		list_open(report);
+	closing->early = report_take_early(report);
+	if (closing->early)
+		begin_pass(report);
 }
 
 static void count_closed(struct report *report)
 {
-	report->counters.closed += report->task_count;
-	report->counters.pending += report->task_count;
-	report->counters.pending_units += report->task_units;
+	const struct closing *closing = &report->closing;
+	const struct store_task *lost = NULL;
+	uint64_t lost_units = 0;
+
+	report->counters.closed += closing->task_count;
+	for (size_t i = 0; i < closing->task_count; i++) {
+		const struct store_task *task = &closing->tasks[i];
+
+		report_count(report, task, 1);
+		if (task->state != STORE_TASK_FAILED)
+			continue;
+		lost = task;
+		lost_units += report_task_units(task);
+	}
+	if (lost)
+		log_error("%" PRIu64 " units are older than the 35 days that Stripe accepts, and "
+			  "are lost; the last: %s: %s",
+			  lost_units, lost->id, lost->note);
+}
+
+/*
+ * The store refuses something in the page. So that one row cannot block the others, try half of the
+ * page, and in the end leave the row out. False if the error is not about the rows.
+ */
+static bool narrow_page(struct report *report, int err)
+{
+	struct closing *closing = &report->closing;
+
+	if (err != -EEXIST && err != -EAGAIN && err != -EINVAL)
+		return false;
+	if (closing->limit > 1) {
+		closing->limit /= 2;
+		closing->problems = closing->problems_before_page;
+		closing->last = closing->before_page;
+		closing->has_last = closing->has_before_page;
+	} else {
+		log_error("the window of %u s from %" PRIu64 " of account %016" PRIx64
+			  " cannot be closed: %s",
+			  closing->last.window_seconds, closing->last.window_start_s,
+			  closing->last.account, store_error(report->context->store));
+		closing->early_blocked++;
+	}
+	return true;
 }
 
 static void on_closed(void *arg, int err)
 {
 	struct report *report = arg;
-	bool goes_on = !err && report->is_page_full && !report->is_stopped;
+	struct closing *closing = &report->closing;
+	bool is_narrowed = err && narrow_page(report, err);
+	bool goes_on = !report->is_stopped && (is_narrowed || (!err && closing->is_page_full));
 
-	if (err)
+	if (err && !is_narrowed)
 		log_error("cannot close usage, will retry: %s (%s)",
 			  store_error(report->context->store), strerror(-err));
-	else
+	else if (!err)
 		count_closed(report);
-	if (goes_on) {
-		forget_rows(report);
+	if (!err && closing->limit < MAX_ROWS)
+		closing->limit *= 2;
+	forget_rows(closing);
+	if (goes_on)
 		list_open(report);
-		return;
-	}
-	end_listing(report, err);
+	else
+		end_pass(report, is_narrowed ? 0 : err);
 	if (!err)
 		report_send(report);
 }
 
-/*
- * Add the row to the transaction, with a task if there is somebody to bill. Leaves it out if its
- * meter is not known yet. False if out of memory.
- */
-static bool take_row(struct report *report, const struct store_usage *row)
+static int take_rows(struct report *report, const struct store_usage *rows, size_t count)
 {
-	struct store_task *task = &report->tasks[report->task_count];
-	struct payer payer;
+	struct closing *closing = &report->closing;
 	int err = 0;
 
-	find_payer(report, row->account, &payer);
-	if (payer.customer) {
-		err = make_task(report, row, &payer, task);
-		report->task_count += !err;
-		report->task_units += err ? 0 : row->units - row->closed_units;
+	closing->problems_before_page = closing->problems;
+	closing->before_page = closing->last;
+	closing->has_before_page = closing->has_last;
+	closing->rows = calloc(count, sizeof(*rows));
+	closing->tasks = calloc(count, sizeof(*closing->tasks));
+	if (!closing->rows || !closing->tasks)
+		return -ENOMEM;
+	for (size_t i = 0; i < count && !err; i++) {
+		closing->last = rows[i];
+		closing->has_last = true;
+		/* A window in progress ends soon enough. */
+		if (!closing->is_future || rows[i].window_start_s > report_now_s(report) + AHEAD_S)
+			err = take_row(report, &rows[i]);
 	}
-	if (!err)
-		report->rows[report->row_count++] = *row;
-	return err != -ENOMEM;
+	return err;
 }
 
 static void on_open(void *arg, int err, const struct store_usage *rows, size_t count)
 {
 	struct report *report = arg;
+	struct closing *closing = &report->closing;
 
-	if (err || !count || report->is_stopped) {
-		if (err)
-			log_error("cannot list open usage: %s",
-				  store_error(report->context->store));
-		end_listing(report, report->is_stopped ? -ECANCELED : err);
+	if (err)
+		log_error("cannot list open usage: %s", store_error(report->context->store));
+	if (!err && report->is_stopped)
+		err = -ECANCELED;
+	if (err || !count) {
+		end_pass(report, err);
 		return;
 	}
-	report->rows = calloc(count, sizeof(*report->rows));
-	report->tasks = calloc(count, sizeof(*report->tasks));
-	for (size_t i = 0; i < count && report->rows && report->tasks; i++) {
-		if (!take_row(report, &rows[i]))
-			break;
-	}
-	report->is_page_full = count == MAX_ROWS;
-	if (!report->row_count) {
-		/* No meter is known yet. Rows stay open, so an early closing is retried. */
-		end_listing(report, -EAGAIN);
-		return;
-	}
-	store_usage_close(report->context->store, report->rows, report->row_count, report->tasks,
-			  report->task_count, on_closed, report);
+	err = take_rows(report, rows, count);
+	closing->is_page_full = count == closing->limit;
+	if (err)
+		end_pass(report, err);
+	else if (closing->row_count)
+		store_usage_close(report->context->store, closing->rows, closing->row_count,
+				  closing->tasks, closing->task_count, on_closed, report);
+	else
+		on_closed(report, 0);
 }
 
 static void list_open(struct report *report)
 {
-	store_usage_open(report->context->store, report->current ? report->current->account : 0,
-			 clock_wall_ms() / 1000 - SETTLE_S, MAX_ROWS, on_open, report);
+	const struct closing *closing = &report->closing;
+	struct store_usage_query query = {
+		.account = closing->early ? closing->early->account : 0,
+		.ended_by_s = closing->is_future ? UINT64_MAX : clock_wall_ms() / 1000 - SETTLE_S,
+		.after = closing->has_last ? &closing->last : NULL,
+		.limit = closing->limit,
+	};
+
+	store_usage_open(report->context->store, &query, on_open, report);
+}
+
+/* ---- passes ---- */
+
+/* Begin a pass. The caller has set `early` and `is_future`; all else begins at 0. */
+static void begin_pass(struct report *report)
+{
+	struct closing *closing = &report->closing;
+	uint64_t now_ns = clock_mono_ns();
+
+	*closing = (struct closing){
+		.is_running = true,
+		.limit = MAX_ROWS,
+		.early = closing->early,
+		.is_future = closing->is_future && !closing->early,
+		.began_ns = now_ns,
+	};
+	closing->is_full = !closing->early && !closing->is_future &&
+			   (!report->has_resume || now_ns >= report->full_due_ns);
+	if (closing->is_future) {
+		closing->last.window_start_s = clock_wall_ms() / 1000;
+		closing->has_last = true;
+	} else if (!closing->early && !closing->is_full) {
+		closing->last = report->resume;
+		closing->has_last = true;
+	}
+	list_open(report);
+}
+
+static bool knows_meters(const struct report *report)
+{
+	const struct tiers *tiers = report->context->tiers;
+
+	for (unsigned i = 0; i < tiers->count; i++) {
+		if (tiers->list[i].meter)
+			return report->has_meters || uses_records(report);
+	}
+	return true;
 }
 
 void report_close(struct report *report)
 {
-	if (report->is_closing || report->is_stopped)
+	struct closing *closing = &report->closing;
+
+	if (closing->is_running || report->is_stopped || !knows_meters(report))
 		return;
-	report->current = take_early(report);
-	report->is_closing = true;
-	list_open(report);
+	closing->early = report_take_early(report);
+	closing->is_future = false;
+	begin_pass(report);
 }
 
-/* ---- early closings ---- */
-
-/* The task's body is the meter, a newline, and the subscription. NULL if it is not valid. */
-static struct early_close *early_new(const struct store_task *task)
+void report_close_future(struct report *report)
 {
-	struct early_close *early = calloc(1, sizeof(*early));
-	const char *newline = task->body ? strchr(task->body, '\n') : NULL;
+	struct closing *closing = &report->closing;
 
-	if (!early || !newline) {
-		free(early);
-		return NULL;
-	}
-	early->account = task->account;
-	early->due_ms = task->due_ms;
-	snprintf(early->id, sizeof(early->id), "%s", task->id);
-	snprintf(early->customer, sizeof(early->customer), "%.*s", STORE_NAME_MAX - 1,
-		 task->object);
-	snprintf(early->subscription, sizeof(early->subscription), "%s", newline + 1);
-	snprintf(early->meter, sizeof(early->meter), "%.*s", (int)(newline - task->body),
-		 task->body);
-	return early;
-}
-
-/* If out of memory, the usage is closed when its window ends. */
-static void push_early(struct report *report, const struct store_task *task)
-{
-	struct early_close *early = early_new(task);
-
-	if (early)
-		LIST_INSERT_HEAD(&report->early, early, entry);
-}
-
-static void on_early_kept(void *arg, int err, const bool *is_fresh, size_t count)
-{
-	struct report *report = arg;
-
-	(void)is_fresh;
-	(void)count;
-	if (err)
-		log_error("cannot store an early closing, which is lost if the agent crashes now: "
-			  "%s",
-			  store_error(report->context->store));
-}
-
-static void add_early(struct report *report, const struct store_account *before, uint64_t account,
-		      const char *meter)
-{
-	uint64_t now_ms = clock_wall_ms();
-	char body[256];
-	struct store_task task = { .queue = EARLY_QUEUE,
-				   .account = account,
-				   .created_ms = now_ms,
-				   .due_ms = now_ms + SETTLE_MS,
-				   .body = body };
-
-	snprintf(task.id, sizeof(task.id), "%016" PRIx64 "_%" PRIu64, account, now_ms);
-	snprintf(task.object, sizeof(task.object), "%s", before->customer);
-	snprintf(body, sizeof(body), "%.127s\n%s", meter, before->subscription);
-	push_early(report, &task);
-	store_tasks_add(report->context->store, &task, 1, on_early_kept, report);
-}
-
-static void on_early_found(void *arg, int err, const struct store_task *tasks, size_t count)
-{
-	struct report *report = arg;
-
-	if (err)
-		log_error("cannot list earlier early closings: %s",
-			  store_error(report->context->store));
-	for (size_t i = 0; !err && i < count && !report->is_stopped; i++)
-		push_early(report, &tasks[i]);
-	if (!report->is_stopped)
-		report_tally(report);
-}
-
-void report_load_early(struct report *report)
-{
-	store_tasks_list(report->context->store, EARLY_QUEUE, STORE_TASK_PENDING, UINT64_MAX, 0,
-			 SIZE_MAX, on_early_found, report);
-}
-
-void report_account_changed(struct report *report, const struct store_account *before,
-			    const struct store_account *after)
-{
-	const struct tier *old, *new;
-	bool has_ended, has_other_meter;
-
-	if (!before || !before->customer[0])
+	if (closing->is_running || report->is_stopped || !knows_meters(report))
 		return;
-	old = tiers_find(report->context->tiers, before->tier);
-	new = tiers_find(report->context->tiers, after->tier);
-	if (!old || !old->meter)
-		return;
-	has_ended = after->status == STORE_CANCELED && before->status != STORE_CANCELED;
-	has_other_meter = !new || !new->meter || strcmp(old->meter, new->meter);
-	if (!has_ended && !has_other_meter)
-		return;
-	add_early(report, before, after->id, old->meter);
+	closing->early = NULL;
+	closing->is_future = true;
+	begin_pass(report);
+}
+
+void report_close_all(struct report *report)
+{
+	report_wake_early(report);
+	report->full_due_ns = 0;
+}
+
+void report_close_free(struct report *report)
+{
+	free(report->closing.early);
+	forget_rows(&report->closing);
 }

@@ -25,8 +25,9 @@
 #include "stripe/report_private.h"
 
 #define DOUBT_MS      (23 * 3600 * 1000ULL) /* Stripe keeps identifiers for at least 24 h */
-#define OLDEST_S      (35 * 86400ULL)	    /* Stripe accepts nothing older */
+#define PAGE	      500
 #define KNOWN_ALREADY "already exists with identifier"
+#define AHEAD_MS      (300 * 1000ULL)
 
 /* Without jitter, because only one host sends, and only a few calls at a time. */
 static const struct backoff retries_ms = { .first = 1000, .most = 300 * 1000 };
@@ -55,6 +56,17 @@ static void on_settled(void *arg, int err)
 		report_send(report);
 }
 
+/* Write the tasks of the round as they are now. Their bodies do not change. */
+static void write_marks(struct report *report, store_done done)
+{
+	for (unsigned i = 0; i < report->sending_count; i++) {
+		report->marked[i] = report->sending[i].task;
+		report->marked[i].body = NULL;
+	}
+	store_tasks_set(report->context->store, report->marked, report->sending_count, done,
+			report);
+}
+
 static void settle(struct sending *s)
 {
 	struct report *report = s->report;
@@ -64,59 +76,45 @@ static void settle(struct sending *s)
 		if (report->sending[i].is_busy)
 			return;
 	}
-	for (unsigned i = 0; i < report->sending_count; i++)
-		report->marked[i] = report->sending[i].task;
-	store_tasks_set(report->context->store, report->marked, report->sending_count, on_settled,
-			report);
-}
-
-static uint64_t timestamp_of(const struct store_task *task)
-{
-	const char *at = strstr(task->body, "timestamp=");
-
-	return at ? strtoull(at + strlen("timestamp="), NULL, 10) : 0;
-}
-
-/* The value after @name, such as "event_name=", in the task's body. It must not need decoding. */
-static void body_value(const char *body, const char *name, char *ret, size_t size)
-{
-	const char *at = strstr(body, name);
-
-	ret[0] = '\0';
-	if (at)
-		snprintf(ret, size, "%.*s", (int)strcspn(at + strlen(name), "&"),
-			 at + strlen(name));
+	write_marks(report, on_settled);
 }
 
 static void deliver(struct sending *s, const char *note, bool is_repeated)
 {
 	struct report *report = s->report;
-	uint64_t units = report_task_units(&s->task);
-	char meter[128];
+	struct report_event event;
 
-	body_value(s->task.body, "event_name=", meter, sizeof(meter));
+	report_event_read(&s->task, &event);
+	report_count(report, &s->task, -1);
 	s->task.state = STORE_TASK_DONE;
-	/* The store drops the body of a finished task; drift.c reads the note. */
-	snprintf(s->task.note, sizeof(s->task.note), "%" PRIu64 " units of %s%s", units, meter,
-		 note);
+	/* The store drops the body of a finished task; what it reported can be read from the note.
+	 */
+	report_event_note(&event, note, s->task.note);
 	report->counters.delivered++;
 	report->counters.repeated += is_repeated;
-	report->counters.delivered_units += units;
-	report->counters.pending--;
-	report->counters.pending_units -= units;
+	report->counters.delivered_units += event.units;
+	if (event.retry)
+		log_info("usage %s (%s, %" PRIu64 " units) is billed after all", s->task.id,
+			 s->task.object, event.units);
 	settle(s);
 }
 
-static void give_up(struct sending *s, const char *why)
+/* The task has failed. Only what Stripe refused is sent again later. */
+static void give_up(struct sending *s, enum report_fate fate, const char *why)
 {
-	log_error("usage %s (%s, %" PRIu64 " units) is not billed: %s", s->task.id, s->task.object,
-		  report_task_units(&s->task), why);
+	struct report_event event;
+
+	report_event_read(&s->task, &event);
+	report_count(s->report, &s->task, -1);
 	s->task.state = STORE_TASK_FAILED;
-	snprintf(s->task.note, sizeof(s->task.note), "%s", why);
-	s->report->counters.pending--;
-	s->report->counters.pending_units -= report_task_units(&s->task);
-	s->report->counters.failed++;
-	s->report->counters.failed_units += report_task_units(&s->task);
+	s->task.due_ms =
+		fate == REPORT_REFUSED ? report_retry_due_ms(event.retry) : REPORT_NEVER_MS;
+	report_fate_note(&event, fate, why, s->task.note);
+	report_count(s->report, &s->task, 1);
+	/* A refusal that lasts is logged once. */
+	if (fate != REPORT_REFUSED || !event.retry)
+		log_error("usage %s (%s, %" PRIu64 " units) is not billed: %s", s->task.id,
+			  s->task.object, event.units, why);
 	settle(s);
 }
 
@@ -128,38 +126,35 @@ static void try_later(struct sending *s, const char *why)
 	settle(s);
 }
 
-static bool is_passing(const struct stripe_answer *answer)
-{
-	return !answer->status || answer->status == 401 || answer->status == 403 ||
-	       answer->status == 409 || answer->status == 429 || answer->status >= 500;
-}
-
 /* ---- sending ---- */
 
 static void on_sent(void *arg, const struct stripe_answer *answer)
 {
 	struct sending *s = arg;
 
-	report_note_date(s->report, answer);
 	if (!answer->err)
 		deliver(s, "", false);
 	else if (answer->status == 400 && strstr(answer->why, KNOWN_ALREADY))
-		deliver(s, ", already at Stripe", true);
-	else if (is_passing(answer))
+		deliver(s, "already at Stripe", true);
+	else if (stripe_answer_may_pass(answer))
 		try_later(s, answer->why);
 	else
-		give_up(s, answer->why);
+		give_up(s, REPORT_REFUSED, answer->why);
 }
 
 static void post(struct sending *s, const char *path)
 {
+	char identifier[REPORT_IDENTIFIER_MAX];
+	struct report_event event;
 	const struct stripe_call call = {
 		.method = "POST",
 		.path = path,
 		.form = text_of(s->task.body),
-		.idempotency_key = s->task.id,
+		.idempotency_key = identifier,
 	};
 
+	report_event_read(&s->task, &event);
+	report_event_identifier(s->task.id, event.retry, identifier);
 	stripe_api_call(s->report->context->api, &call, on_sent, s);
 }
 
@@ -173,10 +168,10 @@ static void on_subscription(void *arg, const struct stripe_answer *answer)
 	size_t i;
 
 	if (answer->err) {
-		if (is_passing(answer))
+		if (stripe_answer_may_pass(answer))
 			try_later(s, answer->why);
 		else
-			give_up(s, answer->why);
+			give_up(s, REPORT_REFUSED, answer->why);
 		return;
 	}
 	json_array_foreach (json_object_get(items, "data"), i, item) {
@@ -188,7 +183,7 @@ static void on_subscription(void *arg, const struct stripe_answer *answer)
 			id = json_string_value(json_object_get(item, "id"));
 	}
 	if (!id) {
-		give_up(s, "the subscription has no metered item");
+		give_up(s, REPORT_REFUSED, "the subscription has no metered item");
 		return;
 	}
 	snprintf(path, sizeof(path), "/v1/subscription_items/%s/usage_records", id);
@@ -224,32 +219,36 @@ static void on_summaries(void *arg, const struct stripe_answer *answer)
 	json_array_foreach (data, i, summary)
 		sum += json_number_value(json_object_get(summary, "aggregated_value"));
 	if (sum == 0) {
-		s->task.tried_ms =
-			clock_wall_ms(); /* Stripe has nothing: as good as a first attempt */
+		/* Stripe has nothing: as good as a first attempt. */
+		s->task.tried_ms = report_now_s(s->report) * 1000;
 		send_task(s);
 	} else if (sum == (double)report_task_units(&s->task)) {
-		deliver(s, ", found in Stripe's summary", true);
+		deliver(s, "found in Stripe's summary", true);
 	} else {
-		give_up(s, "sent over a day ago, and Stripe's summary of that minute also has "
-			   "other usage: check at Stripe whether it was billed");
+		give_up(s, REPORT_IN_DOUBT,
+			"sent over a day ago, and Stripe's summary of that minute also has "
+			"other usage: check at Stripe whether it was billed");
 	}
 }
 
 static void ask_summaries(struct sending *s)
 {
-	uint64_t minute_s = timestamp_of(&s->task) / 60 * 60;
-	const struct report_meter *meter = NULL;
-	char name[128], path[512];
+	const struct report_meter *meter;
+	struct report_event event;
+	char path[512], why[REPORT_WHY_MAX];
 	struct stripe_call call = { .method = "GET", .path = path };
+	uint64_t minute_s;
 
-	body_value(s->task.body, "event_name=", name, sizeof(name));
-	if (s->report->context->settings->report != STRIPE_USAGE_RECORDS)
-		meter = report_find_meter(s->report, name);
+	if (s->report->context->settings->report == STRIPE_USAGE_RECORDS) {
+		give_up(s, REPORT_IN_DOUBT,
+			"sent over a day ago: check at Stripe whether it was billed");
+		return;
+	}
+	report_event_read(&s->task, &event);
+	minute_s = event.at_s / 60 * 60;
+	meter = report_find_meter(s->report, event.meter, why);
 	if (!meter) {
-		if (s->report->context->settings->report == STRIPE_USAGE_RECORDS)
-			give_up(s, "sent over a day ago: check at Stripe whether it was billed");
-		else
-			try_later(s, "its meter is not known yet");
+		try_later(s, why);
 		return;
 	}
 	snprintf(path, sizeof(path),
@@ -261,28 +260,48 @@ static void ask_summaries(struct sending *s)
 
 /* ---- a round ---- */
 
+/*
+ * Whether a task may have reached Stripe so long ago that Stripe may have forgotten its identifier.
+ * If the clock was wrong at the first attempt, nobody knows how long ago that was.
+ */
+static bool is_doubtful(const struct report *report, const struct store_task *task)
+{
+	uint64_t now_ms = report_now_s(report) * 1000;
+
+	return task->attempts > 1 &&
+	       (now_ms > task->tried_ms + DOUBT_MS || task->tried_ms > now_ms + AHEAD_MS);
+}
+
+static void send_one(struct sending *s)
+{
+	struct report_event event;
+
+	report_event_read(&s->task, &event);
+	if (event.at_s + REPORT_OLDEST_S < report_now_s(s->report))
+		give_up(s, REPORT_LOST, "older than the 35 days that Stripe accepts");
+	else if (is_doubtful(s->report, &s->task))
+		ask_summaries(s);
+	else
+		send_task(s);
+}
+
+static void end_round(struct report *report)
+{
+	report_done_sending(report);
+	report->is_listing = false;
+}
+
 static void on_marked(void *arg, int err)
 {
 	struct report *report = arg;
 	unsigned count = report->sending_count;
 
 	if (err || report->is_stopped) {
-		report_done_sending(report);
-		report->is_listing = false;
+		end_round(report);
 		return;
 	}
-	for (unsigned i = 0; i < count; i++) {
-		struct sending *s = &report->sending[i];
-		bool is_doubtful =
-			s->task.attempts > 1 && clock_wall_ms() - s->task.tried_ms > DOUBT_MS;
-
-		if (timestamp_of(&s->task) + OLDEST_S < report_now_s(report))
-			give_up(s, "older than the 35 days that Stripe accepts");
-		else if (is_doubtful)
-			ask_summaries(s);
-		else
-			send_task(s);
-	}
+	for (unsigned i = 0; i < count; i++)
+		send_one(&report->sending[i]);
 }
 
 /*
@@ -298,6 +317,14 @@ static bool has_sibling(const struct report *report, const struct store_task *ta
 	return false;
 }
 
+/* If the clock was ahead when the time was set, it is later than any backoff could be. */
+static bool is_due(const struct store_task *task)
+{
+	uint64_t now_ms = clock_wall_ms();
+
+	return task->due_ms <= now_ms || task->due_ms > now_ms + retries_ms.most + AHEAD_MS;
+}
+
 static void take(struct report *report, const struct store_task *task)
 {
 	struct sending *s = &report->sending[report->sending_count];
@@ -308,29 +335,51 @@ static void take(struct report *report, const struct store_task *task)
 		return;
 	s->task.attempts++;
 	if (!s->task.tried_ms)
-		s->task.tried_ms = clock_wall_ms();
+		s->task.tried_ms = report_now_s(report) * 1000;
 	report->sending_count++;
 }
 
-static void on_due(void *arg, int err, const struct store_task *tasks, size_t count)
+static void list_page(struct report *report);
+
+/*
+ * Fill the round from the page. It continues behind the tasks that it has looked at, so that a
+ * customer with many tasks keeps nobody waiting, and once with the first task.
+ */
+static void on_page(void *arg, int err, const struct store_task *tasks, size_t count)
 {
 	struct report *report = arg;
+	size_t i;
 
-	for (size_t i = 0; !err && i < count && report->sending_count < REPORT_MAX_SENDING; i++) {
-		if (!has_sibling(report, &tasks[i]))
+	for (i = 0; !err && i < count && report->sending_count < REPORT_MAX_SENDING; i++) {
+		if (is_due(&tasks[i]) && !has_sibling(report, &tasks[i]))
 			take(report, &tasks[i]);
+		report->listed_seq = tasks[i].seq;
+	}
+	if (!err && i == count && report->sending_count < REPORT_MAX_SENDING &&
+	    !report->is_stopped) {
+		bool has_more = count == PAGE || (report->began_seq && !report->has_wrapped);
+
+		if (count < PAGE) {
+			report->listed_seq = 0;
+			report->has_wrapped = true;
+		}
+		if (has_more) {
+			list_page(report);
+			return;
+		}
 	}
 	if (report->sending_count)
 		report->marked = calloc(report->sending_count, sizeof(*report->marked));
-	if (!report->marked) {
-		report_done_sending(report);
-		report->is_listing = false;
-		return;
-	}
-	for (unsigned i = 0; i < report->sending_count; i++)
-		report->marked[i] = report->sending[i].task;
-	store_tasks_set(report->context->store, report->marked, report->sending_count, on_marked,
-			report);
+	if (report->marked)
+		write_marks(report, on_marked);
+	else
+		end_round(report);
+}
+
+static void list_page(struct report *report)
+{
+	store_tasks_list(report->context->store, REPORT_QUEUE, STORE_TASK_PENDING, UINT64_MAX,
+			 report->listed_seq, PAGE, on_page, report);
 }
 
 void report_send(struct report *report)
@@ -338,6 +387,7 @@ void report_send(struct report *report)
 	if (report->is_listing || report->is_stopped || !report->is_started)
 		return;
 	report->is_listing = true;
-	store_tasks_list(report->context->store, REPORT_QUEUE, STORE_TASK_PENDING, clock_wall_ms(),
-			 0, 4 * REPORT_MAX_SENDING, on_due, report);
+	report->has_wrapped = false;
+	report->began_seq = report->listed_seq;
+	list_page(report);
 }

@@ -87,22 +87,31 @@ static void read_times(const json_t *object, struct subscription *s)
 		s->cancel_at_s = last_end_s ? last_end_s : s->period_end_s;
 }
 
+uint64_t subscription_owed_since(const json_t *invoice)
+{
+	const char *status = field_text(invoice, "status");
+	uint64_t due_s = field_u64(invoice, "due_date"); /* the customer pays it by hand */
+	uint64_t finalized_s = field_u64(invoice, "status_transitions.finalized_at");
+
+	if (!status || (strcmp(status, "open") != 0 && strcmp(status, "uncollectible") != 0))
+		return 0;
+	if (due_s)
+		return due_s;
+	if (!field_u64(invoice, "attempt_count"))
+		return 0;
+	return finalized_s ? finalized_s : field_u64(invoice, "created");
+}
+
 static void read_invoice(const json_t *object, struct subscription *s)
 {
 	const json_t *invoice = field_at(object, "latest_invoice");
-	bool is_owed;
 
 	field_copy(field_id(object, "latest_invoice"), s->invoice, sizeof(s->invoice));
 	field_copy_words(field_text(invoice, "status"), s->invoice_status,
 			 sizeof(s->invoice_status));
 	s->invoice_attempts = (uint32_t)field_u64(invoice, "attempt_count");
 	s->invoice_created_s = field_u64(invoice, "created");
-	is_owed = !strcmp(s->invoice_status, "open") || !strcmp(s->invoice_status, "uncollectible");
-	if (is_owed && s->invoice_attempts) {
-		s->owed_since_s = field_u64(invoice, "status_transitions.finalized_at");
-		if (!s->owed_since_s)
-			s->owed_since_s = s->invoice_created_s;
-	}
+	s->owed_since_s = subscription_owed_since(invoice);
 }
 
 static const char *parse(const json_t *object, struct subscription *s)
@@ -148,6 +157,24 @@ int subscription_parse(const json_t *object, struct subscription *ret, const cha
 const char *subscription_metadata(const json_t *object, const char *name)
 {
 	return json_string_value(json_object_get(field_at(object, "metadata"), name));
+}
+
+const struct subscription_item *subscription_metered_item(const struct subscription *s,
+							  const char *meter_id)
+{
+	const struct subscription_item *first = NULL;
+
+	for (unsigned i = 0; i < s->item_count; i++) {
+		const struct subscription_item *item = &s->items[i];
+
+		if (!item->is_metered)
+			continue;
+		if (meter_id && !strcmp(item->meter, meter_id))
+			return item;
+		if (!first)
+			first = item;
+	}
+	return first;
 }
 
 static bool tier_names(const struct tier *tier, const struct subscription_item *item)

@@ -51,9 +51,9 @@ struct subscription {
 	uint32_t invoice_attempts; /* to collect the payment */
 	uint64_t invoice_created_s;
 	/*
-	 * Since when the latest invoice is owed, if an attempt to collect it has failed; else 0. No
-	 * object of Stripe's says when the first payment failed: it was at this time or later, or
-	 * with an earlier invoice.
+	 * Since when the latest invoice is owed, if an attempt to collect it has failed, or if its
+	 * due date has passed without one; else 0. No object of Stripe's says when the first
+	 * payment failed: it was at this time or later, or with an earlier invoice.
 	 */
 	uint64_t owed_since_s;
 
@@ -70,6 +70,19 @@ int subscription_parse(const json_t *object, struct subscription *ret, const cha
 
 /* The value of the metadata @name of @object, any object with metadata; NULL if there is none. */
 const char *subscription_metadata(const json_t *object, const char *name);
+
+/*
+ * Since when @invoice is owed, as `owed_since_s`: when it was due or, if an attempt to collect it
+ * has failed, when it was finalized; 0 if it is not owed.
+ */
+uint64_t subscription_owed_since(const json_t *invoice);
+
+/*
+ * The item to whose meter the usage of @tier is reported: the metered item with the meter
+ * @meter_id (NULL: unknown) or, if none has it, the first metered item. NULL if no item is metered.
+ */
+const struct subscription_item *subscription_metered_item(const struct subscription *s,
+							  const char *meter_id);
 
 /*
  * The first tier, in the order of the configuration, that lists the price ID, lookup key or product

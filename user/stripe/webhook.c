@@ -66,6 +66,12 @@ static void refuse_unstored(struct webhook *webhook, struct handoff *e)
 	refuse(e, 503, PROBLEM_FIELD "Retry-After: 10\r\n", "The event could not be stored", "");
 }
 
+static void acknowledge(struct handoff *e)
+{
+	handoff_answer(e, 200, TEXT("Content-Type: application/json\r\n"),
+		       TEXT("{\"received\":true}"));
+}
+
 static void clear(struct arrivals *list)
 {
 	for (size_t i = 0; i < list->count; i++)
@@ -92,8 +98,7 @@ static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
 		}
 		webhook->counters.accepted += is_fresh[i];
 		webhook->counters.repeated += !is_fresh[i];
-		handoff_answer(e, 200, TEXT("Content-Type: application/json\r\n"),
-			       TEXT("{\"received\":true}"));
+		acknowledge(e);
 	}
 	clear(list);
 	write_batch(webhook);
@@ -167,12 +172,26 @@ static bool is_genuine(struct webhook *webhook, struct handoff *e)
 	return false;
 }
 
+/* Whether the event is of the other mode. Connected accounts send those all the time. */
+static bool is_foreign(const struct webhook *webhook, const struct event *event)
+{
+	bool is_live = stripe_settings_mode(webhook->context->settings) == STORE_MODE_LIVE;
+
+	if (event->is_live == is_live)
+		return false;
+	if (event->account[0])
+		log_debug("webhook: dropped %s of the other mode from a connected account",
+			  event->id);
+	else
+		log_warn("webhook: dropped %s (%s), a %s event: %s mode is configured", event->id,
+			 event->type, event->is_live ? "live" : "test", is_live ? "live" : "test");
+	return true;
+}
+
 void webhook_receive(struct webhook *webhook, struct handoff *e)
 {
-	const struct stripe_settings *settings = webhook->context->settings;
 	const char *why = "";
 	struct event event;
-	int err;
 
 	if (!text_is(e->method, "POST")) {
 		refuse(e, 405, PROBLEM_FIELD "Allow: POST\r\n", "Use POST", "");
@@ -180,20 +199,18 @@ void webhook_receive(struct webhook *webhook, struct handoff *e)
 	}
 	if (!is_genuine(webhook, e))
 		return;
-	err = event_parse(e->body, &event, &why);
-	if (!err && event.is_live != stripe_settings_is_live(settings)) {
-		why = event.is_live ? "a live event, but test mode is configured"
-				    : "a test event, but live mode is configured";
-		err = -EBADMSG;
-		event_done(&event);
-	}
-	if (err) {
+	if (event_parse(e->body, &event, &why)) {
 		webhook->counters.malformed++;
-		log_warn("webhook: invalid payload: %s", why);
-		refuse(e, 400, PROBLEM_FIELD, "Invalid payload: ", why);
+		log_error("webhook: the event is lost, because tollgate cannot read it: %s", why);
+		acknowledge(e);
 		return;
 	}
-	gather(webhook, e, &event);
+	if (is_foreign(webhook, &event)) {
+		webhook->counters.foreign++;
+		acknowledge(e);
+	} else {
+		gather(webhook, e, &event);
+	}
 	event_done(&event);
 }
 

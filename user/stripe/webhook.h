@@ -19,7 +19,8 @@ struct webhook_counters {
 	uint64_t accepted;
 	uint64_t repeated;  /* already in the store; acknowledged again */
 	uint64_t forged;    /* 400 because of the signature */
-	uint64_t malformed; /* 400 for any other reason */
+	uint64_t malformed; /* signed, but not an event that tollgate can read; acknowledged */
+	uint64_t foreign;   /* of the other mode; acknowledged */
 	uint64_t failed;    /* 503: could not be stored, so Stripe will send it again */
 };
 
@@ -27,9 +28,12 @@ struct webhook_counters {
 struct webhook *webhook_new(const struct stripe_context *context);
 
 /*
- * Answer @handoff, now or later: 200 once its event is stored; 400 "Missing signature header",
- * "Signature verification failed: ..." or "Invalid payload: ..."; 405; 503 if the event cannot be
- * stored.
+ * Answer @handoff, now or later: 200 once its event is stored; 400 "Missing signature header" or
+ * "Signature verification failed: ..."; 405; 503 if the event cannot be stored.
+ *
+ * Whatever is validly signed gets 200, because Stripe would send it again for days otherwise. What
+ * tollgate cannot read is logged. Events of the other mode are dropped: an endpoint for connected
+ * accounts gets them in live mode too (https://docs.stripe.com/connect/webhooks).
  */
 void webhook_receive(struct webhook *webhook, struct handoff *handoff);
 

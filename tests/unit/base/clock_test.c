@@ -34,6 +34,63 @@ static void days_and_months_are_those_of_the_calendar(void **state)
 	}
 }
 
+static void the_steady_clock_follows_a_clock_that_was_set_back_after_a_while(void **state)
+{
+	static const struct {
+		uint64_t wall_ms, mono_s, steady_ms;
+		const char *why;
+	} rows[] = {
+		{ 1000000, 100, 1000000, "the first" },
+		{ 1001000, 101, 1001000, "forwards" },
+		{ 1000500, 102, 1001000, "back by half a second" },
+		{ 1001500, 103, 1001500, "caught up" },
+		{ 8201500, 103, 8201500, "two hours ahead" },
+		{ 1002500, 104, 8201500, "corrected" },
+		{ 1046500, 148, 8201500, "not yet" },
+		{ 1047500, 149, 1047500, "45 seconds later" },
+		{ 1048000, 150, 1048000, "and on" },
+		{ 1047999, 151, 1048000, "back a little" },
+		{ 1048001, 151, 1048001, "caught up" },
+		{ 1048000, 197, 1048001, "back a little again: the wait begins again" },
+		{ 1048000, 241, 1048001, "not yet" },
+		{ 1048000, 242, 1048000, "45 seconds later" },
+	};
+	struct clock_steady steady = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (clock_steady_read(&steady, rows[i].wall_ms, rows[i].mono_s * NS_PER_SECOND) !=
+		    rows[i].steady_ms)
+			fail_msg("%s", rows[i].why);
+	}
+}
+
+static void a_clock_that_is_set_is_noticed(void **state)
+{
+	static const struct {
+		uint64_t wall_ms, mono_s;
+		uint32_t jumps;
+		const char *why;
+	} rows[] = {
+		{ 9000000, 100, 0, "the first reading" },
+		{ 9100000, 200, 0, "time passes" },
+		{ 9160000, 200, 0, "ahead by a minute" },
+		{ 9040000, 200, 0, "behind by a minute" },
+		{ 9160001, 200, 1, "by more" },
+		{ 9260001, 300, 1, "time passes" },
+		{ 9200000, 300, 2, "back" },
+		{ 9200000, 300, 2, "the same" },
+	};
+	struct clock_jumps jumps = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (clock_jumps_read(&jumps, rows[i].wall_ms, rows[i].mono_s * NS_PER_SECOND) !=
+		    rows[i].jumps)
+			fail_msg("%s", rows[i].why);
+	}
+}
+
 static void clocks_do_not_run_backwards(void **state)
 {
 	uint64_t mono = clock_mono_ns(), wall = clock_wall_ms();
@@ -64,6 +121,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(days_and_months_are_those_of_the_calendar),
+		cmocka_unit_test(the_steady_clock_follows_a_clock_that_was_set_back_after_a_while),
+		cmocka_unit_test(a_clock_that_is_set_is_noticed),
 		cmocka_unit_test(clocks_do_not_run_backwards),
 		cmocka_unit_test(the_boot_id_stays),
 	};

@@ -29,11 +29,14 @@ static void entitlement_follows_status_grace_and_hold(void **state)
 		{ { .status = STORE_INCOMPLETE_EXPIRED }, 1000, false, "incomplete, expired" },
 		{ { .status = STORE_PAUSED }, 1000, false, "paused" },
 		{ { .status = STORE_STATUS_COUNT }, 1000, false, "a status that nobody knows" },
+		{ { .mode = STORE_MODE_LIVE }, 1000, true, "of the configured mode" },
+		{ { .mode = STORE_MODE_TEST }, 1000, false, "of the other mode" },
+		{ { .disputes = "ch_1" }, 1000, false, "disputed" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		if (account_is_entitled(&rows[i].account, 100, rows[i].wall_ms) !=
+		if (account_is_entitled(&rows[i].account, STORE_MODE_LIVE, 100, rows[i].wall_ms) !=
 		    rows[i].is_entitled)
 			fail_msg("%s", rows[i].why);
 	}
@@ -84,6 +87,10 @@ static void accounts_that_differ_in_anything_are_not_the_same(void **state)
 		{ { .customer = "a" }, "customer" },
 		{ { .subscription = "a" }, "subscription" },
 		{ { .label = "a" }, "label" },
+		{ { .mode = STORE_MODE_LIVE }, "mode" },
+		{ { .usage_start_s = 1 }, "begin of the metered item's period" },
+		{ { .usage_end_s = 1 }, "its end" },
+		{ { .disputes = "a" }, "disputes" },
 	};
 	const struct store_account later = { .as_of_s = 1 };
 

@@ -262,7 +262,7 @@ static void ask(void *arg, unsigned index)
 			atomic_add(&race->over, 1);
 		if (result.verdict != TOLLGATE_ALLOW)
 			continue;
-		gate_count(&race->f->gate, &result, WALL_MS);
+		gate_count(&race->f->gate, &result, (struct clock_wall){ WALL_MS, 0 });
 		held[held_count++] = result;
 		while (held_count == most) {
 			for (unsigned n = 0; n < most; n++)

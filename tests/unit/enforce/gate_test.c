@@ -126,7 +126,7 @@ static void an_allowed_request_is_charged_and_holds_a_place(void **state)
 	assert_int_equal(slot->concurrency, 1);
 	assert_int_equal(slot->refused, 0);
 	assert_int_equal(slot->usage[0].requests + slot->usage[1].requests, 0);
-	gate_count(&f->gate, &result, WALL_MS);
+	gate_count(&f->gate, &result, (struct clock_wall){ WALL_MS, 0 });
 	assert_int_equal(slot->usage[0].requests + slot->usage[1].requests, 1);
 	assert_int_equal(slot->usage[0].units + slot->usage[1].units, 3);
 	gate_release(&f->gate, &result);
@@ -357,7 +357,7 @@ static void a_request_that_outlives_its_slot_touches_no_other_account(void **sta
 	assert_int_equal(slots_take(&f->slots, 8), index);
 	slot->concurrency = 5;
 	gate_release(&f->gate, &result);
-	gate_count(&f->gate, &result, WALL_MS);
+	gate_count(&f->gate, &result, (struct clock_wall){ WALL_MS, 0 });
 	assert_int_equal(slot->concurrency, 5);
 	assert_int_equal(slot->usage[0].requests + slot->usage[1].requests, 0);
 }

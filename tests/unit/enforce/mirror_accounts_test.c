@@ -13,6 +13,10 @@ static const struct store_account full = { .id = 7,
 					   .period_end_s = 1700000002,
 					   .trial_end_s = 1700000003,
 					   .cancel_at_s = 1700000004,
+					   .mode = STORE_MODE_LIVE,
+					   .usage_start_s = 1700000006,
+					   .usage_end_s = 1700000007,
+					   .disputes = "ch_1 ch_2",
 					   .as_of_s = 1700000005,
 					   .price = "price_1",
 					   .email = "a@example.com",
@@ -287,7 +291,7 @@ static void what_was_charged_in_a_billing_period_is_found_again(void **state)
 						.period_start_s = start_s,
 						.period_end_s = end_s });
 	for (size_t i = 0; i < COUNT(quotas); i++)
-		mirror_put_quota(f->mirror, &quotas[i]);
+		mirror_put_quota(f->mirror, &quotas[i], WALL_MS);
 	for (uint64_t id = 7; id <= 8; id++) {
 		const struct tollgate_slot *slot = slot_of_account(f, id);
 		uint64_t end_ms;

@@ -168,7 +168,7 @@ static void load(struct fixture *f, const struct store_quota *rows, size_t count
 {
 	put_account(f, 7, "daily", STORE_ACTIVE);
 	for (size_t i = 0; i < count; i++)
-		mirror_put_quota(f->mirror, &rows[i]);
+		mirror_put_quota(f->mirror, &rows[i], 200 * 86400000ULL);
 }
 
 static void however_often_it_is_loaded_each_row_counts_once(void **state)

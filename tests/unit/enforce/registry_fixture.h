@@ -76,6 +76,13 @@ static inline void feed_account(void *arg, const struct store_account *account)
 	mirror_put_account(w->f->mirror, account, clock_wall_ms(), clock_mono_ns());
 }
 
+static inline void feed_account_gone(void *arg, uint64_t account)
+{
+	struct world *w = arg;
+
+	assert_int_equal(mirror_drop_account(w->f->mirror, account), 0);
+}
+
 static inline void feed_key(void *arg, const struct store_key *key)
 {
 	mirror_put_key(((struct world *)arg)->f->mirror, key);
@@ -114,6 +121,7 @@ static inline const struct answer *wait_for(struct world *w)
 static inline void open_store(struct world *w)
 {
 	static const struct store_follower follower = { .on_account = feed_account,
+							.on_account_gone = feed_account_gone,
 							.on_key = feed_key,
 							.on_key_end = feed_key_end,
 							.on_keys_end = feed_keys_end,
@@ -268,7 +276,7 @@ static inline enum tollgate_verdict verdict(struct world *w, const char *key)
 
 static inline struct registry_change no_change(void)
 {
-	return (struct registry_change){ .status = -1, .is_held = -1 };
+	return REGISTRY_NO_CHANGE;
 }
 
 static inline const struct answer *create_key(struct world *w, uint64_t account)

@@ -17,7 +17,8 @@ static struct registry_subscription make_subscription(void)
 					       .status = STORE_ACTIVE,
 					       .period_start_s = AS_OF_S - 1000,
 					       .period_end_s = AS_OF_S + 1000,
-					       .as_of_s = AS_OF_S };
+					       .as_of_s = AS_OF_S,
+					       .now_s = AS_OF_S + 100000 };
 }
 
 static const struct answer *apply(struct world *w, const struct registry_subscription *s)
@@ -217,6 +218,171 @@ static void only_newer_states_are_applied(void **state)
 	}
 }
 
+/* Events of test clocks are dated by simulated time. */
+static void no_state_is_later_than_stripes_own_clock(void **state)
+{
+	enum { YEAR = 365 * 86400 };
+	static const struct {
+		int64_t as_of, now; /* seconds after AS_OF_S */
+		bool is_snapshot, is_taken;
+		int64_t stored;
+		const char *why;
+	} rows[] = {
+		{ YEAR, 10, true, true, 10, "a snapshot from the future counts as of now" },
+		{ 11, 11, false, true, 11, "what is fetched after it is newer" },
+		{ YEAR + 50, 12, true, true, 12, "another one" },
+		{ YEAR + 40, 12, true, true, 12, "an older one is not recognized, and fetched" },
+		{ 13, 13, false, true, 13, "the fetch" },
+		{ 12, 14, false, false, 13, "an older fetch" },
+		{ 5, 15, true, false, 13, "an older snapshot" },
+	};
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+
+	apply(w, &s);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		bool is_taken;
+
+		s.status = i % 2 ? STORE_ACTIVE : STORE_PAST_DUE;
+		s.period_end_s++;
+		s.is_snapshot = rows[i].is_snapshot;
+		s.as_of_s = AS_OF_S + (uint64_t)rows[i].as_of;
+		s.now_s = AS_OF_S + (uint64_t)rows[i].now;
+		is_taken = apply(w, &s)->is_changed;
+		if (is_taken != rows[i].is_taken ||
+		    known(w, "sub_1").as_of_s != AS_OF_S + (uint64_t)rows[i].stored)
+			fail_msg("%s: as of %lld", rows[i].why,
+				 (long long)(known(w, "sub_1").as_of_s - AS_OF_S));
+	}
+}
+
+/* Older versions stored such times. */
+static void a_known_state_from_the_future_is_replaced(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+
+	s.as_of_s = s.now_s = AS_OF_S + 99999;
+	apply(w, &s);
+	s.as_of_s = s.now_s = AS_OF_S;
+	s.tier = "slow";
+	assert_true(apply(w, &s)->is_changed);
+	assert_int_equal(known(w, "sub_1").as_of_s, AS_OF_S);
+	assert_string_equal(known(w, "sub_1").tier, "slow");
+}
+
+static bool withholds(void *arg)
+{
+	struct world *w = arg;
+	struct store_account account;
+	uint32_t slot;
+
+	/* It sees the change that was made just before. */
+	return mirror_account_by_subscription(w->f->mirror, "sub_1", &account, &slot) &&
+	       account.status == STORE_ACTIVE;
+}
+
+static void the_tier_may_be_withheld_when_the_change_is_made(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+
+	registry_subscription_apply(w->registry, &s, on_answer, w);
+	s.subscription = "sub_2";
+	s.withholds_tier = withholds;
+	registry_subscription_apply(w->registry, &s, on_answer, w);
+	run(w);
+	w->taken = w->answer_count;
+	assert_string_equal(known(w, "sub_1").tier, "basic");
+	assert_string_equal(known(w, "sub_2").tier, "");
+	s.subscription = "sub_1";
+	s.withholds_tier = NULL;
+	s.status = STORE_CANCELED;
+	apply(w, &s);
+	s.subscription = "sub_2";
+	s.withholds_tier = withholds;
+	s.status = STORE_ACTIVE;
+	apply(w, &s);
+	assert_string_equal(known(w, "sub_2").tier, "basic");
+}
+
+static void mode_and_usage_period_are_stripes(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+
+	s.mode = STORE_MODE_TEST;
+	s.usage_start_s = AS_OF_S - 10;
+	s.usage_end_s = AS_OF_S + 10;
+	apply(w, &s);
+	assert_int_equal(known(w, "sub_1").mode, STORE_MODE_TEST);
+	assert_int_equal(known(w, "sub_1").usage_start_s, AS_OF_S - 10);
+	assert_int_equal(known(w, "sub_1").usage_end_s, AS_OF_S + 10);
+	s.usage_start_s = s.usage_end_s = 0;
+	s.as_of_s++;
+	apply(w, &s);
+	assert_int_equal(known(w, "sub_1").usage_end_s, 0);
+}
+
+static void an_account_is_suspended_until_all_disputes_are_over(void **state)
+{
+	static const struct {
+		const char *dispute;
+		bool is_over;
+		const char *then;
+	} rows[] = {
+		{ "ch_1", false, "ch_1" },	  { "ch_1", false, "ch_1" },
+		{ "ch_11", false, "ch_1 ch_11" }, { "ch_2", false, "ch_1 ch_11 ch_2" },
+		{ "ch_1", true, "ch_11 ch_2" },	  { "ch_3", true, "ch_11 ch_2" },
+		{ "ch_2", true, "ch_11" },	  { "*", true, "" },
+		{ "ch_4", false, "ch_4" },	  { "ch_4", true, "" },
+	};
+	struct registry_subscription s = make_subscription();
+	struct registry_change change = no_change();
+	struct world *w = *state;
+
+	apply(w, &s);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct store_account was = known(w, "sub_1"), now;
+		const struct answer *a;
+
+		change.dispute = rows[i].dispute;
+		change.is_dispute_over = rows[i].is_over;
+		registry_account_set(w->registry, was.id, &change, on_answer, w);
+		a = wait_for(w);
+		now = known(w, "sub_1");
+		assert_int_equal(a->err, 0);
+		if (strcmp(now.disputes, rows[i].then) != 0)
+			fail_msg("row %zu: %s", i, now.disputes);
+		assert_int_equal(a->is_changed, strcmp(was.disputes, now.disputes) != 0);
+		assert_int_equal(slot_of_account(w->f, was.id)->state,
+				 *now.disputes ? TOLLGATE_SLOT_INACTIVE : TOLLGATE_SLOT_OPEN);
+	}
+}
+
+static void a_deleted_account_is_gone_with_its_keys(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+	struct store_account account;
+	struct store_key key;
+	uint64_t id, key_id;
+	uint32_t slot;
+
+	apply(w, &s);
+	id = known(w, "sub_1").id;
+	key_id = create_key(w, id)->key.id;
+	assert_true(mirror_key_by_id(w->f->mirror, key_id, &key));
+	registry_account_delete(w->registry, id, false, on_answer, w);
+	assert_int_equal(wait_for(w)->err, 0);
+	assert_false(mirror_account(w->f->mirror, id, &account, &slot));
+	assert_false(mirror_key_by_id(w->f->mirror, key_id, &key));
+	registry_account_delete(w->registry, id, false, on_answer, w);
+	assert_int_equal(wait_for(w)->err, -ENOENT);
+	apply(w, &s); /* the subscription may come back */
+	assert_int_not_equal(known(w, "sub_1").id, id);
+}
+
 static void grace_starts_at_the_first_failure_and_is_not_restarted(void **state)
 {
 	static const struct {
@@ -404,6 +570,12 @@ int main(void)
 		WORLD(stripes_fields_change_and_the_operators_stay),
 		WORLD(without_a_change_nothing_is_written),
 		WORLD(only_newer_states_are_applied),
+		WORLD(no_state_is_later_than_stripes_own_clock),
+		WORLD(a_known_state_from_the_future_is_replaced),
+		WORLD(the_tier_may_be_withheld_when_the_change_is_made),
+		WORLD(mode_and_usage_period_are_stripes),
+		WORLD(an_account_is_suspended_until_all_disputes_are_over),
+		WORLD(a_deleted_account_is_gone_with_its_keys),
 		WORLD(grace_starts_at_the_first_failure_and_is_not_restarted),
 		WORLD(an_unknown_status_leaves_access_unchanged),
 		WORLD(a_price_without_a_tier_gives_no_access),

@@ -14,6 +14,9 @@
 #define FIRST	    (WALL_MS / WINDOW_MS) /* number of a window */
 #define LEDGER_ROWS 256
 
+/* A time by a clock that was never set. */
+#define AT(at_ms) ((struct clock_wall){ .ms = (at_ms) })
+
 struct ledger {
 	struct store_usage rows[LEDGER_ROWS];
 	unsigned came[LEDGER_ROWS];
@@ -76,7 +79,7 @@ static void count(struct fixture *f, struct tollgate_slot *slot, uint64_t window
 		  uint32_t units)
 {
 	while (times--)
-		usage_count(&f->slots, slot, units, window * WINDOW_MS + times % WINDOW_MS);
+		usage_count(&f->slots, slot, units, AT(window * WINDOW_MS + times % WINDOW_MS));
 }
 
 static void a_request_counts_in_the_window_of_its_own_time(void **state)
@@ -96,7 +99,7 @@ static void a_request_counts_in_the_window_of_its_own_time(void **state)
 	struct ledger ledger = { 0 };
 
 	for (size_t i = 0; i < COUNT(rows); i++)
-		usage_count(&f->slots, slot, 10, rows[i].at_ms);
+		usage_count(&f->slots, slot, 10, AT(rows[i].at_ms));
 	flush(f, 100, &ledger);
 	assert_int_equal(ledger.count, 2);
 	assert_int_equal(ledger_find(&ledger, 7, FIRST)->requests, 4);
@@ -106,18 +109,24 @@ static void a_request_counts_in_the_window_of_its_own_time(void **state)
 	assert_int_equal(ledger_find(&ledger, 7, FIRST)->window_seconds, USAGE_WINDOW_SECONDS);
 }
 
-/* The window in which a request at @at_ms counts. */
-static uint64_t window_of(struct fixture *f, struct tollgate_slot *slot, uint64_t at_ms)
+/* The window in which a request at @now counts. */
+static uint64_t window_of_clock(struct fixture *f, struct tollgate_slot *slot,
+				struct clock_wall now)
 {
 	const uint64_t before[2] = { slot->usage[0].requests, slot->usage[1].requests };
 	const uint64_t windows[2] = { slot->usage[0].window, slot->usage[1].window };
 
-	usage_count(&f->slots, slot, 1, at_ms);
+	usage_count(&f->slots, slot, 1, now);
 	for (unsigned i = 0; i < 2; i++) {
 		if (slot->usage[i].window != windows[i] || slot->usage[i].requests != before[i])
 			return slot->usage[i].window;
 	}
 	return 0;
+}
+
+static uint64_t window_of(struct fixture *f, struct tollgate_slot *slot, uint64_t at_ms)
+{
+	return window_of_clock(f, slot, AT(at_ms));
 }
 
 static void a_window_ends_with_the_billing_period(void **state)
@@ -163,17 +172,17 @@ static void another_length_begins_with_the_next_window(void **state)
 	/*
 	 * Windows of an hour, then of a minute, then of an hour: nothing is lost or opened twice.
 	 */
-	usage_count(&f->slots, slot, 1, 43200 * 1000ULL);
+	usage_count(&f->slots, slot, 1, AT(43200 * 1000ULL));
 	flush(f, 10, &ledger);
 	slots_set_window(&f->slots, 60);
 	for (unsigned m = 29; m < 32; m++) {
-		usage_count(&f->slots, slot, 10, (43200 + m * 60) * 1000ULL);
+		usage_count(&f->slots, slot, 10, AT((43200 + m * 60) * 1000ULL));
 		flush(f, 10, &ledger);
 	}
 	slots_set_window(&f->slots, 3600);
-	usage_count(&f->slots, slot, 100, (43200 + 40 * 60) * 1000ULL);
+	usage_count(&f->slots, slot, 100, AT((43200 + 40 * 60) * 1000ULL));
 	flush(f, 10, &ledger);
-	usage_count(&f->slots, slot, 1000, 46800 * 1000ULL);
+	usage_count(&f->slots, slot, 1000, AT(46800 * 1000ULL));
 	flush(f, 10, &ledger);
 	for (size_t i = 0; i < ledger.count; i++)
 		units += ledger.rows[i].units;
@@ -212,10 +221,61 @@ static void time_that_went_back_over_a_restart_loses_nothing(void **state)
 
 	count(f, slot, FIRST + 2, 3, 1);
 	count(f, slot, FIRST + 1, 1, 1);
-	count(f, slot, FIRST, 2, 1); /* older than both: it may have existed before */
+	/* Older than both, and both are in the future: the first one may have existed before. */
+	count(f, slot, FIRST, 2, 1);
 	flush(f, 100, &ledger);
+	assert_int_equal(ledger.count, 3);
 	assert_int_equal(ledger_find(&ledger, 7, FIRST + 2)->requests, 3);
-	assert_int_equal(ledger_find(&ledger, 7, FIRST + 1)->requests, 3);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST + 1)->requests, 1);
+	assert_int_equal(ledger_find(&ledger, 7, FIRST)->requests, 0);
+}
+
+static void windows_follow_a_clock_that_was_set(void **state)
+{
+	static const struct {
+		uint64_t at_s;
+		uint32_t jumps;
+		uint64_t start_s, end_s;
+		const char *why;
+	} rows[] = {
+		{ 10000, 0, 7200, 10800, "before" },
+		{ 17200, 1, 14401, 18001, "two hours ahead: windows move by a second" },
+		{ 10010, 2, 7202, 10802, "corrected" },
+		{ 17200, 3, 14403, 18003, "ahead again" },
+		{ 21700, 3, 21603, 25203, "for longer than a window" },
+		{ 10020, 4, 10020, 10804, "corrected: both are in the future, one begins now" },
+		{ 10021, 4, 10020, 10804, "and goes on" },
+		{ 10019, 4, 10020, 10804, "also for a request that took longer" },
+		{ 10900, 4, 10804, 14404, "the next one" },
+		{ 10795, 4, 10804, 14404, "a late request" },
+		{ 14404, 4, 14404, 18004, "what was the future has come" },
+		{ 21604, 4, 21604, 25204, "and more of it" },
+		{ 28900, 5, 28805, 32405, "ahead" },
+		{ 32500, 5, 32405, 36005, "further" },
+		{ 21610, 0, 21610, 25200, "corrected while the agent was stopped" },
+		{ 21611, 0, 21610, 25200, "and goes on" },
+		{ 32401, 0, 32400, 36000, "the next, until the future has come again" },
+		{ 32405, 0, 32400, 36000, "and so on" },
+	};
+	struct fixture *f = *state;
+	struct tollgate_slot *slot = take(f, 7);
+	struct ledger ledger = { 0 };
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const struct clock_wall now = { rows[i].at_s * 1000, rows[i].jumps };
+		uint64_t window = window_of_clock(f, slot, now);
+
+		flush(f, 100, &ledger);
+		if (window !=
+		    TOLLGATE_USAGE_WINDOW(rows[i].start_s, rows[i].end_s - rows[i].start_s))
+			fail_msg("%s: from %llu, %llu s", rows[i].why,
+				 (unsigned long long)TOLLGATE_USAGE_START_S(window),
+				 (unsigned long long)TOLLGATE_USAGE_SECONDS(window));
+	}
+	for (size_t i = 0; i < ledger.count; i++)
+		sum += ledger.rows[i].requests;
+	assert_int_equal(sum, COUNT(rows));
 }
 
 static void windows_that_are_reused_are_set_aside(void **state)
@@ -437,7 +497,7 @@ static void count_in_phases(void *arg, unsigned index)
 			unsigned later = draw(&seed) % 2;
 
 			usage_count(&race->f->slots, race->slot, 3,
-				    (FIRST + p + later) * WINDOW_MS);
+				    AT((FIRST + p + later) * WINDOW_MS));
 			mine[later]++;
 			if (!index && p % 4 == 3 && i % 500 == 0)
 				flush(race->f, 100, race->ledger);
@@ -475,6 +535,7 @@ int main(void)
 		TEST(another_length_begins_with_the_next_window),
 		TEST(a_longer_window_begins_where_the_last_one_ended),
 		TEST(time_that_went_back_over_a_restart_loses_nothing),
+		TEST(windows_follow_a_clock_that_was_set),
 		TEST(windows_that_are_reused_are_set_aside),
 		TEST(a_window_that_the_store_has_is_not_set_aside),
 		TEST(small_batches_bring_everything_once),

@@ -43,6 +43,11 @@ static inline void feed_on_keys_end(void *arg, uint64_t account, uint64_t before
 	feed_note(arg, " if created before %u%.0u\n", before_ms, 0);
 }
 
+static inline void feed_on_account_gone(void *arg, uint64_t account)
+{
+	feed_note(arg, "no account %u%.0u\n", account, 0);
+}
+
 static inline void feed_on_entry(void *arg, const struct store_entry *entry)
 {
 	feed_note(arg, "entry /%u list %u\n", entry->block.prefix_bits, entry->list);
@@ -70,6 +75,7 @@ static inline void feed_on_state(void *arg, int err, const char *why)
 
 static const struct store_follower feed_follower = {
 	.on_account = feed_on_account,
+	.on_account_gone = feed_on_account_gone,
 	.on_key = feed_on_key,
 	.on_key_end = feed_on_key_end,
 	.on_keys_end = feed_on_keys_end,

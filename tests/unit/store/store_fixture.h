@@ -319,10 +319,20 @@ static inline int usage_list(struct fixture *f, uint64_t account, uint64_t since
 	return fixture_wait(f);
 }
 
+static inline int usage_open_after(struct fixture *f, uint64_t account, uint64_t ended_by_s,
+				   const struct store_usage *after, size_t limit)
+{
+	const struct store_usage_query query = {
+		.account = account, .ended_by_s = ended_by_s, .after = after, .limit = limit
+	};
+
+	store_usage_open(f->store, &query, fixture_usage, f);
+	return fixture_wait(f);
+}
+
 static inline int usage_open(struct fixture *f, uint64_t account, uint64_t ended_by_s, size_t limit)
 {
-	store_usage_open(f->store, account, ended_by_s, limit, fixture_usage, f);
-	return fixture_wait(f);
+	return usage_open_after(f, account, ended_by_s, NULL, limit);
 }
 
 static inline int usage_close(struct fixture *f, const struct store_usage *rows, size_t row_count,

@@ -70,6 +70,26 @@ static void a_task_is_added_once(void **state)
 	assert_int_equal(tasks_add(f, NULL, 0), 0);
 }
 
+static void a_body_is_kept_unless_another_one_is_given(void **state)
+{
+	static const struct {
+		const char *given, *then;
+	} rows[] = { { NULL, "first" }, { "second", "second" }, { NULL, "second" } };
+	struct fixture *f = *state;
+	struct store_task task = make_task("event", "evt_1");
+
+	task.body = (char *)"first";
+	fixture_open(f);
+	assert_int_equal(tasks_add(f, &task, 1), 0);
+	for (size_t i = 0; i < 3; i++) {
+		task.body = (char *)rows[i].given;
+		task.state = i == 1 ? STORE_TASK_FAILED : STORE_TASK_PENDING;
+		assert_int_equal(tasks_set(f, &task, 1), 0);
+		assert_int_equal(task_find(f, "event", "evt_1"), 0);
+		assert_string_equal(f->tasks[0].body, rows[i].then);
+	}
+}
+
 static void only_a_done_task_loses_its_body(void **state)
 {
 	static const struct {
@@ -92,7 +112,7 @@ static void only_a_done_task_loses_its_body(void **state)
 		task.tried_ms = 2000 + i;
 		task.attempts = (uint32_t)i + 1;
 		snprintf(task.note, sizeof(task.note), "try %zu", i);
-		task.body = NULL; /* tasks_set() ignores it */
+		task.body = NULL; /* unchanged */
 		assert_int_equal(tasks_set(f, &task, 1), 0);
 		assert_int_equal(task_find(f, "event", "evt_1"), 0);
 		assert_int_equal(f->tasks[0].state, rows[i].state);
@@ -378,6 +398,7 @@ int main(void)
 		TEST(a_task_comes_back_as_it_was_added),
 		TEST(records_and_bodies_are_copied),
 		TEST(a_task_is_added_once),
+		TEST(a_body_is_kept_unless_another_one_is_given),
 		TEST(only_a_done_task_loses_its_body),
 		TEST(setting_skips_missing_tasks),
 		TEST(due_tasks_are_listed_in_the_order_of_arrival),

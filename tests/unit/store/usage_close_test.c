@@ -261,6 +261,61 @@ static void open_windows_come_in_the_order_of_their_end(void **state)
 	assert_int_equal(f->usage_count, 1);
 }
 
+/* Windows that differ from the one before in their end, start, account and length, in that order.
+ */
+static void open_windows_are_listed_page_by_page(void **state)
+{
+	static const struct {
+		uint64_t account;
+		uint64_t window_start_s;
+		uint32_t window_seconds;
+	} rows[] = { { 9, HOUR, HOUR / 2 },
+		     { 7, HOUR / 2, 3 * HOUR / 2 },
+		     { 7, HOUR, HOUR },
+		     { 0x7abcdef012345678, HOUR, HOUR },
+		     { 7, 2 * HOUR, HOUR },
+		     { 9, 2 * HOUR, HOUR },
+		     { 7, 2 * HOUR + 1, 2 * HOUR } };
+	const size_t count = sizeof(rows) / sizeof(rows[0]);
+	struct fixture *f = *state;
+	struct store_usage after = { 0 };
+
+	fixture_open(f);
+	for (size_t i = count; i-- > 0;) {
+		for (uint64_t epoch = 100; epoch < 102; epoch++) {
+			const struct store_usage row = { .account = rows[i].account,
+							 .epoch = epoch,
+							 .window_start_s = rows[i].window_start_s,
+							 .window_seconds = rows[i].window_seconds,
+							 .requests = 1,
+							 .units = 1 };
+
+			assert_int_equal(usage_put(f, &row, 1, NULL, 0), 0);
+		}
+	}
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(usage_open_after(f, 0, UINT64_MAX, i ? &after : NULL, 1), 0);
+		assert_int_equal(f->usage_count, 1);
+		after = f->usage[0];
+		if (after.account != rows[i].account || after.units != 2 ||
+		    after.window_start_s != rows[i].window_start_s ||
+		    after.window_seconds != rows[i].window_seconds)
+			fail_msg("row %zu", i);
+		/* The next page does not need this row any more. */
+		if (i % 4 == 0)
+			assert_int_equal(usage_close(f, &after, 1, NULL, 0), 0);
+	}
+	assert_int_equal(usage_open_after(f, 0, UINT64_MAX, &after, 1), 0);
+	assert_int_equal(f->usage_count, 0);
+	after = (struct store_usage){ .account = 7,
+				      .window_start_s = HOUR / 2,
+				      .window_seconds = 3 * HOUR / 2 };
+	assert_int_equal(usage_open_after(f, 7, 0, &after, 10), 0);
+	assert_int_equal(f->usage_count, 2);
+	assert_int_equal(f->usage[0].window_start_s, HOUR);
+	assert_int_equal(f->usage[1].window_start_s, 2 * HOUR + 1);
+}
+
 static void open_windows_of_an_account_are_listed_ended_or_not(void **state)
 {
 	struct fixture *f = *state;
@@ -337,6 +392,7 @@ int main(void)
 		TEST(a_closing_is_all_or_nothing),
 		TEST(units_that_were_never_counted_are_not_closed),
 		TEST(open_windows_come_in_the_order_of_their_end),
+		TEST(open_windows_are_listed_page_by_page),
 		TEST(open_windows_of_an_account_are_listed_ended_or_not),
 		TEST(old_closed_usage_is_pruned_except_what_slots_may_hold),
 	};

@@ -78,92 +78,106 @@ static void a_thin_event_is_read(void **state)
 	event_done(&e);
 }
 
+static const struct {
+	const char *body;
+	enum event_kind kind;
+	const char *object_type, *object_id, *customer;
+	bool has_snapshot;
+} dirty_objects[] = {
+	{ SNAPSHOT("customer.subscription.deleted", SUBSCRIPTION), EVENT_SUBSCRIPTION,
+	  "subscription", "sub_1", "cus_1", true },
+	{ SNAPSHOT("invoice.payment_failed",
+		   "{\"id\":\"in_1\",\"object\":\"invoice\",\"customer\":\"cus_1\","
+		   "\"subscription\":\"sub_3\"}"),
+	  EVENT_SUBSCRIPTION, "subscription", "sub_3", "cus_1", false },
+	{ SNAPSHOT("invoice.paid", "{\"id\":\"in_1\",\"object\":\"invoice\",\"customer\":\"cus_1\","
+				   "\"parent\":{\"type\":\"subscription_details\","
+				   "\"subscription_details\":{\"subscription\":\"sub_4\"}}}"),
+	  EVENT_SUBSCRIPTION, "subscription", "sub_4", "cus_1", false },
+	{ SNAPSHOT("invoice.paid", "{\"id\":\"in_1\",\"object\":\"invoice\",\"customer\":"
+				   "\"cus_1\",\"subscription\":null,\"parent\":null}"),
+	  EVENT_UNKNOWN, "", "", "", false },
+	{ SNAPSHOT("checkout.session.completed",
+		   "{\"id\":\"cs_test_1\",\"object\":\"checkout.session\",\"customer\":"
+		   "{\"id\":\"cus_5\",\"object\":\"customer\"}}"),
+	  EVENT_CHECKOUT, "checkout.session", "cs_test_1", "cus_5", true },
+	{ SNAPSHOT("checkout.session.expired", "{\"id\":\"cs_test_1\",\"object\":"
+					       "\"checkout.session\",\"customer\":null}"),
+	  EVENT_CHECKOUT, "checkout.session", "cs_test_1", "", true },
+	{ SNAPSHOT("customer.deleted", "{\"id\":\"cus_6\",\"object\":\"customer\"}"),
+	  EVENT_CUSTOMER, "customer", "cus_6", "cus_6", true },
+	{ SNAPSHOT("customer.created", "{\"id\":\"cus_6\",\"object\":\"customer\"}"), EVENT_UNKNOWN,
+	  "", "", "", false },
+	{ SNAPSHOT("entitlements.active_entitlement_summary.updated",
+		   "{\"object\":\"entitlements.active_entitlement_summary\",\"customer\":"
+		   "\"cus_7\",\"entitlements\":{\"object\":\"list\",\"data\":[]}}"),
+	  EVENT_ENTITLEMENTS, "customer", "cus_7", "cus_7", false },
+	{ SNAPSHOT("charge.dispute.created",
+		   "{\"id\":\"dp_1\",\"object\":\"dispute\",\"charge\":\"ch_1\"}"),
+	  EVENT_DISPUTE, "charge", "ch_1", "", false },
+	{ SNAPSHOT("charge.dispute.updated",
+		   "{\"id\":\"dp_1\",\"object\":\"dispute\",\"charge\":\"ch_1\"}"),
+	  EVENT_DISPUTE, "charge", "ch_1", "", false },
+	{ SNAPSHOT("charge.dispute.created", "{\"id\":\"dp_1\",\"object\":\"dispute\"}"),
+	  EVENT_DISPUTE, "charge", "", "", false },
+	{ SNAPSHOT("charge.refund.updated", "{\"id\":\"re_1\",\"object\":\"refund\","
+					    "\"charge\":\"ch_3\"}"),
+	  EVENT_DISPUTE, "charge", "ch_3", "", false },
+	{ SNAPSHOT("invoice.upcoming", "{\"object\":\"invoice\",\"subscription\":\"sub_1\","
+				       "\"customer\":\"cus_1\"}"),
+	  EVENT_SUBSCRIPTION, "subscription", "sub_1", "cus_1", false },
+	{ SNAPSHOT("customer.subscription.updated", "{\"id\":7}"), EVENT_SUBSCRIPTION,
+	  "subscription", "", "", false },
+	{ THIN("v1.customer.subscription.updated", "null"), EVENT_SUBSCRIPTION, "", "", "", false },
+	{ THIN("v1.invoice.upcoming", "null,\"snapshot_event\":\"evt_5\""), EVENT_REFERENCE, "",
+	  "evt_5", "", false },
+	{ THIN("v1.entitlements.active_entitlement_summary.updated",
+	       "null,\"snapshot_event\":\"evt_5\""),
+	  EVENT_REFERENCE, "", "evt_5", "", false },
+	{ THIN("v1.a.type.of.tomorrow", "null,\"snapshot_event\":\"evt_5\""), EVENT_UNKNOWN, "", "",
+	  "", false },
+	{ SNAPSHOT("charge.refunded",
+		   "{\"id\":\"ch_2\",\"object\":\"charge\",\"customer\":\"cus_8\"}"),
+	  EVENT_DISPUTE, "charge", "ch_2", "cus_8", true },
+	{ SNAPSHOT("price.updated", "{\"id\":\"price_1\",\"object\":\"price\"}"), EVENT_CATALOG,
+	  "price", "price_1", "", true },
+	{ SNAPSHOT("product.deleted", "{\"id\":\"prod_1\",\"object\":\"product\"}"), EVENT_CATALOG,
+	  "product", "prod_1", "", true },
+	{ SNAPSHOT("price.created", "{\"id\":\"p\",\"object\":\"price\",\"customer\":\"\\u00e9\"}"),
+	  EVENT_CATALOG, "price", "p", "", true },
+	{ SNAPSHOT("invoiceitem.created", "{\"id\":\"ii_1\",\"object\":\"invoiceitem\","
+					  "\"subscription\":\"sub_1\"}"),
+	  EVENT_UNKNOWN, "", "", "", false },
+	{ SNAPSHOT("a.type.of.tomorrow", "{}"), EVENT_UNKNOWN, "", "", "", false },
+	{ SNAPSHOT("v1.customer.subscription.updated", SUBSCRIPTION), EVENT_UNKNOWN, "", "", "",
+	  false },
+	{ THIN("v1.invoice.paid", RELATED("invoice", "in_9")), EVENT_INVOICE, "invoice", "in_9", "",
+	  false },
+	{ THIN("v1.customer.deleted", RELATED("customer", "cus_9")), EVENT_CUSTOMER, "customer",
+	  "cus_9", "cus_9", false },
+	{ THIN("v1.charge.dispute.closed", RELATED("dispute", "dp_9")), EVENT_DISPUTE, "dispute",
+	  "dp_9", "", false },
+	{ THIN("v1.billing.meter.error_report_triggered", RELATED("billing.meter", "mtr_9")),
+	  EVENT_METER_ERROR, "billing.meter", "mtr_9", "", false },
+	{ THIN("v1.billing.meter.no_meter_found", "null"), EVENT_METER_ERROR, "", "", "", false },
+	{ THIN("v2.core.account.updated", RELATED("account", "acct_9")), EVENT_UNKNOWN, "account",
+	  "acct_9", "", false },
+	{ THIN("customer.deleted", RELATED("customer", "cus_9")), EVENT_UNKNOWN, "customer",
+	  "cus_9", "cus_9", false },
+};
+
 static void each_event_names_its_dirty_object(void **state)
 {
-	static const struct {
-		const char *body;
-		enum event_kind kind;
-		const char *object_type, *object_id, *customer;
-		bool has_snapshot;
-	} rows[] = {
-		{ SNAPSHOT("customer.subscription.deleted", SUBSCRIPTION), EVENT_SUBSCRIPTION,
-		  "subscription", "sub_1", "cus_1", true },
-		{ SNAPSHOT("invoice.payment_failed",
-			   "{\"id\":\"in_1\",\"object\":\"invoice\",\"customer\":\"cus_1\","
-			   "\"subscription\":\"sub_3\"}"),
-		  EVENT_SUBSCRIPTION, "subscription", "sub_3", "cus_1", false },
-		{ SNAPSHOT("invoice.paid",
-			   "{\"id\":\"in_1\",\"object\":\"invoice\",\"customer\":\"cus_1\","
-			   "\"parent\":{\"type\":\"subscription_details\","
-			   "\"subscription_details\":{\"subscription\":\"sub_4\"}}}"),
-		  EVENT_SUBSCRIPTION, "subscription", "sub_4", "cus_1", false },
-		{ SNAPSHOT("invoice.paid", "{\"id\":\"in_1\",\"object\":\"invoice\",\"customer\":"
-					   "\"cus_1\",\"subscription\":null,\"parent\":null}"),
-		  EVENT_UNKNOWN, "", "", "", false },
-		{ SNAPSHOT("checkout.session.completed",
-			   "{\"id\":\"cs_test_1\",\"object\":\"checkout.session\",\"customer\":"
-			   "{\"id\":\"cus_5\",\"object\":\"customer\"}}"),
-		  EVENT_CHECKOUT, "checkout.session", "cs_test_1", "cus_5", true },
-		{ SNAPSHOT("checkout.session.expired", "{\"id\":\"cs_test_1\",\"object\":"
-						       "\"checkout.session\",\"customer\":null}"),
-		  EVENT_CHECKOUT, "checkout.session", "cs_test_1", "", true },
-		{ SNAPSHOT("customer.deleted", "{\"id\":\"cus_6\",\"object\":\"customer\"}"),
-		  EVENT_CUSTOMER, "customer", "cus_6", "cus_6", true },
-		{ SNAPSHOT("customer.created", "{\"id\":\"cus_6\",\"object\":\"customer\"}"),
-		  EVENT_UNKNOWN, "", "", "", false },
-		{ SNAPSHOT("entitlements.active_entitlement_summary.updated",
-			   "{\"object\":\"entitlements.active_entitlement_summary\",\"customer\":"
-			   "\"cus_7\",\"entitlements\":{\"object\":\"list\",\"data\":[]}}"),
-		  EVENT_ENTITLEMENTS, "customer", "cus_7", "cus_7", false },
-		{ SNAPSHOT("charge.dispute.created",
-			   "{\"id\":\"dp_1\",\"object\":\"dispute\",\"charge\":\"ch_1\"}"),
-		  EVENT_DISPUTE, "charge", "ch_1", "", false },
-		{ SNAPSHOT("charge.dispute.updated",
-			   "{\"id\":\"dp_1\",\"object\":\"dispute\",\"charge\":\"ch_1\"}"),
-		  EVENT_UNKNOWN, "", "", "", false },
-		{ SNAPSHOT("charge.refunded",
-			   "{\"id\":\"ch_2\",\"object\":\"charge\",\"customer\":\"cus_8\"}"),
-		  EVENT_DISPUTE, "charge", "ch_2", "cus_8", true },
-		{ SNAPSHOT("price.updated", "{\"id\":\"price_1\",\"object\":\"price\"}"),
-		  EVENT_CATALOG, "price", "price_1", "", true },
-		{ SNAPSHOT("product.deleted", "{\"id\":\"prod_1\",\"object\":\"product\"}"),
-		  EVENT_CATALOG, "product", "prod_1", "", true },
-		{ SNAPSHOT("price.created",
-			   "{\"id\":\"p\",\"object\":\"price\",\"customer\":\"\\u00e9\"}"),
-		  EVENT_CATALOG, "price", "p", "", true },
-		{ SNAPSHOT("invoiceitem.created", "{\"id\":\"ii_1\",\"object\":\"invoiceitem\","
-						  "\"subscription\":\"sub_1\"}"),
-		  EVENT_UNKNOWN, "", "", "", false },
-		{ SNAPSHOT("a.type.of.tomorrow", "{}"), EVENT_UNKNOWN, "", "", "", false },
-		{ SNAPSHOT("v1.customer.subscription.updated", SUBSCRIPTION), EVENT_UNKNOWN, "", "",
-		  "", false },
-		{ THIN("v1.invoice.paid", RELATED("invoice", "in_9")), EVENT_INVOICE, "invoice",
-		  "in_9", "", false },
-		{ THIN("v1.customer.deleted", RELATED("customer", "cus_9")), EVENT_CUSTOMER,
-		  "customer", "cus_9", "cus_9", false },
-		{ THIN("v1.charge.dispute.closed", RELATED("dispute", "dp_9")), EVENT_DISPUTE,
-		  "dispute", "dp_9", "", false },
-		{ THIN("v1.billing.meter.error_report_triggered",
-		       RELATED("billing.meter", "mtr_9")),
-		  EVENT_METER_ERROR, "billing.meter", "mtr_9", "", false },
-		{ THIN("v1.billing.meter.no_meter_found", "null"), EVENT_METER_ERROR, "", "", "",
-		  false },
-		{ THIN("v2.core.account.updated", RELATED("account", "acct_9")), EVENT_UNKNOWN,
-		  "account", "acct_9", "", false },
-		{ THIN("customer.deleted", RELATED("customer", "cus_9")), EVENT_UNKNOWN, "customer",
-		  "cus_9", "cus_9", false },
-	};
-
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct event e = parse(rows[i].body);
+	for (size_t i = 0; i < sizeof(dirty_objects) / sizeof(dirty_objects[0]); i++) {
+		struct event e = parse(dirty_objects[i].body);
 
-		if (e.kind != rows[i].kind)
+		if (e.kind != dirty_objects[i].kind)
 			fail_msg("%s: %s", e.type, event_kind_word(e.kind));
-		assert_string_equal(e.object_type, rows[i].object_type);
-		assert_string_equal(e.object_id, rows[i].object_id);
-		assert_string_equal(e.customer, rows[i].customer);
-		if (!e.snapshot != !rows[i].has_snapshot)
+		assert_string_equal(e.object_type, dirty_objects[i].object_type);
+		assert_string_equal(e.object_id, dirty_objects[i].object_id);
+		assert_string_equal(e.customer, dirty_objects[i].customer);
+		if (!e.snapshot != !dirty_objects[i].has_snapshot)
 			fail_msg("%s: wrong snapshot", e.type);
 		event_done(&e);
 	}
@@ -229,16 +243,8 @@ static void members_of_wrong_types_are_refused(void **state)
 		{ SNAPSHOT("customer.subscription.updated", "[]"), "data.object is missing" },
 		{ SNAPSHOT("customer.subscription.updated", "null"), "data.object is missing" },
 		{ SNAPSHOT("anything", "\"x\""), "data.object is missing" },
-		{ SNAPSHOT("customer.subscription.updated", "{\"id\":7}"),
-		  "data.object does not have the id of the object concerned" },
-		{ SNAPSHOT("customer.subscription.updated", "{\"id\":\"\"}"),
-		  "data.object does not have the id of the object concerned" },
 		{ SNAPSHOT("customer.subscription.updated", "{\"id\":\"a b\"}"),
 		  "the id in data.object is not valid" },
-		{ SNAPSHOT("charge.dispute.created", "{\"id\":\"dp_1\",\"object\":\"dispute\"}"),
-		  "data.object does not have the id of the object concerned" },
-		{ THIN("v1.customer.subscription.updated", "null"), "related_object has no id" },
-		{ THIN("v1.customer.deleted", "null"), "related_object has no id" },
 		{ THIN("v1.customer.deleted", "{\"id\":\"a\\tb\",\"type\":\"customer\"}"),
 		  "the id or type of related_object is not valid" },
 		{ "{\"id\":\"e\",\"object\":\"v2.core.event\",\"type\":\"t\",\"livemode\":true,"

@@ -19,24 +19,31 @@
 static void identifiers_differ_by_account_window_and_closing(void **state)
 {
 	static const struct {
-		uint64_t account, window_s;
-		uint32_t closing;
-		const char *id;
+		uint64_t account, start_s;
+		uint32_t seconds, closing;
+		const char *id, *old;
 	} rows[] = {
-		{ 1, 3600, 0, "tg_0000000000000001_3600_0" },
-		{ 1, 3600, 1, "tg_0000000000000001_3600_1" },
-		{ 1, 36, 0, "tg_0000000000000001_36_0" },
-		{ UINT64_MAX, UINT64_MAX, UINT32_MAX,
+		{ 1, 3600, 60, 0, "tg_0000000000000001_3600_60_0", "tg_0000000000000001_3600_0" },
+		{ 1, 3600, 61, 0, "tg_0000000000000001_3600_61_0", "tg_0000000000000001_3600_0" },
+		{ 1, 3600, 60, 1, "tg_0000000000000001_3600_60_1", "tg_0000000000000001_3600_1" },
+		{ 1, 36, 60, 0, "tg_0000000000000001_36_60_0", "tg_0000000000000001_36_0" },
+		{ UINT64_MAX, UINT64_MAX, UINT32_MAX, UINT32_MAX,
+		  "tg_ffffffffffffffff_18446744073709551615_4294967295_4294967295",
 		  "tg_ffffffffffffffff_18446744073709551615_4294967295" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct store_usage window = { .account = rows[i].account,
+						    .window_start_s = rows[i].start_s,
+						    .window_seconds = rows[i].seconds };
 		char id[REPORT_ID_MAX];
 
-		report_identifier(rows[i].account, rows[i].window_s, rows[i].closing, id);
+		report_identifier(&window, rows[i].closing, id);
 		assert_string_equal(id, rows[i].id);
-		assert_true(strlen(id) <= 100); /* Stripe's limit */
+		assert_true(strlen(id) <= 86); /* Stripe's limit, and room for the retry */
+		report_old_identifier(&window, rows[i].closing, id);
+		assert_string_equal(id, rows[i].old);
 	}
 }
 
@@ -54,6 +61,8 @@ static void a_timestamp_is_in_its_window_and_not_in_the_future(void **state)
 		{ HOUR, UINT32_MAX, 9 * HOUR, HOUR, "no wrap" },
 		{ HOUR, 0, HOUR + 100, HOUR + 100, "closed early" },
 		{ HOUR, 0, HOUR - 100, HOUR, "a clock that is slow" },
+		{ HOUR, 0, HOUR - 240, HOUR, "by as much as Stripe accepts, and a minute less" },
+		{ HOUR, 0, HOUR - 241, HOUR - 241, "the window is in the future" },
 		{ 1, 0, 9 * HOUR, HOUR, "a window of a second" },
 		{ 1, 1, 9 * HOUR, HOUR, "and its second closing" },
 	};

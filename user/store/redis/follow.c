@@ -110,6 +110,10 @@ static int read_change(const redisReply *entry, struct store_change *ret_change)
 		return redis_read_account(id->str, id->len, value->str, value->len,
 					  &ret_change->account);
 	}
+	if (!strcmp(kind->str, "account_gone")) {
+		ret_change->kind = STORE_CHANGE_ACCOUNT_GONE;
+		return redis_parse_id(id->str, id->len, &ret_change->account.id);
+	}
 	if (!strcmp(kind->str, "key")) {
 		ret_change->kind = STORE_CHANGE_KEY;
 		return redis_read_key(id->str, id->len, value->str, value->len, &ret_change->key);

@@ -31,6 +31,10 @@ static void line_account(struct redis_args *args, const struct store_account *ac
 	redis_line_text(args, account->customer);
 	redis_line_text(args, account->subscription);
 	redis_line_text(args, account->label);
+	redis_line_u64(args, account->mode);
+	redis_line_u64(args, account->usage_start_s);
+	redis_line_u64(args, account->usage_end_s);
+	redis_line_text(args, account->disputes);
 	redis_line_end(args);
 }
 
@@ -57,6 +61,13 @@ int redis_read_account(const char *id, size_t id_len, const char *line, size_t l
 	redis_read_text(&l, ret_account->customer, sizeof(ret_account->customer));
 	redis_read_text(&l, ret_account->subscription, sizeof(ret_account->subscription));
 	redis_read_text(&l, ret_account->label, sizeof(ret_account->label));
+	/* Older versions wrote lines that end here. */
+	if (!l.is_over) {
+		ret_account->mode = (enum store_mode)redis_read_u64(&l);
+		ret_account->usage_start_s = redis_read_u64(&l);
+		ret_account->usage_end_s = redis_read_u64(&l);
+		redis_read_text(&l, ret_account->disputes, sizeof(ret_account->disputes));
+	}
 	if (l.err || redis_parse_id(id, id_len, &ret_account->id) ||
 	    store_status_parse(status, &ret_account->status))
 		return -EUCLEAN;
@@ -157,6 +168,24 @@ int redis_account_set(struct store_engine *engine, const struct store_account *b
 	line_account(&args, account);
 	redis_arg_u64(&args, named);
 	return redis_lasting_change((struct redis *)engine, REDIS_RECORDS, &args);
+}
+
+int redis_account_delete(struct store_engine *engine, uint64_t account, bool drops_usage)
+{
+	struct redis *r = (struct redis *)engine;
+	struct redis_args args;
+	int err;
+
+	/* Usage first: an account whose usage is gone can be deleted again after a failure. */
+	redis_function(&args, "usage_delete");
+	redis_arg_id(&args, account);
+	redis_arg(&args, drops_usage ? "1" : "0");
+	err = redis_change(r, REDIS_USAGE, &args);
+	if (err)
+		return err;
+	redis_function(&args, "account_delete");
+	redis_arg_id(&args, account);
+	return redis_change(r, REDIS_RECORDS, &args);
 }
 
 int redis_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count)

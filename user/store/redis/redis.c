@@ -149,22 +149,23 @@ static int new_engine(const struct store_engine_ops *ops, const char *location, 
 	return 0;
 }
 
-#define REDIS_OPERATIONS                                                                          \
-	.free = redis_free, .open = redis_open, .load = redis_load,                               \
-	.account_add = redis_account_add, .account_set = redis_account_set,                       \
-	.keys_add = redis_keys_add, .key_rotate = redis_key_rotate,                               \
-	.key_revoke = redis_key_revoke, .keys_revoke = redis_keys_revoke,                         \
-	.key_claim = redis_key_claim, .keys_list = redis_keys_list, .usage_put = redis_usage_put, \
-	.usage_list = redis_usage_list, .usage_open = redis_usage_open,                           \
-	.usage_close = redis_usage_close, .usage_prune = redis_usage_prune,                       \
-	.tasks_add = redis_tasks_add, .tasks_list = redis_tasks_list,                             \
-	.tasks_set = redis_tasks_set, .tasks_prune = redis_tasks_prune,                           \
-	.queues_count = redis_queues_count, .entry_put = redis_entry_put,                         \
-	.entry_remove = redis_entry_remove, .entries_prune = redis_entries_prune,                 \
-	.usage_dump = redis_usage_dump, .usage_restore = redis_usage_restore,                     \
-	.set_id = redis_set_id, .is_used = redis_is_used, .follow = redis_follow,                 \
-	.follow_error = redis_follow_error, .place = redis_place, .beat = redis_beat,             \
-	.leave = redis_leave, .share_exchange = redis_share_exchange,                             \
+#define REDIS_OPERATIONS                                                              \
+	.free = redis_free, .open = redis_open, .load = redis_load,                   \
+	.account_add = redis_account_add, .account_set = redis_account_set,           \
+	.account_delete = redis_account_delete, .keys_add = redis_keys_add,           \
+	.key_rotate = redis_key_rotate, .key_revoke = redis_key_revoke,               \
+	.keys_revoke = redis_keys_revoke, .key_claim = redis_key_claim,               \
+	.keys_list = redis_keys_list, .usage_put = redis_usage_put,                   \
+	.usage_list = redis_usage_list, .usage_open = redis_usage_open,               \
+	.usage_close = redis_usage_close, .usage_prune = redis_usage_prune,           \
+	.tasks_add = redis_tasks_add, .tasks_list = redis_tasks_list,                 \
+	.tasks_set = redis_tasks_set, .tasks_prune = redis_tasks_prune,               \
+	.queues_count = redis_queues_count, .entry_put = redis_entry_put,             \
+	.entry_remove = redis_entry_remove, .entries_prune = redis_entries_prune,     \
+	.usage_dump = redis_usage_dump, .usage_restore = redis_usage_restore,         \
+	.set_id = redis_set_id, .is_used = redis_is_used, .follow = redis_follow,     \
+	.follow_error = redis_follow_error, .place = redis_place, .beat = redis_beat, \
+	.leave = redis_leave, .share_exchange = redis_share_exchange,                 \
 	.set_journal = redis_set_journal, .catch_up = redis_catch_up
 
 static int check(const struct store_engine_ops *ops, const char *location, char *ret_why,

@@ -211,6 +211,7 @@ int redis_read_block(const char *text, size_t len, struct cidr *ret_block);
 void redis_line_key(struct redis_args *args, const struct store_key *key);
 
 int redis_account_add(struct store_engine *engine, const struct store_account *account);
+int redis_account_delete(struct store_engine *engine, uint64_t account, bool drops_usage);
 int redis_account_set(struct store_engine *engine, const struct store_account *before,
 		      const struct store_account *account, uint32_t named);
 int redis_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count);
@@ -248,8 +249,8 @@ int redis_usage_put(struct store_engine *engine, const struct store_usage *usage
 		    size_t usage_count, const struct store_quota *quotas, size_t quota_count);
 int redis_usage_list(struct store_engine *engine, uint64_t account, uint64_t since_s, size_t limit,
 		     struct store_usage **ret_rows, size_t *ret_count);
-int redis_usage_open(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
-		     size_t limit, struct store_usage **ret_rows, size_t *ret_count);
+int redis_usage_open(struct store_engine *engine, const struct store_usage_query *query,
+		     struct store_usage **ret_rows, size_t *ret_count);
 int redis_usage_close(struct store_engine *engine, const struct store_usage *rows, size_t row_count,
 		      const struct store_task *tasks, size_t task_count);
 int redis_usage_prune(struct store_engine *engine, uint64_t before_s);

@@ -191,6 +191,7 @@ int redis_tasks_set(struct store_engine *engine, const struct store_task *tasks,
 		redis_line_begin(&args);
 		redis_line_text(&args, tasks[i].note);
 		redis_line_end(&args);
+		redis_arg(&args, tasks[i].body ? tasks[i].body : "");
 	}
 	return redis_change(r, REDIS_TASKS, &args);
 }

@@ -132,11 +132,13 @@ static int take_rows(const redisReply *reply, size_t limit, struct found *found)
 	return 0;
 }
 
-/* Read all pages of @function, for @account (0: all accounts) and @time_s. */
+/*
+ * Read all pages of @function, for @account (0: all accounts) and @time_s. @from, of MEMBER_SIZE,
+ * is where to begin in the sorted set, or "".
+ */
 static int list_pages(struct redis *r, const char *function, uint64_t account, uint64_t time_s,
-		      size_t limit, struct found *found)
+		      size_t limit, char *from, struct found *found)
 {
-	char from[MEMBER_SIZE] = "";
 	int err = limit ? redis_check_open(r) : 0;
 
 	while (!err && found->count < limit) {
@@ -159,7 +161,7 @@ static int list_pages(struct redis *r, const char *function, uint64_t account, u
 		if (err)
 			break;
 		err = take_rows(reply, limit, found);
-		redis_copy(from, sizeof(from), reply->element[0]->str, reply->element[0]->len);
+		redis_copy(from, MEMBER_SIZE, reply->element[0]->str, reply->element[0]->len);
 		freeReplyObject(reply);
 		if (!from[0])
 			break;
@@ -181,15 +183,35 @@ static int return_rows(struct redis *r, int err, struct found *found, struct sto
 	return 0;
 }
 
-int redis_usage_open(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
-		     size_t limit, struct store_usage **ret_rows, size_t *ret_count)
+/* Write the first place in the sorted set of open windows that comes after @row; see lua/usage.lua.
+ */
+static void place_after(const struct store_usage *row, bool is_of_account, char *ret_from)
+{
+	uint64_t end_s = row->window_start_s + row->window_seconds;
+
+	if (is_of_account)
+		snprintf(ret_from, MEMBER_SIZE,
+			 "(%016" PRIx64 ":%016" PRIu64 ":%016" PRIu64 ":%" PRIu32, row->account,
+			 end_s, row->window_start_s, row->window_seconds);
+	else
+		snprintf(ret_from, MEMBER_SIZE,
+			 "(%016" PRIu64 ":%016" PRIu64 ":%016" PRIx64 ":%" PRIu32, end_s,
+			 row->window_start_s, row->account, row->window_seconds);
+}
+
+int redis_usage_open(struct store_engine *engine, const struct store_usage_query *query,
+		     struct store_usage **ret_rows, size_t *ret_count)
 {
 	struct redis *r = (struct redis *)engine;
 	struct found found = { 0 };
+	char from[MEMBER_SIZE] = "";
 	int err = redis_check_open(r);
 
+	if (query->after)
+		place_after(query->after, query->account != 0, from);
 	if (!err)
-		err = list_pages(r, "usage_open", account, ended_by_s, limit, &found);
+		err = list_pages(r, "usage_open", query->account, query->ended_by_s, query->limit,
+				 from, &found);
 	return return_rows(r, err, &found, ret_rows, ret_count);
 }
 
@@ -335,11 +357,12 @@ int redis_usage_list(struct store_engine *engine, uint64_t account, uint64_t sin
 		     struct store_usage **ret_rows, size_t *ret_count)
 {
 	struct redis *r = (struct redis *)engine;
+	char from[MEMBER_SIZE] = "";
 	struct found found = { 0 };
 	int err = redis_check_open(r);
 
 	if (!err && account)
-		err = list_pages(r, "usage_of", account, since_s, limit, &found);
+		err = list_pages(r, "usage_of", account, since_s, limit, from, &found);
 	else if (!err)
 		err = list_all(r, since_s, limit, &found);
 	return return_rows(r, err, &found, ret_rows, ret_count);

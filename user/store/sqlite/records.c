@@ -82,7 +82,11 @@ static void bind_account(sqlite3_stmt *stmt, const struct store_account *account
 	sqlite_bind_text(stmt, 14, account->price);
 	sqlite_bind_text(stmt, 15, account->email);
 	sqlite_bind_text(stmt, 16, account->features);
-	sqlite_bind_u64(stmt, 17, account->id);
+	sqlite_bind_u64(stmt, 17, account->mode);
+	sqlite_bind_u64(stmt, 18, account->usage_start_s);
+	sqlite_bind_u64(stmt, 19, account->usage_end_s);
+	sqlite_bind_text(stmt, 20, account->disputes);
+	sqlite_bind_u64(stmt, 21, account->id);
 }
 
 static int write_account(struct sqlite *s, enum sqlite_statement which,
@@ -120,6 +124,47 @@ int sqlite_account_set(struct store_engine *engine, const struct store_account *
 	if (!named && before && is_only_later(before, account))
 		return sqlite_check_open((struct sqlite *)engine);
 	return write_account((struct sqlite *)engine, SQLITE_ACCOUNT_SET_STATEMENT, account);
+}
+
+static int delete_rows(struct sqlite *s, enum sqlite_statement which, uint64_t account)
+{
+	sqlite_bind_u64(sqlite_statement(s, which), 1, account);
+	return sqlite_run(s, sqlite_statement(s, which));
+}
+
+/* 1, 0, or an error. */
+static int has_open_usage(struct sqlite *s, uint64_t account)
+{
+	sqlite3_stmt *stmt = STATEMENT(s, USAGE_IS_OPEN);
+	int code, err;
+
+	sqlite_bind_u64(stmt, 1, account);
+	code = sqlite3_step(stmt);
+	err = sqlite_fail(s, code);
+	sqlite3_reset(stmt);
+	return err ? err : code == SQLITE_ROW;
+}
+
+int sqlite_account_delete(struct store_engine *engine, uint64_t account, bool drops_usage)
+{
+	struct sqlite *s = (struct sqlite *)engine;
+	int err = sqlite_begin(s);
+
+	if (err)
+		return err;
+	if (!drops_usage) {
+		err = has_open_usage(s, account);
+		err = err > 0 ? -EBUSY : err;
+	}
+	if (!err)
+		err = delete_rows(s, SQLITE_KEYS_DELETE_STATEMENT, account);
+	if (!err)
+		err = delete_rows(s, SQLITE_USAGE_DELETE_STATEMENT, account);
+	if (!err) {
+		sqlite_bind_u64(STATEMENT(s, ACCOUNT_DELETE), 1, account);
+		err = sqlite_run_on_one(s, STATEMENT(s, ACCOUNT_DELETE));
+	}
+	return sqlite_end(s, err);
 }
 
 int sqlite_add_key(struct sqlite *s, const struct store_key *key)
@@ -251,7 +296,7 @@ static int read_account(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 	struct store_account *account = ret_record;
 	const char *status = (const char *)sqlite3_column_text(stmt, 0);
 
-	account->id = sqlite_u64(stmt, 16);
+	account->id = sqlite_u64(stmt, 20);
 	if (!status || store_status_parse(status, &account->status)) {
 		snprintf(s->engine.error, sizeof(s->engine.error),
 			 "%s: account %016llx has an unknown status", s->path,
@@ -273,6 +318,10 @@ static int read_account(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 	sqlite_text(stmt, 13, account->price, sizeof(account->price));
 	sqlite_text(stmt, 14, account->email, sizeof(account->email));
 	sqlite_text(stmt, 15, account->features, sizeof(account->features));
+	account->mode = (enum store_mode)sqlite_u64(stmt, 16);
+	account->usage_start_s = sqlite_u64(stmt, 17);
+	account->usage_end_s = sqlite_u64(stmt, 18);
+	sqlite_text(stmt, 19, account->disputes, sizeof(account->disputes));
 	return 0;
 }
 
@@ -516,9 +565,11 @@ int sqlite_usage_list(struct store_engine *engine, uint64_t account, uint64_t si
 	return list_usage(s, stmt, ret_rows, ret_count);
 }
 
-int sqlite_usage_open(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
-		      size_t limit, struct store_usage **ret_rows, size_t *ret_count)
+int sqlite_usage_open(struct store_engine *engine, const struct store_usage_query *query,
+		      struct store_usage **ret_rows, size_t *ret_count)
 {
+	static const struct store_usage first;
+	const struct store_usage *after = query->after ? query->after : &first;
 	struct sqlite *s = (struct sqlite *)engine;
 	sqlite3_stmt *stmt;
 	int err;
@@ -526,8 +577,12 @@ int sqlite_usage_open(struct store_engine *engine, uint64_t account, uint64_t en
 	err = sqlite_check_open(s);
 	if (err)
 		return err;
-	stmt = account ? STATEMENT(s, USAGE_OPEN_OF) : STATEMENT(s, USAGE_OPEN);
-	sqlite_bind_limit(stmt, 1, account ? account : ended_by_s);
-	sqlite_bind_limit(stmt, 2, limit);
+	stmt = query->account ? STATEMENT(s, USAGE_OPEN_OF) : STATEMENT(s, USAGE_OPEN);
+	sqlite_bind_limit(stmt, 1, query->account ? query->account : query->ended_by_s);
+	sqlite_bind_limit(stmt, 2, query->limit);
+	sqlite_bind_u64(stmt, 3, after->window_start_s + after->window_seconds);
+	sqlite_bind_u64(stmt, 4, after->window_start_s);
+	sqlite_bind_u64(stmt, 5, after->account);
+	sqlite_bind_u64(stmt, 6, after->window_seconds);
 	return list_usage(s, stmt, ret_rows, ret_count);
 }

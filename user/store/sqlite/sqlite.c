@@ -98,6 +98,11 @@ static const char *const steps[] = {
 	"CREATE TABLE lists(address BLOB NOT NULL, prefix_bits INTEGER NOT NULL,"
 	" list INTEGER NOT NULL, created_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL,"
 	" PRIMARY KEY(address, prefix_bits)) STRICT, WITHOUT ROWID;",
+
+	"ALTER TABLE accounts ADD COLUMN mode INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE accounts ADD COLUMN usage_start_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE accounts ADD COLUMN usage_end_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE accounts ADD COLUMN disputes TEXT NOT NULL DEFAULT '';",
 };
 
 #define SCHEMA_VERSION (sizeof(steps) / sizeof(steps[0]))
@@ -545,6 +550,7 @@ const struct store_engine_ops store_sqlite_ops = {
 	.load = sqlite_load,
 	.account_add = sqlite_account_add,
 	.account_set = sqlite_account_set,
+	.account_delete = sqlite_account_delete,
 	.keys_add = sqlite_keys_add,
 	.key_rotate = sqlite_key_rotate,
 	.key_revoke = sqlite_key_revoke,

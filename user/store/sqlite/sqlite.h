@@ -17,7 +17,7 @@
 #define ACCOUNT_COLUMNS                                                                   \
 	"status, is_held, created_ms, past_due_ms, tier, customer, subscription, label, " \
 	"period_start_s, period_end_s, trial_end_s, cancel_at_s, as_of_s, price, email, " \
-	"features, id"
+	"features, mode, usage_start_s, usage_end_s, disputes, id"
 #define KEY_COLUMNS "id, account, hash, created_ms, revoked_ms, hint, label"
 #define TASK_COLUMNS \
 	"queue, id, object, account, created_ms, due_ms, tried_ms, attempts, state, note, body"
@@ -28,7 +28,9 @@
 #define USAGE_OPEN_ROWS(index, where)                                                          \
 	"SELECT o.account, o.window_start_s, o.window_seconds, " USAGE_SUMS " FROM "           \
 	"(SELECT DISTINCT window_start_s + window_seconds AS end_s, window_start_s, account, " \
-	"window_seconds FROM usage INDEXED BY " index " WHERE is_open AND " where " "          \
+	"window_seconds FROM usage INDEXED BY " index " WHERE is_open AND " where " AND "      \
+	"(window_start_s + window_seconds, window_start_s, account, window_seconds) > "        \
+	"(?3, ?4, ?5, ?6) "                                                                    \
 	"ORDER BY window_start_s + window_seconds, window_start_s, account, window_seconds "   \
 	"LIMIT ?2) AS o JOIN usage AS u USING(window_start_s, account, window_seconds) "       \
 	"GROUP BY o.end_s, o.window_start_s, o.account, o.window_seconds "                     \
@@ -37,12 +39,19 @@
 /* All statements; each is prepared once, when the file is opened. X(name, SQL) */
 #define SQLITE_STATEMENTS(X)                                                                       \
 	X(ACCOUNT_ADD, "INSERT INTO accounts(" ACCOUNT_COLUMNS ") "                                \
-		       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)")       \
+		       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,"        \
+		       "?18,?19,?20,?21)")                                                         \
 	X(ACCOUNT_SET,                                                                             \
 	  "UPDATE accounts SET status=?1, is_held=?2, created_ms=?3, past_due_ms=?4, "             \
 	  "tier=?5, customer=?6, subscription=?7, label=?8, period_start_s=?9, "                   \
 	  "period_end_s=?10, trial_end_s=?11, cancel_at_s=?12, as_of_s=?13, price=?14, "           \
-	  "email=?15, features=?16 WHERE id=?17")                                                  \
+	  "email=?15, features=?16, mode=?17, usage_start_s=?18, usage_end_s=?19, "                \
+	  "disputes=?20 WHERE id=?21")                                                             \
+	X(ACCOUNT_DELETE, "DELETE FROM accounts WHERE id=?1")                                      \
+	X(KEYS_DELETE, "DELETE FROM keys WHERE account=?1")                                        \
+	X(USAGE_DELETE, "DELETE FROM usage WHERE account=?1")                                      \
+	X(USAGE_IS_OPEN, "SELECT 1 FROM usage INDEXED BY usage_open_account WHERE account=?1 "     \
+			 "AND is_open LIMIT 1")                                                    \
 	X(KEY_ADD, "INSERT INTO keys(" KEY_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7)")               \
 	X(KEY_END, "UPDATE keys SET revoked_ms = CASE WHEN revoked_ms = 0 OR revoked_ms > ?1 "     \
 		   "THEN ?1 ELSE revoked_ms END WHERE id=?2")                                      \
@@ -74,7 +83,9 @@
 	X(USAGE_OF, "SELECT account, window_start_s, window_seconds, " USAGE_SUMS                  \
 		    " FROM usage AS u WHERE account = ?3 AND window_start_s >= ?1 "                \
 		    "GROUP BY window_start_s, account, window_seconds LIMIT ?2")                   \
-	X(USAGE_OPEN, USAGE_OPEN_ROWS("usage_open", "window_start_s + window_seconds <= ?1"))      \
+	/* The first comparison with ?3 lets the index begin there; the second is exact. */        \
+	X(USAGE_OPEN, USAGE_OPEN_ROWS("usage_open", "window_start_s + window_seconds <= ?1 AND "   \
+						    "window_start_s + window_seconds >= ?3"))      \
 	X(USAGE_OPEN_OF, USAGE_OPEN_ROWS("usage_open_account", "account = ?1"))                    \
 	X(USAGE_SUM, "SELECT sum(units), sum(closed_units), max(closings) FROM usage "             \
 		     "WHERE window_start_s=?1 AND account=?2 AND window_seconds=?3")               \
@@ -91,7 +102,8 @@
 	  "INSERT INTO tasks(" TASK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11) "        \
 	  "ON CONFLICT(queue, id) DO NOTHING")                                                     \
 	X(TASK_SET, "UPDATE tasks SET due_ms=?3, tried_ms=?4, attempts=?5, state=?6, note=?7, "    \
-		    "body = CASE WHEN ?6 = ?8 THEN NULL ELSE body END WHERE queue=?1 AND id=?2")   \
+		    "body = CASE WHEN ?6 = ?8 THEN NULL ELSE coalesce(?9, body) END "              \
+		    "WHERE queue=?1 AND id=?2")                                                    \
 	X(TASK, "SELECT " TASK_COLUMNS ", seq FROM tasks WHERE queue=?1 AND id=?2")                \
 	X(TASKS, "SELECT " TASK_COLUMNS ", seq FROM tasks WHERE queue=?1 AND state=?2 AND "        \
 		 "seq > ?3 AND due_ms <= ?4 ORDER BY seq LIMIT ?5")                                \
@@ -178,6 +190,7 @@ int sqlite_add_key(struct sqlite *s, const struct store_key *key);
 int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor, void *visitor_arg,
 		uint32_t day, uint32_t month_day);
 int sqlite_account_add(struct store_engine *engine, const struct store_account *account);
+int sqlite_account_delete(struct store_engine *engine, uint64_t account, bool drops_usage);
 int sqlite_account_set(struct store_engine *engine, const struct store_account *before,
 		       const struct store_account *account, uint32_t named);
 int sqlite_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count);
@@ -190,8 +203,8 @@ int sqlite_usage_put(struct store_engine *engine, const struct store_usage *usag
 		     size_t usage_count, const struct store_quota *quotas, size_t quota_count);
 int sqlite_usage_list(struct store_engine *engine, uint64_t account, uint64_t since_s, size_t limit,
 		      struct store_usage **ret_rows, size_t *ret_count);
-int sqlite_usage_open(struct store_engine *engine, uint64_t account, uint64_t ended_by_s,
-		      size_t limit, struct store_usage **ret_rows, size_t *ret_count);
+int sqlite_usage_open(struct store_engine *engine, const struct store_usage_query *query,
+		      struct store_usage **ret_rows, size_t *ret_count);
 int sqlite_keys_revoke(struct store_engine *engine, uint64_t account, uint64_t revoked_ms);
 
 /* ...in lists.c... */

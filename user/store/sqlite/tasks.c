@@ -155,6 +155,10 @@ int sqlite_tasks_set(struct store_engine *engine, const struct store_task *tasks
 		sqlite_bind_u64(stmt, 6, tasks[i].state);
 		sqlite_bind_text(stmt, 7, tasks[i].note);
 		sqlite_bind_u64(stmt, 8, STORE_TASK_DONE);
+		if (tasks[i].body)
+			sqlite_bind_text(stmt, 9, tasks[i].body);
+		else
+			sqlite3_bind_null(stmt, 9);
 		err = sqlite_run(s, stmt);
 	}
 	return sqlite_end(s, err);

@@ -69,8 +69,9 @@ end
 
 -- account_set(id, line before or '', line, mask of named fields) -> n
 -- Sets the values that differ between the two lines, and those whose bit is in the mask (bit 0 is
--- the first value). Other values keep what another host has changed in the meantime. Fails if the
--- store has a later state from Stripe. Calls that an older version left in a journal have no mask.
+-- the first value). Other values keep what another host has changed in the meantime. Fails if another
+-- host has stored a later state from Stripe. Calls that an older version left in a journal have no mask.
+-- Lines of older versions may be shorter: values that one of them does not have stay as they are.
 function F.account_set(a)
   local id, before, line, named = a[1], a[2], a[3], tonumber(a[4] or '0')
   local stored = redis.call('HGET', P .. 'accounts', id)
@@ -79,14 +80,18 @@ function F.account_set(a)
   end
   local was, now, old = split(stored), split(line), before ~= '' and split(before)
   if old then
-    if now[AS_OF] ~= old[AS_OF] and tonumber(now[AS_OF]) < tonumber(was[AS_OF]) then
+    local is_outdated = tonumber(now[AS_OF]) < tonumber(was[AS_OF])
+    if now[AS_OF] ~= old[AS_OF] and was[AS_OF] ~= old[AS_OF] and is_outdated then
       return fail('ESTALE', 'the store has a later state from Stripe')
     end
     for i = 1, #now do
-      if now[i] == old[i] and bit.band(named, bit.lshift(1, i - 1)) == 0 then
+      if was[i] and now[i] == old[i] and bit.band(named, bit.lshift(1, i - 1)) == 0 then
         now[i] = was[i]
       end
     end
+  end
+  for i = #now + 1, #was do
+    now[i] = was[i]
   end
   if subscription_is_taken(id, now[SUBSCRIPTION]) then
     return fail('EEXIST', 'the subscription belongs to another account')
@@ -95,6 +100,26 @@ function F.account_set(a)
   redis.call('HSET', P .. 'accounts', id, line)
   set_subscription(id, was[SUBSCRIPTION], now[SUBSCRIPTION])
   return change('account', id, line)
+end
+
+-- account_delete(id) -> n
+function F.account_delete(a)
+  local id = a[1]
+  local line = redis.call('HGET', P .. 'accounts', id)
+  if not line then
+    return fail('ENOENT', 'no such account')
+  end
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', P .. 'account_keys', '[' .. id .. ':', '(' .. id .. ';')) do
+    local key = member:sub(-16)
+    redis.call('HDEL', P .. 'key_hashes', split(redis.call('HGET', P .. 'keys', key))[KEY_HASH])
+    redis.call('HDEL', P .. 'keys', key)
+    redis.call('ZREM', P .. 'key_order', key)
+    redis.call('ZREM', P .. 'account_keys', member)
+  end
+  redis.call('HDEL', P .. 'keys_over', id)
+  set_subscription(id, split(line)[SUBSCRIPTION], '')
+  redis.call('HDEL', P .. 'accounts', id)
+  return change('account_gone', id)
 end
 
 -- ---- keys ----

@@ -55,13 +55,13 @@ function F.tasks_list(a)
   return rows
 end
 
--- tasks_set(fence, queue, id, due, tried, attempts, state, note, ...) -> 0
+-- tasks_set(fence, queue, id, due, tried, attempts, state, note, body or '' to keep it, ...) -> 0
 function F.tasks_set(a)
   local refused = fenced_off(a[1])
   if refused then
     return refused
   end
-  for i = 2, #a, 7 do
+  for i = 2, #a, 8 do
     local queue, id, state = a[i], a[i + 1], a[i + 5]
     local line = redis.call('HGET', P .. 'tasks:' .. queue, id)
     if line then
@@ -79,6 +79,8 @@ function F.tasks_set(a)
       redis.call('HSET', P .. 'tasks:' .. queue, id, join(values))
       if state == DONE then
         redis.call('HDEL', P .. 'bodies:' .. queue, id)
+      elseif a[i + 7] ~= '' then
+        redis.call('HSET', P .. 'bodies:' .. queue, id, a[i + 7])
       end
     end
   end

@@ -231,4 +231,24 @@ function F.usage_prune(a)
   return found[1]
 end
 
+-- usage_delete(account, '1' to delete open usage too) -> 0
+function F.usage_delete(a)
+  local account = a[1]
+  local from, to = '[' .. account .. ':', '(' .. account .. ';'
+  local open = redis.call('ZRANGEBYLEX', P .. 'open_accounts', from, to)
+  if #open > 0 and a[2] ~= '1' then
+    return fail('EBUSY', 'the account has usage that is not closed')
+  end
+  for _, member in ipairs(open) do
+    local start, seconds = member:match(':%d+:(%d+):(%d+)$')
+    set_open(account, unpad(start), seconds, false)
+  end
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', P .. 'account_windows', from, to)) do
+    local start, seconds = member:match(':(%d+):(%d+)$')
+    redis.call('HDEL', window_key(unpad(start), seconds), account)
+    redis.call('ZREM', P .. 'account_windows', member)
+  end
+  return 0
+end
+
 return run()
