@@ -17,6 +17,7 @@ static const struct {
 	{ "run", "run the agent in the foreground", agent_command_run },
 	{ "check", "check a configuration file", agent_command_check },
 	{ "store", "copy a store to another one", agent_command_store },
+	{ "stripe", "register at Stripe, and check what is registered", agent_command_stripe },
 	{ NULL, NULL, NULL },
 };
 

@@ -142,7 +142,7 @@ def real_commands(tollgate):
     for name in re.findall(r"^  ([a-z]+) +\w", tollgate("--help"), re.M):
         text = tollgate(name, "--help")
         actions = dict.fromkeys(re.findall(rf"tollgate {name} ([a-z]+)", text))
-        if name not in ("account", "key", "store"):
+        if name not in ("account", "key", "store", "stripe"):
             found[name] = flags_in_help(text)
             for action in actions:
                 found[f"{name} {action}"] = flags_in_help(text) & {"json"}
@@ -330,6 +330,17 @@ def test_events_of_stripe_are_those_that_the_code_needs():
     assert len(real) == len(set(real)) and not any(name.endswith((".", "*")) for name in real)
     same(blocks[0].split(), [name for name in real if not name.startswith("v1.")], "snapshot events")
     same(blocks[1].split(), [name for name in real if name.startswith("v1.")], "thin events")
+
+
+def test_setup_prints_the_events_that_the_manual_lists(tollgate):
+    printed = json.loads(tollgate("stripe", "setup", "--print", "--json", "--url", "https://a.example.com"))
+    blocks = mdoc.literal_blocks("tollgate-stripe.7", "WEBHOOKS")
+    assert printed["snapshot_events"] == blocks[0].split()
+    assert printed["thin_events"] == blocks[1].split()
+    text = tollgate("stripe", "setup", "--print", "--url", "https://a.example.com")
+    assert all(f"    {name}\n" in text for name in blocks[0].split() + blocks[1].split())
+    listen = next(b for b in mdoc.literal_blocks("tollgate-stripe.7", "EXAMPLES") if "stripe listen" in b)
+    assert f"--thin-events {','.join(printed['thin_events'])}\n" in listen and "--forward-thin-to" in listen
 
 
 def test_templates_replace_the_values_and_have_the_names_that_the_manual_says():

@@ -25,7 +25,7 @@ static void check_event(const struct event *e)
 {
 	if (!e->id[0] || !e->type[0] || !*event_kind_word(e->kind))
 		abort();
-	if (e->kind != EVENT_UNKNOWN && e->kind != EVENT_METER_ERROR && !e->object_id[0])
+	if (e->kind == EVENT_REFERENCE && !e->object_id[0])
 		abort();
 	if (e->snapshot && (e->is_thin || !e->object_id[0] || !json_is_object(e->snapshot)))
 		abort();

@@ -133,9 +133,10 @@ class Api:
         version = request.get("stripe-version") or self.world.settings["api_version"]
         if not VERSION.fullmatch(version):
             raise ApiError(400, f"Invalid Stripe API version: {version}.", kept=False)
-        if request.body and not is_form(request):
-            raise invalid("Invalid request (check that your POST content type is "
-                          "application/x-www-form-urlencoded).")
+        is_v2 = request.path.startswith("/v2/")
+        if request.body and is_form(request) == is_v2:
+            wanted = "application/json" if is_v2 else "application/x-www-form-urlencoded"
+            raise invalid(f"Invalid request (check that your POST content type is {wanted}).")
         found = find(request.method, request.path, version)
         if not found:
             raise ApiError(404,
@@ -143,7 +144,8 @@ class Api:
                            "https://stripe.com/docs or we can help at https://support.stripe.com/.",
                            "url_invalid", kept=False)
         spec, function, names = found
-        params = check_hash(spec, form.nest(pairs))
+        given = form.of_json(request.body) if is_v2 and request.body else form.nest(pairs)
+        params = check_hash(spec, given)
         paths = params.pop("expand", [])
         result = function(self.world, Call(request.method, request.path, params, version), *names)
         return expanded(self.world, result, version, paths), version

@@ -33,9 +33,10 @@ class Endpoint:
         self.api_version = api_version
         self.payload = payload  # snapshot, thin or both
         self.types = list(types)
+        self.is_enabled = True
 
     def takes(self, kind):
-        return any(fnmatch.fnmatchcase(kind, pattern) for pattern in self.types)
+        return self.is_enabled and any(fnmatch.fnmatchcase(kind, pattern) for pattern in self.types)
 
     def describe(self):
         return dict(vars(self))

@@ -17,6 +17,7 @@ import traceback
 
 import api
 import catalog  # noqa: F401  (these modules add their endpoints to the table)
+import endpoints_api  # noqa: F401
 import entitlements  # noqa: F401
 import event_api  # noqa: F401
 import pages

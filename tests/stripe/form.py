@@ -4,6 +4,7 @@
 A list becomes a dict of its indexes ("0", "1", ...), because only the parameter's check (params.py)
 knows whether it is a list or a hash.
 """
+import json
 import re
 from urllib.parse import parse_qsl
 
@@ -26,6 +27,24 @@ def nest(items):
         keys = [match[1]] + re.findall(r"\[([^\[\]]*)\]", match[2])
         insert(root, keys, value, name)
     return root
+
+
+def of_json(body):
+    """The parameters in a JSON body, which API v2 takes, in the format of nest()."""
+    def converted(value):
+        if isinstance(value, dict):
+            return {key: converted(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return {str(i): converted(item) for i, item in enumerate(value)}
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    try:
+        given = json.loads(body)
+    except ValueError as e:
+        raise invalid("Invalid JSON in the request body.") from e
+    if not isinstance(given, dict):
+        raise invalid("The request body must be a JSON object.")
+    return converted(given)
 
 
 def insert(node, keys, value, name):

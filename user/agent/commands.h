@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* commands: the subcommands that are an agent, or look at what one would be told. */
+/* commands: the subcommands that run an agent, or that read its configuration. */
 #ifndef AGENT_COMMANDS_H
 #define AGENT_COMMANDS_H
 
@@ -7,6 +7,7 @@
 int agent_command_run(int argc, char **argv);
 int agent_command_check(int argc, char **argv);
 int agent_command_store(int argc, char **argv);
+int agent_command_stripe(int argc, char **argv);
 
 /*
  * Set the environment from a file of lines NAME=value. 0, or a negative errno after an error

@@ -33,6 +33,7 @@ struct transfer_request {
 	unsigned total_ms;	 /* until the response is complete; not 0 */
 	size_t max_answer_bytes; /* a longer response body is -EMSGSIZE */
 	const char *ca_file;	 /* PEM: the accepted authorities; NULL: the system's */
+	const char *unix_socket; /* connect to this socket whatever the URL's host is; NULL: no */
 };
 
 enum transfer_starttls {

@@ -126,6 +126,8 @@ int transfer_set_request(struct transfer *t, const struct transfer_request *requ
 	buf_init(&t->body, request->max_answer_bytes);
 	if (buf_append_text(&t->out, request->body) || !set_http(t, request->method) ||
 	    (has_body && !set_http_body(t)) ||
+	    (request->unix_socket &&
+	     curl_easy_setopt(t->easy, CURLOPT_UNIX_SOCKET_PATH, request->unix_socket)) ||
 	    !set_common(t, request->url, request->connect_ms, request->total_ms, request->ca_file))
 		return -ENOMEM;
 	return 0;

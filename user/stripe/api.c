@@ -274,11 +274,14 @@ static int send_call(struct call *call)
 {
 	struct stripe_api *api = call->api;
 	bool is_post = !strcmp(call->method, "POST");
+	bool is_v2 = !strncmp(call->path, "/v2/", 4); /* takes JSON instead of forms */
 	char key[320];
 	const char *fields[] = {
 		api->authorization,
 		api->version,
-		is_post ? "Content-Type: application/x-www-form-urlencoded" : NULL,
+		!is_post ? NULL
+		: is_v2	 ? "Content-Type: application/json"
+			 : "Content-Type: application/x-www-form-urlencoded",
 		is_post ? key : NULL,
 		NULL,
 	};

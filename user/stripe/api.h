@@ -33,9 +33,10 @@ struct stripe_api_config {
 
 /* The strings are copied. */
 struct stripe_call {
-	const char *method;	     /* "GET", "POST" or "DELETE" */
-	const char *path;	     /* with the query */
-	struct text form;	     /* the body of a POST; see form.h */
+	const char *method; /* "GET", "POST" or "DELETE" */
+	const char *path;   /* with the query */
+	/* The body of a POST; see form.h. For a path below /v2/ it is JSON. */
+	struct text form;
 	const char *idempotency_key; /* of a POST; NULL for a random one */
 	bool is_interactive;	     /* a customer waits: send it first, and give up sooner */
 };

@@ -128,6 +128,20 @@ const char *event_needed(enum event_format format, size_t index)
 	return NULL;
 }
 
+int event_write_types(struct buf *path, size_t first)
+{
+	const char *name;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < EVENT_TYPES_MAX; i++) {
+		name = event_needed(EVENT_SNAPSHOT, first + i);
+		if (!name)
+			break;
+		err = buf_printf(path, "&types%%5B%zu%%5D=%s", i, name);
+	}
+	return err;
+}
+
 /* Read a number of exactly @count digits. False if it is not one, or out of range. */
 static bool digits(const char *text, size_t count, unsigned min, unsigned max, int *ret_value)
 {
@@ -213,7 +227,7 @@ static const char *read_snapshot(const json_t *root, struct event *e, const stru
 	field_copy(rule->object_type, e->object_type, sizeof(e->object_type));
 	customer = strcmp(rule->object_type, "customer") ? field_id(object, "customer") : id;
 	field_copy(customer, e->customer, sizeof(e->customer));
-	if (type && !strcmp(type, rule->object_type))
+	if (e->object_id[0] && type && !strcmp(type, rule->object_type))
 		e->snapshot = json_incref(object);
 	return NULL;
 }

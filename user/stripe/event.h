@@ -15,6 +15,7 @@
 
 #include <jansson.h>
 
+#include "base/buf.h"
 #include "base/text.h"
 
 #define EVENT_MAX_BYTES (1 << 20)
@@ -70,6 +71,14 @@ enum event_format {
  * snapshot event exists as a thin event, too, with "v1." before its name.
  */
 const char *event_needed(enum event_format format, size_t index);
+
+#define EVENT_TYPES_MAX 20 /* how many types GET /v1/events takes in one call */
+
+/*
+ * Append "&types[0]=..." for the needed snapshot events from @first on, at most EVENT_TYPES_MAX, to
+ * the path of GET /v1/events. 0 or the error of buf_append().
+ */
+int event_write_types(struct buf *path, size_t first);
 
 /* The name of @kind for logs and metrics: "subscription", "checkout", ... */
 const char *event_kind_word(enum event_kind kind);

@@ -29,7 +29,6 @@
 #define MAX_REPAIRS   1000
 #define PAGE	      "100"
 #define ID_MAX	      256
-#define MAX_TYPES     20 /* types of events in one call */
 #define MAX_PATH      4096
 #define EVENTS_KEPT_S (30 * 86400) /* how long Stripe lists events */
 /*
@@ -138,7 +137,7 @@ static void next_events(struct reconcile *r)
 	r->tasks = NULL;
 	if (!r->has_more) {
 		r->after[0] = '\0';
-		r->first_type += MAX_TYPES;
+		r->first_type += EVENT_TYPES_MAX;
 	}
 	if (event_needed(EVENT_SNAPSHOT, r->first_type))
 		fetch_events(r);
@@ -234,14 +233,9 @@ static int write_events_path(struct buf *path, const struct reconcile *r)
 	int err = buf_printf(
 		path, "/v1/events?delivery_success=false&limit=" PAGE "&created%%5Bgte%%5D=%llu",
 		(unsigned long long)events_since_s(r));
-	const char *name;
 
-	for (size_t i = 0; !err && i < MAX_TYPES; i++) {
-		name = event_needed(EVENT_SNAPSHOT, r->first_type + i);
-		if (!name)
-			break;
-		err = buf_printf(path, "&types%%5B%zu%%5D=%s", i, name);
-	}
+	if (!err)
+		err = event_write_types(path, r->first_type);
 	if (!err && r->after[0])
 		err = buf_printf(path, "&starting_after=%s", r->after);
 	return err ? err : buf_append(path, "", 1);
