@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`tollgate stripe setup` and `tollgate stripe doctor`, with the fake Stripe."""
 import json
+import time
 import urllib.parse
 import urllib.request
 
@@ -8,6 +9,7 @@ import pytest
 
 from billing import SECRET_KEY, WEBHOOK_PATH, Billing
 from lab import wait_until
+from test_billing_lost import DAY, put_windows
 
 APP_URL = "https://api.example.com"
 HOOK_URL = APP_URL + WEBHOOK_PATH
@@ -218,8 +220,8 @@ def test_each_problem_with_a_meter_is_named(make):
     call(billing, "POST", f"/v1/billing/meters/{off['id']}/deactivate")
     code, found = answer(billing, "setup")
     assert code == 1 and problems(found) == [
-        "tier t1: the meter 'counted' has the aggregation 'count', which does not bill every unit",
-        "tier t2: the meter 'last' has the aggregation 'last', which does not bill every unit",
+        "tier t1: the meter 'counted' has the formula 'count', which bills a wrong amount",
+        "tier t2: the meter 'last' has the formula 'last', which bills a wrong amount",
         "tier t3: the meter 'off' is not active",
         "tier t4: Stripe has no meter with the event name 'missing'",
     ]
@@ -346,4 +348,20 @@ def test_the_doctor_sees_that_every_webhook_is_refused(running):
     running.fake.emit("price.updated", "price_basic")
     wait_until(lambda: running.agent.status()["stripe"]["events_refused"], "a refusal")
     found = problems(answer(running, "doctor", "--url", running.agent.url(WEBHOOK_PATH))[1])
-    assert any("webhooks were refused" in line for line in found)
+    assert any("webhooks were wrong" in line for line in found)
+
+
+def test_the_doctor_sees_usage_that_cannot_be_billed(make):
+    billing = Billing(make, webhook=False, stripe={"app_url": APP_URL},
+                      tiers=[{"name": "metered", "prices": ["price_metered"], "meter": "typo"}])
+    sub = billing.subscribe("price_metered")
+    billing.agent.cli("sync", check=False)  # it names the meter
+    account = billing.key_for(sub.id)
+    billing.agent.stop()
+    minute = int(time.time()) // 60 * 60
+    put_windows(billing, account, [minute - 2 * DAY, minute - 2 * DAY - 60, minute - 50 * DAY])
+    billing.agent.start()
+    wait_until(lambda: billing.agent.status()["stripe"]["usage_blocked_units"] == 2, "blocked usage")
+    found = problems(answer(billing, "doctor")[1])
+    assert any(line.startswith("typo: 2 units cannot be billed: Stripe has no active meter") for line in found)
+    assert "usage: 1 units are too old for Stripe" in found

@@ -200,10 +200,9 @@ static void check_meter(struct stripe_session *s, const struct tier *tier, const
 
 	snprintf(where, sizeof(where), "tier %s", tier->name);
 	if (!meter) {
-		session_problem(
-			s, "meter", where,
-			"create it with the aggregation 'sum', or correct the option 'meter'",
-			"Stripe has no meter with the event name '%s'", tier->meter);
+		session_problem(s, "meter", where,
+				"create it with the formula 'sum', or correct the option 'meter'",
+				"Stripe has no meter with the event name '%s'", tier->meter);
 		return;
 	}
 	if (!status || strcmp(status, "active") != 0)
@@ -211,12 +210,10 @@ static void check_meter(struct stripe_session *s, const struct tier *tier, const
 				"the meter '%s' is not active", tier->meter);
 	formula = field_text(meter, "default_aggregation.formula");
 	if (!formula || strcmp(formula, "sum") != 0)
-		session_problem(
-			s, "meter", where,
-			"create a meter with the aggregation 'sum' and name it in 'meter'",
-			"the meter '%s' has the aggregation '%s', which does not bill every "
-			"unit",
-			tier->meter, formula ? formula : "");
+		session_problem(s, "meter", where,
+				"create a meter with the formula 'sum' and name it in 'meter'",
+				"the meter '%s' has the formula '%s', which bills a wrong amount",
+				tier->meter, formula ? formula : "");
 	window = field_text(meter, "event_time_window");
 	if (window)
 		session_problem(s, "meter", where,

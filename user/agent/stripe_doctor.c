@@ -26,24 +26,45 @@ static void check_clock(struct stripe_session *s)
 				ahead_s > 0 ? "ahead of" : "behind");
 }
 
-static void check_counters(struct stripe_session *s, const json_t *stripe)
+static unsigned long long count_of(const json_t *stripe, const char *name)
 {
-	uint64_t failed = field_u64(stripe, "events_failed");
-	uint64_t units = field_u64(stripe, "usage_failed_units");
-	uint64_t refused = field_u64(stripe, "events_refused");
+	return (unsigned long long)field_u64(stripe, name);
+}
+
+static void check_usage(struct stripe_session *s, const json_t *stripe)
+{
+	const json_t *list = json_object_get(stripe, "usage_problems"), *problem;
+	unsigned long long failed = count_of(stripe, "usage_failed_units");
+	unsigned long long lost = count_of(stripe, "usage_lost_units");
+	size_t i;
+
+	json_array_foreach (list, i, problem)
+		session_problem(s, "usage", field_text(problem, "what"),
+				"the usage is billed once the cause is gone",
+				"%llu units cannot be billed: %s", count_of(problem, "units"),
+				field_text(problem, "why"));
+	if (failed)
+		session_problem(s, "usage", "usage",
+				"remove the cause that the log names, then run `tollgate usage "
+				"retry`",
+				"Stripe refused %llu units", failed);
+	if (lost)
+		session_problem(s, "usage", "usage", "put them on an invoice at Stripe by hand",
+				"%llu units are too old for Stripe", lost);
+}
+
+static void check_events(struct stripe_session *s, const json_t *stripe)
+{
+	unsigned long long failed = count_of(stripe, "events_failed");
+	unsigned long long refused = count_of(stripe, "events_refused");
 
 	if (failed)
 		session_problem(s, "agent", "events", "see the log, then run `tollgate sync`",
-				"%llu could not be processed", (unsigned long long)failed);
-	if (units)
-		session_problem(s, "agent", "usage",
-				"see `tollgate usage --drift` and the log for the reason",
-				"Stripe refused %llu units", (unsigned long long)units);
-	if (refused && !field_u64(stripe, "events_accepted") &&
-	    !field_u64(stripe, "events_repeated"))
+				"%llu could not be processed", failed);
+	if (refused && !count_of(stripe, "events_accepted") && !count_of(stripe, "events_repeated"))
 		session_problem(s, "agent", "stripe.webhook_secrets",
 				"compare the secrets with those of the endpoint at Stripe",
-				"all %llu webhooks were refused", (unsigned long long)refused);
+				"the signatures of all %llu webhooks were wrong", refused);
 }
 
 static json_t *check_status(struct stripe_session *s)
@@ -62,11 +83,13 @@ static json_t *check_status(struct stripe_session *s)
 		session_problem(s, "agent", "agent", "see `tollgate status`", "it is not ready: %s",
 				why ? why : "");
 	stripe = json_incref(json_object_get(status, "stripe"));
-	if (json_is_object(stripe))
-		check_counters(s, stripe);
-	else
+	if (json_is_object(stripe)) {
+		check_events(s, stripe);
+		check_usage(s, stripe);
+	} else {
 		session_problem(s, "agent", "agent", "restart it with this configuration",
 				"it runs without the section 'stripe'");
+	}
 	json_decref(status);
 	return stripe;
 }
