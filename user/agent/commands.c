@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/stripe_command.h"
 #include "base/args.h"
 #include "base/env.h"
 #include "base/output.h"
@@ -20,6 +21,7 @@ struct options {
 	const char *config;
 	const char *env_file; /* NULL: none */
 	const char *file;     /* of `check`: the configuration as an operand; NULL: none */
+	bool asks_stripe;     /* of `check` */
 };
 
 #define CONFIG_HELP                                                   \
@@ -29,8 +31,11 @@ struct options {
 /* False: return *ret_exit. */
 static bool parse(int argc, char **argv, struct args *args, struct options *ret, int *ret_exit)
 {
+	bool is_check = args->operand_max > 0;
 	const struct args_option options[] = { { "config", &ret->config, NULL, 'c' },
 					       { "env-file", &ret->env_file, NULL, 0 },
+					       { is_check ? "stripe" : NULL, NULL,
+						 &ret->asks_stripe, 0 },
 					       { 0 } };
 
 	*ret = (struct options){ .config = DEFAULT_CONFIG };
@@ -91,16 +96,20 @@ static void print_tiers(const struct tiers *tiers)
 int agent_command_check(int argc, char **argv)
 {
 	struct args args = {
-		.usage = "check [-c FILE] [--env-file FILE] [FILE]",
+		.usage = "check [-c FILE] [--env-file FILE] [--stripe] [FILE]",
 		.help = "Check a configuration, and print the rate and the burst of each tier. If "
 			"the\n"
 			"configuration is wrong, print what is wrong and where, and exit with "
-			"1.\n\n" CONFIG_HELP,
+			"1.\n\n" CONFIG_HELP
+			"      --stripe         ask Stripe, with the configured key, whether the "
+			"prices and\n"
+			"                       meters of the tiers exist and are usable\n",
 		.operand_max = 1,
 	};
 	struct config *config;
 	struct options options;
 	struct buf messages;
+	bool is_good;
 	int err, code;
 
 	if (!parse(argc, argv, &args, &options, &code))
@@ -117,7 +126,9 @@ int agent_command_check(int argc, char **argv)
 	if (err)
 		return 1;
 	print_tiers(&config->tiers);
+	is_good = !options.asks_stripe || stripe_check_config(config);
 	config_free(config);
-	fprintf(output_stdout(), "%s: ok\n", options.config);
-	return output_finish(0);
+	if (is_good)
+		fprintf(output_stdout(), "%s: ok\n", options.config);
+	return output_finish(!is_good);
 }

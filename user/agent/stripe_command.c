@@ -272,6 +272,29 @@ static void print_findings(const struct stripe_session *s)
 		fprintf(output_stdout(), "no problems\n");
 }
 
+bool stripe_check_config(const struct config *config)
+{
+	struct stripe_session session;
+	bool is_good;
+
+	if (!config->stripe.is_configured) {
+		output_error("--stripe: the configuration has no section stripe");
+		return false;
+	}
+	if (session_open(&session, config)) {
+		output_error("out of memory");
+		session_close(&session);
+		return false;
+	}
+	stripe_check_key(&session);
+	stripe_check_tiers(&session);
+	stripe_check_portal(&session);
+	print_findings(&session);
+	is_good = !session.problems;
+	session_close(&session);
+	return is_good;
+}
+
 static void print_result(const struct stripe_session *s, const struct registrations *r,
 			 const struct options *options, json_t *agent)
 {

@@ -10,6 +10,12 @@ void stripe_check_key(struct stripe_session *s);
 void stripe_check_tiers(struct stripe_session *s);
 void stripe_check_portal(struct stripe_session *s);
 
+/*
+ * `check --stripe`: ask Stripe whether what @config names exists and is usable, and print what is
+ * not. Whether nothing is wrong; false also if Stripe is not configured. In stripe_command.c.
+ */
+bool stripe_check_config(const struct config *config);
+
 /* Whether usage is reported to meters, whose errors come as thin events. */
 bool stripe_uses_meters(const struct config *config);
 
