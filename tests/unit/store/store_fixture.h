@@ -237,6 +237,12 @@ static inline void add_account(struct fixture *f, uint64_t id)
 	assert_int_equal(account_add(f, &account), 0);
 }
 
+static inline int account_delete(struct fixture *f, uint64_t account, bool drops_usage)
+{
+	store_account_delete(f->store, account, drops_usage, fixture_done, f);
+	return fixture_wait(f);
+}
+
 static inline int keys_add(struct fixture *f, const struct store_key *keys, size_t count)
 {
 	store_keys_add(f->store, keys, count, fixture_done, f);

@@ -338,6 +338,49 @@ static void open_windows_of_an_account_are_listed_ended_or_not(void **state)
 	assert_int_equal(f->usage_count, 0);
 }
 
+static void a_deleted_account_takes_its_keys_and_usage_along(void **state)
+{
+	const struct store_account accounts[] = {
+		{ .id = 7, .tier = "basic", .subscription = "sub_7" },
+		{ .id = 8, .tier = "basic", .subscription = "sub_8" }
+	};
+	const struct store_key keys[] = {
+		{ .id = 1, .account = 7, .hash = { 1 }, .created_ms = 1 },
+		{ .id = 2, .account = 8, .hash = { 2 }, .created_ms = 1 }
+	};
+	struct fixture *f = *state;
+	struct store_usage row;
+
+	fixture_open(f);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(account_add(f, &accounts[i]), 0);
+		put(f, accounts[i].id, 100, HOUR, 5);
+		put(f, accounts[i].id, 100, 2 * HOUR, 5);
+	}
+	assert_int_equal(keys_add(f, keys, 2), 0);
+	assert_int_equal(account_delete(f, 7, false), -EBUSY);
+	for (uint64_t start_s = HOUR; start_s <= 2 * HOUR; start_s += HOUR) {
+		row = (struct store_usage){
+			.account = 7, .window_start_s = start_s, .window_seconds = HOUR, .units = 5
+		};
+		assert_int_equal(usage_close(f, &row, 1, NULL, 0), 0);
+	}
+	assert_int_equal(account_delete(f, 7, false), 0);
+	assert_int_equal(account_delete(f, 7, false), -ENOENT);
+	assert_int_equal(account_delete(f, 8, true), 0);
+	fixture_reopen(f);
+	fixture_load(f);
+	assert_int_equal(f->account_count, 0);
+	assert_int_equal(f->key_count, 0);
+	assert_int_equal(usage_list(f, 0, 0, 10), 0);
+	assert_int_equal(f->usage_count, 0);
+	assert_int_equal(usage_open(f, 0, UINT64_MAX, 10), 0);
+	assert_int_equal(f->usage_count, 0);
+	/* Its subscription and its key's hash are free again. */
+	assert_int_equal(account_add(f, &accounts[0]), 0);
+	assert_int_equal(keys_add(f, keys, 1), 0);
+}
+
 static void close_all(struct fixture *f)
 {
 	assert_int_equal(usage_open(f, 0, UINT64_MAX, 100), 0);
@@ -393,6 +436,7 @@ int main(void)
 		TEST(units_that_were_never_counted_are_not_closed),
 		TEST(open_windows_come_in_the_order_of_their_end),
 		TEST(open_windows_are_listed_page_by_page),
+		TEST(a_deleted_account_takes_its_keys_and_usage_along),
 		TEST(open_windows_of_an_account_are_listed_ended_or_not),
 		TEST(old_closed_usage_is_pruned_except_what_slots_may_hold),
 	};
