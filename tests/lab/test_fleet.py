@@ -61,6 +61,19 @@ def latencies(host, account, count):
     return times
 
 
+def test_an_account_that_one_host_deletes_is_gone_on_all(make):
+    fleet = Fleet(make)
+    fleet.start()
+    account = fleet.hosts[0].account("plain")
+    for host in fleet.hosts:
+        statuses(host, account, 200)
+    assert fleet.hosts[1].cli("account", "delete", account.id).stdout == account.id + "\n"
+    for host in fleet.hosts:
+        statuses(host, account, 401)
+        assert host.json("account", "list") == []
+    fleet.wait_agreed()
+
+
 def test_no_request_waits_for_a_frozen_redis(make):
     fleet = Fleet(make, count=2).start()
     host, account = fleet.hosts[0], fleet.hosts[0].account()
