@@ -220,8 +220,8 @@ def test_each_problem_with_a_meter_is_named(make):
     call(billing, "POST", f"/v1/billing/meters/{off['id']}/deactivate")
     code, found = answer(billing, "setup")
     assert code == 1 and problems(found) == [
-        "tier t1: the meter 'counted' has the formula 'count', which bills a wrong amount",
-        "tier t2: the meter 'last' has the formula 'last', which bills a wrong amount",
+        "tier t1: the meter 'counted' has the formula 'count', which would bill the wrong amount",
+        "tier t2: the meter 'last' has the formula 'last', which would bill the wrong amount",
         "tier t3: the meter 'off' is not active",
         "tier t4: Stripe has no meter with the event name 'missing'",
     ]
@@ -234,8 +234,7 @@ def test_a_meter_with_a_window_is_a_problem(billing):
                        headers={"Content-Type": "application/json"})
     code, found = answer(billing, "setup")
     assert code == 1 and problems(found) == [
-        "tier metered: the meter 'api_requests' has the event_time_window 'hour', so it expects one event per "
-        "customer and hour"]
+        "tier metered: the meter 'api_requests' has the event_time_window 'hour', which would bill the wrong amount"]
 
 
 def test_a_missing_portal_configuration_is_a_problem(billing):

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "http/form.h"
 #include "stripe/field.h"
+#include "stripe/meter.h"
 
 #define MAX_PATH  1024
 #define WHERE_MAX 128
@@ -195,8 +196,8 @@ static const json_t *find_meter(const json_t *meters, const char *event_name)
 static void check_meter(struct stripe_session *s, const struct tier *tier, const json_t *meters)
 {
 	const json_t *meter = find_meter(meters, tier->meter);
-	const char *status = field_text(meter, "status"), *window, *formula;
-	char where[WHERE_MAX];
+	const char *status = field_text(meter, "status");
+	char where[WHERE_MAX], fault[METER_FAULT_MAX];
 
 	snprintf(where, sizeof(where), "tier %s", tier->name);
 	if (!meter) {
@@ -208,19 +209,11 @@ static void check_meter(struct stripe_session *s, const struct tier *tier, const
 	if (!status || strcmp(status, "active") != 0)
 		session_problem(s, "meter", where, "reactivate it at Stripe",
 				"the meter '%s' is not active", tier->meter);
-	formula = field_text(meter, "default_aggregation.formula");
-	if (!formula || strcmp(formula, "sum") != 0)
-		session_problem(s, "meter", where,
-				"create a meter with the formula 'sum' and name it in 'meter'",
-				"the meter '%s' has the formula '%s', which bills a wrong amount",
-				tier->meter, formula ? formula : "");
-	window = field_text(meter, "event_time_window");
-	if (window)
-		session_problem(s, "meter", where,
-				"create a meter without a window and name it in 'meter'",
-				"the meter '%s' has the event_time_window '%s', so it expects one "
-				"event per customer and %s",
-				tier->meter, window, window);
+	meter_fault(meter, fault);
+	if (fault[0])
+		session_problem(s, "meter", where, METER_REMEDY,
+				"the meter '%s' %s, which would bill the wrong amount", tier->meter,
+				fault);
 }
 
 static bool is_first_with_meter(const struct tiers *tiers, unsigned index)

@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * report_meters: Stripe's billing meters, as far as usage is reported to them.
- *
- * tollgate reports the units of a whole window in one event. That is exact only for a meter that
- * sums the values of all its events: one that counts events would count 1, one that takes the last
- * event would forget all others, and so would one with an event_time_window within that window
- * (https://docs.stripe.com/api/billing/meter).
- */
+/* report_meters: Stripe's billing meters, as far as usage is reported to them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,9 +29,6 @@ static void copy_text(char *to, size_t size, const json_t *object, const char *p
 
 static void read_meter(const json_t *object, struct report_meter *meter)
 {
-	const char *formula = field_text(object, "default_aggregation.formula");
-	const char *window = field_text(object, "event_time_window");
-
 	*meter = (struct report_meter){ 0 };
 	copy_text(meter->event_name, sizeof(meter->event_name), object, "event_name", "");
 	copy_text(meter->id, sizeof(meter->id), object, "id", "");
@@ -46,11 +36,7 @@ static void read_meter(const json_t *object, struct report_meter *meter)
 		  "customer_mapping.event_payload_key", "stripe_customer_id");
 	copy_text(meter->value_key, sizeof(meter->value_key), object,
 		  "value_settings.event_payload_key", "value");
-	if (formula && strcmp(formula, "sum") != 0)
-		snprintf(meter->fault, sizeof(meter->fault), "has the formula '%.20s'", formula);
-	else if (window)
-		snprintf(meter->fault, sizeof(meter->fault), "has the event_time_window '%.20s'",
-			 window);
+	meter_fault(object, meter->fault);
 }
 
 static bool is_same(const struct report_meter *a, const struct report_meter *b)
@@ -181,8 +167,7 @@ const struct report_meter *report_find_meter(struct report *report, const char *
 		if (!meter->fault[0])
 			return meter;
 		snprintf(ret_why, REPORT_WHY_MAX,
-			 "the meter '%s' %s, which would bill the wrong amount; use a meter with "
-			 "the formula 'sum' and no event_time_window",
+			 "the meter '%s' %s, which would bill the wrong amount; " METER_REMEDY,
 			 event_name, meter->fault);
 		fetch(report, AGAIN_MS);
 		return NULL;

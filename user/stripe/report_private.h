@@ -13,6 +13,7 @@
 
 #include <sys/queue.h>
 
+#include "stripe/meter.h"
 #include "stripe/report.h"
 #include "stripe/report_event.h"
 
@@ -29,7 +30,7 @@ struct report_meter {
 	char id[STORE_NAME_MAX];
 	char customer_key[64]; /* names in the payload of its events */
 	char value_key[64];
-	char fault[64]; /* why usage cannot be reported to it; "": it can */
+	char fault[METER_FAULT_MAX]; /* why usage cannot be reported to it; "": it can */
 };
 
 struct report_meters {
