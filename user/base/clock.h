@@ -53,8 +53,7 @@ uint32_t clock_jumps_read(struct clock_jumps *jumps, uint64_t wall_ms, uint64_t 
 
 struct clock_steady {
 	uint64_t latest_ms; /* atomic */
-	uint64_t
-		behind_ns; /* atomic: since when the system's clock is behind `latest_ms`; 0: not */
+	uint64_t behind_ns; /* atomic: since when the clock is behind `latest_ms`; 0: it is not */
 };
 uint64_t clock_steady_read(struct clock_steady *steady, uint64_t wall_ms, uint64_t mono_ns);
 

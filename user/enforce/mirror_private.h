@@ -71,16 +71,16 @@ struct key_entry {
 };
 
 struct mirror {
-	struct slots *slots;	   /* borrowed */
-	struct xdp_plane *xdp;	   /* borrowed; NULL: the agent alone */
-	struct shares *shares;	   /* borrowed; NULL: no limits are shared */
-	const struct tiers *tiers; /* borrowed from the caller of mirror_set_tiers() */
-	enum store_mode mode;
-	struct table keys_by_hash;			 /* owns its entries */
-	struct table keys_by_id;			 /* the same entries */
-	struct table accounts;				 /* owns its entries */
-	struct table by_word[WORD_INDEXED];		 /* the same accounts */
-	char *tier_names[MIRROR_MAX_TIERS];		 /* owned */
+	struct slots *slots;		    /* borrowed */
+	struct xdp_plane *xdp;		    /* borrowed; NULL: the agent alone */
+	struct shares *shares;		    /* borrowed; NULL: no limits are shared */
+	const struct tiers *tiers;	    /* borrowed from the caller of mirror_set_tiers() */
+	enum store_mode mode;		    /* that is configured */
+	struct table keys_by_hash;	    /* owns its entries */
+	struct table keys_by_id;	    /* the same entries */
+	struct table accounts;		    /* owns its entries */
+	struct table by_word[WORD_INDEXED]; /* the same accounts */
+	char *tier_names[MIRROR_MAX_TIERS]; /* owned */
 	const struct tier *tier_by_id[MIRROR_MAX_TIERS]; /* borrowed; NULL: not configured */
 	unsigned tier_count;
 	uint32_t *slot_by_account; /* owned: open hash of the adopted slots: index + 1; 0: free */

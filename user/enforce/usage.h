@@ -27,7 +27,8 @@
  * be reused before it was collected, its counts are set aside for the next batch.
  *
  * A window that was reused must not be opened again, because its totals would start at 0. So each
- * time the clock is set, windows move by a second: those from before and after are never the same.
+ * time the clock is set, windows move by a second, so that those from before and after differ; they
+ * are the same again only after as many times as a window has seconds.
  * If both of the slot's windows are in the future, one begins now.
  */
 void usage_count(const struct slots *slots, struct tollgate_slot *slot, uint32_t units,
@@ -74,7 +75,8 @@ void usage_restore_quota(struct tollgate_slot *slot, const struct store_quota *q
  */
 bool usage_forget_future(struct tollgate_slot *slot, uint64_t wall_ms);
 
-/* The number of the last period that may have begun by @wall_ms, allowing for other clocks. Pure.
+/*
+ * The number of the last period that may have begun by @wall_ms, allowing for other clocks. Pure.
  */
 uint32_t usage_latest_period(uint64_t wall_ms);
 

@@ -75,8 +75,10 @@ static void on_gone(void *arg, const struct registry_result *result)
 		    "Stripe has no such subscription");
 }
 
-/* Stripe says so in words only: "a similar object exists in test mode, but a live mode key was
- * ...". */
+/*
+ * Where the subscription is. Stripe says so in words only: "a similar object exists in test mode,
+ * but a live mode key was used to make this request".
+ */
 static enum store_mode mode_in(const struct stripe_answer *answer)
 {
 	if (strstr(answer->message, "exists in test mode"))
