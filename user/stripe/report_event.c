@@ -103,10 +103,17 @@ static void read_note(const char *note, struct report_event *ret)
 void report_event_read(const struct store_task *task, struct report_event *ret)
 {
 	*ret = (struct report_event){ 0 };
-	if (task->body && *task->body)
-		read_body(task->body, ret);
-	else
+	if (!task->body || !*task->body) {
 		read_note(task->note, ret);
+		return;
+	}
+	read_body(task->body, ret);
+	if (!ret->meter[0]) { /* a usage record has no identifier: its retry is in the note */
+		struct report_event noted = { 0 };
+
+		read_note(task->note, &noted);
+		ret->retry = noted.retry;
+	}
 }
 
 static int write_meter_event(const struct store_task *task, const struct report_event *event,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* report_meters: Stripe's billing meters, as far as usage is reported to them. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,7 +101,14 @@ static void on_meters(void *arg, const struct stripe_answer *answer)
 		return;
 	}
 	json_array_foreach (data, i, meter) {
-		if (array_reserve(fresh->list, fresh->room, fresh->count + 1, MAX_METERS)) {
+		int err = array_reserve(fresh->list, fresh->room, fresh->count + 1, MAX_METERS);
+
+		if (err == -ENOMEM) {
+			log_error("cannot keep the list of meters: out of memory");
+			end_fetch(report);
+			return;
+		}
+		if (err) {
 			log_error("Stripe has more than %d active meters; the rest are ignored",
 				  MAX_METERS);
 			use_fresh(report);

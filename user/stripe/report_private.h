@@ -128,7 +128,9 @@ struct report {
 	struct store_task *marked; /* owned: tasks being written, as tried or with their results */
 
 	/* sending again */
-	bool is_retrying, retries_all; /* all: also those that are not due yet */
+	bool is_retrying;
+	bool retries_soon; /* report_retry_soon() was called: begin again with the first task */
+	bool retries_all;  /* also those that are not due yet */
 	uint64_t retried_seq;
 	struct store_task *retried; /* owned, with their bodies: being written */
 	size_t retried_count;

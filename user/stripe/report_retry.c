@@ -49,7 +49,7 @@ static int write_body(struct report *report, const struct store_task *task,
 	struct buf body;
 	int err;
 
-	if (event->meter[0]) {
+	if (report->context->settings->report != STRIPE_USAGE_RECORDS) {
 		meter = report_find_meter(report, event->meter, why);
 		if (!meter)
 			return -EAGAIN;
@@ -94,6 +94,7 @@ static int revive(struct report *report, struct store_task *task)
 	err = write_body(report, task, &event, &task->body);
 	if (err)
 		return err;
+	report_event_note(&event, "", task->note);
 	task->state = STORE_TASK_PENDING;
 	task->due_ms = task->tried_ms = 0;
 	task->attempts = 0;
@@ -170,6 +171,11 @@ void report_retry(struct report *report)
 	if (report->is_retrying || report->is_stopped)
 		return;
 	report->is_retrying = true;
+	if (report->retries_soon) {
+		report->retries_soon = false;
+		report->retries_all = true;
+		report->retried_seq = 0;
+	}
 	store_tasks_list(report->context->store, REPORT_QUEUE, STORE_TASK_FAILED,
 			 report->retries_all ? REPORT_NEVER_MS - 1 : clock_wall_ms(),
 			 report->retried_seq, AT_ONCE, on_failed, report);
@@ -177,8 +183,7 @@ void report_retry(struct report *report)
 
 void report_retry_soon(struct report *report)
 {
-	report->retries_all = true;
-	report->retried_seq = 0;
+	report->retries_soon = true;
 }
 
 /* ---- the operator's word ---- */

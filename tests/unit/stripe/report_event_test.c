@@ -18,6 +18,7 @@ static const struct report_event events[] = {
 	{ .meter = "api_requests", .units = UINT64_MAX, .at_s = 1, .retry = UINT32_MAX },
 	{ .meter = "quantity", .units = 0, .at_s = 1760000000, .retry = 2 },
 	{ .meter = "", .units = 7, .at_s = 1760000000 },
+	{ .meter = "", .units = 8, .at_s = 1760000000, .retry = 3 },
 };
 
 static void check_same(const struct report_event *event, const struct report_event *wanted)
@@ -44,6 +45,7 @@ static void an_event_is_read_from_its_body(void **state)
 				 0);
 		assert_int_equal(buf_append(&body, "", 1), 0);
 		task.body = buf_head(&body);
+		report_event_note(&events[i], "", task.note); /* as of a task that is sent again */
 		report_event_read(&task, &event);
 		check_same(&event, &events[i]);
 		buf_done(&body);
