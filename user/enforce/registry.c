@@ -190,9 +190,13 @@ static uint32_t named_fields(const struct registry_change *change)
 	return fields;
 }
 
-/* Remove @charge from the account's list of disputes, and add it at the end unless @is_over. */
+/*
+ * Remove @charge from the account's list of disputes, and add it at the end unless @is_over. If
+ * there is no room, STORE_DISPUTES_MORE stands for it; there is always room for that.
+ */
 static void change_disputes(struct store_account *account, const char *charge, bool is_over)
 {
+	size_t reserved = strcmp(charge, STORE_DISPUTES_MORE) ? strlen(" " STORE_DISPUTES_MORE) : 0;
 	char kept[STORE_DISPUTES_MAX] = "";
 	const char *word = strcmp(charge, "*") ? account->disputes : "";
 	size_t len = 0;
@@ -206,10 +210,14 @@ static void change_disputes(struct store_account *account, const char *charge, b
 		word += word_len;
 		word += strspn(word, " ");
 	}
-	/* One that finds no room is not needed: the account is suspended by the others. */
-	if (!is_over && len + strlen(charge) + 1 < sizeof(kept))
-		snprintf(kept + len, sizeof(kept) - len, "%s%s", len ? " " : "", charge);
 	memcpy(account->disputes, kept, sizeof(kept));
+	if (is_over)
+		return;
+	if (len + 1 + strlen(charge) + reserved < sizeof(kept))
+		snprintf(account->disputes + len, sizeof(kept) - len, "%s%s", len ? " " : "",
+			 charge);
+	else
+		change_disputes(account, STORE_DISPUTES_MORE, false);
 }
 
 static void begin_account_set(struct job *job)
@@ -261,7 +269,7 @@ void registry_account_set(struct registry *registry, uint64_t account,
 	registry_replace(room->customer, sizeof(room->customer), change->customer);
 	registry_replace(room->subscription, sizeof(room->subscription), change->subscription);
 	registry_replace(room->label, sizeof(room->label), change->label);
-	registry_replace(room->email, sizeof(room->email), change->dispute); /* not changed here */
+	registry_replace(room->disputes, sizeof(room->disputes), change->dispute);
 	job->change = (struct registry_change){
 		.tier = change->tier ? room->tier : NULL,
 		.customer = change->customer ? room->customer : NULL,
@@ -270,7 +278,7 @@ void registry_account_set(struct registry *registry, uint64_t account,
 		.status = change->status,
 		.is_held = change->is_held,
 		.mode = change->mode,
-		.dispute = change->dispute ? room->email : NULL,
+		.dispute = change->dispute ? room->disputes : NULL,
 		.is_dispute_over = change->is_dispute_over,
 	};
 	job->target = account;
@@ -287,7 +295,7 @@ static void begin_account_delete(struct job *job)
 	}
 	job->has_before = true;
 	job->account = job->before;
-	store_account_delete(job->registry->store, job->target, job->time_ms != 0,
+	store_account_delete(job->registry->store, job->target, job->drops_usage,
 			     registry_on_stored, job);
 }
 
@@ -299,6 +307,6 @@ void registry_account_delete(struct registry *registry, uint64_t account, bool d
 	if (!job)
 		return;
 	job->target = account;
-	job->time_ms = drops_usage;
+	job->drops_usage = drops_usage;
 	registry_submit(job);
 }

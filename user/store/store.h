@@ -28,15 +28,16 @@
 struct store;
 struct store_task;
 
-#define STORE_NAME_MAX	   64 /* tier, customer, subscription: bytes, including the NUL */
-#define STORE_LABEL_MAX	   128
-#define STORE_FEATURES_MAX 512
-#define STORE_DISPUTES_MAX 256
-#define STORE_QUEUE_MAX	   16
-#define STORE_TASK_ID_MAX  256
-#define STORE_NOTE_MAX	   256
-#define STORE_HASH_BYTES   32
-#define STORE_ID_BYTES	   16
+#define STORE_NAME_MAX	    64 /* tier, customer, subscription: bytes, including the NUL */
+#define STORE_LABEL_MAX	    128
+#define STORE_FEATURES_MAX  512
+#define STORE_DISPUTES_MAX  256
+#define STORE_DISPUTES_MORE "+"
+#define STORE_QUEUE_MAX	    16
+#define STORE_TASK_ID_MAX   256
+#define STORE_NOTE_MAX	    256
+#define STORE_HASH_BYTES    32
+#define STORE_ID_BYTES	    16
 
 /* Exactly the values that Stripe has for a subscription's status. X(name, word) */
 #define STORE_STATUSES(X)                           \
@@ -119,7 +120,8 @@ struct store_account {
 	uint64_t usage_start_s, usage_end_s;
 	/*
 	 * IDs, separated by spaces, of charges that were fully refunded or whose dispute is open or
-	 * lost, if that suspends the account.
+	 * lost, if that suspends the account. STORE_DISPUTES_MORE: there were more than fit, so
+	 * only the operator can end the suspension.
 	 */
 	char disputes[STORE_DISPUTES_MAX];
 	char price[STORE_NAME_MAX]; /* the price that selected the tier */
@@ -379,9 +381,8 @@ void store_usage_list(struct store *store, uint64_t account, uint64_t since_s, s
  */
 struct store_usage_query {
 	uint64_t account, ended_by_s;
-	const struct store_usage
-		*after; /* begin after this row, which may be closed; NULL: first */
-	size_t limit;	/* at most so many rows */
+	const struct store_usage *after; /* begin after this row, which may be closed, or NULL */
+	size_t limit;			 /* at most so many rows */
 };
 void store_usage_open(struct store *store, const struct store_usage_query *query,
 		      store_usage_done done, void *arg);

@@ -324,6 +324,60 @@ static void mode_and_usage_period_are_stripes(void **state)
 	assert_int_equal(known(w, "sub_1").usage_end_s, 0);
 }
 
+/* A charge, in disputes or out of them. Returns the account after that. */
+static struct store_account set_dispute(struct world *w, const char *charge, bool is_over)
+{
+	struct registry_change change = no_change();
+
+	change.dispute = charge;
+	change.is_dispute_over = is_over;
+	registry_account_set(w->registry, known(w, "sub_1").id, &change, on_answer, w);
+	assert_int_equal(wait_for(w)->err, 0);
+	return known(w, "sub_1");
+}
+
+/* An account with more disputes than it has room for stays suspended after the others are over. */
+static void a_dispute_that_finds_no_room_still_counts(void **state)
+{
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+	struct store_account now;
+	char charge[32];
+	int count = 0;
+
+	apply(w, &s);
+	do {
+		assert_true(count < STORE_DISPUTES_MAX);
+		snprintf(charge, sizeof(charge), "ch_%024d", count++);
+		now = set_dispute(w, charge, false);
+	} while (!strchr(now.disputes, '+'));
+	assert_null(strstr(now.disputes, charge));
+	for (int i = 0; i < count; i++) {
+		snprintf(charge, sizeof(charge), "ch_%024d", i);
+		now = set_dispute(w, charge, true);
+	}
+	assert_string_equal(now.disputes, "+");
+	assert_int_equal(slot_of_account(w->f, now.id)->state, TOLLGATE_SLOT_INACTIVE);
+	assert_string_equal(set_dispute(w, "ch_last", false).disputes, "+ ch_last");
+	now = set_dispute(w, "*", true);
+	assert_string_equal(now.disputes, "");
+	assert_int_equal(slot_of_account(w->f, now.id)->state, TOLLGATE_SLOT_OPEN);
+}
+
+/* IDs may have up to 255 bytes; this one is as long as the room that is left for one. */
+static void the_id_of_a_dispute_is_kept_whole(void **state)
+{
+	char charge[STORE_DISPUTES_MAX - 3];
+	struct registry_subscription s = make_subscription();
+	struct world *w = *state;
+
+	memset(charge, 'x', sizeof(charge));
+	charge[sizeof(charge) - 1] = '\0';
+	apply(w, &s);
+	assert_string_equal(set_dispute(w, charge, false).disputes, charge);
+	assert_string_equal(set_dispute(w, charge, true).disputes, "");
+}
+
 static void an_account_is_suspended_until_all_disputes_are_over(void **state)
 {
 	static const struct {
@@ -575,6 +629,8 @@ int main(void)
 		WORLD(the_tier_may_be_withheld_when_the_change_is_made),
 		WORLD(mode_and_usage_period_are_stripes),
 		WORLD(an_account_is_suspended_until_all_disputes_are_over),
+		WORLD(a_dispute_that_finds_no_room_still_counts),
+		WORLD(the_id_of_a_dispute_is_kept_whole),
 		WORLD(a_deleted_account_is_gone_with_its_keys),
 		WORLD(grace_starts_at_the_first_failure_and_is_not_restarted),
 		WORLD(an_unknown_status_leaves_access_unchanged),
