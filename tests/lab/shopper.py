@@ -49,13 +49,13 @@ class Page:
 class Shopper:
     def __init__(self, agent):
         self.address = agent.address
-        self.cookies = {}  # name: (value, path)
+        self.cookies = {}  # (name, path): value
 
     def ask(self, method, target, body=None, **headers):
         headers = {n.replace("_", "-"): v for n, v in headers.items() if v is not None}
         headers.setdefault("Accept", FROM_A_BROWSER)
         path = target.split("?")[0]
-        sent = [f"{n}={v}" for n, (v, under) in self.cookies.items()
+        sent = [f"{n}={v}" for (n, under), v in self.cookies.items()
                 if path == under or path.startswith(under + "/")]
         if sent and "Cookie" not in headers:
             headers["Cookie"] = "; ".join(sent)
@@ -72,9 +72,9 @@ class Shopper:
             name, value = pair.split("=", 1)
             attributes = dict(a.partition("=")[::2] for a in attributes)
             if attributes["Max-Age"] == "0":
-                self.cookies.pop(name, None)
+                self.cookies.pop((name, attributes["Path"]), None)
             else:
-                self.cookies[name] = value, attributes["Path"]
+                self.cookies[name, attributes["Path"]] = value
 
     def get(self, target, **headers):
         return self.ask("GET", target, **headers)

@@ -23,13 +23,22 @@ static json_t *json_seconds(uint64_t s)
 	return admin_time(s * 1000);
 }
 
+static json_t *json_metadata(const struct store_account *account)
+{
+	json_t *metadata = json_loads(account->metadata, 0, NULL);
+
+	return metadata ? metadata : json_object();
+}
+
 /* Members that Stripe has provided. */
 static void add_subscription(json_t *json, const struct store_account *account,
 			     const struct slot_limits *limits)
 {
 	json_t *more = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "email",
-		account->email, "price", account->price, "entitlements", account->features, "mode",
+		"{s:s, s:s, s:I, s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"client_reference_id", account->reference, "email", account->email, "seats",
+		(json_int_t)account->seats, "metadata", json_metadata(account), "price",
+		account->price, "entitlements", account->features, "mode",
 		store_mode_word(account->mode), "disputes", account->disputes, "period_start",
 		json_seconds(account->period_start_s), "period_end",
 		json_seconds(account->period_end_s), "usage_start",
@@ -276,8 +285,7 @@ static void on_deleted(void *arg, const struct registry_result *result)
 static bool lives_at_stripe(const struct admin_request *r, const struct store_account *account)
 {
 	return account->subscription[0] && account->as_of_s && account->tier[0] &&
-	       account->status != STORE_CANCELED && account->status != STORE_INCOMPLETE_EXPIRED &&
-	       account->mode != STORE_MODE_GONE &&
+	       !account_status_is_final(account->status) && account->mode != STORE_MODE_GONE &&
 	       !account_is_of_other_mode(account, mirror_mode(*r->agent->mirror));
 }
 

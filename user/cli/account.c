@@ -2,7 +2,10 @@
 /* account: create, list, show, set, suspend and resume accounts. */
 #include <inttypes.h>
 
+#include "base/buf.h"
 #include "cli/cli_private.h"
+
+#define METADATA_MAX 16384 /* bytes of an account's metadata as text */
 
 static const char help[] =
 	"usage: tollgate account create --tier T [--label L] [--customer ID] [--subscription ID]\n"
@@ -44,6 +47,9 @@ static const struct table_column show_columns[] = {
 	{ "suspended by charges", "disputes", TABLE_TEXT },
 	{ "label", "label", TABLE_TEXT },
 	{ "mail address", "email", TABLE_TEXT },
+	{ "client reference", "client_reference_id", TABLE_TEXT },
+	{ "metadata", "metadata", TABLE_TEXT },
+	{ "seats", "seats", TABLE_LIMIT },
 	{ "created", "created", TABLE_TEXT },
 	{ "billing period from", "period_start", TABLE_TEXT },
 	{ "billing period to", "period_end", TABLE_TEXT },
@@ -63,6 +69,23 @@ static const struct table_column show_columns[] = {
 	{ 0 },
 };
 
+/* Replace the account's metadata by a text such as "team=a, plan=b". */
+static void flatten_metadata(json_t *account)
+{
+	const json_t *value, *metadata = json_object_get(account, "metadata");
+	struct buf text;
+	const char *name;
+
+	buf_init(&text, METADATA_MAX);
+	json_object_foreach ((json_t *)metadata, name, value) {
+		if (buf_printf(&text, "%s%s=%s", buf_len(&text) ? ", " : "", name,
+			       json_string_value(value) ? json_string_value(value) : ""))
+			break;
+	}
+	json_object_set_new(account, "metadata", json_stringn(buf_head(&text), buf_len(&text)));
+	buf_done(&text);
+}
+
 /* Make the call, which takes over @body, and print the account in the answer. */
 static int call_and_show(const struct cli_options *options, const char *method, const char *id,
 			 json_t *body, bool json)
@@ -74,10 +97,12 @@ static int call_and_show(const struct cli_options *options, const char *method, 
 	answer = cli_call(options, method, path, body);
 	if (!answer)
 		return 1;
-	if (json)
+	if (json) {
 		output_json(answer);
-	else
+	} else {
+		flatten_metadata(answer);
 		table_print_object(output_stdout(), show_columns, answer);
+	}
 	json_decref(answer);
 	return output_finish(0);
 }
@@ -176,7 +201,11 @@ static int run_on_id(int argc, char **argv, const struct cli_options *options, j
 	const struct args args = {
 		.usage = usage,
 		.help = "Print the account. `suspend` is the operator's own hold; only `resume` "
-			"lifts it.\n",
+			"lifts it.\n"
+			"`resume` also ends a suspension by disputed or refunded charges "
+			"(on_dispute:\n"
+			"suspend). A \"+\" among these charges stands for more than the account "
+			"keeps.\n",
 		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 		.ret_operands = &id,
 		.operand_min = 1,
@@ -289,7 +318,8 @@ static int delete_account(int argc, char **argv, const struct cli_options *optio
 	return output_finish(0);
 }
 
-/* Stripe's mode that the agent is configured for; the caller owns the status. NULL after an error.
+/*
+ * Stripe's mode that the agent is configured for; NULL after an error. The caller owns the status.
  */
 static const char *agent_mode(const struct cli_options *options, json_t **ret_status)
 {

@@ -48,6 +48,7 @@ struct stripe_settings {
 	unsigned metadata_count;
 	char **payment_method_types; /* owned */
 	unsigned payment_method_type_count;
+	bool allow_promotion_codes, automatic_tax;
 	/* metering */
 	unsigned report; /* enum stripe_report */
 	uint64_t report_every_ms;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tollgate/bucket.h"
+
 const struct tier *tiers_find(const struct tiers *tiers, const char *name)
 {
 	for (unsigned i = 0; i < tiers->count; i++) {
@@ -13,6 +15,36 @@ const struct tier *tiers_find(const struct tiers *tiers, const char *name)
 			return &tiers->list[i];
 	}
 	return NULL;
+}
+
+const char *tier_price(const struct tier *tier, unsigned i)
+{
+	if (i < tier->price_count)
+		return tier->prices[i];
+	i -= tier->price_count;
+	return i < tier->extra_price_count ? tier->extra_prices[i] : NULL;
+}
+
+static uint64_t times(uint64_t value, uint32_t factor, uint64_t most)
+{
+	return value > most / factor ? most : value * factor;
+}
+
+void tier_for_seats(const struct tier *tier, uint32_t seats, struct tier *ret)
+{
+	*ret = *tier;
+	if (!tier->is_per_seat || seats < 2)
+		return;
+	/* Rounded up, so that nobody gets more than they bought. */
+	ret->interval_ns = tier->interval_ns / seats + (tier->interval_ns % seats != 0);
+	if (ret->interval_ns) {
+		ret->burst =
+			times(tier->burst, seats, (TOLLGATE_BUCKET_MAX_NS - 1) / ret->interval_ns);
+		ret->limit_ns = ret->burst * ret->interval_ns;
+	}
+	ret->quota = times(tier->quota, seats, TOLLGATE_QUOTA_MAX);
+	ret->concurrency = (uint32_t)times(tier->concurrency, seats, UINT32_MAX);
+	ret->answers = TOLLGATE_NO_ANSWERS;
 }
 
 int tiers_feature(struct tiers *tiers, struct text name)
@@ -79,6 +111,9 @@ void tiers_done(struct tiers *tiers)
 		for (unsigned j = 0; j < tier->price_count; j++)
 			free(tier->prices[j]);
 		free(tier->prices);
+		for (unsigned j = 0; j < tier->extra_price_count; j++)
+			free(tier->extra_prices[j]);
+		free(tier->extra_prices);
 		free(tier->meter);
 	}
 	free(tiers->list);

@@ -21,6 +21,9 @@ struct tier {
 	char *name;    /* owned */
 	char **prices; /* owned: Stripe price IDs, lookup keys or products */
 	unsigned price_count;
+	char **extra_prices; /* owned: sold together with any of `prices`; they select no tier */
+	unsigned extra_price_count;
+	uint32_t trial_days;  /* of a first subscription; 0: no trial */
 	uint64_t interval_ns; /* time per unit; 0: no rate limit */
 	uint64_t burst;	      /* units at once after idle time; not 0 if there is a rate limit */
 	uint64_t limit_ns;    /* burst * interval_ns */
@@ -28,6 +31,7 @@ struct tier {
 	enum tollgate_period period;
 	uint32_t concurrency;	/* concurrent requests; 0: no limit */
 	uint64_t features;	/* one bit per feature */
+	bool is_per_seat;	/* rate, burst, quota and concurrency are for each seat */
 	bool is_shared;		/* limits hold for all hosts together, not for each host */
 	bool uses_entitlements; /* the customer's Stripe entitlements are features too */
 	uint64_t grace_ms;	/* access after a payment fails */
@@ -44,6 +48,17 @@ struct tiers {
 
 /* The tier with this name, or NULL. */
 const struct tier *tiers_find(const struct tiers *tiers, const char *name);
+
+/* Price number @i, from 0, of the tier's prices and then its extra prices; NULL: no more. */
+const char *tier_price(const struct tier *tier, unsigned i);
+
+/*
+ * Copy @tier to @ret with the limits of an account that has bought @seats (0 counts as 1). If the
+ * tier is sold per seat, its rate, burst, quota and concurrency are multiplied, up to the greatest
+ * that the configuration allows. XDP's answers state the limits of one seat, so with more it gets
+ * none, and the agent refuses instead. The texts still belong to @tier. Pure.
+ */
+void tier_for_seats(const struct tier *tier, uint32_t seats, struct tier *ret);
 
 /* The bit of the feature @name, assigned on first use. -ENOSPC if no bit is left; -ENOMEM. */
 int tiers_feature(struct tiers *tiers, struct text name);

@@ -11,6 +11,8 @@
 #define MAX_BURST	1000000000
 #define LEAST_BURST	10 /* of a default */
 #define MAX_CONCURRENCY 1000000
+#define MAX_TRIAL_DAYS	730 /* Stripe accepts no more */
+#define MAX_ITEMS	20  /* the same for the prices of a session */
 #define MAX_GRACE_MS	(365 * 86400000ULL)
 #define NO_GRACE	UINT64_MAX /* not set: use the grace of `stripe` */
 
@@ -130,6 +132,61 @@ static const struct tier *find_price(const struct tiers *tiers, const struct tie
 	return NULL;
 }
 
+/* Whether @name is among the @count @names. */
+static bool is_among(const char *name, char **names, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (!strcmp(names[i], name))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A price that selects a tier cannot be an extra of another one, because a subscription with both
+ * would have two tiers.
+ */
+static void check_extras(struct conf *conf, const struct conf_node *mapping,
+			 const struct tier *tier)
+{
+	const struct config *config = conf_owner(conf);
+	const struct conf_node *extras = conf_find(conf, mapping, "extra_prices");
+
+	if (extras && !tier->price_count)
+		conf_error(conf, extras, "extra prices need the option 'prices'");
+	if (extras && tier->price_count && tier->extra_price_count >= MAX_ITEMS)
+		conf_error(conf, extras, "Stripe sells at most %d prices together", MAX_ITEMS);
+	for (const struct tier *t = config->tiers.list; t <= tier; t++) {
+		for (unsigned i = 0; i < tier->extra_price_count; i++) {
+			if (is_among(tier->extra_prices[i], t->prices, t->price_count))
+				conf_error(conf, conf_item(conf, extras, (int)i),
+					   "price '%s' selects tier '%s', so it cannot be an "
+					   "extra price",
+					   tier->extra_prices[i], t->name ? t->name : "");
+		}
+		for (unsigned i = 0; t < tier && i < t->extra_price_count; i++) {
+			if (is_among(t->extra_prices[i], tier->prices, tier->price_count))
+				conf_error(conf, conf_find(conf, mapping, "prices"),
+					   "price '%s' is an extra price of tier '%s', so it "
+					   "cannot select a tier",
+					   t->extra_prices[i], t->name ? t->name : "");
+		}
+	}
+}
+
+static void check_sale(struct conf *conf, const struct conf_node *mapping, const struct tier *tier)
+{
+	static const char *const names[] = { "trial_days", "per_seat" };
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]) && !tier->price_count; i++) {
+		const struct conf_node *node = conf_find(conf, mapping, names[i]);
+
+		if (node)
+			conf_error(conf, node, "'%s' needs the option 'prices'", names[i]);
+	}
+	check_extras(conf, mapping, tier);
+}
+
 static void finish_tier(struct conf *conf, const struct conf_node *mapping, void *record)
 {
 	const struct config *config = conf_owner(conf);
@@ -154,6 +211,7 @@ static void finish_tier(struct conf *conf, const struct conf_node *mapping, void
 				   "price '%s' already belongs to tier '%s'", tier->prices[i],
 				   other->name ? other->name : "");
 	}
+	check_sale(conf, mapping, tier);
 }
 
 static const struct conf_word limit_words[] = { { "host", false },
@@ -182,6 +240,19 @@ static const struct conf_option tier_options[] = {
 	  .set = conf_set_texts,
 	  .offset = offsetof(struct tier, prices),
 	  .count_offset = offsetof(struct tier, price_count) },
+	{ .name = "extra_prices",
+	  .set = conf_set_texts,
+	  .offset = offsetof(struct tier, extra_prices),
+	  .count_offset = offsetof(struct tier, extra_price_count) },
+	{ .name = "trial_days",
+	  .set = conf_set_u32,
+	  .offset = offsetof(struct tier, trial_days),
+	  .min = 1,
+	  .max = MAX_TRIAL_DAYS },
+	{ .name = "per_seat",
+	  .set = conf_set_bool,
+	  .offset = offsetof(struct tier, is_per_seat),
+	  .standard = "false" },
 	{ .name = "rate", .set = set_rate },
 	{ .name = "burst",
 	  .set = conf_set_u64,

@@ -46,6 +46,11 @@ void account_set_status(struct store_account *account, enum store_status status,
 		account->past_due_ms = failed_ms;
 }
 
+bool account_status_is_final(int status)
+{
+	return status == STORE_CANCELED || status == STORE_INCOMPLETE_EXPIRED;
+}
+
 bool account_is_same(const struct store_account *a, const struct store_account *b)
 {
 	return a->id == b->id && a->status == b->status && a->is_held == b->is_held &&
@@ -57,7 +62,8 @@ bool account_is_same(const struct store_account *a, const struct store_account *
 	       !strcmp(a->price, b->price) && !strcmp(a->email, b->email) &&
 	       !strcmp(a->features, b->features) && !strcmp(a->tier, b->tier) &&
 	       !strcmp(a->customer, b->customer) && !strcmp(a->subscription, b->subscription) &&
-	       !strcmp(a->label, b->label);
+	       !strcmp(a->label, b->label) && a->seats == b->seats &&
+	       !strcmp(a->reference, b->reference) && !strcmp(a->metadata, b->metadata);
 }
 
 static void format_id(const char *kind, uint64_t id, char ret_text[ACCOUNT_ID_SIZE])

@@ -28,6 +28,9 @@ bool account_is_of_other_mode(const struct store_account *account, enum store_mo
 /* Whether @status gives access, in the case of past_due while grace lasts. */
 bool account_status_gives_access(enum store_status status);
 
+/* Whether a subscription with this status has ended for good. Stripe never changes it again. */
+bool account_status_is_final(int status);
+
 /*
  * Set the status of @account. Grace starts with the first failed payment, at @failed_ms. Only the
  * statuses active and trialing end it: an account that goes from past_due to unpaid and back gets

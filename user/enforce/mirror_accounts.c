@@ -30,7 +30,8 @@ static char *pack_words(const struct store_account *account)
 		[WORD_CUSTOMER] = account->customer, [WORD_SUBSCRIPTION] = account->subscription,
 		[WORD_LABEL] = account->label,	     [WORD_PRICE] = account->price,
 		[WORD_EMAIL] = account->email,	     [WORD_FEATURES] = account->features,
-		[WORD_DISPUTES] = account->disputes,
+		[WORD_DISPUTES] = account->disputes, [WORD_REFERENCE] = account->reference,
+		[WORD_METADATA] = account->metadata,
 	};
 	size_t bytes = 0;
 	char *words, *at;
@@ -65,6 +66,7 @@ static void unpack(const struct mirror *mirror, const struct account_entry *entr
 		.mode = (enum store_mode)entry->mode,
 		.usage_start_s = entry->usage_start_s,
 		.usage_end_s = entry->usage_end_s,
+		.seats = entry->seats,
 	};
 	/* The texts fit, because they were packed from members of the same sizes. */
 #define UNPACK(member, word) text_copy(ret_account->member, sizeof(ret_account->member), (word))
@@ -76,6 +78,8 @@ static void unpack(const struct mirror *mirror, const struct account_entry *entr
 	UNPACK(email, word_of(entry, WORD_EMAIL));
 	UNPACK(features, word_of(entry, WORD_FEATURES));
 	UNPACK(disputes, word_of(entry, WORD_DISPUTES));
+	UNPACK(reference, word_of(entry, WORD_REFERENCE));
+	UNPACK(metadata, word_of(entry, WORD_METADATA));
 #undef UNPACK
 }
 
@@ -154,9 +158,10 @@ void mirror_apply(struct mirror *mirror, struct account_entry *entry, uint64_t w
 	struct tier granted, lent;
 	bool is_open = tier && account_is_entitled(&account, mirror->mode, tier->grace_ms, wall_ms);
 
-	if (tier && tier->uses_entitlements) {
-		granted = *tier;
-		granted.features |= entitled_features(mirror->tiers, entry);
+	if (tier) {
+		tier_for_seats(tier, entry->seats, &granted);
+		if (tier->uses_entitlements)
+			granted.features |= entitled_features(mirror->tiers, entry);
 		tier = &granted;
 	}
 	if (tier && tier->quota && tier->period == TOLLGATE_PERIOD_MONTH)
@@ -307,6 +312,7 @@ static void fill_in(struct mirror *mirror, struct account_entry *entry,
 	mirror->mode_count[entry->mode]++;
 	entry->usage_start_s = seconds32(account->usage_start_s);
 	entry->usage_end_s = seconds32(account->usage_end_s);
+	entry->seats = account->seats;
 	index_account(mirror, entry);
 }
 

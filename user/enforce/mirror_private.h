@@ -29,6 +29,8 @@ enum account_word {
 	WORD_EMAIL,
 	WORD_FEATURES,
 	WORD_DISPUTES,
+	WORD_REFERENCE,
+	WORD_METADATA,
 	WORD_COUNT
 };
 
@@ -57,6 +59,7 @@ struct account_entry {
 	uint32_t period_start_s, period_end_s, trial_end_s, cancel_at_s, as_of_s;
 	uint32_t usage_start_s, usage_end_s;
 	uint32_t quota_end_s; /* end of the quota's span in the slot; 0: there is none */
+	uint32_t seats;
 };
 
 struct key_entry {

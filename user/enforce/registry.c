@@ -75,7 +75,7 @@ void registry_end(struct job *job, int err)
 
 	if (!err)
 		result = (struct registry_result){
-			.account = &job->account,
+			.account = job->account.id ? &job->account : NULL,
 			.key = job->key_count == 1 ? job->keys : NULL,
 			.key_text = job->key_text[0] ? job->key_text : NULL,
 			.before = job->has_before ? &job->before : NULL,

@@ -82,13 +82,17 @@ struct registry_subscription {
 	const char *tier;  /* "": no tier has this price, so the account is not entitled */
 	/*
 	 * Whether the account gets no tier after all. Called with @arg when the change is made, so
-	 * that it sees all earlier changes. NULL: it gets the tier.
+	 * that it sees all earlier changes; @account is 0 if it is new. NULL: it gets the tier.
 	 */
-	bool (*withholds_tier)(void *arg);
-	const char *price;    /* the price that selected the tier */
-	const char *features; /* lookup keys separated by spaces; NULL: leave unchanged */
-	const char *label;    /* for a new account only; later the operator sets it */
-	int status;	      /* enum store_status; -1: unknown to tollgate, leave unchanged */
+	bool (*withholds_tier)(void *arg, uint64_t account);
+	const char *price;     /* the price that selected the tier */
+	const char *features;  /* lookup keys separated by spaces; NULL: leave unchanged */
+	const char *label;     /* for a new account only; later the operator sets it */
+	const char *reference; /* client_reference_id; NULL: leave unchanged */
+	const char *metadata;  /* as JSON */
+	uint32_t seats;
+	uint64_t account; /* that it is meant for, see below; 0: none is named */
+	int status;	  /* enum store_status; -1: unknown to tollgate, leave unchanged */
 	uint64_t past_due_since_ms; /* if it has become past due: since when; 0: now */
 	enum store_mode mode;
 	uint64_t period_start_s, period_end_s;
@@ -104,6 +108,13 @@ struct registry_subscription {
 /*
  * Update the account of a subscription, or create it (with status incomplete if the status is
  * unknown). The operator's hold and label stay as they are.
+ *
+ * A subscription without an account takes over one that has no subscription or whose subscription
+ * has ended, so that a customer who comes back keeps the account and its keys: the account that it
+ * is meant for, or else the last of the customer's accounts to end. Either must be of the same mode
+ * or of none. Its grace and disputes belonged to the former subscription and end. A snapshot
+ *creates no account for a customer who has one, and takes over none, because it may be older than
+ *the end of its subscription; then the result has no account.
  *
  * Outdated states are ignored, with one exception:
  *   fetched: outdated if older than the known state

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "enforce/account.h"
@@ -17,11 +18,6 @@
 static uint64_t seconds(uint64_t s)
 {
 	return s < UINT32_MAX ? s : UINT32_MAX;
-}
-
-static bool has_ended(const struct store_account *account)
-{
-	return account->status == STORE_CANCELED || account->status == STORE_INCOMPLETE_EXPIRED;
 }
 
 enum news {
@@ -42,7 +38,7 @@ static enum news news_in(const struct registry_subscription *s, const struct sto
 
 	if (!s->is_snapshot)
 		return as_of(s) < known_s ? NEWS_NONE : NEWS_ALL;
-	if (has_ended(known))
+	if (account_status_is_final(known->status))
 		return NEWS_NONE;
 	if (seconds(s->as_of_s) > known_s)
 		return NEWS_ALL;
@@ -66,9 +62,12 @@ static void take_all(struct store_account *account, const struct registry_subscr
 	registry_replace(account->customer, sizeof(account->customer), s->customer);
 	registry_replace(account->email, sizeof(account->email), s->email);
 	registry_replace(account->tier, sizeof(account->tier),
-			 s->withholds_tier && s->withholds_tier(arg) ? "" : s->tier);
+			 s->withholds_tier && s->withholds_tier(arg, account->id) ? "" : s->tier);
 	registry_replace(account->price, sizeof(account->price), s->price);
 	registry_replace(account->features, sizeof(account->features), s->features);
+	registry_replace(account->reference, sizeof(account->reference), s->reference);
+	registry_replace(account->metadata, sizeof(account->metadata), s->metadata);
+	account->seats = s->seats;
 	account->period_start_s = seconds(s->period_start_s);
 	account->period_end_s = seconds(s->period_end_s);
 	account->trial_end_s = seconds(s->trial_end_s);
@@ -84,20 +83,96 @@ static void make_account(struct job *job)
 	struct registry *registry = job->registry;
 	struct store_account account = { .status = STORE_INCOMPLETE,
 					 .created_ms = clock_wall_ms() };
-	int err = account_new_id(&account.id);
+	int err = mirror_can_add(registry->mirror);
 
+	take_all(&account, &job->subscription, job->arg);
 	if (!err)
-		err = mirror_can_add(registry->mirror);
+		err = account_new_id(&account.id);
 	if (err) {
 		registry_end(job, err);
 		return;
 	}
-	take_all(&account, &job->subscription, job->arg);
 	registry_replace(account.subscription, sizeof(account.subscription),
 			 job->account.subscription);
 	registry_replace(account.label, sizeof(account.label), job->account.label);
 	job->account = account;
 	store_account_add(registry->store, &job->account, registry_on_stored, job);
+}
+
+/* Whether the subscription may take over @account: no other one needs it, and the mode fits. */
+static bool is_free(const struct store_account *account, const struct registry_subscription *s)
+{
+	return (!account->subscription[0] || account_status_is_final(account->status)) &&
+	       (account->mode == STORE_MODE_NONE || account->mode == s->mode);
+}
+
+/*
+ * Find the account that the new subscription @s takes over. 0, -ENOENT if there is none, or
+ * -ENOMEM. @ret_is_known says whether the customer has any account.
+ */
+static int find_former(const struct mirror *mirror, const struct registry_subscription *s,
+		       struct store_account *ret_former, bool *ret_is_known)
+{
+	struct store_account found;
+	uint64_t *ids;
+	unsigned count;
+	uint32_t slot;
+	int err = mirror_list_of_customer(mirror, s->customer, &ids, &count);
+
+	*ret_is_known = count;
+	if (err)
+		return err;
+	err = -ENOENT;
+	if (s->account && mirror_account(mirror, s->account, ret_former, &slot)) {
+		*ret_is_known = true;
+		err = is_free(ret_former, s) ? 0 : -ENOENT;
+	}
+	for (unsigned i = 0; i < count && (err || ret_former->id != s->account); i++) {
+		if (!mirror_account(mirror, ids[i], &found, &slot) || !found.subscription[0] ||
+		    !is_free(&found, s) || (!err && found.as_of_s <= ret_former->as_of_s))
+			continue;
+		*ret_former = found;
+		err = 0;
+	}
+	free(ids);
+	return err;
+}
+
+/* Give the new subscription the account of a former one, or a new account. */
+static void begin_first(struct job *job)
+{
+	const struct registry_subscription *s = &job->subscription;
+	struct registry *registry = job->registry;
+	struct store_account account;
+	bool is_known;
+	int err = find_former(registry->mirror, s, &job->before, &is_known);
+
+	if (err && err != -ENOENT) {
+		registry_end(job, err);
+		return;
+	}
+	if (s->is_snapshot && is_known) {
+		job->is_unchanged = true;
+		job->account = (struct store_account){ 0 };
+		registry_end(job, 0);
+		return;
+	}
+	if (err) {
+		make_account(job);
+		return;
+	}
+	job->has_before = true;
+	account = job->before;
+	if (strcmp(account.customer, s->customer) != 0)
+		account.features[0] = '\0'; /* they belong to the customer */
+	account.past_due_ms = 0;
+	account.disputes[0] = '\0';
+	account.status = STORE_INCOMPLETE;
+	take_all(&account, s, job->arg);
+	registry_replace(account.subscription, sizeof(account.subscription), s->subscription);
+	job->account = account;
+	store_account_set(registry->store, &job->before, &job->account,
+			  STORE_FIELD(SUBSCRIPTION) | STORE_FIELD(STATUS), registry_on_stored, job);
 }
 
 static void begin_apply(struct job *job)
@@ -111,7 +186,7 @@ static void begin_apply(struct job *job)
 	job->has_before = mirror_account_by_subscription(registry->mirror, s->subscription,
 							 &job->before, &slot);
 	if (!job->has_before) {
-		make_account(job);
+		begin_first(job);
 		return;
 	}
 	account = job->before;
@@ -155,6 +230,8 @@ void registry_subscription_apply(struct registry *registry, const struct registr
 	job->subscription.price = KEEP(price, s->price);
 	job->subscription.features = KEEP(features, s->features);
 	job->subscription.label = KEEP(label, s->label);
+	job->subscription.reference = KEEP(reference, s->reference);
+	job->subscription.metadata = KEEP(metadata, s->metadata);
 	registry_submit(job);
 }
 

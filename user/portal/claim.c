@@ -48,7 +48,7 @@ int claim_write_cookie(struct buf *fields, const struct visit *visit, const char
 	cookie_name(visit, session, name);
 	session_seal(visit->portal->secret, "checkout", text_of(session), seal);
 	/* Lax, because the customer comes back here from Stripe's site. */
-	return cookie_write(fields, visit, name, seal, COOKIE_S, false);
+	return cookie_write_claim(fields, visit, name, seal, COOKIE_S);
 }
 
 static bool is_bound(const struct visit *visit)
@@ -132,22 +132,37 @@ static void say_claimed(struct visit *visit, const struct store_key *key)
 	page_answer(&page, visit, visit->wants_html ? 200 : 409, TEXT(""));
 }
 
-static void say_ready(struct visit *visit, const struct store_account *account)
+/* @has_keys: the customer has come back, and the account has keys that are valid again. */
+static void say_ready(struct visit *visit, const struct store_account *account, bool has_keys)
 {
 	char path[256], token[SESSION_SEAL_SIZE];
 	struct html page;
 
-	portal_path(visit->portal, "/dashboard/claim", path, sizeof(path));
 	session_seal(visit->portal->secret, "claim token", text_of(visit->session), token);
-	page_begin(&page, visit, "Thank you");
+	page_begin(&page, visit, has_keys ? "Welcome back" : "Thank you");
+	html_put(&page, "<section class=\"card\"><h2>Your plan: {}</h2>",
+		 account->tier[0] ? account->tier : "(none)");
+	portal_path(visit->portal, "/dashboard", path, sizeof(path));
+	if (has_keys)
+		html_put(&page,
+			 "<p>Your payment has arrived, and your API keys work again.</p><p><a "
+			 "class=\"button\" href=\"{}\">Open the dashboard</a></p><p>You can also "
+			 "get a new key. It is shown <strong>only once</strong>, so be ready to "
+			 "store "
+			 "it safely.</p>",
+			 path);
+	else
+		html_raw(&page,
+			 "<p>Your payment has arrived and your API key is ready. It is shown "
+			 "<strong>only once</strong>, so be ready to store it safely.</p>");
+	portal_path(visit->portal, "/dashboard/claim", path, sizeof(path));
 	html_put(&page,
-		 "<section class=\"card\"><h2>Your plan: {}</h2><p>Your payment has arrived and "
-		 "your API key is ready. It is shown <strong>only once</strong>, so be "
-		 "ready to store it safely.</p><form method=\"post\" action=\"{}\"><input "
+		 "<form method=\"post\" action=\"{}\"><input "
 		 "type=\"hidden\" name=\"session_id\" value=\"{}\"><input type=\"hidden\" "
-		 "name=\"token\" value=\"{}\">"
-		 "<button type=\"submit\">Show my API key</button></form></section>",
-		 account->tier[0] ? account->tier : "(none)", path, visit->session, token);
+		 "name=\"token\" value=\"{}\"><button class=\"{}\" type=\"submit\">{}</button>"
+		 "</form></section>",
+		 path, visit->session, token, has_keys ? "plain" : "",
+		 has_keys ? "Show me a new API key" : "Show my API key");
 	page_answer(&page, visit, 200, TEXT(""));
 }
 
@@ -165,13 +180,25 @@ static void on_claimed_keys(void *arg, int err, const struct store_key *keys, si
 	say_claimed(visit, found);
 }
 
+static void on_own_keys(void *arg, int err, const struct store_key *keys, size_t count)
+{
+	struct visit *visit = arg;
+	struct store_account account;
+	bool has_keys = false;
+	uint32_t slot;
+
+	for (size_t i = 0; i < count && !err && !has_keys; i++)
+		has_keys = !keys[i].revoked_ms || keys[i].revoked_ms > clock_steady_ms();
+	if (err || !mirror_account(visit->portal->context->mirror, visit->account, &account, &slot))
+		visit_refuse(visit, 503, KEY_UNAVAILABLE);
+	else
+		say_ready(visit, &account, has_keys);
+}
+
 static void on_claim_found(void *arg, int err, const struct store_task *tasks, size_t count)
 {
 	struct visit *visit = arg;
-	const struct store_account *account = NULL;
-	struct store_account found;
 	struct store_key key;
-	uint32_t slot;
 
 	if (err) {
 		visit_refuse(visit, 503, KEY_UNAVAILABLE);
@@ -182,12 +209,8 @@ static void on_claim_found(void *arg, int err, const struct store_task *tasks, s
 	} else if (count) {
 		say_claimed(visit, NULL);
 	} else {
-		if (mirror_account(visit->portal->context->mirror, visit->account, &found, &slot))
-			account = &found;
-		if (account)
-			say_ready(visit, account);
-		else
-			visit_refuse(visit, 503, KEY_UNAVAILABLE);
+		store_keys_list(visit->portal->context->store, visit->account, 0, PORTAL_KEYS_SHOWN,
+				on_own_keys, visit);
 	}
 }
 
@@ -213,7 +236,7 @@ static void on_claimed(void *arg, const struct registry_result *result)
 		visit_refuse(visit, 503, KEY_UNAVAILABLE);
 		return;
 	}
-	buf_init(&fields, 1024);
+	buf_init(&fields, 4096);
 	if (dashboard_write_session(&fields, visit, result->key->id))
 		buf_clear(&fields);
 	dashboard_show_key(visit, result, "Your API key", buf_text(&fields));
@@ -274,8 +297,10 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 		    "Your API key could be shown here for 24 hours after your payment. Contact the "
 		    "provider of this API, who can give you a key.");
 	else
-		apply_subscription(visit->portal->context, session.subscription,
-				   &(struct apply_source){ .as_of_s = now_s }, on_applied, visit);
+		apply_subscription(
+			visit->portal->context, session.subscription,
+			&(struct apply_source){ .as_of_s = now_s, .reference = session.reference },
+			on_applied, visit);
 }
 
 /* ---- the two requests ---- */

@@ -53,8 +53,7 @@ static bool is_valid(const struct portal *portal, const struct store_key *key)
 	       (!found.revoked_ms || found.revoked_ms > clock_steady_ms());
 }
 
-/* Whether the visitor is signed in. If so, set the visit's account, key and cookie. */
-static bool enter(struct visit *visit)
+bool dashboard_enter(struct visit *visit)
 {
 	struct text field, cookie;
 	struct store_key key;
@@ -91,8 +90,7 @@ int dashboard_write_session(struct buf *fields, const struct visit *visit, uint6
 	char cookie[SESSION_TEXT_SIZE];
 
 	session_write(visit->portal->secret, key, clock_wall_ms() / 1000 + SESSION_SECONDS, cookie);
-	return cookie_write(fields, visit, cookie_session_name(visit), cookie, SESSION_SECONDS,
-			    true);
+	return cookie_write_session(fields, visit, cookie, SESSION_SECONDS);
 }
 
 static bool is_foreign(const struct visit *visit)
@@ -112,7 +110,7 @@ static bool may_act(struct visit *visit, const char *action)
 
 	if (is_foreign(visit)) {
 		visit_refuse(visit, 403, PORTAL_UNVERIFIED);
-	} else if (!enter(visit)) {
+	} else if (!dashboard_enter(visit)) {
 		dashboard_show_sign_in(visit, 403, "Your session has ended. Please sign in again.");
 	} else if (request_param(&visit->params, "token", token, sizeof(token)) ||
 		   !session_is_sealed(visit->portal->secret, token_purpose(action, purpose),
@@ -194,7 +192,7 @@ void dashboard_sign_in(struct visit *visit)
 			"This API key is not valid. Please check that you copied all of it.");
 		return;
 	}
-	buf_init(&fields, 1024);
+	buf_init(&fields, 4096);
 	if (dashboard_write_session(&fields, visit, key))
 		visit_refuse(visit, 500, PORTAL_OUR_FAULT);
 	else
@@ -207,8 +205,8 @@ static void leave_signed_out(struct visit *visit, const char *page)
 {
 	struct buf fields;
 
-	buf_init(&fields, 1024);
-	if (cookie_write(&fields, visit, cookie_session_name(visit), "", 0, true))
+	buf_init(&fields, 4096);
+	if (cookie_write_session(&fields, visit, "", 0))
 		visit_refuse(visit, 500, PORTAL_OUR_FAULT);
 	else
 		visit_go(visit, page, buf_text(&fields));
@@ -230,6 +228,9 @@ static const char *done_words(const struct visit *visit)
 	} rows[] = {
 		{ "revoked", "The key is revoked. Requests with it are refused from now on." },
 		{ "signed-out", "You are signed out." },
+		{ "same-plan", "You already have this plan." },
+		{ "plan-changed",
+		  "Your plan is being changed. This page shows it as soon as Stripe confirms it." },
 		{ "own",
 		  "You revoked the key that you had signed in with, so you are signed out." },
 	};
@@ -277,7 +278,7 @@ void dashboard_open(struct visit *visit)
 		return;
 	}
 	visit->notice = done_words(visit);
-	if (!enter(visit))
+	if (!dashboard_enter(visit))
 		dashboard_show_sign_in(visit, 200, visit->notice);
 	else
 		store_keys_list(visit->portal->context->store, visit->account, 0, MAX_KEYS,

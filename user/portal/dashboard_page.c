@@ -97,6 +97,7 @@ static void write_plan(struct html *page, const struct visit *visit,
 	uint64_t wall_ms = clock_wall_ms();
 	struct standing s = standing_of(account, tier, wall_ms);
 	char words[WORDS_SIZE], id[ACCOUNT_ID_SIZE];
+	struct tier bought;
 	const char *limit;
 
 	if (visit->notice)
@@ -107,6 +108,13 @@ static void write_plan(struct html *page, const struct visit *visit,
 	account_format_id(account->id, id);
 	html_put(page, "<section class=\"card\"><h2>{} <span class=\"badge {}\">{}</span></h2><dl>",
 		 tier ? tier->name : "No plan", s.kind, s.word);
+	if (tier) {
+		tier_for_seats(tier, account->seats, &bought);
+		tier = &bought;
+	}
+	if (tier && tier->is_per_seat)
+		html_put(page, "<dt>Seats</dt><dd>{}</dd>",
+			 words_number(account->seats ? account->seats : 1, words));
 	for (unsigned i = 0; tier && (limit = words_limit(tier, i, words)); i++)
 		html_put(page, i ? "<br>{}" : "<dt>Limits</dt><dd>{}", limit);
 	html_raw(page, tier ? "</dd>" : "");
@@ -125,6 +133,11 @@ static void write_buttons(struct html *page, const struct visit *visit,
 	char path[256];
 
 	html_raw(page, "<div class=\"row\">");
+	if (account->subscription[0] &&
+	    (account->status == STORE_ACTIVE || account->status == STORE_TRIALING)) {
+		portal_path(visit->portal, "/pricing", path, sizeof(path));
+		html_put(page, "<a class=\"button\" href=\"{}\">Change plan</a>", path);
+	}
 	if (account->customer[0]) {
 		portal_path(visit->portal, "/dashboard/billing", path, sizeof(path));
 		html_put(page, "<form method=\"post\" action=\"{}\">", path);

@@ -46,6 +46,7 @@ void visit_answer(struct visit *visit, unsigned status, struct text fields, stru
 	LIST_REMOVE(visit, entry);
 	visit->portal->visit_count--;
 	request_params_done(&visit->params);
+	free(visit->order);
 	free(visit->shown);
 	free(visit);
 }
@@ -83,14 +84,30 @@ const char *cookie_session_name(const struct visit *visit)
 	return is_secure(visit) ? "__Secure-tollgate_session" : "tollgate_session";
 }
 
-int cookie_write(struct buf *fields, const struct visit *visit, const char *name, const char *value,
-		 uint64_t max_age_s, bool is_strict)
+int cookie_write_claim(struct buf *fields, const struct visit *visit, const char *name,
+		       const char *value, uint64_t max_age_s)
 {
 	return buf_printf(fields,
 			  "Set-Cookie: %s=%s; Path=%s/dashboard; Max-Age=%" PRIu64
-			  "; HttpOnly; SameSite=%s%s\r\n",
+			  "; HttpOnly; SameSite=Lax%s\r\n",
 			  name, value, visit->portal->context->settings->portal_path, max_age_s,
-			  is_strict ? "Strict" : "Lax", is_secure(visit) ? "; Secure" : "");
+			  is_secure(visit) ? "; Secure" : "");
+}
+
+int cookie_write_session(struct buf *fields, const struct visit *visit, const char *value,
+			 uint64_t max_age_s)
+{
+	static const char *const pages[] = { "/dashboard", "/pricing", "/checkout" };
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]) && !err; i++)
+		err = buf_printf(fields,
+				 "Set-Cookie: %s=%s; Path=%s%s; Max-Age=%" PRIu64
+				 "; HttpOnly; SameSite=Strict%s\r\n",
+				 cookie_session_name(visit), value,
+				 visit->portal->context->settings->portal_path, pages[i], max_age_s,
+				 is_secure(visit) ? "; Secure" : "");
+	return err;
 }
 
 /*

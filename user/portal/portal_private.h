@@ -43,6 +43,15 @@ struct portal {
 	char style_hash[64]; /* for the content security policy */
 };
 
+/* What a customer wants to buy. Its prices are resolved one after another. */
+struct order {
+	char names[CHECKOUT_MAX_LINES][SUBSCRIPTION_NAME_MAX]; /* as configured; "" ends the list */
+	struct checkout_order checkout;			       /* line_count: resolved so far */
+	/* For plan_change.c: what is changed, and how Stripe is asked to. */
+	char customer[STORE_NAME_MAX], subscription[STORE_NAME_MAX], item[STORE_NAME_MAX];
+	unsigned way;
+};
+
 /* One request, until it is answered. */
 struct visit {
 	LIST_ENTRY(visit) entry; /* in the portal's visits */
@@ -56,7 +65,7 @@ struct visit {
 	struct text cookie; /* the session cookie; borrowed from the handoff */
 	/* Checkout and claim. */
 	char session[CHECKOUT_ID_MAX];
-	char price[SUBSCRIPTION_NAME_MAX];
+	struct order *order; /* owned */
 	char email[256], reference[201];
 	/* The dashboard, while its data is collected. */
 	const char *notice;	 /* static: the outcome of the last action; or NULL */
@@ -91,9 +100,16 @@ void visit_refuse_busy(struct visit *visit, uint64_t wait_ns);
 void visit_go(struct visit *visit, const char *page, struct text fields);
 void visit_leave(struct visit *visit, enum portal_place place, const char *url, struct text fields);
 
-/* Append a Set-Cookie field for the dashboard; @max_age_s 0 deletes the cookie. */
-int cookie_write(struct buf *fields, const struct visit *visit, const char *name, const char *value,
-		 uint64_t max_age_s, bool is_strict);
+/* Append a Set-Cookie field for the dashboard that Stripe's redirect brings back. */
+int cookie_write_claim(struct buf *fields, const struct visit *visit, const char *name,
+		       const char *value, uint64_t max_age_s);
+
+/*
+ * Append the Set-Cookie fields of the session; @max_age_s 0 deletes it. There is one for each page
+ * that reads it, so that the API, which may be at the same host, never gets it.
+ */
+int cookie_write_session(struct buf *fields, const struct visit *visit, const char *value,
+			 uint64_t max_age_s);
 const char *cookie_session_name(const struct visit *visit);
 
 /* The path of @page below the portal's prefix. */
@@ -110,6 +126,12 @@ void pricing_buy(struct visit *visit);
 void claim_open(struct visit *visit); /* GET /dashboard?session_id= */
 void claim_take(struct visit *visit);
 
+/*
+ * plan_change.c: send the signed-in customer, whose subscription has not ended, to Stripe's page
+ * that changes it to the order's price. All prices of the order are resolved.
+ */
+void plan_change(struct visit *visit, const struct store_account *account);
+
 void dashboard_open(struct visit *visit);
 void dashboard_sign_in(struct visit *visit);
 void dashboard_sign_out(struct visit *visit);
@@ -117,6 +139,9 @@ void dashboard_create(struct visit *visit);
 void dashboard_rotate(struct visit *visit);
 void dashboard_revoke(struct visit *visit);
 void dashboard_billing(struct visit *visit);
+
+/* Whether the visitor is signed in. If so, set the visit's account, key and cookie. */
+bool dashboard_enter(struct visit *visit);
 
 /* Answer with the sign-in form. @why is shown above it; NULL for nothing. */
 void dashboard_show_sign_in(struct visit *visit, unsigned status, const char *why);

@@ -2,15 +2,19 @@
 /* pricing: the plans for sale, and the start of a checkout at Stripe. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "http/form.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "enforce/account.h"
+#include "http/form.h"
 #include "portal/claim.h"
 #include "portal/portal_private.h"
 #include "portal/price_text.h"
 #include "portal/words.h"
+
+#define MAX_SEATS 999999 /* what Stripe's page accepts */
 
 /* ---- the tiers ---- */
 
@@ -35,30 +39,95 @@ static void write_price(struct html *page, const struct catalog_price *price)
 		html_put(page, "<p class=\"soft small\">{}</p>", line);
 }
 
+/* What is sold together with the price, in a line each. */
+static void write_extras(struct html *page, const struct portal *portal, const struct tier *tier)
+{
+	char headline[PRICE_TEXT_SIZE], line[PRICE_TEXT_SIZE];
+
+	for (unsigned i = 0; i < tier->extra_price_count; i++) {
+		const struct catalog_price *price =
+			catalog_find(portal->catalog, tier->extra_prices[i]);
+
+		if (!price || (!price->amount[0] && !price->step_count))
+			continue;
+		html_put(page, "<p class=\"soft small\">Plus {}",
+			 price_text_headline(price, headline));
+		for (unsigned k = 0; price_text_line(price, k, line); k++)
+			html_put(page, k ? "<br>{}" : " {}", line);
+		html_raw(page, "</p>");
+	}
+}
+
+/* The signed-in customer's account, if it has a subscription that goes on; else NULL. */
+static const struct store_account *find_subscriber(struct visit *visit,
+						   struct store_account *ret_account)
+{
+	uint32_t slot;
+
+	if (!dashboard_enter(visit) ||
+	    !mirror_account(visit->portal->context->mirror, visit->account, ret_account, &slot) ||
+	    !ret_account->subscription[0] || account_status_is_final(ret_account->status))
+		return NULL;
+	return ret_account;
+}
+
 /* The button that buys the price, with its interval if the tier has several. */
 static void write_button(struct html *page, const struct tier *tier,
-			 const struct catalog_price *price)
+			 const struct catalog_price *price, bool is_change)
 {
 	char text[PRICE_TEXT_SIZE];
 
-	html_put(page, "<button type=\"submit\">Get {}", tier->name);
+	html_put(page, "<button type=\"submit\">{} {}", is_change ? "Switch to" : "Get",
+		 tier->name);
 	if (tier->price_count > 1 && price && price->interval[0])
 		html_put(page, ", {}", price_text_interval(price, text));
 	html_raw(page, "</button></form>");
 }
 
-static void write_tier(struct html *page, const struct visit *visit, const struct tier *tier)
+/* The form that buys price number @i of the tier, or what the subscriber has instead of it. */
+static void write_offer(struct html *page, const struct visit *visit, const struct tier *tier,
+			unsigned i, const struct store_account *subscriber)
+{
+	const struct catalog_price *price = catalog_find(visit->portal->catalog, tier->prices[i]);
+	bool is_own = subscriber && price && !strcmp(price->id, subscriber->price);
+	char path[256], seats[WORDS_SIZE];
+
+	if (is_own && !tier->is_per_seat) {
+		html_raw(page, "<p class=\"badge good\">Your current plan</p>");
+		return;
+	}
+	portal_path(visit->portal, "/checkout", path, sizeof(path));
+	html_put(page,
+		 "<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"tier\" "
+		 "value=\"{}\"><input type=\"hidden\" name=\"price\" value=\"{}\">",
+		 path, tier->name, tier->prices[i]);
+	snprintf(seats, sizeof(seats), "%u", is_own && subscriber->seats ? subscriber->seats : 1);
+	if (tier->is_per_seat)
+		html_put(page,
+			 "<label>Seats <input type=\"number\" name=\"quantity\" value=\"{}\" "
+			 "min=\"1\" max=\"999999\" required></label>",
+			 seats);
+	write_button(page, tier, price, subscriber);
+}
+
+static void write_tier(struct html *page, const struct visit *visit, const struct tier *tier,
+		       const struct store_account *subscriber)
 {
 	const struct portal *portal = visit->portal;
 	const struct tiers *tiers = portal->context->tiers;
-	char words[WORDS_SIZE], path[256];
+	char words[WORDS_SIZE];
 	const char *limit;
 
-	portal_path(portal, "/checkout", path, sizeof(path));
 	html_put(page, "<section class=\"card wide\"><h2>{}</h2>", tier->name);
 	if (tier->price_count == 1)
 		write_price(page, catalog_find(portal->catalog, tier->prices[0]));
+	write_extras(page, portal, tier);
+	if (tier->is_per_seat)
+		html_raw(page, "<p class=\"soft small\">Price and limits are per seat.</p>");
 	html_raw(page, "<ul>");
+	if (tier->trial_days && !subscriber)
+		html_put(page, "<li>First {} days free</li>",
+			 words_number(tier->trial_days, words));
 	for (unsigned i = 0; (limit = words_limit(tier, i, words)); i++)
 		html_put(page, "<li>{}</li>", limit);
 	for (unsigned i = 0; i < tiers->feature_count; i++) {
@@ -69,11 +138,7 @@ static void write_tier(struct html *page, const struct visit *visit, const struc
 	for (unsigned i = 0; i < tier->price_count; i++) {
 		if (tier->price_count > 1)
 			write_price(page, catalog_find(portal->catalog, tier->prices[i]));
-		html_put(page,
-			 "<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"tier\" "
-			 "value=\"{}\"><input type=\"hidden\" name=\"price\" value=\"{}\">",
-			 path, tier->name, tier->prices[i]);
-		write_button(page, tier, catalog_find(portal->catalog, tier->prices[i]));
+		write_offer(page, visit, tier, i, subscriber);
 	}
 	html_raw(page, "</div></section>");
 }
@@ -81,15 +146,21 @@ static void write_tier(struct html *page, const struct visit *visit, const struc
 static void show_page(struct visit *visit)
 {
 	const struct tiers *tiers = visit->portal->context->tiers;
+	const struct store_account *subscriber;
+	struct store_account account;
 	unsigned shown = 0;
 	struct html page;
 
+	subscriber = find_subscriber(visit, &account);
 	page_begin(&page, visit, "Pricing");
-	html_raw(&page, "<p class=\"soft\">You pay on Stripe's website and get your API key right "
-			"after that.</p><div class=\"grid\">");
+	html_raw(&page, subscriber ? "<p class=\"soft\">You confirm a change of your plan on "
+				     "Stripe's website, which shows what it costs. Your API keys "
+				     "stay the same.</p><div class=\"grid\">"
+				   : "<p class=\"soft\">You pay on Stripe's website and get your "
+				     "API key right after that.</p><div class=\"grid\">");
 	for (unsigned i = 0; i < tiers->count; i++) {
 		if (tiers->list[i].price_count) {
-			write_tier(&page, visit, &tiers->list[i]);
+			write_tier(&page, visit, &tiers->list[i], subscriber);
 			shown++;
 		}
 	}
@@ -122,19 +193,23 @@ static json_t *describe_price(const struct portal *portal, const char *name)
 static json_t *describe_tier(const struct portal *portal, const struct tier *tier)
 {
 	const struct tiers *tiers = portal->context->tiers;
-	json_t *prices = json_array(), *features = json_array();
+	json_t *prices = json_array(), *extras = json_array(), *features = json_array();
 	char rate[WORDS_SIZE];
 
 	for (unsigned i = 0; i < tier->price_count; i++)
 		json_array_append_new(prices, describe_price(portal, tier->prices[i]));
+	for (unsigned i = 0; i < tier->extra_price_count; i++)
+		json_array_append_new(extras, describe_price(portal, tier->extra_prices[i]));
 	for (unsigned i = 0; i < tiers->feature_count; i++) {
 		if (feature_name(tiers, tier, i))
 			json_array_append_new(features, json_string(tiers->features[i]));
 	}
 	words_rate(tier->interval_ns, rate);
-	return json_pack("{s:s, s:o, s:s*, s:I, s:I, s:s, s:I, s:o}", "name", tier->name, "prices",
-			 prices, "rate", rate[0] ? rate : NULL, "burst", (json_int_t)tier->burst,
-			 "quota", (json_int_t)tier->quota, "period",
+	return json_pack("{s:s, s:o, s:o, s:I, s:b, s:s*, s:I, s:I, s:s, s:I, s:o}", "name",
+			 tier->name, "prices", prices, "extra_prices", extras, "trial_days",
+			 (json_int_t)tier->trial_days, "per_seat", tier->is_per_seat, "rate",
+			 rate[0] ? rate : NULL, "burst", (json_int_t)tier->burst, "quota",
+			 (json_int_t)tier->quota, "period",
 			 tier->period == TOLLGATE_PERIOD_DAY ? "day" : "month", "concurrency",
 			 (json_int_t)tier->concurrency, "features", features);
 }
@@ -211,31 +286,73 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 	buf_done(&fields);
 }
 
+/*
+ * Begin the order, all of whose prices are resolved. Who is signed in and has a subscription
+ * changes it; a second one would be paid in addition. Other signed-in customers keep their account,
+ * and their customer at Stripe if they have one; then they have had their trial.
+ */
+static void begin_order(struct visit *visit)
+{
+	struct checkout_order *checkout = &visit->order->checkout;
+	const struct stripe_context *context = visit->portal->context;
+	struct store_account account;
+	uint32_t slot;
+
+	checkout->email = visit->email[0] ? visit->email : NULL;
+	checkout->reference = visit->reference[0] ? visit->reference : NULL;
+	if (find_subscriber(visit, &account)) {
+		plan_change(visit, &account);
+		return;
+	}
+	if (visit->account && mirror_account(context->mirror, visit->account, &account, &slot)) {
+		checkout->account = account.id;
+		if (account.customer[0] && account.mode == mirror_mode(context->mirror)) {
+			checkout->customer = account.customer;
+			checkout->trial_days = 0;
+		}
+	}
+	checkout_create(context, checkout, on_session, visit);
+}
+
+static void resolve_next(struct visit *visit);
+
 static void on_price(void *arg, const struct catalog_price *price, const struct stripe_answer *why)
 {
 	struct visit *visit = arg;
+	struct checkout_order *checkout = &visit->order->checkout;
+	struct checkout_line *line = &checkout->lines[checkout->line_count];
 
 	if (!price) {
-		log_warn("checkout: price '%s': %s", visit->price,
+		log_warn("checkout: price '%s': %s", visit->order->names[checkout->line_count],
 			 why ? why->why : "Stripe has no active price of this name");
 		fail_checkout(visit,
 			      why ? checkout_reason(why) : "this price is no longer for sale");
 		return;
 	}
-	checkout_create(visit->portal->context,
-			&(struct checkout_order){
-				.price = price->id,
-				.is_metered = price->is_metered,
-				.email = visit->email[0] ? visit->email : NULL,
-				.reference = visit->reference[0] ? visit->reference : NULL },
-			on_session, visit);
+	snprintf(line->price, sizeof(line->price), "%s", price->id);
+	line->is_metered = price->is_metered;
+	checkout->line_count++;
+	resolve_next(visit);
+}
+
+static void resolve_next(struct visit *visit)
+{
+	const struct order *order = visit->order;
+	unsigned next = order->checkout.line_count;
+
+	if (next < CHECKOUT_MAX_LINES && order->names[next][0])
+		catalog_resolve(visit->portal->catalog, order->names[next], on_price, visit);
+	else
+		begin_order(visit);
 }
 
 /*
  * Find a price of a tier by its configured name or Stripe ID @price, by the name @tier, or by both.
- * Either may be empty. Returns the configured name of the price; NULL if there is none.
+ * Either may be empty. Returns the configured name of the price, and its tier; NULL if there is
+ * none.
  */
-static const char *choose_price(const struct portal *portal, const char *tier, const char *price)
+static const char *choose_price(const struct portal *portal, const char *tier, const char *price,
+				const struct tier **ret_tier)
 {
 	const struct tiers *tiers = portal->context->tiers;
 
@@ -244,6 +361,7 @@ static const char *choose_price(const struct portal *portal, const char *tier, c
 
 		if (tier[0] && strcmp(t->name, tier))
 			continue;
+		*ret_tier = t;
 		if (!price[0] && tier[0] && t->price_count)
 			return t->prices[0];
 		for (unsigned k = 0; k < t->price_count; k++) {
@@ -264,6 +382,30 @@ static bool is_plain_email(const char *email)
 	return at && at != email && at[1] && !strchr(at + 1, '@') && !strpbrk(email, " <>,;\"()");
 }
 
+/* Make the order for @price of @tier, with the prices that come with it. 0, -EINVAL, -ENOMEM. */
+static int make_order(struct visit *visit, const struct tier *tier, const char *price)
+{
+	struct order *order = calloc(1, sizeof(*order));
+	char quantity[16];
+	uint64_t seats = 1;
+	int err = request_param(&visit->params, "quantity", quantity, sizeof(quantity));
+
+	visit->order = order;
+	if (!order)
+		return -ENOMEM;
+	if (err ? err != -ENOENT : text_parse_u64(text_of(quantity), MAX_SEATS, &seats))
+		return -EINVAL;
+	if (!seats || (seats > 1 && !tier->is_per_seat))
+		return -EINVAL;
+	snprintf(order->names[0], sizeof(order->names[0]), "%s", price);
+	for (unsigned i = 0; i < tier->extra_price_count && i + 1 < CHECKOUT_MAX_LINES; i++)
+		snprintf(order->names[i + 1], sizeof(order->names[0]), "%s", tier->extra_prices[i]);
+	order->checkout.quantity = (uint32_t)seats;
+	order->checkout.is_quantity_chosen = tier->is_per_seat;
+	order->checkout.trial_days = tier->trial_days;
+	return 0;
+}
+
 /* Read the order into the visit. If it is not valid, refuse it and return false. */
 static bool read_order(struct visit *visit)
 {
@@ -274,7 +416,8 @@ static bool read_order(struct visit *visit)
 		request_param(&visit->params, "customer_email", visit->email, sizeof(visit->email));
 	int reference_err = request_param(&visit->params, "client_reference_id", visit->reference,
 					  sizeof(visit->reference));
-	const char *chosen = choose_price(visit->portal, tier, price);
+	const struct tier *chosen_tier;
+	const char *chosen = choose_price(visit->portal, tier, price, &chosen_tier);
 	static const char plain[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
@@ -294,13 +437,26 @@ static bool read_order(struct visit *visit)
 			     "and '_'.");
 		return false;
 	}
-	snprintf(visit->price, sizeof(visit->price), "%s", chosen);
-	return true;
+	switch (make_order(visit, chosen_tier, chosen)) {
+	case 0:
+		return true;
+	case -EINVAL:
+		visit_refuse(
+			visit, 400,
+			chosen_tier->is_per_seat
+				? "Please choose a number of seats from 1 to 999,999."
+				: "This plan is not sold by seat, so its quantity is always 1.");
+		return false;
+	default:
+		visit_refuse(visit, 500, PORTAL_OUR_FAULT);
+		return false;
+	}
 }
 
 /*
- * The form needs no token: visitors of this page have no authority that another site could misuse,
- * and a form on another site can take its visitor no further than to Stripe's page.
+ * The form needs no token: it can take its visitor no further than to Stripe's page, which asks
+ * before anything is paid or changed. Besides, browsers do not send the session to it from another
+ * site.
  */
 void pricing_buy(struct visit *visit)
 {
@@ -319,5 +475,5 @@ void pricing_buy(struct visit *visit)
 	}
 	limiter_charge(&portal->checkouts, source, now_ns);
 	limiter_charge(&portal->all, 0, now_ns);
-	catalog_resolve(portal->catalog, visit->price, on_price, visit);
+	resolve_next(visit);
 }

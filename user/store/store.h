@@ -33,6 +33,8 @@ struct store_task;
 #define STORE_FEATURES_MAX  512
 #define STORE_DISPUTES_MAX  256
 #define STORE_DISPUTES_MORE "+"
+#define STORE_REFERENCE_MAX 256
+#define STORE_METADATA_MAX  2048
 #define STORE_QUEUE_MAX	    16
 #define STORE_TASK_ID_MAX   256
 #define STORE_NOTE_MAX	    256
@@ -93,7 +95,10 @@ int store_status_parse(const char *word, enum store_status *ret_status); /* 0 or
 	X(MODE)                 \
 	X(USAGE_START_S)        \
 	X(USAGE_END_S)          \
-	X(DISPUTES)
+	X(DISPUTES)             \
+	X(SEATS)                \
+	X(REFERENCE)            \
+	X(METADATA)
 
 enum store_account_field {
 #define X(name) STORE_FIELD_##name,
@@ -125,6 +130,10 @@ struct store_account {
 	 */
 	char disputes[STORE_DISPUTES_MAX];
 	char price[STORE_NAME_MAX]; /* the price that selected the tier */
+	uint32_t seats;		    /* its quantity; 0: unknown, which counts as 1 */
+	/* client_reference_id of the checkout session, and the subscription's metadata as JSON. */
+	char reference[STORE_REFERENCE_MAX];
+	char metadata[STORE_METADATA_MAX];
 	char email[STORE_LABEL_MAX];
 	char features[STORE_FEATURES_MAX]; /* entitlements: lookup keys separated by spaces */
 	char tier[STORE_NAME_MAX];

@@ -26,8 +26,8 @@ static void on_applied(void *arg, const struct registry_result *result)
 	struct application *a = arg;
 	const struct stripe_context *context = a->context;
 
-	if (!result->err && result->is_changed && !a->tier_name[0] && result->before &&
-	    result->before->tier[0])
+	if (!result->err && result->account && result->is_changed && !a->tier_name[0] &&
+	    result->before && result->before->tier[0])
 		log_warn("subscription %s loses its access: no tier has its price %s",
 			 result->account->subscription, result->account->price);
 	if (!result->err && result->is_changed && context->on_changed)
@@ -37,8 +37,8 @@ static void on_applied(void *arg, const struct registry_result *result)
 }
 
 /*
- * Whether the account @id belongs to another subscription, and keeps the meter of @tier to itself:
- * its tier has the same meter, and it is entitled or has usage that is not billed yet.
+ * Whether the account @id of another subscription keeps the meter of @tier to itself: its tier has
+ * the same meter, and it is entitled or has usage that is not billed yet.
  */
 static bool keeps_meter(const struct application *a, uint64_t id, const struct tier *tier,
 			struct store_account *ret_other)
@@ -47,8 +47,7 @@ static bool keeps_meter(const struct application *a, uint64_t id, const struct t
 	const struct tier *other_tier;
 	uint32_t slot;
 
-	if (!mirror_account(context->mirror, id, ret_other, &slot) || !ret_other->subscription[0] ||
-	    !strcmp(ret_other->subscription, a->subscription))
+	if (!mirror_account(context->mirror, id, ret_other, &slot) || !ret_other->subscription[0])
 		return false;
 	other_tier = tiers_find(context->tiers, ret_other->tier);
 	if (!other_tier || !other_tier->meter || strcmp(other_tier->meter, tier->meter) != 0)
@@ -62,7 +61,7 @@ static bool keeps_meter(const struct application *a, uint64_t id, const struct t
  * Stripe counts meter events per customer, so if two subscriptions of a customer used the same
  * meter, it would bill the usage of each to both. Only the account that was first gets access.
  */
-static bool withholds_tier(void *arg)
+static bool withholds_tier(void *arg, uint64_t account)
 {
 	const struct application *a = arg;
 	const struct tier *tier = tiers_find(a->context->tiers, a->tier_name);
@@ -77,7 +76,7 @@ static bool withholds_tier(void *arg)
 	if (mirror_list_of_customer(a->context->mirror, a->customer, &ids, &count))
 		return true; /* out of memory: the next reconciliation tries again */
 	for (unsigned i = 0; i < count && !is_kept; i++)
-		is_kept = keeps_meter(a, ids[i], tier, &other);
+		is_kept = ids[i] != account && keeps_meter(a, ids[i], tier, &other);
 	free(ids);
 	/* Log it once. */
 	is_known =
@@ -109,14 +108,12 @@ static int choose_status(const struct stripe_context *context, const struct subs
 static bool is_ignored(const struct stripe_context *context, const struct subscription *s,
 		       const struct tier *tier)
 {
-	bool has_ended = s->status == STORE_CANCELED || s->status == STORE_INCOMPLETE_EXPIRED;
+	bool has_ended = account_status_is_final(s->status);
 	struct store_account account;
 	uint32_t slot;
 
 	if (mirror_account_by_subscription(context->mirror, s->id, &account, &slot))
 		return false;
-	if (!has_ended && !tier)
-		context->oddities->untiered++;
 	return has_ended || !tier;
 }
 
@@ -159,11 +156,11 @@ static void apply(const struct stripe_context *context, const struct subscriptio
 	struct application *a;
 
 	tier = subscription_tier(context->tiers, s, &item);
+	context->oddities->untiered += !tier && !account_status_is_final(s->status);
 	if (is_ignored(context, s, tier)) {
 		done(arg, &(struct registry_result){ 0 });
 		return;
 	}
-	context->oddities->untiered += !tier;
 	a = malloc(sizeof(*a));
 	if (!a) {
 		fail(done, arg, -ENOMEM);
@@ -182,6 +179,10 @@ static void apply(const struct stripe_context *context, const struct subscriptio
 		.withholds_tier = withholds_tier,
 		.price = item ? item->price : "",
 		.label = s->email,
+		.reference = source->reference,
+		.metadata = s->metadata,
+		.seats = item && item->quantity ? item->quantity : 1,
+		.account = s->account,
 		.status = choose_status(context, s),
 		.past_due_since_ms = failing_since_ms(s, source),
 		.mode = s->is_live ? STORE_MODE_LIVE : STORE_MODE_TEST,
@@ -198,81 +199,180 @@ static void apply(const struct stripe_context *context, const struct subscriptio
 	registry_subscription_apply(context->registry, &wanted, on_applied, a);
 }
 
-/* ---- when payments began to fail ---- */
+/* ---- what must be asked first ---- */
 
-/*
- * The state of a subscription that is past due, until Stripe has said since when. The latest
- * invoice does not tell: a newer one may have been made since the first failure.
- */
-struct late_sight {
+/* The state of a subscription until Stripe has answered what must be known to apply it. */
+struct first_sight {
 	const struct stripe_context *context; /* borrowed */
 	struct apply_source source;
+	char reference[STORE_REFERENCE_MAX]; /* to which `source` points */
 	struct subscription s;
 	registry_done done;
 	void *arg;
+	bool has_asked_invoices, has_asked_ended;
+	unsigned pending; /* ended subscriptions that are being applied */
 };
+
+static void apply_now_or_ask(struct first_sight *sight);
+
+/*
+ * Whether Stripe did not answer the question. If it refuses to, perhaps because the key lacks the
+ * permission, the subscription is applied all the same; any other failure is temporary.
+ */
+static bool has_failed(struct first_sight *sight, const struct stripe_answer *answer,
+		       const char *question)
+{
+	bool is_refused = answer->err == -EREMOTEIO && answer->status >= 400 &&
+			  answer->status < 500 && answer->status != 429;
+
+	if (!answer->err)
+		return false;
+	log_warn("subscription %s: cannot ask Stripe %s%s: %s", sight->s.id, question,
+		 is_refused ? "" : ", will retry", answer->why);
+	if (is_refused)
+		return false;
+	fail(sight->done, sight->arg, -EIO);
+	free(sight);
+	return true;
+}
+
+/*
+ * Whether the subscription is past due, and nothing here says since when. The latest invoice does
+ * not tell: a newer one may have been made since the first failure.
+ */
+static bool is_seen_late(const struct first_sight *sight)
+{
+	const struct stripe_context *context = sight->context;
+	const struct subscription_item *item;
+	struct store_account account;
+	uint32_t slot;
+
+	return sight->s.status == STORE_PAST_DUE && !sight->source.is_snapshot &&
+	       subscription_tier(context->tiers, &sight->s, &item) &&
+	       !(mirror_account_by_subscription(context->mirror, sight->s.id, &account, &slot) &&
+		 account.past_due_ms);
+}
 
 static void on_invoices(void *arg, const struct stripe_answer *answer)
 {
-	struct late_sight *sight = arg;
+	struct first_sight *sight = arg;
 	const json_t *invoice, *data = json_object_get(answer->body, "data");
 	size_t i;
 
-	if (answer->err)
-		log_warn("cannot ask since when subscription %s is past due, so its grace may be "
-			 "too long: %s",
-			 sight->s.id, answer->why);
+	if (has_failed(sight, answer, "since when it is past due, so its grace may be too long"))
+		return;
 	json_array_foreach (data, i, invoice) {
 		uint64_t since_s = subscription_owed_since(invoice);
 
 		if (since_s && (!sight->s.owed_since_s || since_s < sight->s.owed_since_s))
 			sight->s.owed_since_s = since_s;
 	}
-	apply(sight->context, &sight->s, &sight->source, sight->done, sight->arg);
-	free(sight);
+	apply_now_or_ask(sight);
 }
 
-/* Whether the subscription is past due, and nothing here says since when. */
-static bool is_seen_late(const struct stripe_context *context, const struct subscription *s,
-			 const struct apply_source *source)
+/* Whether it has no account, and its customer has one that has not ended as far as is known. */
+static bool is_further(const struct first_sight *sight)
 {
+	const struct stripe_context *context = sight->context;
 	const struct subscription_item *item;
 	struct store_account account;
+	bool is_found = false;
+	uint64_t *ids;
+	unsigned count;
 	uint32_t slot;
 
-	return s->status == STORE_PAST_DUE && !source->is_snapshot &&
-	       subscription_tier(context->tiers, s, &item) &&
-	       !(mirror_account_by_subscription(context->mirror, s->id, &account, &slot) &&
-		 account.past_due_ms);
+	if (sight->source.is_snapshot ||
+	    mirror_account_by_subscription(context->mirror, sight->s.id, &account, &slot) ||
+	    is_ignored(context, &sight->s, subscription_tier(context->tiers, &sight->s, &item)) ||
+	    mirror_list_of_customer(context->mirror, sight->s.customer, &ids, &count))
+		return false;
+	for (unsigned i = 0; i < count && !is_found; i++)
+		is_found = mirror_account(context->mirror, ids[i], &account, &slot) &&
+			   account.subscription[0] && !account_status_is_final(account.status);
+	free(ids);
+	return is_found;
 }
 
-static int ask_invoices(const struct stripe_context *context, const struct subscription *s,
-			const struct apply_source *source, registry_done done, void *arg)
+static void on_ended_applied(void *arg, const struct registry_result *result)
 {
-	struct late_sight *sight = malloc(sizeof(*sight));
-	char path[STORE_NAME_MAX + 64];
-	const struct stripe_call call = { .method = "GET", .path = path };
+	struct first_sight *sight = arg;
 
-	if (!sight)
-		return -ENOMEM;
-	*sight = (struct late_sight){ context, *source, *s, done, arg };
-	snprintf(path, sizeof(path), "/v1/invoices?status=open&limit=100&subscription=%s", s->id);
-	stripe_api_call(context->api, &call, on_invoices, sight);
-	return 0;
+	if (result && result->err)
+		log_warn("subscription %s: cannot apply the end of the customer's former one: %s",
+			 sight->s.id, strerror(-result->err));
+	if (--sight->pending == 0)
+		apply_now_or_ask(sight);
+}
+
+static void on_ended(void *arg, const struct stripe_answer *answer)
+{
+	struct first_sight *sight = arg;
+	const json_t *object, *data = json_object_get(answer->body, "data");
+	const struct apply_source source = { .as_of_s = answer->date_s };
+	struct subscription s;
+	const char *why;
+	size_t i;
+
+	if (has_failed(sight, answer, "which subscriptions of its customer have ended"))
+		return;
+	sight->pending = 1;
+	json_array_foreach (data, i, object) {
+		if (subscription_parse(object, &s, &why))
+			continue;
+		sight->pending++;
+		apply(sight->context, &s, &source, on_ended_applied, sight);
+	}
+	on_ended_applied(sight, NULL);
+}
+
+static void ask(struct first_sight *sight, const char *path, const char *id, stripe_done done)
+{
+	char whole[STORE_NAME_MAX + 64];
+
+	snprintf(whole, sizeof(whole), "%s%s", path, id);
+	stripe_api_call(sight->context->api,
+			&(struct stripe_call){ .method = "GET", .path = whole }, done, sight);
+}
+
+static void apply_now_or_ask(struct first_sight *sight)
+{
+	if (!sight->has_asked_invoices && is_seen_late(sight)) {
+		sight->has_asked_invoices = true;
+		ask(sight, "/v1/invoices?status=open&limit=100&subscription=", sight->s.id,
+		    on_invoices);
+	} else if (!sight->has_asked_ended && is_further(sight)) {
+		sight->has_asked_ended = true;
+		ask(sight, "/v1/subscriptions?status=ended&limit=100&customer=", sight->s.customer,
+		    on_ended);
+	} else {
+		apply(sight->context, &sight->s, &sight->source, sight->done, sight->arg);
+		free(sight);
+	}
 }
 
 void apply_subscription(const struct stripe_context *context, const json_t *object,
 			const struct apply_source *source, registry_done done, void *arg)
 {
-	struct subscription s;
+	struct first_sight *sight = calloc(1, sizeof(*sight));
 	const char *why;
 
-	if (subscription_parse(object, &s, &why)) {
+	if (!sight) {
+		fail(done, arg, -ENOMEM);
+		return;
+	}
+	if (subscription_parse(object, &sight->s, &why)) {
 		log_error("cannot read a subscription from Stripe: %s", why);
 		fail(done, arg, -EBADMSG);
-	} else if (!is_seen_late(context, &s, source)) {
-		apply(context, &s, source, done, arg);
-	} else if (ask_invoices(context, &s, source, done, arg)) {
-		fail(done, arg, -ENOMEM);
+		free(sight);
+		return;
 	}
+	sight->context = context;
+	sight->source = *source;
+	sight->done = done;
+	sight->arg = arg;
+	if (source->reference) {
+		snprintf(sight->reference, sizeof(sight->reference), "%s", source->reference);
+		sight->source.reference = sight->reference;
+	}
+	apply_now_or_ask(sight);
 }

@@ -302,10 +302,11 @@ static void look_up(struct catalog *catalog, const char *name, bool is_interacti
 static bool is_named(const struct catalog *catalog, const char *name)
 {
 	const struct tiers *tiers = catalog->context->tiers;
+	const char *known;
 
 	for (unsigned i = 0; i < tiers->count; i++) {
-		for (unsigned k = 0; k < tiers->list[i].price_count; k++) {
-			if (!strcmp(tiers->list[i].prices[k], name))
+		for (unsigned k = 0; (known = tier_price(&tiers->list[i], k)); k++) {
+			if (!strcmp(known, name))
 				return true;
 		}
 	}
@@ -331,6 +332,7 @@ static void add_name(struct catalog *catalog, const char *name)
 static void take_names(struct catalog *catalog)
 {
 	const struct tiers *tiers = catalog->context->tiers;
+	const char *name;
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < catalog->count; i++) {
@@ -341,8 +343,8 @@ static void take_names(struct catalog *catalog)
 	}
 	catalog->count = kept;
 	for (unsigned i = 0; i < tiers->count; i++) {
-		for (unsigned k = 0; k < tiers->list[i].price_count; k++)
-			add_name(catalog, tiers->list[i].prices[k]);
+		for (unsigned k = 0; (name = tier_price(&tiers->list[i], k)); k++)
+			add_name(catalog, name);
 	}
 }
 

@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "stripe/field.h"
+#include "enforce/account.h"
 #include "http/form.h"
+#include "stripe/field.h"
 
 #define MAX_FORM_BYTES (64 * 1024)
 
@@ -46,25 +47,65 @@ static int add_url(struct buf *form, const struct stripe_settings *settings, con
 	return err;
 }
 
+static int add_line(struct buf *form, const struct checkout_order *order, unsigned i)
+{
+	char name[64];
+	int err;
+
+	snprintf(name, sizeof(name), "line_items[%u][price]", i);
+	err = form_add(form, name, order->lines[i].price);
+	snprintf(name, sizeof(name), "line_items[%u][quantity]", i);
+	if (!err && !order->lines[i].is_metered)
+		err = form_add_u64(form, name, i ? 1 : order->quantity);
+	snprintf(name, sizeof(name), "line_items[%u][adjustable_quantity][enabled]", i);
+	if (!err && !i && order->is_quantity_chosen && !order->lines[i].is_metered)
+		err = form_add(form, name, "true");
+	return err;
+}
+
+/* Who buys, and for which account. */
+static int add_customer(struct buf *form, const struct stripe_settings *settings,
+			const struct checkout_order *order)
+{
+	char account[ACCOUNT_ID_SIZE];
+	int err = 0;
+
+	if (order->customer)
+		err = form_add(form, "customer", order->customer);
+	else if (order->email)
+		err = form_add(form, "customer_email", order->email);
+	/* Without an address Stripe cannot compute the tax of a customer who exists. */
+	if (!err && order->customer && settings->automatic_tax)
+		err = form_add(form, "customer_update[address]", "auto");
+	if (!err && order->reference)
+		err = form_add(form, "client_reference_id", order->reference);
+	if (err || !order->account)
+		return err;
+	account_format_id(order->account, account);
+	return form_add(form, "subscription_data[metadata][" SUBSCRIPTION_ACCOUNT "]", account);
+}
+
 static int write_order(struct buf *form, const struct stripe_settings *settings,
 		       const struct checkout_order *order)
 {
 	char name[48];
 	int err = form_add(form, "mode", "subscription");
 
-	if (!err)
-		err = form_add(form, "line_items[0][price]", order->price);
-	if (!err && !order->is_metered)
-		err = form_add(form, "line_items[0][quantity]", "1");
+	for (unsigned i = 0; i < order->line_count && !err; i++)
+		err = add_line(form, order, i);
+	if (!err && order->trial_days)
+		err = form_add_u64(form, "subscription_data[trial_period_days]", order->trial_days);
+	if (!err && settings->allow_promotion_codes)
+		err = form_add(form, "allow_promotion_codes", "true");
+	if (!err && settings->automatic_tax)
+		err = form_add(form, "automatic_tax[enabled]", "true");
 	if (!err)
 		err = add_url(form, settings, "success_url", settings->success_url,
 			      "/dashboard?session_id={CHECKOUT_SESSION_ID}");
 	if (!err)
 		err = add_url(form, settings, "cancel_url", settings->cancel_url, "/pricing");
-	if (!err && order->email)
-		err = form_add(form, "customer_email", order->email);
-	if (!err && order->reference)
-		err = form_add(form, "client_reference_id", order->reference);
+	if (!err)
+		err = add_customer(form, settings, order);
 	if (!err)
 		err = add_metadata(form, settings);
 	for (unsigned i = 0; i < settings->payment_method_type_count && !err; i++) {
@@ -160,6 +201,7 @@ void checkout_read(const json_t *object, struct checkout_session *ret_session)
 		.paid_s = field_u64(object, "invoice.status_transitions.paid_at"),
 		.id = field_text(object, "id"),
 		.url = field_text(object, "url"),
+		.reference = field_text(object, "client_reference_id"),
 		.subscription = subscription,
 	};
 }

@@ -11,20 +11,34 @@
 
 #include "stripe/api.h"
 #include "stripe/context.h"
+#include "stripe/subscription.h"
 
 #define CHECKOUT_ID_MAX 128 /* bytes of a session's ID, with its NUL */
 
+#define CHECKOUT_MAX_LINES SUBSCRIPTION_MAX_ITEMS
+
+struct checkout_line {
+	char price[SUBSCRIPTION_NAME_MAX]; /* Stripe's ID of the price */
+	bool is_metered;		   /* then it has no quantity */
+};
+
+/* The first line is what selects the tier; others, such as a metered price, come with it. */
 struct checkout_order {
-	const char *price;     /* Stripe's ID of the price */
-	bool is_metered;       /* then the order has no quantity */
-	const char *email;     /* NULL: Stripe asks the customer */
-	const char *reference; /* client_reference_id; NULL: none */
+	struct checkout_line lines[CHECKOUT_MAX_LINES];
+	unsigned line_count;
+	uint32_t quantity;	 /* of the first line, at least 1 */
+	bool is_quantity_chosen; /* the customer may still change it on Stripe's page */
+	uint32_t trial_days;	 /* 0: no trial */
+	const char *customer;	 /* Stripe's ID; NULL: a new customer */
+	uint64_t account;	 /* the account that the subscription is for; 0: a new one */
+	const char *email;	 /* NULL: Stripe asks the customer; unused with `customer` */
+	const char *reference;	 /* client_reference_id; NULL: none */
 };
 
 /*
- * Create a session for a subscription, with the URLs, metadata and payment_method_types of the
- * settings. @done as for stripe_api_call(); the answer's body is the session. Each call of this
- * function is a new order, with its own idempotency key.
+ * Create a session for a subscription, with the URLs, metadata, payment_method_types, promotion
+ * codes and tax of the settings. @done as for stripe_api_call(); the answer's body is the session.
+ * Each call of this function is a new order, with its own idempotency key.
  */
 void checkout_create(const struct stripe_context *context, const struct checkout_order *order,
 		     stripe_done done, void *arg);
@@ -52,6 +66,7 @@ struct checkout_session {
 	uint64_t created_s;
 	uint64_t paid_s;	    /* when its first invoice was paid; 0 if unknown */
 	const char *id, *url;	    /* borrowed from the object; may be NULL */
+	const char *reference;	    /* the same: client_reference_id */
 	const json_t *subscription; /* borrowed from the object; NULL if not expanded */
 };
 

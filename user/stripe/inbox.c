@@ -151,6 +151,7 @@ static void object_free(struct object *object)
 	table_remove(&object->inbox->objects, &object->by_key);
 	list_done(&object->covered);
 	list_done(&object->waiting);
+	free(object->reference);
 	free(object);
 }
 
@@ -179,6 +180,19 @@ void inbox_add(struct inbox *inbox, enum event_kind kind, const char *id, const 
 	object->is_dirty = true;
 	enqueue(object);
 	pump(inbox);
+}
+
+void inbox_add_bought(struct inbox *inbox, const char *subscription, const char *reference,
+		      const char *event_id)
+{
+	struct object *object = find_or_make(inbox, EVENT_SUBSCRIPTION, subscription);
+	char *copy = object && *reference ? strdup(reference) : NULL;
+
+	if (copy) {
+		free(object->reference);
+		object->reference = copy;
+	}
+	inbox_add(inbox, EVENT_SUBSCRIPTION, subscription, event_id);
 }
 
 void inbox_mark(struct inbox *inbox, const char *id)

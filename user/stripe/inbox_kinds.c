@@ -62,7 +62,8 @@ static void on_applied(void *arg, const struct registry_result *result)
 
 static void act_subscription(struct object *object, const struct stripe_answer *answer)
 {
-	const struct apply_source source = { .as_of_s = answer->date_s };
+	const struct apply_source source = { .as_of_s = answer->date_s,
+					     .reference = object->reference };
 
 	apply_subscription(object->inbox->context, answer->body, &source, on_applied, object);
 }
@@ -137,10 +138,12 @@ static void act_checkout(struct object *object, const struct stripe_answer *answ
 {
 	const char *id = id_at(answer->body, "subscription");
 
-	if (id[0])
-		hand_on(object, EVENT_SUBSCRIPTION, id);
-	else
+	if (!id[0]) {
 		object_done(object, 0, "the checkout session has no subscription yet");
+		return;
+	}
+	inbox_add_bought(object->inbox, id, text_at(answer->body, "client_reference_id"), NULL);
+	hand_on(object, EVENT_SUBSCRIPTION, id);
 }
 
 /* A snapshot event, to which a thin event without an object led. */
@@ -335,7 +338,8 @@ static void sort_checkout(struct inbox *inbox, const struct event *event)
 	const char *id = event->snapshot ? id_at(event->snapshot, "subscription") : "";
 
 	if (is_plain_id(id))
-		inbox_add(inbox, EVENT_SUBSCRIPTION, id, event->id);
+		inbox_add_bought(inbox, id, text_at(event->snapshot, "client_reference_id"),
+				 event->id);
 	else
 		inbox_add(inbox, EVENT_CHECKOUT, event->object_id, event->id);
 }

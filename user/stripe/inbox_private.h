@@ -31,7 +31,9 @@ struct object {
 	unsigned pending;	   /* unfinished steps of applying the answer */
 	int err;		   /* an error of these steps, or 0 */
 	bool is_queued, is_fetching;
-	bool is_dirty; /* again since its fetch began */
+	bool is_dirty;	 /* again since its fetch began */
+	char *reference; /* owned: client_reference_id of a subscription's checkout; NULL: unknown
+			  */
 	char id[EVENT_ID_MAX];
 };
 
@@ -58,6 +60,10 @@ struct inbox {
  * applied.
  */
 void inbox_add(struct inbox *inbox, enum event_kind kind, const char *id, const char *event_id);
+
+/* Mark a subscription dirty for @event_id, and keep @reference, its client_reference_id or "". */
+void inbox_add_bought(struct inbox *inbox, const char *subscription, const char *reference,
+		      const char *event_id);
 
 /* Write the event's final state and note to the store. */
 void inbox_finish(struct inbox *inbox, const char *event_id, enum store_task_state state,

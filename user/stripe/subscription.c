@@ -3,8 +3,10 @@
 #include "stripe/subscription.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "enforce/account.h"
 #include "stripe/field.h"
 
 static bool read_item(const json_t *object, const struct subscription *s,
@@ -12,6 +14,7 @@ static bool read_item(const json_t *object, const struct subscription *s,
 {
 	/* Prices used to be called plans; old API versions send both members. */
 	const json_t *price = field_at(object, "price");
+	uint64_t quantity = field_u64(object, "quantity");
 	const char *usage;
 
 	if (!json_is_object(price))
@@ -26,6 +29,7 @@ static bool read_item(const json_t *object, const struct subscription *s,
 		item->period_start_s = s->period_start_s;
 		item->period_end_s = s->period_end_s;
 	}
+	item->quantity = quantity < UINT32_MAX ? (uint32_t)quantity : UINT32_MAX;
 	/* The operator may have chosen these, even with spaces in them. */
 	field_copy_words(field_text(price, "id"), item->price, sizeof(item->price));
 	field_copy_words(field_text(price, "lookup_key"), item->lookup_key,
@@ -114,6 +118,37 @@ static void read_invoice(const json_t *object, struct subscription *s)
 	s->owed_since_s = subscription_owed_since(invoice);
 }
 
+/* Keep the metadata as text. Stripe allows 50 pairs of up to 540 bytes; leave out the last ones. */
+static void read_metadata(const json_t *object, struct subscription *s)
+{
+	const char *account = field_text(object, "metadata." SUBSCRIPTION_ACCOUNT);
+	json_t *kept = json_copy(field_at(object, "metadata"));
+	const char *last = NULL;
+	char *text = NULL;
+
+	if (!account || account_parse_id(text_of(account), &s->account))
+		s->account = 0;
+	while (json_object_size(kept)) {
+		const char *name;
+		json_t *value;
+
+		free(text);
+		text = json_dumps(kept, JSON_COMPACT | JSON_SORT_KEYS);
+		if (!text || strlen(text) < sizeof(s->metadata))
+			break;
+		json_object_foreach (kept, name, value) {
+			if (!last || strcmp(name, last) > 0)
+				last = name;
+		}
+		json_object_del(kept, last);
+		last = NULL;
+	}
+	if (text && json_object_size(kept))
+		memcpy(s->metadata, text, strlen(text) + 1);
+	free(text);
+	json_decref(kept);
+}
+
 static const char *parse(const json_t *object, struct subscription *s)
 {
 	const char *kind = field_text(object, "object"), *why;
@@ -138,6 +173,7 @@ static const char *parse(const json_t *object, struct subscription *s)
 	read_status(object, s);
 	read_times(object, s);
 	read_invoice(object, s);
+	read_metadata(object, s);
 	return NULL;
 }
 
@@ -152,11 +188,6 @@ int subscription_parse(const json_t *object, struct subscription *ret, const cha
 	}
 	*ret = s;
 	return 0;
-}
-
-const char *subscription_metadata(const json_t *object, const char *name)
-{
-	return json_string_value(json_object_get(field_at(object, "metadata"), name));
 }
 
 const struct subscription_item *subscription_metered_item(const struct subscription *s,

@@ -19,6 +19,12 @@
 #define SUBSCRIPTION_WORD_MAX  64
 #define SUBSCRIPTION_NAME_MAX  256 /* names that operators can choose, with the NUL */
 
+/*
+ * The name of the metadata with the ID of the account that the subscription is for. The portal sets
+ * it when a customer who has an account buys; operators may set it too.
+ */
+#define SUBSCRIPTION_ACCOUNT "tollgate_account"
+
 struct subscription_item {
 	char id[STORE_NAME_MAX];
 	char price[SUBSCRIPTION_NAME_MAX];
@@ -26,6 +32,7 @@ struct subscription_item {
 	char product[SUBSCRIPTION_NAME_MAX];
 	char meter[STORE_NAME_MAX]; /* ID of the price's billing meter, or "" */
 	bool is_metered;
+	uint32_t quantity; /* 0: it has none, or it is unknown */
 	uint64_t period_start_s, period_end_s;
 };
 
@@ -39,6 +46,9 @@ struct subscription {
 	char paused_cause[SUBSCRIPTION_WORD_MAX]; /* why it is paused; "" if unknown */
 	bool is_collection_paused;
 	bool is_live;
+	/* Its metadata as a JSON object; pairs that do not fit are left out. */
+	char metadata[STORE_METADATA_MAX];
+	uint64_t account; /* the account that its metadata SUBSCRIPTION_ACCOUNT names; 0: none */
 	uint64_t created_s;
 	uint64_t period_start_s, period_end_s; /* the first item's; 0 if unknown */
 	uint64_t trial_end_s;		       /* 0: no trial */
@@ -67,9 +77,6 @@ struct subscription {
  * or has an ID that is too long. Then *@ret is untouched and @ret_why is a static description.
  */
 int subscription_parse(const json_t *object, struct subscription *ret, const char **ret_why);
-
-/* The value of the metadata @name of @object, any object with metadata; NULL if there is none. */
-const char *subscription_metadata(const json_t *object, const char *name);
 
 /*
  * Since when @invoice is owed, as `owed_since_s`: when it was due or, if an attempt to collect it

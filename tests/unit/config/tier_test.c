@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tier_test: features keep their bits when the configuration is reloaded. */
+/* tier_test: features keep their bits at a reload; seats multiply limits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "config/tier.h"
+#include "tollgate/bucket.h"
 
 static struct tiers make_tiers(unsigned count, const char *const *names)
 {
@@ -61,11 +62,54 @@ static void more_than_64_names_change_nothing(void **state)
 	tiers_done(&fresh);
 }
 
+static void limits_are_multiplied_by_the_seats(void **state)
+{
+	static const struct {
+		const char *why;
+		bool is_per_seat;
+		uint64_t interval_ns, burst, quota;
+		uint32_t concurrency, seats;
+		uint64_t want_interval_ns, want_burst, want_quota, want_concurrency;
+	} rows[] = {
+		{ "each seat adds as much", true, 1000, 10, 100, 3, 4, 250, 40, 400, 12 },
+		{ "unknown counts as one", true, 1000, 10, 100, 3, 0, 1000, 10, 100, 3 },
+		{ "one is one", true, 1000, 10, 100, 3, 1, 1000, 10, 100, 3 },
+		{ "other tiers ignore the quantity", false, 1000, 10, 100, 3, 4, 1000, 10, 100, 3 },
+		{ "never more than was bought", true, 1000, 10, 100, 3, 7, 143, 70, 700, 21 },
+		{ "no limits stay none", true, 0, 0, 0, 0, 9, 0, 0, 0, 0 },
+		{ "at the end of the range", true, 5, 1000000000, TOLLGATE_QUOTA_MAX, 1000000,
+		  UINT32_MAX, 1, 4294967295000000000, TOLLGATE_QUOTA_MAX, UINT32_MAX },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct tier tier = { .is_per_seat = rows[i].is_per_seat,
+					   .interval_ns = rows[i].interval_ns,
+					   .burst = rows[i].burst,
+					   .limit_ns = rows[i].burst * rows[i].interval_ns,
+					   .quota = rows[i].quota,
+					   .concurrency = rows[i].concurrency,
+					   .answers = 5 };
+		bool is_scaled = rows[i].is_per_seat && rows[i].seats > 1;
+		struct tier bought;
+
+		tier_for_seats(&tier, rows[i].seats, &bought);
+		if (bought.interval_ns != rows[i].want_interval_ns ||
+		    bought.burst != rows[i].want_burst ||
+		    bought.limit_ns != bought.burst * bought.interval_ns ||
+		    bought.quota != rows[i].want_quota ||
+		    bought.concurrency != rows[i].want_concurrency ||
+		    bought.answers != (is_scaled ? TOLLGATE_NO_ANSWERS : 5))
+			fail_msg("%s", rows[i].why);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(known_features_keep_their_bits),
 		cmocka_unit_test(more_than_64_names_change_nothing),
+		cmocka_unit_test(limits_are_multiplied_by_the_seats),
 	};
 
 	return cmocka_run_group_tests_name("tier", tests, NULL, NULL);

@@ -291,15 +291,37 @@ static void the_first_tier_with_a_price_of_an_item_is_chosen(void **state)
 	assert_null(item);
 }
 
-static void metadata_is_found_by_name(void **state)
+static void metadata_is_kept_as_text(void **state)
 {
 	json_t *object = load(old_shape);
+	char name[8], value[501];
+	struct subscription s;
+	json_t *metadata;
+	const char *why;
 
 	(void)state;
-	assert_string_equal(subscription_metadata(object, "team"), "a");
-	assert_null(subscription_metadata(object, "tea"));
+	assert_int_equal(subscription_parse(object, &s, &why), 0);
+	assert_string_equal(s.metadata, "{\"team\":\"a\"}");
+	assert_int_equal(s.account, 0);
+	metadata = json_object_get(object, "metadata");
+	json_object_set_new(metadata, SUBSCRIPTION_ACCOUNT, json_string("acc_00000000000000ff"));
+	/* As much as Stripe allows: what does not fit is left out, the last names first. */
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	for (unsigned i = 0; i < 49; i++) {
+		snprintf(name, sizeof(name), "x%02u", i);
+		json_object_set_new(metadata, name, json_string(value));
+	}
+	assert_int_equal(subscription_parse(object, &s, &why), 0);
+	assert_int_equal(s.account, 0xff);
+	assert_non_null(strstr(s.metadata, "\"team\":\"a\""));
+	assert_non_null(strstr(s.metadata, "\"x02\":"));
+	assert_null(strstr(s.metadata, "\"x03\":"));
+	assert_true(json_object_size(json_object_get(object, "metadata")) > 49); /* unchanged */
+	json_object_clear(metadata);
+	assert_int_equal(subscription_parse(object, &s, &why), 0);
+	assert_string_equal(s.metadata, "");
 	json_decref(object);
-	assert_null(subscription_metadata(NULL, "team"));
 }
 
 int main(void)
@@ -315,7 +337,7 @@ int main(void)
 		cmocka_unit_test(invalid_subscriptions_are_refused),
 		cmocka_unit_test(too_many_items_are_cut_and_noted),
 		cmocka_unit_test(the_first_tier_with_a_price_of_an_item_is_chosen),
-		cmocka_unit_test(metadata_is_found_by_name),
+		cmocka_unit_test(metadata_is_kept_as_text),
 	};
 
 	return cmocka_run_group_tests_name("subscription", tests, NULL, NULL);

@@ -35,6 +35,9 @@ static void line_account(struct redis_args *args, const struct store_account *ac
 	redis_line_u64(args, account->usage_start_s);
 	redis_line_u64(args, account->usage_end_s);
 	redis_line_text(args, account->disputes);
+	redis_line_u64(args, account->seats);
+	redis_line_text(args, account->reference);
+	redis_line_text(args, account->metadata);
 	redis_line_end(args);
 }
 
@@ -61,12 +64,17 @@ int redis_read_account(const char *id, size_t id_len, const char *line, size_t l
 	redis_read_text(&l, ret_account->customer, sizeof(ret_account->customer));
 	redis_read_text(&l, ret_account->subscription, sizeof(ret_account->subscription));
 	redis_read_text(&l, ret_account->label, sizeof(ret_account->label));
-	/* Older versions wrote lines that end here. */
+	/* Older versions wrote lines that end here or at the next such test. */
 	if (!l.is_over) {
 		ret_account->mode = (enum store_mode)redis_read_u64(&l);
 		ret_account->usage_start_s = redis_read_u64(&l);
 		ret_account->usage_end_s = redis_read_u64(&l);
 		redis_read_text(&l, ret_account->disputes, sizeof(ret_account->disputes));
+	}
+	if (!l.is_over) {
+		ret_account->seats = (uint32_t)redis_read_u64(&l);
+		redis_read_text(&l, ret_account->reference, sizeof(ret_account->reference));
+		redis_read_text(&l, ret_account->metadata, sizeof(ret_account->metadata));
 	}
 	if (l.err || redis_parse_id(id, id_len, &ret_account->id) ||
 	    store_status_parse(status, &ret_account->status))

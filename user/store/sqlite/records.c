@@ -86,7 +86,10 @@ static void bind_account(sqlite3_stmt *stmt, const struct store_account *account
 	sqlite_bind_u64(stmt, 18, account->usage_start_s);
 	sqlite_bind_u64(stmt, 19, account->usage_end_s);
 	sqlite_bind_text(stmt, 20, account->disputes);
-	sqlite_bind_u64(stmt, 21, account->id);
+	sqlite_bind_u64(stmt, 21, account->seats);
+	sqlite_bind_text(stmt, 22, account->reference);
+	sqlite_bind_text(stmt, 23, account->metadata);
+	sqlite_bind_u64(stmt, 24, account->id);
 }
 
 static int write_account(struct sqlite *s, enum sqlite_statement which,
@@ -296,7 +299,7 @@ static int read_account(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 	struct store_account *account = ret_record;
 	const char *status = (const char *)sqlite3_column_text(stmt, 0);
 
-	account->id = sqlite_u64(stmt, 20);
+	account->id = sqlite_u64(stmt, 23);
 	if (!status || store_status_parse(status, &account->status)) {
 		snprintf(s->engine.error, sizeof(s->engine.error),
 			 "%s: account %016llx has an unknown status", s->path,
@@ -322,6 +325,9 @@ static int read_account(struct sqlite *s, sqlite3_stmt *stmt, void *ret_record)
 	account->usage_start_s = sqlite_u64(stmt, 17);
 	account->usage_end_s = sqlite_u64(stmt, 18);
 	sqlite_text(stmt, 19, account->disputes, sizeof(account->disputes));
+	account->seats = (uint32_t)sqlite_u64(stmt, 20);
+	sqlite_text(stmt, 21, account->reference, sizeof(account->reference));
+	sqlite_text(stmt, 22, account->metadata, sizeof(account->metadata));
 	return 0;
 }
 

@@ -103,6 +103,10 @@ static const char *const steps[] = {
 	"ALTER TABLE accounts ADD COLUMN usage_start_s INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE accounts ADD COLUMN usage_end_s INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE accounts ADD COLUMN disputes TEXT NOT NULL DEFAULT '';",
+
+	"ALTER TABLE accounts ADD COLUMN seats INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE accounts ADD COLUMN reference TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE accounts ADD COLUMN metadata TEXT NOT NULL DEFAULT '';",
 };
 
 #define SCHEMA_VERSION (sizeof(steps) / sizeof(steps[0]))

@@ -17,7 +17,8 @@
 #define ACCOUNT_COLUMNS                                                                   \
 	"status, is_held, created_ms, past_due_ms, tier, customer, subscription, label, " \
 	"period_start_s, period_end_s, trial_end_s, cancel_at_s, as_of_s, price, email, " \
-	"features, mode, usage_start_s, usage_end_s, disputes, id"
+	"features, mode, usage_start_s, usage_end_s, disputes, seats, reference, "        \
+	"metadata, id"
 #define KEY_COLUMNS "id, account, hash, created_ms, revoked_ms, hint, label"
 #define TASK_COLUMNS \
 	"queue, id, object, account, created_ms, due_ms, tried_ms, attempts, state, note, body"
@@ -40,13 +41,13 @@
 #define SQLITE_STATEMENTS(X)                                                                       \
 	X(ACCOUNT_ADD, "INSERT INTO accounts(" ACCOUNT_COLUMNS ") "                                \
 		       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,"        \
-		       "?18,?19,?20,?21)")                                                         \
+		       "?18,?19,?20,?21,?22,?23,?24)")                                             \
 	X(ACCOUNT_SET,                                                                             \
 	  "UPDATE accounts SET status=?1, is_held=?2, created_ms=?3, past_due_ms=?4, "             \
 	  "tier=?5, customer=?6, subscription=?7, label=?8, period_start_s=?9, "                   \
 	  "period_end_s=?10, trial_end_s=?11, cancel_at_s=?12, as_of_s=?13, price=?14, "           \
 	  "email=?15, features=?16, mode=?17, usage_start_s=?18, usage_end_s=?19, "                \
-	  "disputes=?20 WHERE id=?21")                                                             \
+	  "disputes=?20, seats=?21, reference=?22, metadata=?23 WHERE id=?24")                     \
 	X(ACCOUNT_DELETE, "DELETE FROM accounts WHERE id=?1")                                      \
 	X(KEYS_DELETE, "DELETE FROM keys WHERE account=?1")                                        \
 	X(USAGE_DELETE, "DELETE FROM usage WHERE account=?1")                                      \
