@@ -21,20 +21,20 @@ class Call:
         self.version = version
 
 
-def route(method, pattern, spec=None, until=None):
-    """@until is the first API version without the endpoint."""
+def route(method, pattern, spec=None, since="", until=None):
+    """@since is the first API version with the endpoint, @until the first one without it."""
     expression = re.compile(pattern.replace("{}", "([^/]+)"))
 
     def add(function):
-        TABLE.append((method, expression, {**(spec or {}), **ALSO}, until, function))
+        TABLE.append((method, expression, {**(spec or {}), **ALSO}, since, until, function))
         return function
     return add
 
 
 def find(method, path, version):
     """(spec, function, names), or None."""
-    for its_method, expression, spec, until, function in TABLE:
-        if its_method == method and not (until and version[:10] >= until):
+    for its_method, expression, spec, since, until, function in TABLE:
+        if its_method == method and version[:10] >= since and not (until and version[:10] >= until):
             match = expression.fullmatch(path)
             if match:
                 return spec, function, match.groups()

@@ -26,6 +26,7 @@ struct dispute {
 	struct object *object; /* borrowed: it waits for object_done() */
 	bool counts;	       /* against the customer */
 	char charge[ID_MAX], payment_intent[ID_MAX];
+	char invoice[ID_MAX]; /* "" if the charge does not name it */
 	char why[64]; /* for the log */
 };
 
@@ -59,8 +60,10 @@ static void ask(struct dispute *d, const char *path, stripe_done next)
 	stripe_api_call(d->object->inbox->context->api, &call, next, d);
 }
 
-/* Whether the call succeeded. If not, the object has been left, and is fetched again if that may
- * help. */
+/*
+ * Whether the call succeeded. If not, the object has been left, and is fetched again if that may
+ * help.
+ */
 static bool is_answered(struct dispute *d, const struct stripe_answer *answer)
 {
 	if (!answer->err)
@@ -147,10 +150,14 @@ static void on_payments(void *arg, const struct stripe_answer *answer)
 		end(d, 0, "the charge paid no invoice");
 }
 
-static void ask_payments(struct dispute *d)
+static void find_invoice(struct dispute *d)
 {
 	char path[ID_MAX + 128];
 
+	if (d->invoice[0]) {
+		ask_invoice(d, d->invoice);
+		return;
+	}
 	if (!d->payment_intent[0]) {
 		end(d, 0, "the charge paid no invoice");
 		return;
@@ -180,26 +187,23 @@ static void on_disputes(void *arg, const struct stripe_answer *answer)
 		d->counts = true;
 		snprintf(d->why, sizeof(d->why), "is disputed (%.40s)", status);
 	}
-	ask_payments(d);
+	find_invoice(d);
 }
 
 static void on_charge(struct dispute *d, const json_t *charge)
 {
-	bool is_disputed = field_bool(charge, "disputed");
-	const char *invoice = field_id(charge, "invoice");
 	char path[ID_MAX + 64];
 
 	field_copy(field_id(charge, "payment_intent"), d->payment_intent,
 		   sizeof(d->payment_intent));
+	field_copy(field_id(charge, "invoice"), d->invoice, sizeof(d->invoice));
 	d->counts = field_bool(charge, "refunded"); /* in full; a part is in amount_refunded */
 	snprintf(d->why, sizeof(d->why), "was refunded in full");
-	if (is_disputed && !d->counts) {
+	if (field_bool(charge, "disputed") && !d->counts) {
 		snprintf(path, sizeof(path), "/v1/disputes?limit=100&charge=%s", d->charge);
 		ask(d, path, on_disputes);
-	} else if (invoice && *invoice) {
-		ask_invoice(d, invoice);
 	} else {
-		ask_payments(d);
+		find_invoice(d);
 	}
 }
 
