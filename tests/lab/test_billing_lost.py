@@ -129,6 +129,31 @@ def test_usage_for_a_former_meter_waits_for_it(make):
     wait_billed(billing, sub, 7, "late", timeout=60)
 
 
+def test_usage_after_a_change_does_not_wait_for_the_former_meter(make):
+    """The former meter is missing, so its usage is blocked. Later windows go to the new one."""
+    tiers = [*TIERS, {"name": "late", "prices": ["price_late"], "meter": "late"}]
+    billing = Billing(make, tiers=tiers, stripe={"report_every": "1m"})
+    billing.fake.price("price_late", meter="other")
+    sub, account = metered(billing, "price_late")
+    use(billing, account, 4)
+    billing.change(sub, items=[{"id": sub["items"].data[0].id, "price": "price_metered"}])
+    billing.wait_account(sub.id, tier="metered")
+    wait_until(lambda: report(billing)["usage_blocked_units"] == 4, "the blocked usage", timeout=40)
+    billing.agent.stop()
+    # As if the change were two hours ago, and these windows were of the time between.
+    then = int(time.time()) - 7200
+    billing.agent.sql("UPDATE usage SET window_start_s = window_start_s - 7200 - 60")
+    billing.agent.sql(f"UPDATE tasks SET created_ms = {then * 1000} WHERE queue = 'close'")
+    put_windows(billing, account, [then // 60 * 60 + 60 * i for i in range(2, 5)])
+    billing.agent.start()
+    wait_billed(billing, sub, 3, METER, timeout=60)
+    wait_until(lambda: report(billing)["usage_blocked_units"] == 4, "the blocked usage", timeout=40)
+    raw(billing, "POST", "/v1/billing/meters", event_name="late", display_name="Late",
+        **{"default_aggregation[formula]": "sum"})
+    wait_billed(billing, sub, 4, "late", timeout=60)
+    wait_billed(billing, sub, 3, METER)
+
+
 # Meters that would bill the wrong amount.
 
 

@@ -27,7 +27,7 @@ struct dispute {
 	bool counts;	       /* against the customer */
 	char charge[ID_MAX], payment_intent[ID_MAX];
 	char invoice[ID_MAX]; /* "" if the charge does not name it */
-	char why[64]; /* for the log */
+	char why[64];	      /* for the log */
 };
 
 bool dispute_counts(const char *status)

@@ -24,10 +24,9 @@
 #define MAX_ROWS     8192 /* a power of two */
 #define SETTLE_S     3	  /* wait after a window's end, because usage is written once a second */
 #define MAX_BODY     2048
-#define LONGEST_S    86400ULL /* the longest window */
-#define AHEAD_S	     300      /* windows that begin later than this were opened by a wrong clock */
-#define FULL_MS	     60000    /* between two passes that begin with the first row */
-#define FULL_PORTION 20	      /* such a pass may take one part in so many of the time */
+#define AHEAD_S	     300   /* windows that begin later than this were opened by a wrong clock */
+#define FULL_MS	     60000 /* between two passes that begin with the first row */
+#define FULL_PORTION 20	   /* such a pass may take one part in so many of the time */
 
 /* Whom to bill for an account's usage. */
 struct payer {
@@ -163,7 +162,8 @@ static int take_row(struct report *report, const struct store_usage *row)
 	int err = 0;
 
 	/* Only the early closing that waits still knows the meter of this usage. */
-	if (!closing->early && report_has_unbilled(report, row->account))
+	if (closing->early ? !report_early_covers(report, closing->early, row)
+			   : report_is_early(report, row))
 		return 0;
 	find_payer(report, row->account, &payer);
 	if (payer.unknown_tier) {

@@ -34,6 +34,7 @@ static struct early_close *early_new(const struct store_task *task)
 		return NULL;
 	}
 	early->account = task->account;
+	early->changed_s = task->created_ms / 1000;
 	early->due_ns = after_ms(SETTLE_MS);
 	snprintf(early->id, sizeof(early->id), "%s", task->id);
 	snprintf(early->customer, sizeof(early->customer), "%.*s", STORE_NAME_MAX - 1,
@@ -53,13 +54,25 @@ static void push(struct report *report, const struct store_task *task)
 		LIST_INSERT_HEAD(&report->early, early, entry);
 }
 
+/* Whether the account has an earlier one, which must come first: it takes the older windows. */
+static bool has_earlier(const struct report *report, const struct early_close *early)
+{
+	const struct early_close *other;
+
+	LIST_FOREACH (other, &report->early, entry) {
+		if (other->account == early->account && other->changed_s < early->changed_s)
+			return true;
+	}
+	return false;
+}
+
 struct early_close *report_take_early(struct report *report)
 {
 	uint64_t now_ns = clock_mono_ns();
 	struct early_close *early;
 
 	LIST_FOREACH (early, &report->early, entry) {
-		if (early->due_ns <= now_ns)
+		if (early->due_ns <= now_ns && !has_earlier(report, early))
 			break;
 	}
 	if (early)
@@ -179,6 +192,24 @@ void report_forget_early(struct report *report)
 		LIST_REMOVE(early, entry);
 		free(early);
 	}
+}
+
+bool report_early_covers(const struct report *report, const struct early_close *early,
+			 const struct store_usage *row)
+{
+	return early->account == row->account && (row->window_start_s <= early->changed_s ||
+						  row->window_start_s > report_now_s(report));
+}
+
+bool report_is_early(const struct report *report, const struct store_usage *row)
+{
+	const struct early_close *early;
+
+	LIST_FOREACH (early, &report->early, entry) {
+		if (report_early_covers(report, early, row))
+			return true;
+	}
+	return false;
 }
 
 bool report_has_unbilled(const struct report *report, uint64_t account)

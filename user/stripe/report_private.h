@@ -58,7 +58,8 @@ struct report_problems {
 struct early_close {
 	LIST_ENTRY(early_close) entry; /* in `early` */
 	uint64_t account;
-	uint64_t due_ns; /* on the monotonic clock */
+	uint64_t changed_s; /* when it ended or got another meter */
+	uint64_t due_ns;    /* on the monotonic clock */
 	bool was_tried;
 	char id[STORE_TASK_ID_MAX]; /* of the task */
 	char customer[STORE_NAME_MAX], subscription[STORE_NAME_MAX];
@@ -160,6 +161,14 @@ void report_close_free(struct report *report);
 /* report_early.c */
 void report_load_early(struct report *report);
 struct early_close *report_take_early(struct report *report); /* one that is due, or NULL */
+/*
+ * Whether the early closing is for @row: its window began before the change, or, because the clock
+ * was ahead, in the future.
+ */
+bool report_early_covers(const struct report *report, const struct early_close *early,
+			 const struct store_usage *row);
+/* Whether an early closing waits to close @row, so that only it may. */
+bool report_is_early(const struct report *report, const struct store_usage *row);
 void report_end_early(struct report *report, struct early_close *early, bool is_done);
 void report_wake_early(struct report *report); /* try again now what could not be closed */
 void report_forget_early(struct report *report);
