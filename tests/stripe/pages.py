@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""pages: Stripe's pages for customers: the checkout page and the billing portal.
+"""pages: Stripe's pages for customers. This file has the checkout page, portal.py the billing portal.
 
 Plain HTML forms; nothing needs a script.
 """
@@ -8,12 +8,9 @@ from urllib.parse import quote
 
 import checkout
 import form
-import subscription
-from errors import ApiError, invalid
-from params import Need, anything, text
-from routes import route
+from errors import ApiError
+from portal import portal_page, see_other
 from server import Answer
-from subscription_api import plan_cancellation
 
 STYLE = ("body{font:16px/1.5 sans-serif;max-width:32em;margin:4em auto;padding:0 1em}"
          "button{font:inherit;padding:.5em 2em}input{font:inherit;padding:.3em;width:20em}"
@@ -24,10 +21,6 @@ def show(status, title, body):
     text_ = (f"<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{html.escape(title)}</title>"
              f"<style>{STYLE}</style></head><body><h1>{html.escape(title)}</h1>{body}</body></html>")
     return Answer(status, text_, {"Cache-Control": "no-store"}, "text/html; charset=utf-8")
-
-
-def see_other(url):
-    return Answer(303, b"", {"Location": url}, "text/plain")
 
 
 def money(amount, currency):
@@ -77,52 +70,3 @@ def pay_page(world, request, session):
             f"<form method=\"post\" action=\"/c/pay/{session['id']}\">{email}"
             f"<button id=\"pay\" type=\"submit\">Pay</button></form>{cancel}")
     return show(402 if problem else 200, "Checkout", body)
-
-
-@route("POST", "/v1/billing_portal/sessions", {
-    "customer": Need(text), "return_url": text, "configuration": text, "flow_data": anything,
-    "locale": text,
-    "on_behalf_of": text})
-def post_portal(world, call):
-    customer = world.customers.get(call.params["customer"], "customer")
-    if not call.params.get("return_url", "http://").startswith(("http://", "https://")):
-        raise invalid("Not a valid URL", "return_url", "url_invalid")
-    secret = world.new_id("test", 58)
-    portal = world.portals.add({
-        "id": world.new_id("bps"), "object": "billing_portal.session",
-        "configuration": world.new_id("bpc"),
-        "created": world.now(), "customer": customer["id"], "flow": None, "livemode": False,
-        "locale": None,
-        "on_behalf_of": None, "return_url": call.params.get("return_url"),
-        "url": f"{world.base_url}/p/session/{secret}"})
-    world.portals.places[secret] = world.portals.places[portal["id"]]
-    return portal
-
-
-def portal_page(world, request, portal):
-    if portal is None or world.now() - portal["created"] > 300:
-        return show(410, "This page has expired", "")
-    customer = world.customers.get(portal["customer"])
-    mine = [world.subscriptions.get(name) for name in customer["_subs"]]
-    if request.method == "POST":
-        fields = dict(form.pairs(request.body.decode()))
-        for sub in mine:
-            if sub["id"] == fields.get("subscription") and sub["status"] not in subscription.ENDED:
-                with subscription.updating(world, sub):
-                    plan_cancellation(world, sub, fields.get("do") == "cancel")
-        return see_other(request.path)
-    rows = "".join(portal_row(request, sub) for sub in mine)
-    back = portal["return_url"] and (
-        f"<p><a id=\"return\" href=\"{html.escape(portal['return_url'])}\">Return</a></p>") or ""
-    return show(200, "Billing", f"<p>A fake of Stripe's billing portal.</p><ul>{rows}</ul>{back}")
-
-
-def portal_row(request, sub):
-    shown = f"{sub['id']}: {sub['status']}"
-    if sub["status"] in subscription.ENDED:
-        return f"<li>{shown}</li>"
-    do, label = ("keep", "Keep") if sub["cancel_at_period_end"] else ("cancel",
-                                                                      "Cancel at the period's end")
-    return (f"<li>{shown}<form method=\"post\" action=\"{request.path}\"><input type=\"hidden\" "
-            f"name=\"subscription\" value=\"{sub['id']}\"><button name=\"do\" value=\"{do}\" "
-            f"type=\"submit\">{label}</button></form></li>")

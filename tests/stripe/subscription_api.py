@@ -107,6 +107,13 @@ def update(world, call, name):
     return sub
 
 
+def update_items(world, sub, p):
+    """As the customer does in the portal."""
+    with life.updating(world, sub):
+        change_items(world, sub, p)
+        life.set_timers(world, sub)
+
+
 def change_plain(world, sub, p):
     sub["metadata"] = merge_metadata(sub["metadata"], p.get("metadata", {}))
     sub["cancellation_details"].update(p.get("cancellation_details", {}))

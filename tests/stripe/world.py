@@ -109,6 +109,7 @@ class World:
         self.invoices = Table("invoice")
         self.features = Table("entitlements.feature")
         self.portals = Table("billing_portal.session")
+        self.portal_configurations = Table("billing_portal.configuration")
         self.meters = Table("billing.meter")
         self.charges = Table("charge")
         self.refunds = Table("refund")

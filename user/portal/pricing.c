@@ -89,7 +89,8 @@ static void write_offer(struct html *page, const struct visit *visit, const stru
 			unsigned i, const struct store_account *subscriber)
 {
 	const struct catalog_price *price = catalog_find(visit->portal->catalog, tier->prices[i]);
-	bool is_own = subscriber && price && !strcmp(price->id, subscriber->price);
+	bool is_own = subscriber && !strcmp(subscriber->tier, tier->name) &&
+		      (tier->price_count == 1 || (price && !strcmp(price->id, subscriber->price)));
 	char path[256], seats[WORDS_SIZE];
 
 	if (is_own && !tier->is_per_seat) {
