@@ -150,6 +150,7 @@ static const struct {
 	{ "POST", "/api/v1/keys/import", false, true, admin_keys_import },
 	{ "POST", "/api/v1/keys/{}/revoke", false, true, admin_key_revoke },
 	{ "POST", "/api/v1/keys/{}/rotate", false, true, admin_key_rotate },
+	{ "POST", "/api/v1/claims", false, true, admin_claim_create },
 	{ "GET", "/api/v1/usage", false, true, admin_usage_list },
 	{ "GET", "/api/v1/usage/failed", false, true, admin_usage_failed },
 	{ "POST", "/api/v1/usage/retry", false, true, admin_usage_retry },

@@ -37,6 +37,16 @@ struct admin_question {
 /* Takes over @answer. NULL: it failed, and @why says why. */
 typedef void (*admin_answered)(void *arg, json_t *answer, const char *why);
 
+/* A link with which a customer gets a key. Exactly one of the first four is set. */
+struct admin_claim {
+	const char *account, *customer, *subscription, *session; /* borrowed during the call */
+	uint64_t lasts_ms;
+	bool is_further; /* for another key, even if one was claimed */
+};
+
+/* Takes over @answer. NULL: it failed with the HTTP status @status, and @why says why. */
+typedef void (*admin_claimed)(void *arg, json_t *answer, unsigned status, const char *why);
+
 /* A change of the operators' lists. */
 struct admin_list_change {
 	struct store_entry entry; /* for a removal only the block and the list matter */
@@ -79,6 +89,9 @@ struct admin_agent {
 	 */
 	int (*ask)(void *arg, const struct admin_question *question, admin_answered done,
 		   void *done_arg);
+	/* 0, and @done follows; -ENOSYS: Stripe is not configured, -EAGAIN: not ready. */
+	int (*make_claim)(void *arg, const struct admin_claim *claim, admin_claimed done,
+			  void *done_arg);
 	/*
 	 * 0, and @done follows when the change is durable, workers and XDP apply it, and
 	 * connections that are now denied have been reset. -ENOENT: not on that list; -EPERM:

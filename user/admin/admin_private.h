@@ -59,6 +59,7 @@ void admin_account_create(struct admin_request *r, const char *id);
 void admin_account_show(struct admin_request *r, const char *id);
 void admin_account_set(struct admin_request *r, const char *id);
 void admin_account_delete(struct admin_request *r, const char *id);
+void admin_claim_create(struct admin_request *r, const char *id);
 void admin_sync(struct admin_request *r, const char *id);
 void admin_drift(struct admin_request *r, const char *id);
 void admin_usage_list(struct admin_request *r, const char *id);

@@ -25,6 +25,12 @@ static int on_ask(void *arg, const struct admin_question *question, admin_answer
 	return billing_ask(((struct agent *)arg)->billing, question, done, done_arg);
 }
 
+static int on_make_claim(void *arg, const struct admin_claim *claim, admin_claimed done,
+			 void *done_arg)
+{
+	return billing_make_claim(((struct agent *)arg)->billing, claim, done, done_arg);
+}
+
 /* Holds until the next reload, which applies the configuration again. */
 static int on_set_action(void *arg, enum tollgate_action action, const char **ret_why)
 {
@@ -57,6 +63,7 @@ int admin_bridge_open(struct agent *agent)
 		.write_metrics = status_metrics,
 		.reload = on_reload,
 		.ask = on_ask,
+		.make_claim = on_make_claim,
 		.change_lists = agent_lists_change,
 		.fastpath = status_fastpath,
 		.set_action = on_set_action,

@@ -11,6 +11,7 @@
 #include "base/metrics.h"
 #include "http/problem.h"
 #include "net/transfer.h"
+#include "portal/claim_link.h"
 #include "portal/notice.h"
 #include "portal/portal.h"
 #include "stripe/api.h"
@@ -404,6 +405,24 @@ int billing_ask(struct billing *billing, const struct admin_question *question, 
 	if (err)
 		free(q);
 	return err;
+}
+
+int billing_make_claim(struct billing *billing, const struct admin_claim *claim, admin_claimed done,
+		       void *arg)
+{
+	const struct claim_order order = { .account = claim->account,
+					   .customer = claim->customer,
+					   .subscription = claim->subscription,
+					   .session = claim->session,
+					   .lasts_ms = claim->lasts_ms,
+					   .is_further = claim->is_further };
+
+	if (!billing->agent->rules->config->stripe.is_configured)
+		return -ENOSYS;
+	if (!billing->is_started)
+		return -EAGAIN;
+	claim_link_make(billing->portal, &order, done, arg);
+	return 0;
 }
 
 static void add_usage(json_t *status, const struct report *report)

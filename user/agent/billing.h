@@ -32,6 +32,9 @@ void billing_configure(struct billing *billing);
 int billing_ask(struct billing *billing, const struct admin_question *question, admin_answered done,
 		void *arg);
 
+int billing_make_claim(struct billing *billing, const struct admin_claim *claim, admin_claimed done,
+		       void *arg);
+
 /* A new object for `status`, or NULL without Stripe. */
 json_t *billing_status(const struct billing *billing);
 

@@ -13,6 +13,7 @@
 
 int cli_account(int argc, char **argv, const struct cli_options *options);
 int cli_key(int argc, char **argv, const struct cli_options *options);
+int cli_claim(int argc, char **argv, const struct cli_options *options);
 int cli_reload(int argc, char **argv, const struct cli_options *options);
 int cli_sync(int argc, char **argv, const struct cli_options *options);
 int cli_status(int argc, char **argv, const struct cli_options *options);

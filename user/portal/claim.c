@@ -62,6 +62,12 @@ static bool is_bound(const struct visit *visit)
 	       session_is_sealed(visit->portal->secret, "checkout", text_of(visit->session), seal);
 }
 
+/* Whether the customer came by a link, not from a checkout. */
+static bool has_link(const struct visit *visit)
+{
+	return visit->link[0];
+}
+
 static bool is_claiming(const struct visit *visit)
 {
 	return text_is(visit->handoff->method, "POST");
@@ -118,8 +124,8 @@ static void say_claimed(struct visit *visit, const struct store_key *key)
 	portal_path(visit->portal, "/dashboard", path, sizeof(path));
 	page_begin(&page, visit, "Your key was already shown");
 	if (key)
-		html_put(&page, "<p>The API key for this order is <code>{}</code>{}.</p>",
-			 key->hint,
+		html_put(&page, "<p>The API key for this {} is <code>{}</code>{}.</p>",
+			 has_link(visit) ? "link" : "order", key->hint,
 			 key->revoked_ms && key->revoked_ms <= clock_steady_ms()
 				 ? ". It is no longer valid"
 				 : "");
@@ -139,11 +145,18 @@ static void say_ready(struct visit *visit, const struct store_account *account, 
 	struct html page;
 
 	session_seal(visit->portal->secret, "claim token", text_of(visit->session), token);
-	page_begin(&page, visit, has_keys ? "Welcome back" : "Thank you");
+	page_begin(&page, visit,
+		   has_link(visit) ? "Your API key"
+		   : has_keys	   ? "Welcome back"
+				   : "Thank you");
 	html_put(&page, "<section class=\"card\"><h2>Your plan: {}</h2>",
 		 account->tier[0] ? account->tier : "(none)");
 	portal_path(visit->portal, "/dashboard", path, sizeof(path));
-	if (has_keys)
+	if (has_link(visit))
+		html_raw(&page,
+			 "<p>Your API key is ready. It is shown <strong>only once</strong>, so be "
+			 "ready to store it safely.</p>");
+	else if (has_keys)
 		html_put(&page,
 			 "<p>Your payment has arrived, and your API keys work again.</p><p><a "
 			 "class=\"button\" href=\"{}\">Open the dashboard</a></p><p>You can also "
@@ -158,11 +171,13 @@ static void say_ready(struct visit *visit, const struct store_account *account, 
 	portal_path(visit->portal, "/dashboard/claim", path, sizeof(path));
 	html_put(&page,
 		 "<form method=\"post\" action=\"{}\"><input "
-		 "type=\"hidden\" name=\"session_id\" value=\"{}\"><input type=\"hidden\" "
+		 "type=\"hidden\" name=\"{}\" value=\"{}\"><input type=\"hidden\" "
 		 "name=\"token\" value=\"{}\"><button class=\"{}\" type=\"submit\">{}</button>"
 		 "</form></section>",
-		 path, visit->session, token, has_keys ? "plain" : "",
-		 has_keys ? "Show me a new API key" : "Show my API key");
+		 path, has_link(visit) ? "link" : "session_id",
+		 has_link(visit) ? visit->link : visit->session, token,
+		 has_keys && !has_link(visit) ? "plain" : "",
+		 has_keys && !has_link(visit) ? "Show me a new API key" : "Show my API key");
 	page_answer(&page, visit, 200, TEXT(""));
 }
 
@@ -335,6 +350,48 @@ void claim_open(struct visit *visit)
 	fetch(visit);
 }
 
+/* ---- by a link ---- */
+
+/*
+ * Read the link's token, and find its account. If it is not valid, the visit has been answered.
+ * There is no limit on attempts: the seal cannot be guessed.
+ */
+static bool read_link(struct visit *visit)
+{
+	struct portal *portal = visit->portal;
+	struct claim_ticket ticket;
+	struct store_account account;
+	uint32_t slot;
+	int err = claim_ticket_read(portal->secret, text_of(visit->link), clock_wall_ms() / 1000,
+				    &ticket);
+
+	if (err == -ETIMEDOUT) {
+		say(visit, 410, "This link has expired", "bad",
+		    "Ask the provider of this API for a new link.");
+	} else if (err) {
+		say(visit, 404, "This link is not valid", "bad",
+		    "Please check that you opened the complete link. If that doesn't help, ask "
+		    "the provider of this API for a new one.");
+	} else if (!mirror_account(portal->context->mirror, ticket.account, &account, &slot)) {
+		say(visit, 410, "This account has been deleted", "bad",
+		    "The account that this link is for no longer exists.");
+	} else {
+		visit->account = ticket.account;
+		snprintf(visit->session, sizeof(visit->session), "%s", ticket.id);
+		return true;
+	}
+	return false;
+}
+
+void claim_link_open(struct visit *visit)
+{
+	visit->is_claim = true;
+	if (form_get(visit->handoff->query, "link", visit->link, sizeof(visit->link)))
+		visit->link[0] = '\0';
+	if (read_link(visit))
+		look_for_claim(visit);
+}
+
 void claim_take(struct visit *visit)
 {
 	struct text origin = request_origin(text_of(visit->portal->context->settings->app_url));
@@ -345,11 +402,18 @@ void claim_take(struct visit *visit)
 		visit->session[0] = '\0';
 	if (request_param(&visit->params, "token", token, sizeof(token)))
 		token[0] = '\0';
+	if (request_param(&visit->params, "link", visit->link, sizeof(visit->link)))
+		visit->link[0] = '\0';
+	if (has_link(visit) && !read_link(visit))
+		return;
 	/* The page has Referrer-Policy no-referrer, so its form comes with "Origin: null". */
 	if (request_is_foreign(visit->handoff, origin, true) ||
 	    !session_is_sealed(visit->portal->secret, "claim token", text_of(visit->session),
 			       text_of(token)))
 		visit_refuse(visit, 403, PORTAL_UNVERIFIED);
+	else if (has_link(visit))
+		registry_key_claim(visit->portal->context->registry, visit->account, visit->session,
+				   "claim link", on_claimed, visit);
 	else
 		fetch(visit);
 }

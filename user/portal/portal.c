@@ -355,6 +355,7 @@ static const struct endpoint endpoints[] = {
 	{ "/pricing", "GET", pricing_show },
 	{ "/checkout", "POST", pricing_buy },
 	{ "/dashboard", "GET", dashboard_open },
+	{ "/dashboard/claim", "GET", claim_link_open },
 	{ "/dashboard/claim", "POST", claim_take },
 	{ "/dashboard/sign-in", "POST", dashboard_sign_in },
 	{ "/dashboard/sign-out", "POST", dashboard_sign_out },
@@ -364,19 +365,23 @@ static const struct endpoint endpoints[] = {
 	{ "/dashboard/billing", "POST", dashboard_billing },
 };
 
-static const struct endpoint *find_endpoint(const struct portal *portal, struct text path)
+/* The endpoint for @path and @method or, if none has the method, one for @path; or NULL. */
+static const struct endpoint *find_endpoint(const struct portal *portal, struct text path,
+					    bool is_get)
 {
 	struct text prefix = text_of(portal->context->settings->portal_path);
+	const struct endpoint *found = NULL;
 	struct text page;
 
 	if (!text_starts(path, prefix))
 		return NULL;
 	page = (struct text){ path.ptr + prefix.len, path.len - prefix.len };
 	for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++) {
-		if (text_is(page, endpoints[i].page))
-			return &endpoints[i];
+		if (text_is(page, endpoints[i].page) &&
+		    (!found || (endpoints[i].method[0] == 'G') == is_get))
+			found = &endpoints[i];
 	}
-	return NULL;
+	return found;
 }
 
 bool portal_has(const struct portal *portal, struct text path)
@@ -403,8 +408,8 @@ bool portal_has(const struct portal *portal, struct text path)
 static void route(struct visit *visit)
 {
 	const struct handoff *e = visit->handoff;
-	const struct endpoint *endpoint = find_endpoint(visit->portal, e->path);
 	bool is_get = text_is(e->method, "GET") || text_is(e->method, "HEAD");
+	const struct endpoint *endpoint = find_endpoint(visit->portal, e->path, is_get);
 	int err;
 
 	if (!endpoint) {
@@ -498,6 +503,7 @@ void portal_free(struct portal *portal)
 	while (!LIST_EMPTY(&portal->visits))
 		visit_refuse(LIST_FIRST(&portal->visits), 503,
 			     "We are restarting. Please try again in a minute.");
+	claim_link_forget(portal);
 	catalog_free(portal->catalog);
 	crypto_hmac_free(portal->secret);
 	free(portal);

@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "base/crypto.h"
+#include "portal/claim_link.h"
 #include "portal/html.h"
 #include "portal/limiter.h"
 #include "portal/portal.h"
@@ -32,9 +33,10 @@ struct portal {
 	struct catalog *catalog;	      /* owned */
 	LIST_HEAD(, visit) visits;	      /* owned: visits without an answer yet */
 	unsigned visit_count;
-	struct limiter sign_ins;  /* failed sign-ins, by source */
-	struct limiter checkouts; /* by source */
-	struct limiter all;	  /* calls of Stripe's API for all visitors together */
+	LIST_HEAD(, making) makings; /* owned: links that are being made */
+	struct limiter sign_ins;     /* failed sign-ins, by source */
+	struct limiter checkouts;    /* by source */
+	struct limiter all;	     /* calls of Stripe's API for all visitors together */
 	/*
 	 * The origins at which Stripe's pages were last seen, "" if at the usual ones. The content
 	 * security policy must list them, because forms may redirect only to listed origins.
@@ -64,8 +66,9 @@ struct visit {
 	uint64_t account, key;
 	struct text cookie; /* the session cookie; borrowed from the handoff */
 	/* Checkout and claim. */
-	char session[CHECKOUT_ID_MAX];
-	struct order *order; /* owned */
+	char session[CHECKOUT_ID_MAX]; /* or the ID of a link's claim */
+	char link[CLAIM_LINK_SIZE];    /* a link's token; "" if there is none */
+	struct order *order;	       /* owned */
 	char email[256], reference[201];
 	/* The dashboard, while its data is collected. */
 	const char *notice;	 /* static: the outcome of the last action; or NULL */
@@ -123,7 +126,8 @@ uint64_t visit_source(const struct visit *visit);
 void pricing_show(struct visit *visit);
 void pricing_buy(struct visit *visit);
 
-void claim_open(struct visit *visit); /* GET /dashboard?session_id= */
+void claim_open(struct visit *visit);	   /* GET /dashboard?session_id= */
+void claim_link_open(struct visit *visit); /* GET /dashboard/claim?link= */
 void claim_take(struct visit *visit);
 
 /*
@@ -131,6 +135,9 @@ void claim_take(struct visit *visit);
  * that changes it to the order's price. All prices of the order are resolved.
  */
 void plan_change(struct visit *visit, const struct store_account *account);
+
+/* Free the links that are being made. Their callbacks are not called. */
+void claim_link_forget(struct portal *portal);
 
 void dashboard_open(struct visit *visit);
 void dashboard_sign_in(struct visit *visit);

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * claim_link: see claim_link.h. claim.c shows the page that a link leads to.
+ *
+ * A token is the account's ID, the time at which it expires and the claim's ID, separated by dots,
+ * and a seal of these. The store's list of claims makes a claim happen once (registry_key_claim()).
+ */
+#include "portal/claim_link.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "enforce/account.h"
+#include "portal/portal_private.h"
+#include "stripe/apply.h"
+
+#define PURPOSE "claim link"
+#define WORD	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+
+/* ---- tokens ---- */
+
+int claim_ticket_write(const struct crypto_hmac *secret, const struct claim_ticket *ticket,
+		       char ret_token[CLAIM_LINK_SIZE])
+{
+	char text[CLAIM_LINK_SIZE], seal[SESSION_SEAL_SIZE];
+
+	snprintf(text, sizeof(text), "%016" PRIx64 ".%" PRIx64 ".%s", ticket->account,
+		 ticket->expires_s, ticket->id);
+	session_seal(secret, PURPOSE, text_of(text), seal);
+	if (snprintf(ret_token, CLAIM_LINK_SIZE, "%s.%s", text, seal) >= CLAIM_LINK_SIZE)
+		return -ENAMETOOLONG;
+	return 0;
+}
+
+/* Cut the beginning of @t up to the next dot. Empty if there is none. */
+static struct text cut(struct text *t)
+{
+	const char *dot = t->len ? memchr(t->ptr, '.', t->len) : NULL;
+	struct text word = { t->ptr, dot ? (size_t)(dot - t->ptr) : 0 };
+
+	if (dot) {
+		t->len -= word.len + 1;
+		t->ptr = dot + 1;
+	}
+	return word;
+}
+
+int claim_ticket_read(const struct crypto_hmac *secret, struct text token, uint64_t now_s,
+		      struct claim_ticket *ret_ticket)
+{
+	struct text rest = token, account = cut(&rest), expires = cut(&rest), id = cut(&rest);
+	struct text sealed = { token.ptr, token.len - rest.len - 1 };
+	char hex[17];
+
+	if (account.len != 16 || !expires.len || expires.len > 16 || !id.len ||
+	    id.len >= CLAIM_LINK_ID_SIZE || !session_is_sealed(secret, PURPOSE, sealed, rest))
+		return -EBADMSG;
+	/* The portal wrote it, so the numbers are valid. */
+	memcpy(hex, account.ptr, 16);
+	hex[16] = '\0';
+	ret_ticket->account = strtoull(hex, NULL, 16);
+	memcpy(hex, expires.ptr, expires.len);
+	hex[expires.len] = '\0';
+	ret_ticket->expires_s = strtoull(hex, NULL, 16);
+	memcpy(ret_ticket->id, id.ptr, id.len);
+	ret_ticket->id[id.len] = '\0';
+	return now_s < ret_ticket->expires_s ? 0 : -ETIMEDOUT;
+}
+
+/* ---- making a link ---- */
+
+struct making {
+	LIST_ENTRY(making) entry; /* in the portal's makings */
+	struct portal *portal;	  /* borrowed */
+	claim_link_done done;
+	void *arg;
+	bool is_further;
+	char session[CHECKOUT_ID_MAX]; /* "" if the order does not name one */
+	struct claim_ticket ticket;
+};
+
+/* Takes over @answer. */
+static void end(struct making *m, json_t *answer, unsigned status, const char *why)
+{
+	LIST_REMOVE(m, entry);
+	m->done(m->arg, answer, status, why);
+	free(m);
+}
+
+static void fail(struct making *m, unsigned status, const char *why)
+{
+	end(m, NULL, status, why);
+}
+
+static void on_claim(void *arg, int err, const struct store_task *tasks, size_t count)
+{
+	struct making *m = arg;
+	const struct stripe_settings *settings = m->portal->context->settings;
+	char token[CLAIM_LINK_SIZE], account[ACCOUNT_ID_SIZE];
+	struct buf url;
+	json_t *answer;
+
+	(void)tasks;
+	if (err || claim_ticket_write(m->portal->secret, &m->ticket, token)) {
+		fail(m, 503, "the store cannot be read; try again");
+		return;
+	}
+	buf_init(&url, 8192);
+	account_format_id(m->ticket.account, account);
+	answer = buf_printf(&url, "%s%s/dashboard/claim?link=%s%c", settings->app_url,
+			    settings->portal_path, token, '\0')
+			 ? NULL
+			 : json_pack("{s:s, s:I, s:s, s:b}", "url", buf_head(&url), "expires",
+				     (json_int_t)m->ticket.expires_s, "account", account, "claimed",
+				     count != 0);
+	buf_done(&url);
+	if (answer)
+		end(m, answer, 200, NULL);
+	else
+		fail(m, 500, "out of memory");
+}
+
+/* The account is known: choose the claim's ID, and look whether it was made. */
+static void finish(struct making *m, uint64_t account)
+{
+	uint8_t random[16];
+
+	m->ticket.account = account;
+	if (m->is_further) {
+		if (crypto_random(random, sizeof(random))) {
+			fail(m, 500, "no random numbers");
+			return;
+		}
+		memcpy(m->ticket.id, "more_", 5);
+		text_hex(random, sizeof(random), m->ticket.id + 5);
+	} else if (m->session[0]) {
+		snprintf(m->ticket.id, sizeof(m->ticket.id), "%s", m->session);
+	} else {
+		account_format_id(account, m->ticket.id);
+	}
+	store_task_find(m->portal->context->store, REGISTRY_CLAIMS, m->ticket.id, on_claim, m);
+}
+
+static void on_applied(void *arg, const struct registry_result *result)
+{
+	struct making *m = arg;
+
+	if (result->err)
+		fail(m, 503, "the subscription cannot be applied now; try again");
+	else if (!result->account)
+		fail(m, 404, "the subscription has ended, or no tier has its price");
+	else
+		finish(m, result->account->id);
+}
+
+/* Whether Stripe has answered. If not, the link has failed. */
+static bool is_answered(struct making *m, const struct stripe_answer *answer)
+{
+	if (!answer->err)
+		return true;
+	if (answer->err == -EREMOTEIO && answer->status == 404)
+		fail(m, 404, "Stripe has no such object");
+	else
+		fail(m, 502, answer->why);
+	return false;
+}
+
+static void on_subscription(void *arg, const struct stripe_answer *answer)
+{
+	struct making *m = arg;
+
+	if (is_answered(m, answer))
+		apply_subscription(m->portal->context, answer->body,
+				   &(struct apply_source){ .as_of_s = answer->date_s }, on_applied,
+				   m);
+}
+
+static void on_session(void *arg, const struct stripe_answer *answer)
+{
+	struct making *m = arg;
+	struct checkout_session session;
+
+	if (!is_answered(m, answer))
+		return;
+	checkout_read(answer->body, &session);
+	if (session.state != CHECKOUT_PAID)
+		fail(m, 409, "the checkout session is not paid, or not for a subscription");
+	else
+		apply_subscription(m->portal->context, session.subscription,
+				   &(struct apply_source){ .as_of_s = answer->date_s,
+							   .reference = session.reference },
+				   on_applied, m);
+}
+
+static void find_customer(struct making *m, const char *customer)
+{
+	unsigned count;
+	uint64_t *ids, id;
+
+	if (mirror_list_of_customer(m->portal->context->mirror, customer, &ids, &count)) {
+		fail(m, 500, "out of memory");
+		return;
+	}
+	id = count ? ids[0] : 0;
+	free(ids);
+	if (!count)
+		fail(m, 404,
+		     "the customer has no account yet; name the subscription or the checkout "
+		     "session");
+	else if (count > 1)
+		fail(m, 409, "the customer has several accounts; name one of them");
+	else
+		finish(m, id);
+}
+
+static void find_subscription(struct making *m, const char *id)
+{
+	const struct stripe_context *context = m->portal->context;
+	char path[STORE_NAME_MAX + 128];
+	struct store_account account;
+	uint32_t slot;
+
+	if (mirror_account_by_subscription(context->mirror, id, &account, &slot)) {
+		finish(m, account.id);
+		return;
+	}
+	snprintf(path, sizeof(path),
+		 "/v1/subscriptions/%s?expand[0]=customer&expand[1]=latest_invoice", id);
+	stripe_api_call(context->api, &(struct stripe_call){ .method = "GET", .path = path },
+			on_subscription, m);
+}
+
+static void find_account(struct making *m, const char *text)
+{
+	struct store_account account;
+	uint32_t slot;
+	uint64_t id;
+
+	if (account_parse_id(text_of(text), &id) ||
+	    !mirror_account(m->portal->context->mirror, id, &account, &slot))
+		fail(m, 404, "there is no such account");
+	else
+		finish(m, id);
+}
+
+/* Whether @id may stand in a path. */
+static bool is_plain(const char *id)
+{
+	return *id && strspn(id, WORD) == strlen(id) && strlen(id) < STORE_NAME_MAX;
+}
+
+void claim_link_forget(struct portal *portal)
+{
+	struct making *m;
+
+	while ((m = LIST_FIRST(&portal->makings))) {
+		LIST_REMOVE(m, entry);
+		free(m);
+	}
+}
+
+void claim_link_make(struct portal *portal, const struct claim_order *order, claim_link_done done,
+		     void *arg)
+{
+	struct making *m = calloc(1, sizeof(*m));
+
+	if (!m) {
+		done(arg, NULL, 500, "out of memory");
+		return;
+	}
+	*m = (struct making){
+		.portal = portal, .done = done, .arg = arg, .is_further = order->is_further
+	};
+	LIST_INSERT_HEAD(&portal->makings, m, entry);
+	m->ticket.expires_s = (clock_wall_ms() + order->lasts_ms) / 1000;
+	if (!portal->context->settings->app_url) {
+		fail(m, 409, "links need the option stripe.app_url");
+	} else if (order->account) {
+		find_account(m, order->account);
+	} else if (order->customer) {
+		find_customer(m, order->customer);
+	} else if (order->subscription && is_plain(order->subscription)) {
+		find_subscription(m, order->subscription);
+	} else if (order->session && checkout_id_is_plausible(text_of(order->session))) {
+		snprintf(m->session, sizeof(m->session), "%s", order->session);
+		checkout_fetch(portal->context, order->session, on_session, m);
+	} else {
+		fail(m, 400, "the ID is not valid");
+	}
+}

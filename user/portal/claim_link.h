@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * claim_link: links with which customers get the first key of an account.
+ *
+ * They serve customers who did not buy on the portal's own pages: through a Payment Link, the
+ * operator's checkout, or by hand. Whoever has the link gets the key, in any browser, but only
+ * once.
+ */
+#ifndef PORTAL_CLAIM_LINK_H
+#define PORTAL_CLAIM_LINK_H
+
+#include <jansson.h>
+
+#include "base/crypto.h"
+#include "base/text.h"
+#include "store/store.h"
+
+struct portal;
+
+#define CLAIM_LINK_MIN_MS  (60 * 1000ULL)
+#define CLAIM_LINK_MAX_MS  (30 * 86400000ULL)
+#define CLAIM_LINK_SIZE	   256 /* bytes of a token, with its NUL */
+#define CLAIM_LINK_ID_SIZE 128
+
+/* What a link is for. Exactly one of the strings is set. All are borrowed during the call. */
+struct claim_order {
+	const char *account;	  /* "acc_..." */
+	const char *customer;	  /* Stripe's ID; the customer must have exactly one account */
+	const char *subscription; /* Stripe's ID; fetched from Stripe if it has no account yet */
+	const char *session;	  /* the ID of a paid checkout session */
+	uint64_t lasts_ms;	  /* CLAIM_LINK_MIN_MS to CLAIM_LINK_MAX_MS */
+	bool is_further;	  /* another key, even if one was claimed */
+};
+
+/*
+ * Make a link, now or later. @done gets an object that it takes over, with "url", "expires",
+ * "account" and "claimed" (whether its key was already collected); or NULL, an HTTP status and the
+ * reason. All links for an account lead to the same key, and so do those for a checkout session and
+ * the page that its buyer sees; unless `is_further` is set.
+ */
+typedef void (*claim_link_done)(void *arg, json_t *answer, unsigned status, const char *why);
+void claim_link_make(struct portal *portal, const struct claim_order *order, claim_link_done done,
+		     void *arg);
+
+/* What a token says. Pure, as are the next two. */
+struct claim_ticket {
+	uint64_t account;
+	uint64_t expires_s;
+	char id[CLAIM_LINK_ID_SIZE]; /* of the claim; letters, digits and '_' */
+};
+
+/* Write the token. -ENAMETOOLONG if the ID is too long. */
+int claim_ticket_write(const struct crypto_hmac *secret, const struct claim_ticket *ticket,
+		       char ret_token[CLAIM_LINK_SIZE]);
+
+/* 0; -EBADMSG if the portal did not write @token; -ETIMEDOUT if it has expired at @now_s. */
+int claim_ticket_read(const struct crypto_hmac *secret, struct text token, uint64_t now_s,
+		      struct claim_ticket *ret_ticket);
+
+#endif
