@@ -359,6 +359,29 @@ def test_cookies_have_protective_attributes(make):
     assert cookie.endswith("; HttpOnly; SameSite=Strict; Secure")
 
 
+def test_pages_name_the_product_and_link_to_help(make):
+    named = {"product_name": "Maps <&> More", "terms_url": "https://example.com/terms?a=1&b=2",
+             "privacy_url": "https://example.com/privacy", "support_url": "help@example.com"}
+    billing = sell(make, stripe=named)
+    shopper = Shopper(billing.agent)
+    for page in (shopper.get("/pricing"), shopper.get("/dashboard"), shopper.get("/dashboard/none"),
+                 shopper.get("/dashboard/claim?link=x")):
+        assert "<b>Maps &lt;&amp;&gt; More</b>" in page.text and "- Maps &lt;&amp;&gt; More</title>" in page.text
+        for link in ("https://example.com/terms?a=1&amp;b=2", "https://example.com/privacy", "mailto:help@example.com"):
+            assert '<footer>' in page.text and f'href="{link}"' in page.text.split("<footer>")[1], page.text
+    assert '<a href="mailto:help@example.com">the provider of this API</a>' in page.text
+    # Without names: the host, and no empty footer.
+    plain = Shopper(sell(make).agent).get("/dashboard")
+    assert "<b>127.0.0.1:1</b>" in plain.text and "<footer>" not in plain.text
+
+
+def test_only_the_pricing_page_is_for_search_engines(billing, shopper):
+    assert "noindex" not in shopper.get("/pricing").text
+    assert '<meta name="description" content="Plans and prices of 127.0.0.1:1.">' in shopper.get("/pricing").text
+    for path in ("/dashboard", "/dashboard?session_id=x", "/dashboard/claim?link=x", "/dashboard/none"):
+        assert '<meta name="robots" content="noindex">' in shopper.get(path).text, path
+
+
 # The dashboard.
 
 @pytest.fixture

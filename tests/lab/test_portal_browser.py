@@ -27,14 +27,15 @@ pytestmark = pytest.mark.skipif(not os.environ.get("CI") and not (os.path.exists
 
 
 class Browser:
-    def __init__(self, folder):
+    def __init__(self, folder, with_scripts=False):
         options = webdriver.ChromeOptions()
         options.binary_location = BROWSER
         for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                      f"--user-data-dir={folder}/profile", "--no-first-run", "--disable-background-networking",
                      "--disable-component-update", "--disable-sync"):
             options.add_argument(word)
-        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+        if not with_scripts:
+            options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(service=Service(DRIVER), options=options)
         self.driver.set_page_load_timeout(30)

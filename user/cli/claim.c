@@ -13,7 +13,8 @@ int cli_claim(int argc, char **argv, const struct cli_options *options)
 			 "                      [--expires 24h] [--further] [--json]",
 		.help = "Print a link with which a customer gets an API key. It works in any "
 			"browser, once.\n"
-			"All links for an account lead to the same key; whoever has a link gets "
+			"All links for an account lead to the same key; anybody who has a link "
+			"gets "
 			"it.\n\n"
 			"  --account ID           an account (acc_...)\n"
 			"  --customer ID          a Stripe customer with one account\n"

@@ -51,6 +51,11 @@ void stripe_settings_done(struct stripe_settings *s)
 	free(s->success_url);
 	free(s->cancel_url);
 	free_list(s->metadata, s->metadata_count, free_text);
+	free(s->product_name);
+	free(s->terms_url);
+	free(s->privacy_url);
+	free(s->support_url);
+	free_list(s->checkout_origins, s->checkout_origin_count, free_text);
 	free_list(s->payment_method_types, s->payment_method_type_count, free_text);
 	*s = (struct stripe_settings){ 0 };
 }

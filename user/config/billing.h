@@ -49,6 +49,11 @@ struct stripe_settings {
 	char **payment_method_types; /* owned */
 	unsigned payment_method_type_count;
 	bool allow_promotion_codes, automatic_tax;
+	/* pages */
+	char *product_name;			     /* owned; NULL: the host of app_url */
+	char *terms_url, *privacy_url, *support_url; /* owned; NULL: no link */
+	char **checkout_origins;		     /* owned: sites whose scripts may check out */
+	unsigned checkout_origin_count;
 	/* metering */
 	unsigned report; /* enum stripe_report */
 	uint64_t report_every_ms;

@@ -48,6 +48,14 @@ char *config_resolve_path(const char *config_path, struct text path);
 void config_set_cidrs(struct conf *conf, const struct conf_node *node,
 		      const struct conf_option *option, void *record);
 
+/* Setters, in portal_options.c: a name, a URL (max 1: or a mail address), a list of origins. */
+void config_set_product_name(struct conf *conf, const struct conf_node *node,
+			     const struct conf_option *option, void *record);
+void config_set_link(struct conf *conf, const struct conf_node *node,
+		     const struct conf_option *option, void *record);
+void config_set_origins(struct conf *conf, const struct conf_node *node,
+			const struct conf_option *option, void *record);
+
 bool config_same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b);
 
 #endif

@@ -83,7 +83,9 @@ static void say(struct visit *visit, unsigned status, const char *title, const c
 		return;
 	}
 	page_begin(&page, visit, title);
-	html_put(&page, "<p class=\"note {}\">{}</p>", kind, words);
+	html_put(&page, "<p class=\"note {}\">", kind);
+	page_say(&page, visit, words);
+	html_raw(&page, "</p>");
 	page_answer(&page, visit, status, TEXT(""));
 }
 
@@ -129,11 +131,14 @@ static void say_claimed(struct visit *visit, const struct store_key *key)
 			 key->revoked_ms && key->revoked_ms <= clock_steady_ms()
 				 ? ". It is no longer valid"
 				 : "");
+	html_raw(&page, "<p class=\"note\">");
+	page_say(
+		&page, visit,
+		"A key is shown only once, and we don't keep a copy of it. If you didn't see it or "
+		"have lost it, contact " PORTAL_PROVIDER ", who can give you a new one.");
 	html_put(&page,
-		 "<p class=\"note\">A key is shown only once, and we don't keep a copy of it. If "
-		 "you didn't see it or have lost it, contact the provider of this API, who can "
-		 "give you a new one.</p><p>If you have the key, <a href=\"{}\">sign in with "
-		 "it</a> to see your usage and manage your keys.</p>",
+		 "</p><p>If you have the key, <a href=\"{}\">sign in with it</a> to see your usage "
+		 "and manage your keys.</p>",
 		 path);
 	page_answer(&page, visit, visit->wants_html ? 200 : 409, TEXT(""));
 }

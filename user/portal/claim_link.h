@@ -3,7 +3,7 @@
  * claim_link: links with which customers get the first key of an account.
  *
  * They serve customers who did not buy on the portal's own pages: through a Payment Link, the
- * operator's checkout, or by hand. Whoever has the link gets the key, in any browser, but only
+ * operator's checkout, or by hand. Anybody who has the link gets the key, in any browser, but only
  * once.
  */
 #ifndef PORTAL_CLAIM_LINK_H

@@ -48,12 +48,10 @@ static struct standing standing_of(const struct store_account *account, const st
 	bool is_ending = account->cancel_at_s > wall_ms / 1000;
 
 	if (account->is_held)
-		return (struct standing){
-			"On hold", "bad",
-			"The provider of this API has put your access on hold. Please contact them "
-			"to find out why.",
-			"bad", 0
-		};
+		return (struct standing){ "On hold", "bad",
+					  "Your access is on hold. Please contact " PORTAL_PROVIDER
+					  " to find out why.",
+					  "bad", 0 };
 	switch (account->status) {
 	case STORE_ACTIVE:
 		return (struct standing){ "Active", "good",
@@ -102,9 +100,12 @@ static void write_plan(struct html *page, const struct visit *visit,
 
 	if (visit->notice)
 		html_put(page, "<p class=\"note good\" role=\"status\">{}</p>", visit->notice);
-	if (s.note)
-		html_put(page, "<p class=\"note {}\" role=\"status\">{}{}{}</p>", s.note_kind,
-			 s.note, s.at_s ? words_time(s.at_s, words) : "", s.at_s ? "." : "");
+	if (s.note) {
+		html_put(page, "<p class=\"note {}\" role=\"status\">", s.note_kind);
+		page_say(page, visit, s.note);
+		html_put(page, "{}{}</p>", s.at_s ? words_time(s.at_s, words) : "",
+			 s.at_s ? "." : "");
+	}
 	account_format_id(account->id, id);
 	html_put(page, "<section class=\"card\"><h2>{} <span class=\"badge {}\">{}</span></h2><dl>",
 		 tier ? tier->name : "No plan", s.kind, s.word);

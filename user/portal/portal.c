@@ -148,6 +148,13 @@ static int write_fields(struct buf *fields, const struct visit *visit, struct te
 	if (!err)
 		err = buf_printf(fields, "Referrer-Policy: %s\r\n",
 				 visit->is_claim ? "no-referrer" : "same-origin");
+	if (!err && visit->portal->context->settings->checkout_origin_count)
+		err = buf_append_str(fields, "Vary: Origin\r\n");
+	if (!err && visit->origin.len)
+		err = buf_printf(fields,
+				 "Access-Control-Allow-Origin: %.*s\r\n"
+				 "Access-Control-Allow-Credentials: true\r\n",
+				 TEXT_ARG(visit->origin));
 	return err;
 }
 
@@ -185,28 +192,74 @@ void visit_answer_json(struct visit *visit, unsigned status, struct text fields,
 
 /* ---- pages ---- */
 
+static const char *product_name(const struct stripe_settings *settings)
+{
+	const char *host = strstr(settings->app_url, "//");
+
+	if (settings->product_name)
+		return settings->product_name;
+	return host ? host + 2 : settings->app_url;
+}
+
 void page_begin(struct html *page, const struct visit *visit, const char *title)
 {
 	const struct stripe_settings *settings = visit->portal->context->settings;
-	const char *host = strstr(settings->app_url, "//");
+	const char *name = product_name(settings);
 
 	html_init(page, MAX_PAGE_BYTES);
-	html_put(page,
-		 "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">"
-		 "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-		 "<meta name=\"robots\" content=\"noindex\"><title>{}</title><style>",
-		 title);
+	html_raw(page, "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">"
+		       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">");
+	if (visit->is_indexed)
+		html_put(page, "<meta name=\"description\" content=\"Plans and prices of {}.\">",
+			 name);
+	else
+		html_raw(page, "<meta name=\"robots\" content=\"noindex\">");
+	html_put(page, "<title>{} - {}</title><style>", title, name);
 	html_raw(page, PORTAL_STYLE);
 	html_put(page,
 		 "</style></head><body><header><b>{}</b><a href=\"{}/pricing\">Pricing</a>"
 		 "<a href=\"{}/dashboard\">Dashboard</a></header><main><h1>{}</h1>",
-		 host ? host + 2 : settings->app_url, settings->portal_path, settings->portal_path,
-		 title);
+		 name, settings->portal_path, settings->portal_path, title);
+}
+
+void page_say(struct html *page, const struct visit *visit, const char *words)
+{
+	const char *support = visit->portal->context->settings->support_url;
+	const char *at = support ? strstr(words, PORTAL_PROVIDER) : NULL;
+	char before[512];
+
+	if (at) {
+		snprintf(before, sizeof(before), "%.*s", (int)(at - words), words);
+		html_put(page, "{}<a href=\"{}\">" PORTAL_PROVIDER "</a>", before, support);
+		words = at + strlen(PORTAL_PROVIDER);
+	}
+	html_put(page, "{}", words);
+}
+
+static void write_footer(struct html *page, const struct visit *visit)
+{
+	const struct stripe_settings *settings = visit->portal->context->settings;
+	const struct {
+		const char *url, *words;
+	} links[] = { { settings->terms_url, "Terms" },
+		      { settings->privacy_url, "Privacy" },
+		      { settings->support_url, "Support" } };
+
+	if (!settings->terms_url && !settings->privacy_url && !settings->support_url)
+		return;
+	html_raw(page, "<footer>");
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+		if (links[i].url)
+			html_put(page, "<a href=\"{}\">{}</a>", links[i].url, links[i].words);
+	}
+	html_raw(page, "</footer>");
 }
 
 void page_answer(struct html *page, struct visit *visit, unsigned status, struct text fields)
 {
-	html_raw(page, "</main></body></html>\n");
+	html_raw(page, "</main>");
+	write_footer(page, visit);
+	html_raw(page, "</body></html>\n");
 	if (page->err) {
 		log_error("portal: cannot write a page: %s", strerror(-page->err));
 		visit_answer(visit, 500, TEXT("Cache-Control: no-store\r\n"), TEXT(""));
@@ -250,7 +303,9 @@ static void refuse_with(struct visit *visit, unsigned status, const char *detail
 
 	if (visit->wants_html) {
 		page_begin(&page, visit, title_of(status));
-		html_put(&page, "<p class=\"note bad\" role=\"alert\">{}</p>", detail);
+		html_raw(&page, "<p class=\"note bad\" role=\"alert\">");
+		page_say(&page, visit, detail);
+		html_raw(&page, "</p>");
 		page_answer(&page, visit, status, fields);
 		return;
 	}
@@ -405,6 +460,38 @@ bool portal_has(const struct portal *portal, struct text path)
 	return false;
 }
 
+/* Whether scripts of other sites may use the page, as far as the configuration lists them. */
+static bool is_shared(const struct endpoint *endpoint)
+{
+	return !strcmp(endpoint->page, "/pricing") || !strcmp(endpoint->page, "/checkout");
+}
+
+/* Keep the request's origin if it is one of the configured ones. */
+static void read_origin(struct visit *visit)
+{
+	const struct stripe_settings *settings = visit->portal->context->settings;
+	struct text origin;
+
+	if (!handoff_field(visit->handoff, "Origin", &origin))
+		return;
+	for (unsigned i = 0; i < settings->checkout_origin_count; i++) {
+		if (text_is(origin, settings->checkout_origins[i]))
+			visit->origin = origin;
+	}
+}
+
+/* A browser asks whether a script may make the request. */
+static void answer_preflight(struct visit *visit)
+{
+	answer_with(visit, 204, "",
+		    visit->origin.len
+			    ? TEXT("Access-Control-Allow-Methods: GET, POST\r\n"
+				   "Access-Control-Allow-Headers: Content-Type, Accept\r\n"
+				   "Access-Control-Max-Age: 3600\r\n")
+			    : TEXT(""),
+		    TEXT(""));
+}
+
 static void route(struct visit *visit)
 {
 	const struct handoff *e = visit->handoff;
@@ -415,6 +502,13 @@ static void route(struct visit *visit)
 	if (!endpoint) {
 		visit_refuse(visit, 404, "There is no page at this address.");
 		return;
+	}
+	if (is_shared(endpoint)) {
+		read_origin(visit);
+		if (text_is(e->method, "OPTIONS")) {
+			answer_preflight(visit);
+			return;
+		}
 	}
 	if (endpoint->method[0] == 'G' ? !is_get : !text_is(e->method, "POST")) {
 		refuse_with(

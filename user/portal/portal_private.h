@@ -21,6 +21,7 @@
 
 /* Texts for customers that several files use. */
 #define PORTAL_OUR_FAULT  "Something went wrong on our side. Please try again in a minute."
+#define PORTAL_PROVIDER	  "the provider of this API"
 #define PORTAL_UNVERIFIED "We couldn't verify this form. Please open its page again and retry."
 
 /* Stripe's pages, to which the portal sends customers. */
@@ -61,7 +62,10 @@ struct visit {
 	struct handoff *handoff;
 	struct request_params params; /* owned; of a POST */
 	bool wants_json, wants_html;
-	bool is_claim; /* the URL contains a secret */
+	bool is_claim;	 /* the URL contains a secret */
+	bool is_indexed; /* search engines may list the page */
+	struct text
+		origin; /* of another site whose script may read the answer; borrowed; or empty */
 	/* Set once the visitor is signed in. */
 	uint64_t account, key;
 	struct text cookie; /* the session cookie; borrowed from the handoff */
@@ -84,6 +88,12 @@ struct visit {
  */
 void visit_answer(struct visit *visit, unsigned status, struct text fields, struct text body);
 void visit_answer_json(struct visit *visit, unsigned status, struct text fields, json_t *owned);
+
+/*
+ * Write @words to a page. If there is a link to support, the words PORTAL_PROVIDER in them link to
+ * it.
+ */
+void page_say(struct html *page, const struct visit *visit, const char *words);
 
 /* A page: begin, write the content, and answer with it, which frees the visit and ends the page. */
 void page_begin(struct html *page, const struct visit *visit, const char *title);

@@ -153,6 +153,7 @@ static void show_page(struct visit *visit)
 	struct html page;
 
 	subscriber = find_subscriber(visit, &account);
+	visit->is_indexed = true;
 	page_begin(&page, visit, "Pricing");
 	html_raw(&page, subscriber ? "<p class=\"soft\">You confirm a change of your plan on "
 				     "Stripe's website, which shows what it costs. Your API keys "

@@ -22,6 +22,8 @@
 	"header{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;align-items:baseline;padding-top:1.25rem}" \
 	"header b{margin-right:auto;overflow-wrap:anywhere}header a{text-decoration:none}" \
 	"main{padding-bottom:4rem}" \
+	"footer{max-width:62rem;margin:0 auto;padding:0 1.25rem 2rem;display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;" \
+	"font-size:.875rem}footer a{color:var(--soft)}" \
 	"a{color:var(--main)}h1{font-size:1.9rem;line-height:1.2;margin:2rem 0 .75rem}" \
 	"h2{font-size:1.15rem;margin:0 0 .5rem}p{margin:.5rem 0}" \
 	".soft{color:var(--soft)}.small{font-size:.875rem}" \
@@ -33,7 +35,7 @@
 	"button,.button{font:inherit;font-weight:600;display:inline-block;cursor:pointer;padding:.55rem 1.1rem;" \
 	"border-radius:.5rem;border:1px solid var(--main);background:var(--main);color:var(--on-main);" \
 	"text-decoration:none}" \
-	"button.plain{background:transparent;color:var(--main);border-color:var(--line);padding:.3rem .7rem}" \
+	"button.plain,.button.plain{background:transparent;color:var(--main);border-color:var(--line);padding:.3rem .7rem}" \
 	"button.danger{background:transparent;color:var(--bad);border-color:var(--bad);padding:.3rem .7rem}" \
 	"button:focus-visible,a:focus-visible,input:focus-visible,summary:focus-visible{" \
 	"outline:3px solid var(--main);outline-offset:2px}" \
@@ -60,7 +62,8 @@
 	"dd{margin:0}svg{display:block;width:100%;height:auto}" \
 	".bar{fill:var(--main)}.track{fill:var(--track)}.full{fill:var(--bad)}" \
 	".ends{display:flex;justify-content:space-between}summary{cursor:pointer;color:var(--soft)}" \
-	"@media(max-width:40rem){h1{font-size:1.5rem}thead{display:none}tr{display:block;padding:.6rem 0;" \
+	"@media(max-width:40rem){button,.button,button.plain,button.danger,input,header a,footer a{min-height:44px}" \
+	"header a,footer a{display:inline-flex;align-items:center}h1{font-size:1.5rem}thead{display:none}tr{display:block;padding:.6rem 0;" \
 	"border-top:1px solid var(--line)}td{display:block;border:0;padding:.1rem 0}" \
 	"td[data-name]::before{content:attr(data-name) ' ';color:var(--soft)}dl{grid-template-columns:1fr;gap:0}" \
 	"dd{margin-bottom:.5rem}}"
