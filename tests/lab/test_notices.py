@@ -39,11 +39,15 @@ def mail(make):
 
 
 class Receiver(http.server.ThreadingHTTPServer):
-    """Receives webhooks. It answers with the next of `statuses`, then with 200."""
+    """Receives webhooks.
+
+    It answers customers' notices with the next of `statuses`, then with 200. What it gets about accounts
+    is kept in `of_accounts` instead of `taken`.
+    """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Taker)
-        self.statuses, self.taken = [], []
+        self.statuses, self.taken, self.of_accounts = [], [], []
         self.url = f"http://127.0.0.1:{self.server_address[1]}/notices"
         self.thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
         self.thread.start()
@@ -57,8 +61,12 @@ class Receiver(http.server.ThreadingHTTPServer):
 class Taker(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        status = self.server.statuses.pop(0) if self.server.statuses else 200
-        self.server.taken.append((status, self.headers["Tollgate-Signature"], body))
+        notice, status = json.loads(body), 200
+        if notice["type"].startswith("account."):
+            self.server.of_accounts.append(notice)
+        else:
+            status = self.server.statuses.pop(0) if self.server.statuses else 200
+            self.server.taken.append((status, self.headers["Tollgate-Signature"], body))
         self.send_response(status)
         self.end_headers()
 
@@ -265,3 +273,61 @@ def test_an_invalid_text_is_reported_by_check(make, tmp_path):
     billing.agent.configure()
     checked = billing.agent.cli("check", "-c", billing.agent.config_path, check=False)
     assert checked.returncode == 1 and "unknown placeholder: nonsense" in checked.stderr
+
+
+# What the operator's webhook gets about accounts.
+
+def tell(make, receiver, mail=None, **config):
+    tiers = [{"name": "basic", "prices": ["price_basic"], "grace": "2d"}, {"name": "pro", "prices": ["pro_monthly"]}]
+    notices = {"webhook": {"url": receiver.url, "secret": HOOK_SECRET}, **({"smtp": smtp(mail)} if mail else {})}
+    return Billing(make, tiers=tiers, notices=notices, stripe={"on_dispute": "suspend"}, **config)
+
+
+def told(receiver, count):
+    """The first @count of what was told, as (type, tier, what was added)."""
+    wait_until(lambda: len(receiver.of_accounts) >= count, f"{count} webhooks about accounts")
+    return [(n["type"], n["values"]["tier"], n["values"].get("old_tier") or n["values"].get("reason"))
+            for n in receiver.of_accounts]
+
+
+def test_the_webhook_is_told_what_stripe_does_to_accounts(make, mail, receiver):
+    billing = tell(make, receiver, mail)
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    assert told(receiver, 1) == [("account.created", "basic", None)]
+    assert receiver.of_accounts[0]["values"]["account"] == account.id
+    billing.change(sub, items=[{"id": sub["items"].data[0].id, "price": "price_pro"}])
+    assert told(receiver, 2)[1:] == [("account.tier_changed", "pro", "basic")]
+    billing.fake.again()  # the same events once more
+    assert billing.agent.stop() == 0
+    billing.agent.start()
+    billing.cancel(sub)
+    assert told(receiver, 3)[2:] == [("account.suspended", "pro", "canceled")]
+    assert not [m for m in mail.mails if "account." in m.as_string()]
+    second = billing.subscribe()
+    dispute = billing.fake.dispute(stripe.Charge.list(customer=second.customer, **billing.auth()).data[0].id)
+    assert told(receiver, 5)[3:] == [("account.created", "basic", None), ("account.suspended", "basic", "dispute")]
+    billing.fake.move_dispute(dispute["id"], "won")
+    billing.wait_account(second.id, entitled=True)
+    assert len(receiver.of_accounts) == 5
+
+
+def test_the_webhook_is_told_what_the_operator_does_to_accounts(make, receiver):
+    billing = tell(make, receiver)
+    made = json.loads(billing.agent.admin("POST", "/api/v1/accounts", {"tier": "basic"}).body)["id"]
+    billing.agent.cli("account", "set", made, "--tier", "pro")
+    billing.agent.cli("account", "set", made, "--label", "a friend")
+    billing.agent.cli("account", "suspend", made)
+    billing.agent.cli("account", "resume", made)
+    billing.agent.cli("account", "set", made, "--status", "unpaid")
+    assert told(receiver, 4) == [("account.created", "basic", None), ("account.tier_changed", "pro", "basic"),
+                                 ("account.suspended", "pro", "held"), ("account.suspended", "pro", "unpaid")]
+
+
+def test_the_webhook_is_told_when_grace_is_over(make, receiver):
+    billing = tell(make, receiver)
+    billing.agent.configure(tiers=[{"name": "basic", "prices": ["price_basic"], "grace": "0s"}])
+    billing.agent.reload()
+    fail_payment(billing)
+    assert told(receiver, 2)[1:] == [("account.suspended", "basic", "grace_over")]
+    assert sorted(json.loads(t[2])["type"] for t in receiver.taken) == ["payment_failed", "suspended"]

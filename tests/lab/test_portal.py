@@ -186,7 +186,7 @@ def test_malformed_bodies_are_refused(billing, shopper):
 
 def test_wrong_methods_and_paths_are_refused(billing, shopper):
     for method, target, allow in (("POST", "/pricing", "GET, HEAD"), ("GET", "/checkout", "POST"),
-                                  ("DELETE", "/dashboard", "GET, HEAD"), ("GET", "/dashboard/claim", "POST")):
+                                  ("DELETE", "/dashboard", "GET, HEAD"), ("GET", "/dashboard/create", "POST"), ("DELETE", "/dashboard/claim", "GET, HEAD, POST")):
         answer = shopper.ask(method, target)
         assert (answer.status, answer.get("Allow")) == (405, allow)
     for target in ("/pricing/x", "/checkout/x", "/dashboard/x"):

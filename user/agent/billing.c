@@ -165,6 +165,13 @@ static void on_catalog(void *arg)
 	report_catalog_changed(billing->report);
 }
 
+void billing_account_stored(struct billing *billing, const struct store_account *before,
+			    const struct store_account *after)
+{
+	if (billing->is_started)
+		notices_account_stored(billing->notices, before, after);
+}
+
 void billing_task_added(struct billing *billing, const char *queue, const struct store_task *task)
 {
 	if (!billing->is_started || strcmp(queue, WEBHOOK_QUEUE))

@@ -22,6 +22,7 @@
 #define LOOK_SLOTS    4096 /* per tick: checking all accounts at once would block the loop */
 #define TRIAL_AHEAD_S (3 * 86400ULL)
 #define MAX_RAISED    (1 << 21)
+#define CREATED_MS    3600000 /* how old an account may be that is reported after a crash */
 
 /* ---- causes seen before ---- */
 
@@ -52,9 +53,18 @@ static void format_day(uint64_t at_ms, char ret_text[64])
 	strftime(ret_text, 64, "%-d %B %Y, %H:%M UTC", &tm);
 }
 
+/* What happened to an account. */
+struct cause {
+	const char *type;
+	uint64_t number; /* tells it from other causes of this type */
+	uint64_t quota, resets_ms;
+	const char *old_tier, *reason; /* NULL: none */
+	bool is_for_operator;	       /* only the webhook gets it */
+};
+
 /* The task's body: the JSON that the webhook receives, whose values the mail templates use. */
-static json_t *make_body(struct notices *n, enum template_kind kind, const char *id,
-			 const struct store_account *account, uint64_t quota, uint64_t resets_ms)
+static json_t *make_body(struct notices *n, const struct cause *cause, const char *id,
+			 const struct store_account *account)
 {
 	const struct tier *tier = tiers_find(n->context->tiers, account->tier);
 	const struct stripe_settings *stripe = n->context->settings;
@@ -65,20 +75,21 @@ static json_t *make_body(struct notices *n, enum template_kind kind, const char 
 	account_format_id(account->id, account_id);
 	format_day(grace_ms, grace);
 	format_day(account->trial_end_s * 1000, trial);
-	format_day(resets_ms, resets);
-	snprintf(limit, sizeof(limit), "%" PRIu64, quota);
+	format_day(cause->resets_ms, resets);
+	snprintf(limit, sizeof(limit), "%" PRIu64, cause->quota);
 	snprintf(url, sizeof(url), "%s%s%s", stripe->app_url ? stripe->app_url : "",
 		 stripe->portal_path, stripe->app_url ? "/dashboard" : "");
 	return json_pack(
-		"{s:s, s:s, s:I, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s},"
-		" s:{s:I, s:I, s:I}}",
-		"id", id, "type", template_word(kind), "created",
-		(json_int_t)(clock_wall_ms() / 1000), "values", "account", account_id, "tier",
-		account->tier, "status", store_status_word(account->status), "email",
-		account->email, "label", account->label, "customer", account->customer, "dashboard",
-		url, "grace_ends", grace, "trial_ends", trial, "quota", limit, "quota_resets",
-		resets, "times", "grace_ends", (json_int_t)(grace_ms / 1000), "trial_ends",
-		(json_int_t)account->trial_end_s, "quota_resets", (json_int_t)(resets_ms / 1000));
+		"{s:s, s:s, s:I, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*, "
+		"s:s*}, s:{s:I, s:I, s:I}}",
+		"id", id, "type", cause->type, "created", (json_int_t)(clock_wall_ms() / 1000),
+		"values", "account", account_id, "tier", account->tier, "status",
+		store_status_word(account->status), "email", account->email, "label",
+		account->label, "customer", account->customer, "dashboard", url, "grace_ends",
+		grace, "trial_ends", trial, "quota", limit, "quota_resets", resets, "old_tier",
+		cause->old_tier, "reason", cause->reason, "times", "grace_ends",
+		(json_int_t)(grace_ms / 1000), "trial_ends", (json_int_t)account->trial_end_s,
+		"quota_resets", (json_int_t)(cause->resets_ms / 1000));
 }
 
 static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
@@ -95,9 +106,8 @@ static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
 	}
 }
 
-static void raise_notice(struct notices *n, enum template_kind kind,
-			 const struct store_account *account, uint64_t cause, uint64_t quota,
-			 uint64_t resets_ms)
+static void raise_cause(struct notices *n, const struct store_account *account,
+			const struct cause *cause)
 {
 	struct store_task tasks[2] = { 0 };
 	char id[128], account_id[ACCOUNT_ID_SIZE];
@@ -106,17 +116,18 @@ static void raise_notice(struct notices *n, enum template_kind kind,
 	size_t count = 0;
 
 	account_format_id(account->id, account_id);
-	snprintf(id, sizeof(id), "%s:%s:%" PRIu64, account_id, template_word(kind), cause);
+	snprintf(id, sizeof(id), "%s:%s:%" PRIu64, account_id, cause->type, cause->number);
 	if (!is_first(n, id))
 		return;
-	body = make_body(n, kind, id, account, quota, resets_ms);
+	body = make_body(n, cause, id, account);
 	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	json_decref(body);
 	for (unsigned i = 0; text && i < 2; i++) {
 		const struct notice_sender *sender = &n->senders[i];
 
 		if (!sender->is_wanted(n) ||
-		    (!strcmp(sender->queue, NOTICE_MAIL) && !mail_is_address(account->email)))
+		    (!strcmp(sender->queue, NOTICE_MAIL) &&
+		     (cause->is_for_operator || !mail_is_address(account->email))))
 			continue;
 		snprintf(tasks[count].queue, sizeof(tasks[count].queue), "%s", sender->queue);
 		snprintf(tasks[count].id, sizeof(tasks[count].id), "%s", id);
@@ -129,6 +140,17 @@ static void raise_notice(struct notices *n, enum template_kind kind,
 	free(text);
 }
 
+static void raise_notice(struct notices *n, enum template_kind kind,
+			 const struct store_account *account, uint64_t number, uint64_t quota,
+			 uint64_t resets_ms)
+{
+	raise_cause(n, account,
+		    &(struct cause){ .type = template_word(kind),
+				     .number = number,
+				     .quota = quota,
+				     .resets_ms = resets_ms });
+}
+
 /* ---- causes ---- */
 
 static uint64_t grace_of(const struct notices *n, const struct store_account *account)
@@ -138,15 +160,26 @@ static uint64_t grace_of(const struct notices *n, const struct store_account *ac
 	return tier ? tier->grace_ms : 0;
 }
 
+static void raise_suspended(struct notices *n, const struct store_account *account, uint64_t number,
+			    const char *reason)
+{
+	raise_cause(n, account,
+		    &(struct cause){ .type = "account.suspended",
+				     .number = number,
+				     .reason = reason,
+				     .is_for_operator = true });
+}
+
 /* Raise what is due for an account that is past due. Safe to repeat. */
 static void look_at_past_due(struct notices *n, const struct store_account *account)
 {
 	uint64_t now_ms = clock_wall_ms(), end_ms = account->past_due_ms + grace_of(n, account);
 
 	raise_notice(n, TEMPLATE_PAYMENT_FAILED, account, account->past_due_ms, 0, 0);
-	if (now_ms >= end_ms)
+	if (now_ms >= end_ms) {
 		raise_notice(n, TEMPLATE_SUSPENDED, account, account->past_due_ms, 0, 0);
-	else if (now_ms + n->settings->before_grace_end_ms >= end_ms)
+		raise_suspended(n, account, account->past_due_ms, "grace_over");
+	} else if (now_ms + n->settings->before_grace_end_ms >= end_ms)
 		raise_notice(n, TEMPLATE_GRACE_ENDING, account, account->past_due_ms, 0, 0);
 }
 
@@ -177,14 +210,25 @@ static void look_at_quota(struct notices *n, const struct store_account *account
 		raise_notice(n, TEMPLATE_QUOTA_80, account, period, limits.quota_limit, end_ms);
 }
 
+static void raise_created(struct notices *n, const struct store_account *account)
+{
+	raise_cause(n, account,
+		    &(struct cause){ .type = "account.created",
+				     .number = account->created_ms,
+				     .is_for_operator = true });
+}
+
 static void look_at(struct notices *n, uint32_t index)
 {
 	uint64_t id = n->context->slots->list[index].account_id;
 	struct store_account account;
 	uint32_t slot;
 
-	if (!id || !mirror_account(n->context->mirror, id, &account, &slot) || slot != index ||
-	    (!account.customer[0] && !account.email[0]))
+	if (!id || !mirror_account(n->context->mirror, id, &account, &slot) || slot != index)
+		return;
+	if (account.created_ms + CREATED_MS > clock_wall_ms())
+		raise_created(n, &account);
+	if (!account.customer[0] && !account.email[0])
 		return;
 	if (account.status == STORE_PAST_DUE)
 		look_at_past_due(n, &account);
@@ -202,6 +246,11 @@ static void look_around(struct notices *n)
 		n->next_slot = n->next_slot < count ? n->next_slot : 0;
 		look_at(n, n->next_slot++);
 	}
+}
+
+static bool is_anything_wanted(const struct notices *n)
+{
+	return n->senders[0].is_wanted(n) || n->senders[1].is_wanted(n);
 }
 
 static bool had_access(const struct notices *n, const struct store_account *account)
@@ -222,12 +271,47 @@ void notices_account_changed(struct notices *n, const struct store_account *befo
 			     after->past_due_ms ? after->past_due_ms : after->period_end_s, 0, 0);
 }
 
-/* ---- life ---- */
-
-static bool is_anything_wanted(const struct notices *n)
+/* Why an account has lost its access. */
+static const char *reason_of(const struct notices *n, const struct store_account *account)
 {
-	return n->senders[0].is_wanted(n) || n->senders[1].is_wanted(n);
+	if (account->is_held)
+		return "held";
+	if (account->disputes[0])
+		return "dispute";
+	if (account_is_of_other_mode(account, mirror_mode(n->context->mirror)))
+		return "other_mode";
+	return store_status_word(account->status);
 }
+
+/*
+ * Grace that is over needs no change of the account, so look_at_past_due() finds it. Nothing else
+ * can be found later, so if the agent crashes before the task is stored, the operator is not told
+ * of the change.
+ */
+void notices_account_stored(struct notices *n, const struct store_account *before,
+			    const struct store_account *after)
+{
+	bool is_past_due =
+		after->status == STORE_PAST_DUE && !after->is_held && !after->disputes[0];
+	uint64_t now_ms = clock_wall_ms();
+
+	if (!stripe_is_holder(n->context) || !is_anything_wanted(n))
+		return;
+	if (!before) {
+		raise_created(n, after);
+		return;
+	}
+	if (strcmp(before->tier, after->tier) != 0)
+		raise_cause(n, after,
+			    &(struct cause){ .type = "account.tier_changed",
+					     .number = now_ms,
+					     .old_tier = before->tier,
+					     .is_for_operator = true });
+	if (had_access(n, before) && !had_access(n, after) && !is_past_due)
+		raise_suspended(n, after, now_ms, reason_of(n, after));
+}
+
+/* ---- life ---- */
 
 static void on_tick(uv_timer_t *timer)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * notice: notifies customers about payments, grace periods, trials and quotas, by mail and webhook.
+ * notice: notifies customers about payments, grace periods, trials and quotas, by mail and webhook;
+ * and the operator's webhook about accounts.
  *
  * Each cause, such as one failed payment, becomes one task in the store per channel (mail,
  * webhook). The task's ID names the cause, so an event that is repeated does not notify twice. A
@@ -33,6 +34,13 @@ void notices_start(struct notices *notices);
 /* Stripe has changed an account; @before is NULL for a new one. */
 void notices_account_changed(struct notices *notices, const struct store_account *before,
 			     const struct store_account *after);
+
+/*
+ * From the store's feed: an account has changed, on any host; @before is NULL for a new one.
+ * Only the host that holds the lease for billing tells the operator's webhook.
+ */
+void notices_account_stored(struct notices *notices, const struct store_account *before,
+			    const struct store_account *after);
 
 const struct notice_counters *notices_counters(const struct notices *notices);
 

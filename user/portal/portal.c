@@ -460,6 +460,22 @@ bool portal_has(const struct portal *portal, struct text path)
 	return false;
 }
 
+/* The Allow field for @page. */
+static const char *allowed(const char *page)
+{
+	bool has_get = false, has_post = false;
+
+	for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++) {
+		if (strcmp(endpoints[i].page, page) != 0)
+			continue;
+		has_get |= endpoints[i].method[0] == 'G';
+		has_post |= endpoints[i].method[0] == 'P';
+	}
+	return !has_get	  ? "Allow: POST\r\n"
+	       : has_post ? "Allow: GET, HEAD, POST\r\n"
+			  : "Allow: GET, HEAD\r\n";
+}
+
 /* Whether scripts of other sites may use the page, as far as the configuration lists them. */
 static bool is_shared(const struct endpoint *endpoint)
 {
@@ -517,8 +533,7 @@ static void route(struct visit *visit)
 				? "This address accepts GET requests only."
 				: "This address accepts submitted forms only. Please start from "
 				  "the pricing page or the dashboard.",
-			endpoint->method[0] == 'G' ? TEXT("Allow: GET, HEAD\r\n")
-						   : TEXT("Allow: POST\r\n"));
+			text_of(allowed(endpoint->page)));
 		return;
 	}
 	err = is_get ? 0 : request_params_read(e, &visit->params);
