@@ -26,9 +26,10 @@ class Page:
         return json.loads(self.text)
 
     def forms(self):
-        """The forms of the page, as [(action, {name: value})]."""
+        """The forms of the page, as [(action, {name: value})]. Boxes are not checked."""
         found = []
         for action, inside in re.findall(r'<form method="post" action="([^"]*)">(.*?)</form>', self.text, re.S):
+            inside = re.sub(r'<input type="checkbox"[^>]*>', "", inside)
             fields = re.findall(r'name="([^"]*)"[^>]*?value="([^"]*)"', inside)
             found.append((html.unescape(action), {n: html.unescape(v) for n, v in fields}))
         return found

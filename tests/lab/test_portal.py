@@ -288,11 +288,20 @@ def test_only_the_browser_that_started_the_checkout_can_claim(billing, shopper):
     assert shopper.submit(page, "/claim").key()
 
 
-def test_sessions_of_others_are_refused(billing, shopper):
+def test_what_is_no_session_is_refused(billing, shopper):
     before = len(billing.fake.calls("GET", "/v1/checkout/sessions"))
-    for session in ("", "cs_", "x", "cs_test_" + "a" * 300, "cs_test_../../v1/x", "cs_test_%00abc", "cs_test_unknown"):
-        assert shopper.arrive(session).status in (400, 403), session
+    for session in ("", "cs_", "x", "cs_test_" + "a" * 300, "cs_test_../../v1/x", "cs_test_%00abc"):
+        assert shopper.arrive(session).status == 400, session
     assert len(billing.fake.calls("GET", "/v1/checkout/sessions")) == before  # no call to Stripe
+
+
+def test_an_unknown_session_is_not_found(billing, shopper):
+    """In any browser. Somebody who tries many has to wait, so that others can claim."""
+    session = paid(billing, shopper)
+    prober = Shopper(billing.agent)
+    statuses = [prober.arrive(f"cs_test_unknown{i}").status for i in range(35)]
+    assert set(statuses) == {404, 429} and statuses[:25] == [404] * 25
+    assert shopper.claim(session).key()
 
 
 def test_a_claim_needs_the_pages_token(billing, shopper):

@@ -258,8 +258,11 @@ static int make_parts(struct billing *billing)
 	billing->drift = drift_new(context, billing->report);
 	billing->notices =
 		notices_new(context, billing->transfers, &billing->agent->rules->config->notices);
-	billing->portal = portal_new(context, &(struct portal_keys){ billing->agent->pepper,
-								     billing->agent->key_prefix });
+	if (billing->notices)
+		billing->portal = portal_new(
+			context,
+			&(struct portal_keys){ billing->agent->pepper, billing->agent->key_prefix },
+			billing->notices);
 	return billing->inbox && billing->webhook && billing->reconcile && billing->report &&
 			       billing->drift && billing->notices && billing->portal
 		       ? 0

@@ -4,8 +4,8 @@
 
 int cli_claim(int argc, char **argv, const struct cli_options *options)
 {
-	const char *account = NULL, *customer = NULL, *subscription = NULL, *session = NULL;
-	const char *expires = NULL;
+	const char *account = NULL, *customer = NULL, *subscription = NULL, *session = NULL,
+		   *expires = NULL;
 	bool further = false, json = false;
 	const struct args args = {
 		.usage = "claim --account ID | --customer ID | --subscription ID | "
@@ -22,9 +22,8 @@ int cli_claim(int argc, char **argv, const struct cli_options *options)
 			"  --checkout-session ID  a paid checkout session\n"
 			"  --expires D            how long the link is valid, 1m to 30d; "
 			"default 24h\n"
-			"  --further              for another key, even if one was claimed\n"
-			"  --json                 print a JSON object with \"url\", \"expires\",\n"
-			"                         \"account\" and \"claimed\"\n",
+			"  --further              for another key\n"
+			"  --json                 print a JSON object with \"url\" and more\n",
 		.options = (const struct args_option[]){ { "account", &account, NULL, 0 },
 							 { "customer", &customer, NULL, 0 },
 							 { "subscription", &subscription, NULL, 0 },
@@ -60,8 +59,8 @@ int cli_claim(int argc, char **argv, const struct cli_options *options)
 	else
 		fprintf(output_stdout(), "%s\n", json_string_value(json_object_get(answer, "url")));
 	if (!json && json_is_true(json_object_get(answer, "claimed")))
-		fprintf(stderr, "The key was already claimed; --further makes a link for "
-				"another one.\n");
+		fputs("The key was already claimed; --further makes a link for another one.\n",
+		      stderr);
 	json_decref(answer);
 	return output_finish(0);
 }

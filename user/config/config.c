@@ -332,6 +332,23 @@ static int fill_texts(struct config *config)
 	return ok ? config_stripe_fill(config) : -ENOMEM;
 }
 
+/* A tier that visitors take needs the pages, and a mail server for the links. 0 or -EINVAL. */
+static int check_self_service(const struct config *config, const char *path, struct buf *messages)
+{
+	const char *missing = !config->stripe.app_url	     ? "stripe.app_url"
+			      : !config->notices.smtp_server ? "notices.smtp"
+							     : NULL;
+
+	for (unsigned i = 0; missing && i < config->tiers.count; i++) {
+		if (!config->tiers.list[i].is_self_service)
+			continue;
+		buf_printf(messages, "%s: self_service of tier '%s' needs the option %s\n", path,
+			   config->tiers.list[i].name, missing);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int config_parse(const char *path, struct text yaml, struct config **ret_config,
 		 struct buf *messages)
 {
@@ -345,6 +362,8 @@ int config_parse(const char *path, struct text yaml, struct config **ret_config,
 	if (!err)
 		err = conf_read(conf, &config_schema, config, config);
 	conf_free(conf);
+	if (!err)
+		err = check_self_service(config, path, messages);
 	if (!err)
 		err = fill_texts(config);
 	if (err) {

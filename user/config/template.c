@@ -52,6 +52,18 @@ static const char *const built_in[] = {
 		"You have used all {{quota}} requests in your API subscription ({{tier}}).\n"
 		"Further requests are refused until your quota resets on\n"
 		"{{quota_resets}}." DASHBOARD,
+	[TEMPLATE_RECOVERY] =
+		"Subject: Get a new API key\n\n"
+		"Hello,\n\n"
+		"You asked for a new API key. Open the link of your account within an hour:\n\n"
+		"{{links}}\n"
+		"If you didn't ask for it, you can ignore this mail: nothing has changed.\n",
+	[TEMPLATE_CONFIRM] =
+		"Subject: Confirm your email address\n\n"
+		"Hello,\n\n"
+		"Open this link within 24 hours to get your API key:\n\n"
+		"{{links}}\n\n"
+		"If you didn't ask for it, you can ignore this mail: nothing has changed.\n",
 };
 
 const char *template_word(enum template_kind kind)
@@ -164,10 +176,10 @@ int template_render(const char *folder, enum template_kind kind, const json_t *v
 
 int template_check(const char *folder, char *ret_why, size_t why_size)
 {
-	json_t *values = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
+	json_t *values = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
 				   "account", "", "tier", "", "status", "", "email", "", "label",
 				   "", "dashboard", "", "grace_ends", "", "trial_ends", "", "quota",
-				   "", "quota_resets", "", "customer", "");
+				   "", "quota_resets", "", "customer", "", "links", "");
 	struct buf subject, body;
 	struct stat st;
 	int err = values ? 0 : -ENOMEM;

@@ -22,7 +22,9 @@
 	X(SUSPENDED, "suspended")           \
 	X(TRIAL_ENDING, "trial_ending")     \
 	X(QUOTA_80, "quota_80")             \
-	X(QUOTA_100, "quota_100")
+	X(QUOTA_100, "quota_100")           \
+	X(RECOVERY, "recovery")             \
+	X(CONFIRM, "confirm")
 
 enum template_kind {
 #define X(name, word) TEMPLATE_##name,

@@ -31,6 +31,7 @@ struct tier {
 	enum tollgate_period period;
 	uint32_t concurrency;	/* concurrent requests; 0: no limit */
 	uint64_t features;	/* one bit per feature */
+	bool is_self_service;	/* visitors with a confirmed mail address may take it */
 	bool is_per_seat;	/* rate, burst, quota and concurrency are for each seat */
 	bool is_shared;		/* limits hold for all hosts together, not for each host */
 	bool uses_entitlements; /* the customer's Stripe entitlements are features too */

@@ -184,6 +184,9 @@ static void check_sale(struct conf *conf, const struct conf_node *mapping, const
 		if (node)
 			conf_error(conf, node, "'%s' needs the option 'prices'", names[i]);
 	}
+	if (tier->is_self_service && tier->price_count)
+		conf_error(conf, conf_find(conf, mapping, "self_service"),
+			   "a tier with prices is sold; only a tier without can be taken for free");
 	check_extras(conf, mapping, tier);
 }
 
@@ -249,6 +252,10 @@ static const struct conf_option tier_options[] = {
 	  .offset = offsetof(struct tier, trial_days),
 	  .min = 1,
 	  .max = MAX_TRIAL_DAYS },
+	{ .name = "self_service",
+	  .set = conf_set_bool,
+	  .offset = offsetof(struct tier, is_self_service),
+	  .standard = "false" },
 	{ .name = "per_seat",
 	  .set = conf_set_bool,
 	  .offset = offsetof(struct tier, is_per_seat),

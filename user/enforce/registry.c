@@ -139,7 +139,7 @@ void registry_submit(struct job *job)
 static void begin_account_create(struct job *job)
 {
 	struct registry *registry = job->registry;
-	int err = account_new_id(&job->account.id);
+	int err = job->account.id ? 0 : account_new_id(&job->account.id);
 
 	job->account.created_ms = clock_wall_ms();
 	if (!err)

@@ -47,7 +47,10 @@ struct registry_result {
 };
 typedef void (*registry_done)(void *arg, const struct registry_result *result);
 
-/* Create an account as given. The registry sets its id and created_ms. */
+/*
+ * Create an account as given. The registry sets its created_ms and, if it is 0, its id. -EEXIST:
+ * the store has an account with this id.
+ */
 void registry_account_create(struct registry *registry, const struct store_account *account,
 			     registry_done done, void *arg);
 

@@ -284,6 +284,36 @@ static void on_applied(void *arg, const struct registry_result *result)
 	}
 }
 
+static void say_other_browser(struct visit *visit)
+{
+	bool can_mail = notices_can_mail(visit->portal->notices);
+	struct html page;
+	char path[256];
+
+	if (!visit->wants_html) {
+		visit_refuse(visit, 403,
+			     "An API key can be shown only in the browser in which the checkout "
+			     "was started.");
+		return;
+	}
+	portal_path(visit->portal, "/dashboard/recover", path, sizeof(path));
+	page_begin(&page, visit, "Please use your other browser");
+	html_raw(&page,
+		 "<p class=\"note bad\">An API key can be shown only in the browser in which "
+		 "the checkout was started. Open this page in that browser.</p>");
+	if (can_mail)
+		html_put(
+			&page,
+			"<p>If you can't, <a href=\"{}\">get a key by mail</a> at the address that "
+			"you gave at the checkout.</p>",
+			path);
+	page_answer(&page, visit, 403, TEXT(""));
+}
+
+/*
+ * A session that Stripe doesn't know is not found, in any browser. That tells nobody more than
+ * Stripe does: its IDs are too long to be guessed.
+ */
 static void on_session(void *arg, const struct stripe_answer *answer)
 {
 	struct visit *visit = arg;
@@ -312,6 +342,8 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 	else if (session.state != CHECKOUT_PAID)
 		say(visit, 403, "No API key to show", "bad",
 		    "This order does not include an API key.");
+	else if (!is_bound(visit))
+		say_other_browser(visit);
 	else if (now_s > since_s + WINDOW_S)
 		say(visit, 410, "This page has expired", "bad",
 		    "Your API key could be shown here for 24 hours after your payment. Contact the "
@@ -327,23 +359,27 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 
 static void fetch(struct visit *visit)
 {
-	uint64_t now_ns = clock_mono_ns();
-	uint64_t wait_ns = limiter_wait_ns(&visit->portal->all, 0, now_ns);
+	struct portal *portal = visit->portal;
+	uint64_t now_ns = clock_mono_ns(), source = visit_source(visit);
+	bool is_own = is_bound(visit);
+	uint64_t wait_ns = limiter_wait_ns(&portal->all, 0, now_ns);
+
+	/* Those who have started no checkout here may not use up the calls of those who have. */
+	if (!wait_ns && !is_own)
+		wait_ns = limiter_wait_ns(&portal->checkouts, source, now_ns);
 
 	if (!checkout_id_is_plausible(text_of(visit->session))) {
 		visit_refuse(
 			visit, 400,
 			"The session_id in this address is not a valid checkout ID. Please use "
 			"the complete address.");
-	} else if (!is_bound(visit)) {
-		say(visit, 403, "Please use your other browser", "bad",
-		    "An API key can be shown only in the browser in which the checkout was "
-		    "started. Open this page in that browser.");
 	} else if (wait_ns) {
 		visit_refuse_busy(visit, wait_ns);
 	} else {
-		limiter_charge(&visit->portal->all, 0, now_ns);
-		checkout_fetch(visit->portal->context, visit->session, on_session, visit);
+		limiter_charge(&portal->all, 0, now_ns);
+		if (!is_own)
+			limiter_charge(&portal->checkouts, source, now_ns);
+		checkout_fetch(portal->context, visit->session, on_session, visit);
 	}
 }
 
@@ -364,11 +400,10 @@ void claim_open(struct visit *visit)
 static bool read_link(struct visit *visit)
 {
 	struct portal *portal = visit->portal;
-	struct claim_ticket ticket;
 	struct store_account account;
 	uint32_t slot;
-	int err = claim_ticket_read(portal->secret, text_of(visit->link), clock_wall_ms() / 1000,
-				    &ticket);
+	int err = claim_link_read(portal->secret, visit->link, clock_wall_ms() / 1000,
+				  &visit->account, visit->session);
 
 	if (err == -ETIMEDOUT) {
 		say(visit, 410, "This link has expired", "bad",
@@ -377,12 +412,10 @@ static bool read_link(struct visit *visit)
 		say(visit, 404, "This link is not valid", "bad",
 		    "Please check that you opened the complete link. If that doesn't help, ask "
 		    "the provider of this API for a new one.");
-	} else if (!mirror_account(portal->context->mirror, ticket.account, &account, &slot)) {
+	} else if (!mirror_account(portal->context->mirror, visit->account, &account, &slot)) {
 		say(visit, 410, "This account has been deleted", "bad",
 		    "The account that this link is for no longer exists.");
 	} else {
-		visit->account = ticket.account;
-		snprintf(visit->session, sizeof(visit->session), "%s", ticket.id);
 		return true;
 	}
 	return false;

@@ -2,13 +2,12 @@
 /*
  * claim_link: see claim_link.h. claim.c shows the page that a link leads to.
  *
- * A token is the account's ID, the time at which it expires and the claim's ID, separated by dots,
- * and a seal of these. The store's list of claims makes a claim happen once (registry_key_claim()).
+ * A link is about an account and a claim. The store's list of claims makes a claim happen once
+ * (registry_key_claim()).
  */
 #include "portal/claim_link.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,54 +22,20 @@
 #define PURPOSE "claim link"
 #define WORD	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
-/* ---- tokens ---- */
-
-int claim_ticket_write(const struct crypto_hmac *secret, const struct claim_ticket *ticket,
-		       char ret_token[CLAIM_LINK_SIZE])
+int claim_link_read(const struct crypto_hmac *secret, const char *token, uint64_t now_s,
+		    uint64_t *ret_account, char ret_claim[CLAIM_LINK_ID_SIZE])
 {
-	char text[CLAIM_LINK_SIZE], seal[SESSION_SEAL_SIZE];
+	struct link_token link;
+	int err = link_read(secret, PURPOSE, text_of(token), now_s, &link);
 
-	snprintf(text, sizeof(text), "%016" PRIx64 ".%" PRIx64 ".%s", ticket->account,
-		 ticket->expires_s, ticket->id);
-	session_seal(secret, PURPOSE, text_of(text), seal);
-	if (snprintf(ret_token, CLAIM_LINK_SIZE, "%s.%s", text, seal) >= CLAIM_LINK_SIZE)
-		return -ENAMETOOLONG;
-	return 0;
-}
-
-/* Cut the beginning of @t up to the next dot. Empty if there is none. */
-static struct text cut(struct text *t)
-{
-	const char *dot = t->len ? memchr(t->ptr, '.', t->len) : NULL;
-	struct text word = { t->ptr, dot ? (size_t)(dot - t->ptr) : 0 };
-
-	if (dot) {
-		t->len -= word.len + 1;
-		t->ptr = dot + 1;
-	}
-	return word;
-}
-
-int claim_ticket_read(const struct crypto_hmac *secret, struct text token, uint64_t now_s,
-		      struct claim_ticket *ret_ticket)
-{
-	struct text rest = token, account = cut(&rest), expires = cut(&rest), id = cut(&rest);
-	struct text sealed = { token.ptr, token.len - rest.len - 1 };
-	char hex[17];
-
-	if (account.len != 16 || !expires.len || expires.len > 16 || !id.len ||
-	    id.len >= CLAIM_LINK_ID_SIZE || !session_is_sealed(secret, PURPOSE, sealed, rest))
+	if (err)
+		return err;
+	/* The portal wrote it, so it is an account's ID, a space, and the ID of the claim. */
+	if (strlen(link.subject) < ACCOUNT_ID_SIZE ||
+	    account_parse_id((struct text){ link.subject, ACCOUNT_ID_SIZE - 1 }, ret_account))
 		return -EBADMSG;
-	/* The portal wrote it, so the numbers are valid. */
-	memcpy(hex, account.ptr, 16);
-	hex[16] = '\0';
-	ret_ticket->account = strtoull(hex, NULL, 16);
-	memcpy(hex, expires.ptr, expires.len);
-	hex[expires.len] = '\0';
-	ret_ticket->expires_s = strtoull(hex, NULL, 16);
-	memcpy(ret_ticket->id, id.ptr, id.len);
-	ret_ticket->id[id.len] = '\0';
-	return now_s < ret_ticket->expires_s ? 0 : -ETIMEDOUT;
+	text_copy(ret_claim, CLAIM_LINK_ID_SIZE, link.subject + ACCOUNT_ID_SIZE);
+	return 0;
 }
 
 /* ---- making a link ---- */
@@ -82,7 +47,8 @@ struct making {
 	void *arg;
 	bool is_further;
 	char session[CHECKOUT_ID_MAX]; /* "" if the order does not name one */
-	struct claim_ticket ticket;
+	uint64_t account, expires_s;
+	char claim[CLAIM_LINK_ID_SIZE]; /* its ID: letters, digits and '_' */
 };
 
 /* Takes over @answer. */
@@ -102,22 +68,23 @@ static void on_claim(void *arg, int err, const struct store_task *tasks, size_t 
 {
 	struct making *m = arg;
 	const struct stripe_settings *settings = m->portal->context->settings;
-	char token[CLAIM_LINK_SIZE], account[ACCOUNT_ID_SIZE];
+	char token[LINK_SIZE], account[ACCOUNT_ID_SIZE], subject[LINK_SUBJECT_MAX];
 	struct buf url;
 	json_t *answer;
 
 	(void)tasks;
-	if (err || claim_ticket_write(m->portal->secret, &m->ticket, token)) {
+	account_format_id(m->account, account);
+	snprintf(subject, sizeof(subject), "%s %s", account, m->claim);
+	if (err || link_write(m->portal->secret, PURPOSE, subject, m->expires_s, token)) {
 		fail(m, 503, "the store cannot be read; try again");
 		return;
 	}
 	buf_init(&url, 8192);
-	account_format_id(m->ticket.account, account);
 	answer = buf_printf(&url, "%s%s/dashboard/claim?link=%s%c", settings->app_url,
 			    settings->portal_path, token, '\0')
 			 ? NULL
 			 : json_pack("{s:s, s:I, s:s, s:b}", "url", buf_head(&url), "expires",
-				     (json_int_t)m->ticket.expires_s, "account", account, "claimed",
+				     (json_int_t)m->expires_s, "account", account, "claimed",
 				     count != 0);
 	buf_done(&url);
 	if (answer)
@@ -131,20 +98,20 @@ static void finish(struct making *m, uint64_t account)
 {
 	uint8_t random[16];
 
-	m->ticket.account = account;
+	m->account = account;
 	if (m->is_further) {
 		if (crypto_random(random, sizeof(random))) {
 			fail(m, 500, "no random numbers");
 			return;
 		}
-		memcpy(m->ticket.id, "more_", 5);
-		text_hex(random, sizeof(random), m->ticket.id + 5);
+		memcpy(m->claim, "more_", 5);
+		text_hex(random, sizeof(random), m->claim + 5);
 	} else if (m->session[0]) {
-		snprintf(m->ticket.id, sizeof(m->ticket.id), "%s", m->session);
+		snprintf(m->claim, sizeof(m->claim), "%s", m->session);
 	} else {
-		account_format_id(account, m->ticket.id);
+		account_format_id(account, m->claim);
 	}
-	store_task_find(m->portal->context->store, REGISTRY_CLAIMS, m->ticket.id, on_claim, m);
+	store_task_find(m->portal->context->store, REGISTRY_CLAIMS, m->claim, on_claim, m);
 }
 
 static void on_applied(void *arg, const struct registry_result *result)
@@ -278,7 +245,7 @@ void claim_link_make(struct portal *portal, const struct claim_order *order, cla
 		.portal = portal, .done = done, .arg = arg, .is_further = order->is_further
 	};
 	LIST_INSERT_HEAD(&portal->makings, m, entry);
-	m->ticket.expires_s = (clock_wall_ms() + order->lasts_ms) / 1000;
+	m->expires_s = (clock_wall_ms() + order->lasts_ms) / 1000;
 	if (!portal->context->settings->app_url) {
 		fail(m, 409, "links need the option stripe.app_url");
 	} else if (order->account) {

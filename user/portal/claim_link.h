@@ -19,7 +19,6 @@ struct portal;
 
 #define CLAIM_LINK_MIN_MS  (60 * 1000ULL)
 #define CLAIM_LINK_MAX_MS  (30 * 86400000ULL)
-#define CLAIM_LINK_SIZE	   256 /* bytes of a token, with its NUL */
 #define CLAIM_LINK_ID_SIZE 128
 
 /* What a link is for. Exactly one of the strings is set. All are borrowed during the call. */
@@ -42,19 +41,11 @@ typedef void (*claim_link_done)(void *arg, json_t *answer, unsigned status, cons
 void claim_link_make(struct portal *portal, const struct claim_order *order, claim_link_done done,
 		     void *arg);
 
-/* What a token says. Pure, as are the next two. */
-struct claim_ticket {
-	uint64_t account;
-	uint64_t expires_s;
-	char id[CLAIM_LINK_ID_SIZE]; /* of the claim; letters, digits and '_' */
-};
-
-/* Write the token. -ENAMETOOLONG if the ID is too long. */
-int claim_ticket_write(const struct crypto_hmac *secret, const struct claim_ticket *ticket,
-		       char ret_token[CLAIM_LINK_SIZE]);
-
-/* 0; -EBADMSG if the portal did not write @token; -ETIMEDOUT if it has expired at @now_s. */
-int claim_ticket_read(const struct crypto_hmac *secret, struct text token, uint64_t now_s,
-		      struct claim_ticket *ret_ticket);
+/*
+ * Read the token of a claim link: the account, and the ID of the claim. 0, -EBADMSG, -ETIMEDOUT as
+ * link_read(). Pure.
+ */
+int claim_link_read(const struct crypto_hmac *secret, const char *token, uint64_t now_s,
+		    uint64_t *ret_account, char ret_claim[CLAIM_LINK_ID_SIZE]);
 
 #endif

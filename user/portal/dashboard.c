@@ -145,8 +145,12 @@ void dashboard_show_sign_in(struct visit *visit, unsigned status, const char *wh
 		 "<form method=\"post\" action=\"{}\"><label for=\"key\">API key</label>"
 		 "<input id=\"key\" name=\"key\" type=\"password\" required maxlength=\"256\" "
 		 "autocomplete=\"current-password\" spellcheck=\"false\">"
-		 "<p><button type=\"submit\">Sign in</button></p></form></section>",
+		 "<p><button type=\"submit\">Sign in</button></p></form>",
 		 path);
+	portal_path(visit->portal, "/dashboard/recover", path, sizeof(path));
+	if (notices_can_mail(visit->portal->notices))
+		html_put(&page, "<p><a href=\"{}\">Lost your key?</a></p>", path);
+	html_raw(&page, "</section>");
 	page_answer(&page, visit, status, TEXT(""));
 }
 

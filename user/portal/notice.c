@@ -11,6 +11,7 @@
 
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "enforce/account.h"
 #include "enforce/usage.h"
@@ -309,6 +310,55 @@ void notices_account_stored(struct notices *n, const struct store_account *befor
 					     .is_for_operator = true });
 	if (had_access(n, before) && !had_access(n, after) && !is_past_due)
 		raise_suspended(n, after, now_ms, reason_of(n, after));
+}
+
+/* ---- links ---- */
+
+bool notices_can_mail(const struct notices *n)
+{
+	return n->settings->smtp_server;
+}
+
+static void on_link_added(void *arg, int err, const bool *is_fresh, size_t count)
+{
+	struct notices *n = arg;
+
+	(void)is_fresh;
+	(void)count;
+	if (err)
+		log_error("cannot store a mail with a link, so it is not sent: %s",
+			  store_error(n->context->store));
+}
+
+int notices_mail_link(struct notices *n, enum template_kind kind, const char *email,
+		      const char *links)
+{
+	struct store_task task = { .queue = NOTICE_MAIL, .created_ms = clock_wall_ms() };
+	uint8_t random[16];
+	char number[33];
+	json_t *body;
+	char *text;
+	int err;
+
+	if (!notices_can_mail(n))
+		return -ENOTCONN;
+	if (!mail_is_address(email))
+		return -EINVAL;
+	err = crypto_random(random, sizeof(random));
+	if (err)
+		return err;
+	text_hex(random, sizeof(random), number);
+	snprintf(task.id, sizeof(task.id), "%s:%s", template_word(kind), number);
+	body = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", task.id, "type", template_word(kind),
+			 "values", "email", email, "links", links);
+	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	json_decref(body);
+	if (!text)
+		return -ENOMEM;
+	task.body = text;
+	store_tasks_add(n->context->store, &task, 1, on_link_added, n);
+	free(text);
+	return 0;
 }
 
 /* ---- life ---- */

@@ -12,6 +12,7 @@
 #ifndef PORTAL_NOTICE_H
 #define PORTAL_NOTICE_H
 
+#include "config/template.h"
 #include "net/transfer.h"
 #include "stripe/context.h"
 
@@ -41,6 +42,17 @@ void notices_account_changed(struct notices *notices, const struct store_account
  */
 void notices_account_stored(struct notices *notices, const struct store_account *before,
 			    const struct store_account *after);
+
+/* Whether mails can be sent. */
+bool notices_can_mail(const struct notices *notices);
+
+/*
+ * Mail @links, one or more lines of text, to @email. The mail waits in the store's queue like a
+ * notice. 0, -ENOTCONN without a mail server, -EINVAL if the address is not valid, -ENOMEM. A later
+ * error of the store is logged.
+ */
+int notices_mail_link(struct notices *notices, enum template_kind kind, const char *email,
+		      const char *links);
 
 const struct notice_counters *notices_counters(const struct notices *notices);
 

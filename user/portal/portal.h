@@ -14,6 +14,7 @@
 #include "http/handoff.h"
 #include "stripe/context.h"
 
+struct notices;
 struct portal;
 
 /* How API keys are hashed, and what they begin with. */
@@ -22,8 +23,9 @@ struct portal_keys {
 	const char *prefix;
 };
 
-/* @context is borrowed, and so is what @keys points to. NULL if out of memory. */
-struct portal *portal_new(const struct stripe_context *context, const struct portal_keys *keys);
+/* @context and @notices are borrowed, and so is what @keys points to. NULL if out of memory. */
+struct portal *portal_new(const struct stripe_context *context, const struct portal_keys *keys,
+			  struct notices *notices);
 
 /* Whether @path is one of the portal's pages or below one. */
 bool portal_has(const struct portal *portal, struct text path);

@@ -9,6 +9,8 @@
 #include "portal/claim_link.h"
 #include "portal/html.h"
 #include "portal/limiter.h"
+#include "portal/link.h"
+#include "portal/notice.h"
 #include "portal/portal.h"
 #include "portal/request.h"
 #include "portal/session.h"
@@ -30,14 +32,21 @@ enum portal_place { PORTAL_CHECKOUT, PORTAL_BILLING, PORTAL_PLACE_COUNT };
 struct portal {
 	const struct stripe_context *context; /* borrowed */
 	struct portal_keys keys;	      /* borrowed */
+	struct notices *notices;	      /* borrowed: sends mails */
 	struct crypto_hmac *secret;	      /* owned: signs cookies and tokens */
 	struct catalog *catalog;	      /* owned */
 	LIST_HEAD(, visit) visits;	      /* owned: visits without an answer yet */
 	unsigned visit_count;
-	LIST_HEAD(, making) makings; /* owned: links that are being made */
-	struct limiter sign_ins;     /* failed sign-ins, by source */
-	struct limiter checkouts;    /* by source */
-	struct limiter all;	     /* calls of Stripe's API for all visitors together */
+	LIST_HEAD(, making) makings;	/* owned: links that are being made */
+	STAILQ_HEAD(, search) searches; /* owned: addresses that are looked for, one at a time */
+	unsigned search_count;
+	uv_timer_t search_timer;
+	bool is_stopped;
+	struct limiter sign_ins;  /* failed sign-ins, by source */
+	struct limiter checkouts; /* by source */
+	struct limiter mails;	  /* mails with links, by source */
+	struct limiter mails_to;  /* the same, by address */
+	struct limiter all;	  /* calls of Stripe's API for all visitors together */
 	/*
 	 * The origins at which Stripe's pages were last seen, "" if at the usual ones. The content
 	 * security policy must list them, because forms may redirect only to listed origins.
@@ -71,7 +80,7 @@ struct visit {
 	struct text cookie; /* the session cookie; borrowed from the handoff */
 	/* Checkout and claim. */
 	char session[CHECKOUT_ID_MAX]; /* or the ID of a link's claim */
-	char link[CLAIM_LINK_SIZE];    /* a link's token; "" if there is none */
+	char link[LINK_SIZE];	       /* a link's token; "" if there is none */
 	struct order *order;	       /* owned */
 	char email[256], reference[201];
 	/* The dashboard, while its data is collected. */
@@ -80,7 +89,7 @@ struct visit {
 	size_t shown_count;
 };
 
-/* ---- portal.c ---- */
+/* ---- answer.c ---- */
 
 /*
  * Answer and free the visit. @fields are header lines, each with CRLF. visit_answer() sends only
@@ -105,6 +114,11 @@ void page_answer(struct html *page, struct visit *visit, unsigned status, struct
  */
 void visit_refuse(struct visit *visit, unsigned status, const char *detail);
 void visit_refuse_busy(struct visit *visit, uint64_t wait_ns);
+void visit_refuse_with(struct visit *visit, unsigned status, const char *detail,
+		       struct text fields);
+
+/* A browser asks whether a script of another site may make a request. */
+void visit_answer_preflight(struct visit *visit);
 
 /*
  * Redirect the visitor and free the visit: visit_go() to a page of the portal such as "/dashboard",
@@ -169,6 +183,37 @@ void dashboard_show_key(struct visit *visit, const struct registry_result *resul
 
 /* Append the cookie that signs the browser in with the key whose ID is @key. */
 int dashboard_write_session(struct buf *fields, const struct visit *visit, uint64_t key);
+
+/*
+ * recover.c: the form, and the links that it mails. recover_search() mails links for all accounts
+ * with the address @email: 0, or -EBUSY if too many searches wait or memory is short.
+ * recover_forget() drops them.
+ */
+void recover_show(struct visit *visit);
+void recover_ask(struct visit *visit);
+void recover_open(struct visit *visit);
+void recover_take(struct visit *visit);
+int recover_search(struct portal *portal, const char *email);
+void recover_forget(struct portal *portal);
+
+/* Read the form's `email` into the visit. False if it is not an address. */
+bool visit_read_email(struct visit *visit);
+
+/* How long the visitor must wait before the next mail to this address; 0: it is charged now. */
+uint64_t visit_mail_wait_ns(struct visit *visit);
+
+void visit_say_mailed(struct visit *visit, const char *words);
+
+/*
+ * Read the link from the form, and whether the form comes from the page of that link. If not, the
+ * visit has been answered.
+ */
+bool visit_has_token(struct visit *visit, const char *purpose);
+
+/* signup.c: the form on the pricing page, and the links that it mails. */
+void signup_ask(struct visit *visit);
+void signup_open(struct visit *visit);
+void signup_take(struct visit *visit);
 
 /*
  * dashboard_page.c: answer with the signed-in account's page. @since_s is 0 if the usage is

@@ -111,6 +111,26 @@ static void write_offer(struct html *page, const struct visit *visit, const stru
 	write_button(page, tier, price, subscriber);
 }
 
+/* The form that mails the link for a free account. */
+static void write_signup(struct html *page, const struct visit *visit, const struct tier *tier)
+{
+	char path[256];
+
+	portal_path(visit->portal, "/checkout/free", path, sizeof(path));
+	html_put(page,
+		 "<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"tier\" "
+		 "value=\"{}\"><label>Email address <input type=\"email\" name=\"email\" required "
+		 "maxlength=\"127\" autocomplete=\"email\"></label><button type=\"submit\">Get "
+		 "{}</button></form>",
+		 path, tier->name, tier->name);
+}
+
+static bool is_offered(const struct visit *visit, const struct tier *tier)
+{
+	return tier->price_count ||
+	       (tier->is_self_service && notices_can_mail(visit->portal->notices));
+}
+
 static void write_tier(struct html *page, const struct visit *visit, const struct tier *tier,
 		       const struct store_account *subscriber)
 {
@@ -122,6 +142,8 @@ static void write_tier(struct html *page, const struct visit *visit, const struc
 	html_put(page, "<section class=\"card wide\"><h2>{}</h2>", tier->name);
 	if (tier->price_count == 1)
 		write_price(page, catalog_find(portal->catalog, tier->prices[0]));
+	if (tier->is_self_service)
+		html_raw(page, "<p class=\"amount\">Free</p>");
 	write_extras(page, portal, tier);
 	if (tier->is_per_seat)
 		html_raw(page, "<p class=\"soft small\">Price and limits are per seat.</p>");
@@ -141,6 +163,8 @@ static void write_tier(struct html *page, const struct visit *visit, const struc
 			write_price(page, catalog_find(portal->catalog, tier->prices[i]));
 		write_offer(page, visit, tier, i, subscriber);
 	}
+	if (tier->is_self_service)
+		write_signup(page, visit, tier);
 	html_raw(page, "</div></section>");
 }
 
@@ -161,7 +185,7 @@ static void show_page(struct visit *visit)
 				   : "<p class=\"soft\">You pay on Stripe's website and get your "
 				     "API key right after that.</p><div class=\"grid\">");
 	for (unsigned i = 0; i < tiers->count; i++) {
-		if (tiers->list[i].price_count) {
+		if (is_offered(visit, &tiers->list[i])) {
 			write_tier(&page, visit, &tiers->list[i], subscriber);
 			shown++;
 		}
@@ -207,13 +231,13 @@ static json_t *describe_tier(const struct portal *portal, const struct tier *tie
 			json_array_append_new(features, json_string(tiers->features[i]));
 	}
 	words_rate(tier->interval_ns, rate);
-	return json_pack("{s:s, s:o, s:o, s:I, s:b, s:s*, s:I, s:I, s:s, s:I, s:o}", "name",
+	return json_pack("{s:s, s:o, s:o, s:I, s:b, s:b, s:s*, s:I, s:I, s:s, s:I, s:o}", "name",
 			 tier->name, "prices", prices, "extra_prices", extras, "trial_days",
-			 (json_int_t)tier->trial_days, "per_seat", tier->is_per_seat, "rate",
-			 rate[0] ? rate : NULL, "burst", (json_int_t)tier->burst, "quota",
-			 (json_int_t)tier->quota, "period",
-			 tier->period == TOLLGATE_PERIOD_DAY ? "day" : "month", "concurrency",
-			 (json_int_t)tier->concurrency, "features", features);
+			 (json_int_t)tier->trial_days, "per_seat", tier->is_per_seat,
+			 "self_service", tier->is_self_service, "rate", rate[0] ? rate : NULL,
+			 "burst", (json_int_t)tier->burst, "quota", (json_int_t)tier->quota,
+			 "period", tier->period == TOLLGATE_PERIOD_DAY ? "day" : "month",
+			 "concurrency", (json_int_t)tier->concurrency, "features", features);
 }
 
 static void show_json(struct visit *visit)
@@ -224,7 +248,7 @@ static void show_json(struct visit *visit)
 
 	portal_path(visit->portal, "/checkout", path, sizeof(path));
 	for (unsigned i = 0; i < tiers->count; i++) {
-		if (tiers->list[i].price_count)
+		if (is_offered(visit, &tiers->list[i]))
 			json_array_append_new(list, describe_tier(visit->portal, &tiers->list[i]));
 	}
 	visit_answer_json(visit, 200, TEXT(""),

@@ -10,7 +10,7 @@
 #include <openssl/crypto.h>
 
 #define LABEL	     "tollgate portal 1"
-#define MAX_SEALED   512
+#define MAX_SEALED   1024
 #define FIELDS_BYTES (16 + 1 + 16) /* the sealed part of the cookie */
 
 struct crypto_hmac *session_secret(const struct crypto_hmac *pepper)

@@ -21,7 +21,7 @@ struct crypto_hmac *session_secret(const struct crypto_hmac *pepper);
 
 /*
  * A seal is an HMAC of @purpose and @text, in 64 hex digits. A seal for one purpose is not valid
- * for another. If @purpose and @text together have more than 511 bytes, the seal is random and
+ * for another. If @purpose and @text together have more than 1023 bytes, the seal is random and
  * never valid. session_is_sealed() compares in constant time.
  */
 void session_seal(const struct crypto_hmac *secret, const char *purpose, struct text text,

@@ -145,6 +145,40 @@ static void an_invalid_secret_is_reported_but_not_shown(void **state)
 	CHECK_WRONG(rows);
 }
 
+static void invalid_values_for_the_pages_are_reported(void **state)
+{
+	static const struct wrong rows[] = {
+		{ STRIPE "  product_name: \"\"\n",
+		  "t.yaml:4:17: a product's name has 1 to 80 bytes and no control characters\n",
+		  "no name" },
+		{ STRIPE "  terms_url: help@example.com\n",
+		  "t.yaml:4:14: 'help@example.com' is not a valid URL; use for example "
+		  "https://example.com/terms\n",
+		  "a mail address, but not for support" },
+		{ STRIPE "  support_url: javascript:alert(1)\n",
+		  "t.yaml:4:16: 'javascript:alert(1)' is not a valid URL; use for example "
+		  "https://example.com/help or help@example.com\n",
+		  "neither a URL nor an address" },
+		{ STRIPE "  checkout_origins: [\"*\"]\n",
+		  "t.yaml:4:22: '*' is not a valid origin; use for example "
+		  "https://www.example.com, without a path\n",
+		  "all sites" },
+		{ STRIPE "  checkout_origins: [https://a.example, https://b.example/shop]\n",
+		  "t.yaml:4:41: 'https://b.example/shop' is not a valid origin; use for example "
+		  "https://www.example.com, without a path\n",
+		  "a path" },
+		{ STRIPE "  checkout_origins: [https://A.example, https://b.example:443]\n",
+		  "t.yaml:4:22: 'https://A.example' is not a valid origin; use for example "
+		  "https://www.example.com, without a path\n"
+		  "t.yaml:4:41: 'https://b.example:443' is not a valid origin; use for example "
+		  "https://www.example.com, without a path\n",
+		  "not as browsers write them" },
+	};
+
+	(void)state;
+	CHECK_WRONG(rows);
+}
+
 static void invalid_values_of_stripe_are_reported(void **state)
 {
 	static const struct wrong rows[] = {
@@ -176,31 +210,6 @@ static void invalid_values_of_stripe_are_reported(void **state)
 		  "t.yaml:4:11: Stripe removed usage records in 2025-03-31.basil; use "
 		  "meter_events, or set an earlier 'api_version'\n",
 		  "the first version without them" },
-		{ STRIPE "  product_name: \"\"\n",
-		  "t.yaml:4:17: a product's name has 1 to 80 bytes and no control characters\n",
-		  "no name" },
-		{ STRIPE "  terms_url: help@example.com\n",
-		  "t.yaml:4:14: 'help@example.com' is not a valid URL; use for example "
-		  "https://example.com/terms\n",
-		  "a mail address, but not for support" },
-		{ STRIPE "  support_url: javascript:alert(1)\n",
-		  "t.yaml:4:16: 'javascript:alert(1)' is not a valid URL; use for example "
-		  "https://example.com/help or help@example.com\n",
-		  "neither a URL nor an address" },
-		{ STRIPE "  checkout_origins: [\"*\"]\n",
-		  "t.yaml:4:22: '*' is not a valid origin; use for example "
-		  "https://www.example.com, without a path\n",
-		  "all sites" },
-		{ STRIPE "  checkout_origins: [https://a.example, https://b.example/shop]\n",
-		  "t.yaml:4:41: 'https://b.example/shop' is not a valid origin; use for example "
-		  "https://www.example.com, without a path\n",
-		  "a path" },
-		{ STRIPE "  checkout_origins: [https://A.example, https://b.example:443]\n",
-		  "t.yaml:4:22: 'https://A.example' is not a valid origin; use for example "
-		  "https://www.example.com, without a path\n"
-		  "t.yaml:4:41: 'https://b.example:443' is not a valid origin; use for example "
-		  "https://www.example.com, without a path\n",
-		  "not as browsers write them" },
 		{ STRIPE "  payment_method_types: [card]\n",
 		  "t.yaml:4:25: Stripe removed payment_method_types from Checkout in "
 		  "2026-09-30.endive; remove the option and choose the payment methods in "
@@ -532,6 +541,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_invalid_secret_is_reported_but_not_shown),
 		cmocka_unit_test(invalid_values_of_stripe_are_reported),
+		cmocka_unit_test(invalid_values_for_the_pages_are_reported),
 		cmocka_unit_test(invalid_paths_of_stripe_are_reported),
 		cmocka_unit_test(invalid_values_of_notices_are_reported),
 		cmocka_unit_test(missing_options_have_defaults),

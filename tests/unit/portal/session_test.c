@@ -101,7 +101,7 @@ static void a_seal_is_valid_for_one_purpose(void **state)
 {
 	struct fixture *f = *state;
 	char seal[SESSION_SEAL_SIZE];
-	static char big[1000];
+	static char big[2000];
 
 	session_seal(f->secret, "rotate", TEXT("x"), seal);
 	assert_true(session_is_sealed(f->secret, "rotate", TEXT("x"), text_of(seal)));

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Customers who have lost their key get a new one through their mail address."""
+import json
+import re
+
+import pytest
+
+from agent import Account
+from billing import Billing
+from lab import wait_until
+from mailserver import MailServer
+from shopper import Shopper
+from test_notices import text_of
+from test_selling import APP_URL, TIERS
+
+SAME = "If an account has this email address, we have sent a link to it."
+
+
+@pytest.fixture
+def mail(make):
+    server = MailServer()
+    make.made.append(server)
+    return server
+
+
+def sell(make, mail, **config):
+    smtp = {"server": f"localhost:{mail.port}", "tls": "none", "from": "billing@example.com"}
+    return Billing(make, stripe={"app_url": APP_URL}, notices={"smtp": smtp}, **{"tiers": TIERS, **config})
+
+
+@pytest.fixture
+def billing(make, mail):
+    return sell(make, mail)
+
+
+def links(message):
+    """The paths of the links in a mail, without the host."""
+    return [url[len(APP_URL):] for url in re.findall(r"http://\S+", text_of(message))]
+
+
+def ask(billing, email):
+    browser = Shopper(billing.agent)
+    return browser.submit(browser.get("/dashboard/recover"), "/recover", {"email": email})
+
+
+def recovered(mail):
+    """The mails with links, without notices about other things."""
+    return [m for m in mail.mails if m["Subject"] == "Get a new API key"]
+
+
+def works(billing, key):
+    return billing.agent.get("/", Account("", key, "")).status
+
+
+def test_a_link_gives_a_new_key_once(billing, mail):
+    account = billing.key_for(billing.subscribe().id)
+    assert "Lost your key?" in Shopper(billing.agent).get("/dashboard").text
+    assert SAME in ask(billing, " Ann@Example.com ").text  # as people type it
+    message = wait_until(lambda: recovered(mail), "the mail")[0]
+    assert message.recipients == ["ann@example.com"]  # as Stripe has it
+    (path,) = links(message)
+    browser = Shopper(billing.agent)
+    page = browser.get(path)
+    assert page.status == 200 and not page.key() and page.get("Referrer-Policy") == "no-referrer"
+    assert len(json.loads(billing.agent.admin("GET", "/api/v1/keys").body)) == 1  # opening changes nothing
+    page = browser.submit(page, "/key")
+    assert works(billing, page.key()) == 200 and works(billing, account.key) == 200
+    assert account.id in browser.get("/dashboard").text
+    again = Shopper(billing.agent)
+    assert "already used" in again.submit(again.get(path), "/key").text
+
+
+def test_the_other_keys_can_be_revoked(billing, mail):
+    account = billing.key_for(billing.subscribe().id)
+    ask(billing, "ann@example.com")
+    (path,) = links(wait_until(lambda: recovered(mail), "the mail")[0])
+    browser = Shopper(billing.agent)
+    page = browser.get(path)
+    key = browser.submit(page, "/key", {"revoke": "yes"}).key()
+    assert works(billing, key) == 200 and works(billing, account.key) == 401
+    assert browser.submit(page, "/key", {"revoke": "yes"}).status == 410
+    assert works(billing, key) == 200  # a used link revokes nothing
+
+
+def test_all_accounts_of_the_address_are_listed(billing, mail):
+    customer = billing.customer()
+    accounts = [billing.key_for(billing.subscribe(price, customer=customer).id) for price in ("price_basic", "price_pro")]
+    billing.key_for(billing.subscribe(customer=billing.customer("bob@example.com")).id)
+    ask(billing, "ann@example.com")
+    message = wait_until(lambda: recovered(mail), "the mail")[0]
+    assert len(links(message)) == 2
+    assert all(account.id in text_of(message) for account in accounts)
+
+
+def test_nobody_learns_who_is_a_customer(billing, mail):
+    billing.key_for(billing.subscribe().id)
+    pages = [ask(billing, email) for email in ("nobody@example.com", "ann@example.com")]
+    assert pages[0].status == pages[1].status == 200 and pages[0].text == pages[1].text
+    wait_until(lambda: recovered(mail), "the mail")
+    assert [m.recipients for m in mail.mails] == [["ann@example.com"]]
+
+
+def test_mails_are_limited_by_address_and_source(billing, mail):
+    billing.key_for(billing.subscribe().id)
+    assert [ask(billing, "ann@example.com").status for _ in range(4)] == [200, 200, 200, 429]
+    assert [ask(billing, f"b{i}@example.com").status for i in range(3)] == [200, 200, 429]
+
+
+def test_invalid_addresses_and_links_are_refused(billing, mail):
+    browser = Shopper(billing.agent)
+    for email in ("", "x", "a@b c", "a@b\r\nBcc: c@d", "<a@b>", "a" * 130 + "@example.com"):
+        page = browser.post("/dashboard/recover", {"email": email})
+        assert page.status == 400 and "not a valid email address" in page.text, email
+    for path in ("/dashboard/recover/key", "/dashboard/recover/key?link=x", "/dashboard/recover/key?link=" + "a-" * 600):
+        assert browser.get(path).status == 404
+    billing.key_for(billing.subscribe().id)
+    ask(billing, "ann@example.com")
+    (path,) = links(wait_until(lambda: recovered(mail), "the mail")[0])
+    page = browser.get(path)
+    action, fields = page.form("/key")
+    assert browser.post(action, {**fields, "token": "0" * 64}).status == 403
+    assert browser.ask("POST", action, f"link={fields['link']}&token={fields['token']}", Sec_Fetch_Site="cross-site",
+                       Content_Type="application/x-www-form-urlencoded").status == 403
+    # A link for one purpose is not valid for another.
+    for other in ("/dashboard/claim?link=", "/dashboard/start?link="):
+        assert browser.get(other + fields["link"]).status == 404
+    assert not mail.mails[1:]
+
+
+def test_without_a_mail_server_there_is_no_recovery(make):
+    billing = Billing(make, stripe={"app_url": APP_URL})
+    browser = Shopper(billing.agent)
+    assert "Lost your key?" not in browser.get("/dashboard").text
+    page = browser.get("/dashboard/recover")
+    assert page.status == 404 and "contact the provider" in page.text
+
+
+def test_a_search_through_many_accounts_blocks_nothing(make, mail):
+    billing = sell(make, mail, max_accounts=40000)
+    billing.agent.stop()
+    billing.agent.sql("INSERT INTO accounts(id, status, is_held, created_ms, past_due_ms, tier, customer, subscription, "
+                      "label, email) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) "
+                      "SELECT i, 'active', 0, 1, 0, 'basic', '', '', '', 'u' || i || '@example.com' FROM n")
+    billing.agent.start()
+    for number in (1, 29999):
+        ask(billing, f"u{number}@example.com")
+        wait_until(lambda: [m for m in recovered(mail) if m.recipients == [f"u{number}@example.com"]], "the mail")
+
+
+def test_the_claim_page_of_another_browser_offers_it(billing):
+    session = Shopper(billing.agent).buy()
+    billing.fake.pay(session)
+    page = Shopper(billing.agent).arrive(session)
+    assert page.status == 403 and "Please use your other browser" in page.text and "get a key by mail" in page.text
+    page = Shopper(billing.agent).arrive("cs_test_" + "a" * 50)
+    assert page.status == 404 and "Order not found" in page.text
