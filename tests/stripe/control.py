@@ -17,6 +17,9 @@ key. The paths below follow /_control; GET /_control itself returns an overview.
                                      "product", "name", "meter": event name, "features": [lookup keys],
                                      "unit_label", "unit_amount_decimal", "tiers", "tiers_mode",
                                      "transform_quantity"}
+    POST   /portal/plans             {"prices": [IDs], "proration_behavior", ...}: lets customers change between
+                                     these prices in the portal; with none, they cannot change their plan
+    POST   /portal/ID/confirm        {"price", "quantity", "card"}: does what the flow's page does -> {"status", "url"}
     POST   /customers/ID/payments    {"outcome": succeeds | fails | requires_action | none | null,
                                      "count": n or null}: the outcome of the next payments
     POST   /checkout/ID/pay          {"email", "async": bool}: does what the page does -> {"url"}
@@ -56,19 +59,21 @@ key. The paths below follow /_control; GET /_control itself returns an overview.
 import json
 import re
 import time
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import catalog
 import charges
 import checkout
 import customers
 import meters
+import pages
+import portal
 import render
 import subscription
 from delivery import Endpoint, Rule
 from errors import ApiError, missing
 from faults import Fault
-from server import Answer
+from server import Answer, Request
 from world import SETTINGS
 
 ROUTES = []
@@ -227,11 +232,10 @@ def payments(self, fields, name):
 
 @control("POST", "/checkout/{}/pay")
 def pay(self, fields, name):
-    from pages import success_url
     with self.world.lock:
         session = self.world.sessions.get(name)
         checkout.complete(self.world, session, fields.get("email"), fields.get("async"))
-        return {"url": success_url(session), "customer": session["customer"],
+        return {"url": pages.success_url(session), "customer": session["customer"],
                 "subscription": session["subscription"]}
 
 
@@ -240,6 +244,23 @@ def end_async(self, fields, name):
     with self.world.lock:
         checkout.end_async(self.world, self.world.sessions.get(name), fields["succeeded"])
     return {}
+
+
+@control("POST", "/portal/plans")
+def plans(self, fields):
+    with self.world.lock:
+        found = portal.allow_plans(self.world, fields.pop("prices"), fields)
+        return render.shape(found, self.world.settings["api_version"])
+
+
+@control("POST", "/portal/{}/confirm")
+def confirm(self, fields, name):
+    """Fills in the page of a session's flow. @name: the session's ID, or the last part of its URL."""
+    with self.world.lock:
+        session = self.world.portals.get(name)
+        body = urlencode(fields).encode()
+        answer = pages.portal_page(self.world, Request("POST", urlsplit(session["url"]).path, {}, body), session)
+        return {"status": answer.status, "url": answer.headers.get("Location"), "text": answer.body.decode()}
 
 
 @control("POST", "/seed")

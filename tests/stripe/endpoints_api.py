@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""endpoints_api: webhook endpoints, event destinations (v2) and configurations of the portal.
+"""endpoints_api: webhook endpoints and event destinations (v2).
 
 An endpoint that is created here gets events like one of control.py.
 """
@@ -186,31 +186,3 @@ def switch_destination(world, call, name, action):
         raise missing("action", action)
     found.is_enabled = action == "enable"
     return destination(found, call)
-
-
-# Configurations of the customer portal. A new account's dashboard has saved one.
-
-def configurations(world):
-    if not hasattr(world, "portal_configurations"):
-        world.portal_configurations = Table("billing_portal.configuration")
-        world.portal_configurations.add({
-            "id": world.new_id("bpc"), "object": "billing_portal.configuration", "active": True, "application": None,
-            "business_profile": {"headline": None, "privacy_policy_url": None, "terms_of_service_url": None},
-            "created": world.now(), "default_return_url": None, "features": {}, "is_default": True,
-            "livemode": False, "login_page": {"enabled": False, "url": None}, "metadata": {}, "name": None,
-            "updated": world.now()})
-    return world.portal_configurations
-
-
-@route("GET", "/v1/billing_portal/configurations", paged(active=boolean, is_default=boolean))
-def portal_configurations(world, call):
-    p = call.params
-    return page(configurations(world), call, lambda c: p.get("active", c["active"]) == c["active"]
-                and p.get("is_default", c["is_default"]) == c["is_default"])
-
-
-@route("POST", "/v1/billing_portal/configurations/{}", {"active": boolean})
-def update_configuration(world, call, name):
-    found = configurations(world).get(name)
-    found["active"] = call.params.get("active", found["active"])
-    return found

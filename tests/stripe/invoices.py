@@ -7,13 +7,14 @@ subscription.
 """
 import charges
 import customers
+import prorations
 import subscription
 from catalog import amount_of, is_metered
 from clock import DAY
 from errors import declined, refused
 from meters import usage_of
 from params import boolean, one_of, text
-from render import list_of
+from render import changing, list_of
 from routes import page, paged, route
 
 
@@ -25,11 +26,12 @@ def line_of(world, sub, item, period, quantity, description):
         "description": description,
         "discountable": True, "discounts": [], "invoice": None, "livemode": False, "metadata": {},
         "parent": {"type": "subscription_item_details", "subscription_item_details": {
-            "subscription_item": item["id"], "subscription": sub["id"], "proration": False}},
+            "invoice_item": None, "subscription_item": item["id"], "subscription": sub["id"], "proration": False,
+            "proration_details": None}, "invoice_item_details": None},
         "period": {"start": period[0], "end": period[1]},
         "pricing": {"type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"],
                     "price_details": {"price": price["id"], "product": price["product"]}},
-        "quantity": quantity, "subscription": sub["id"], "_item": item,
+        "quantity": quantity, "subscription": sub["id"], "_item": item, "_price": price,
     }
 
 
@@ -80,6 +82,7 @@ def draft(world, sub, reason, lines):
         "subtotal": 0, "total": 0, "test_clock": None, "webhooks_delivered_at": None,
         "_subscription": sub["id"], "_retry": None, "_first_failure": None, "_timers": {},
     })
+    prorations.attach(world, invoice)
     add_up(invoice)
     sub["_invoices"].append(name)
     world.emit("invoice.created", invoice)
@@ -112,7 +115,7 @@ def finalize(world, invoice, is_tried=True):
     invoice["status_transitions"]["finalized_at"] = invoice["effective_at"] = now
     invoice["number"] = f"FAKE-{len(world.invoices):05d}"
     invoice["hosted_invoice_url"] = f"{world.base_url}/i/{invoice['id']}"
-    invoice["ending_balance"] = 0
+    use_balance(world, invoice)
     world.emit("invoice.finalized", invoice)
     sub = world.subscriptions.get(invoice["_subscription"])
     pause = sub["pause_collection"]
@@ -124,6 +127,20 @@ def finalize(world, invoice, is_tried=True):
         settle(world, invoice)
     elif is_tried and invoice["collection_method"] == "charge_automatically":
         attempt(world, invoice)
+
+
+def use_balance(world, invoice):
+    """Adds an invoice below zero to the customer's credit, or pays as much as possible from the credit."""
+    customer = world.customers.get(invoice["customer"])
+    if customer.get("deleted"):
+        return
+    balance = invoice["starting_balance"] = customer["balance"]
+    after = min(balance + invoice["total"], 0)
+    invoice["ending_balance"] = after
+    invoice["amount_due"] = invoice["amount_remaining"] = max(balance + invoice["total"], 0)
+    if after != balance:
+        with changing(world, customer, "customer.updated"):
+            customer["balance"] = after
 
 
 def attempt(world, invoice):

@@ -8,10 +8,9 @@ from urllib.parse import quote
 
 import checkout
 import form
+import portal
 import subscription
-from errors import ApiError, invalid
-from params import Need, anything, text
-from routes import route
+from errors import ApiError
 from server import Answer
 from subscription_api import plan_cancellation
 
@@ -79,30 +78,12 @@ def pay_page(world, request, session):
     return show(402 if problem else 200, "Checkout", body)
 
 
-@route("POST", "/v1/billing_portal/sessions", {
-    "customer": Need(text), "return_url": text, "configuration": text, "flow_data": anything,
-    "locale": text,
-    "on_behalf_of": text})
-def post_portal(world, call):
-    customer = world.customers.get(call.params["customer"], "customer")
-    if not call.params.get("return_url", "http://").startswith(("http://", "https://")):
-        raise invalid("Not a valid URL", "return_url", "url_invalid")
-    secret = world.new_id("test", 58)
-    portal = world.portals.add({
-        "id": world.new_id("bps"), "object": "billing_portal.session",
-        "configuration": world.new_id("bpc"),
-        "created": world.now(), "customer": customer["id"], "flow": None, "livemode": False,
-        "locale": None,
-        "on_behalf_of": None, "return_url": call.params.get("return_url"),
-        "url": f"{world.base_url}/p/session/{secret}"})
-    world.portals.places[secret] = world.portals.places[portal["id"]]
-    return portal
-
-
-def portal_page(world, request, portal):
-    if portal is None or world.now() - portal["created"] > 300:
+def portal_page(world, request, session):
+    if session is None or world.now() - session["created"] > 300:
         return show(410, "This page has expired", "")
-    customer = world.customers.get(portal["customer"])
+    if not session["_is_done"]:
+        return flow_page(world, request, session)
+    customer = world.customers.get(session["customer"])
     mine = [world.subscriptions.get(name) for name in customer["_subs"]]
     if request.method == "POST":
         fields = dict(form.pairs(request.body.decode()))
@@ -112,9 +93,12 @@ def portal_page(world, request, portal):
                     plan_cancellation(world, sub, fields.get("do") == "cancel")
         return see_other(request.path)
     rows = "".join(portal_row(request, sub) for sub in mine)
-    back = portal["return_url"] and (
-        f"<p><a id=\"return\" href=\"{html.escape(portal['return_url'])}\">Return</a></p>") or ""
-    return show(200, "Billing", f"<p>A fake of Stripe's billing portal.</p><ul>{rows}</ul>{back}")
+    return show(200, "Billing", f"<p>A fake of Stripe's billing portal.</p><ul>{rows}</ul>{way_back(session)}")
+
+
+def way_back(session):
+    return session["return_url"] and (
+        f"<p><a id=\"return\" href=\"{html.escape(session['return_url'])}\">Return</a></p>") or ""
 
 
 def portal_row(request, sub):
@@ -126,3 +110,51 @@ def portal_row(request, sub):
     return (f"<li>{shown}<form method=\"post\" action=\"{request.path}\"><input type=\"hidden\" "
             f"name=\"subscription\" value=\"{sub['id']}\"><button name=\"do\" value=\"{do}\" "
             f"type=\"submit\">{label}</button></form></li>")
+
+
+def flow_page(world, request, session):
+    """The page on which a customer confirms the action that a flow is for."""
+    problem = ""
+    if request.method == "POST":
+        try:
+            portal.complete(world, session, dict(form.pairs(request.body.decode())))
+            return after_flow(request, session)
+        except (ApiError, ValueError) as e:
+            problem = f"<p class=\"error\" role=\"alert\">{html.escape(str(e))}</p>"
+    title, inside = flow_form(world, session)
+    body = (f"{problem}<p>A fake of Stripe's billing portal.</p><form method=\"post\" action=\"{request.path}\">"
+            f"{inside}<button id=\"confirm\" type=\"submit\">Confirm</button></form>{way_back(session)}")
+    return show(402 if problem else 200, title, body)
+
+
+def after_flow(request, session):
+    after = session["flow"]["after_completion"]
+    if after["type"] == "redirect":
+        return see_other(after["redirect"]["return_url"])
+    if after["type"] == "hosted_confirmation":
+        words = after["hosted_confirmation"]["custom_message"] or "Your changes are saved."
+        return show(200, "Thank you", f"<p>{html.escape(words)}</p>")
+    return see_other(request.path)
+
+
+def flow_form(world, session):
+    """(title, what is inside the form)"""
+    flow = session["flow"]
+    if flow["type"] == "payment_method_update":
+        return "Add a payment method", "<input type=\"hidden\" name=\"card\" value=\"succeeds\">"
+    if flow["type"] == "subscription_cancel":
+        return "Cancel your plan", f"<p>{flow['subscription_cancel']['subscription']}</p>"
+    if flow["type"] == "subscription_update_confirm":
+        row = flow["subscription_update_confirm"]["items"][0]
+        return "Confirm your update", f"<p>{plan_name(world, row['price'])}, quantity {row['quantity']}</p>"
+    allowed = world.portal_configurations.get(session["configuration"])
+    now = portal.subscription_of(world, session)["items"]["data"][0]["price"]["id"]
+    choices = "".join(f"<label><input type=\"radio\" name=\"price\" value=\"{name}\">{plan_name(world, name)}</label>"
+                      for name in portal.offers(world, allowed) if name != now)
+    return "Update your plan", choices
+
+
+def plan_name(world, name):
+    price = world.prices.get(name)
+    amount = money(price["unit_amount"], price["currency"]) if price["unit_amount"] is not None else ""
+    return html.escape(f"{world.products.get(price['product'])['name']} {amount} per {price['recurring']['interval']}")

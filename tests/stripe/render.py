@@ -10,6 +10,7 @@ import contextlib
 from errors import invalid
 
 BASIL = "2025-03-31"
+OLDEST = "2024-06-20"
 MOST_DEPTH = 4
 
 # Members that contain an ID and may be expanded.
@@ -23,10 +24,14 @@ EXPANDABLE = {
     "refund": ("charge", "payment_intent"),
     "dispute": ("charge", "payment_intent"),
     "invoice_payment": ("invoice",),
+    "invoiceitem": ("customer", "invoice"),
+    "billing_portal.session": ("configuration",),
     "product": ("default_price",),
     "item": (),
     "entitlements.active_entitlement": ("feature",),
 }
+# Private members that older versions show.
+ONLY_OLD = ("_price", "_invoice")
 # Those of invoice.parent.subscription_details, which has no `object`.
 IN_PARENT = ("subscription",)
 
@@ -41,9 +46,9 @@ def is_old(version):
 
 
 def freeze(value):
-    """A deep copy of the public members, which later changes do not affect."""
+    """A deep copy that later changes do not affect, of what any version shows."""
     if isinstance(value, dict):
-        return {key: freeze(item) for key, item in value.items() if key[:1] != "_"}
+        return {key: freeze(item) for key, item in value.items() if key[:1] != "_" or key in ONLY_OLD}
     if isinstance(value, list):
         return [freeze(item) for item in value]
     return value
@@ -90,10 +95,14 @@ def old_charge(charge, shown):
 
 def old_line(line, shown):
     del shown["pricing"], shown["parent"]
-    shown["price"] = {"id": line["pricing"]["price_details"]["price"], "object": "price"}
+    shown["price"] = shape(line["_price"], OLDEST)
     shown["subscription"] = line["subscription"]
     shown["subscription_item"] = line["parent"]["subscription_item_details"]["subscription_item"]
-    shown["type"] = "subscription"
+    details = line["parent"]["subscription_item_details"]
+    shown["type"] = "invoiceitem" if details["invoice_item"] else "subscription"
+    shown["proration"] = details["proration"]
+    if details["invoice_item"]:
+        shown["invoice_item"] = details["invoice_item"]
 
 
 OLD = {"subscription": old_subscription, "subscription_item": old_item, "invoice": old_invoice,

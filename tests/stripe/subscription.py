@@ -13,7 +13,8 @@ import contextlib
 import customers
 import entitlements
 import invoices
-from catalog import amount_of, is_metered
+import prorations
+from catalog import is_metered
 from clock import DAY, HOUR, add_interval
 from errors import declined, refused
 from params import merge_metadata
@@ -80,8 +81,7 @@ def make(world, customer, items, fields):
         "test_clock": customer["test_clock"], "transfer_data": None, "trial_end": trial_end,
         "trial_settings": {"end_behavior": {"missing_payment_method": missing_method(fields)}},
         "trial_start": now if trial_end else None,
-        "_timers": {}, "_invoices": [], "_is_new": True, "_is_changing": False, "_proration": 0,
-        "_periods": 0,
+        "_timers": {}, "_invoices": [], "_is_new": True, "_is_changing": False, "_periods": 0,
     })
     customer["_subs"].append(name)
     return sub
@@ -215,7 +215,7 @@ def renew(world, sub, reason="subscription_cycle"):
             sub["_periods"] = 0
         next_period(sub, past[1])
         lines = invoices.lines_of(world, sub, None if was_trial else past, False)
-        add_proration(world, sub, lines)
+        lines += prorations.take(world, sub)
         invoice = invoices.draft(world, sub, reason, lines)
         sub["latest_invoice"] = invoice["id"]
     set_timers(world, sub)
@@ -248,37 +248,15 @@ def restart_period(world, sub):
     next_period(sub, world.now())
 
 
-def add_proration(world, sub, lines):
-    if sub["_proration"]:
-        item = sub["items"]["data"][0]
-        period = (item["current_period_start"], item["current_period_end"])
-        line = invoices.line_of(world, sub, item, period, 1,
-                                "Remaining time after a change of price")
-        line["amount"] = sub["_proration"]
-        line["parent"]["subscription_item_details"]["proration"] = True
-        lines.append(line)
-        sub["_proration"] = 0
+def invoice_now(world, sub, reason, is_period=True):
+    """Invoices everything that is due, and attempts the payment at once. None if nothing is due.
 
-
-def prorate(world, sub, before, after):
-    """@before and @after are the costs of a whole period."""
-    item = sub["items"]["data"][0]
-    whole = item["current_period_end"] - item["current_period_start"]
-    left = max(item["current_period_end"] - world.now(), 0)
-    sub["_proration"] += int((after - before) * left / whole)
-
-
-def cost_of(sub):
-    return sum(amount_of(item["price"], item["quantity"]) for item in sub["items"]["data"]
-               if "quantity" in item)
-
-
-def invoice_now(world, sub, reason):
-    """Invoices everything that is due, and attempts the payment at once."""
-    lines = []
-    if reason != "subscription_update" or not sub["_proration"]:
-        lines = invoices.lines_of(world, sub, None, False)
-    add_proration(world, sub, lines)
+    @is_period: a period starts, so that its prices are due too.
+    """
+    lines = invoices.lines_of(world, sub, None, False) if is_period else []
+    lines += prorations.take(world, sub)
+    if not lines:
+        return None
     invoice = invoices.draft(world, sub, reason, lines)
     sub["latest_invoice"] = invoice["id"]
     invoices.finalize(world, invoice)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """subscription_api: the endpoints of subscriptions. Their effects are in subscription.py."""
+import prorations
 import subscription as life
 from catalog import is_metered, living_price
 from customers import living
@@ -134,7 +135,7 @@ def plan_cancellation(world, sub, is_planned):
 
 
 def change_items(world, sub, p):
-    before = life.cost_of(sub)
+    before = prorations.worth(sub)
     interval = rhythm(sub)
     items = list(sub["items"]["data"])
     period = (items[0]["current_period_start"], items[0]["current_period_end"])
@@ -184,14 +185,14 @@ def settle_change(world, sub, p, before, interval):
     behavior = p.get("proration_behavior", "create_prorations")
     if sub["status"] == "trialing":
         return
+    is_restarted = rhythm(sub) != interval or p.get("billing_cycle_anchor") == "now"
     if behavior != "none":
-        life.prorate(world, sub, before, life.cost_of(sub))
-    if rhythm(sub) != interval or p.get("billing_cycle_anchor") == "now":
+        prorations.add(world, sub, before, is_restarted)
+    if is_restarted:
         life.restart_period(world, sub)
-        life.invoice_now(world, sub,
-                         "subscription_update" if not sub["_proration"] else "subscription_cycle")
-    elif behavior == "always_invoice" and sub["_proration"]:
         life.invoice_now(world, sub, "subscription_update")
+    elif behavior == "always_invoice":
+        life.invoice_now(world, sub, "subscription_update", is_period=False)
 
 
 def change_trial(world, sub, trial_end):

@@ -114,6 +114,8 @@ class World:
         self.refunds = Table("refund")
         self.disputes = Table("dispute")
         self.invoice_payments = Table("invoice_payment")
+        self.invoice_items = Table("invoiceitem")
+        self.portal_configurations = Table("billing_portal.configuration")
         self.test_clocks = Table("test_helpers.test_clock")
         self.usage_records = []
         self.meter_identifiers = {}  # identifier -> when it was accepted
@@ -137,4 +139,5 @@ class World:
                 "cs": self.sessions, "sub": self.subscriptions, "si": self.items,
                 "in": self.invoices, "feat": self.features, "mtr": self.meters,
                 "ch": self.charges, "re": self.refunds, "du": self.disputes,
+                "ii": self.invoice_items, "bpc": self.portal_configurations,
                 }.get(name.split("_")[0])
