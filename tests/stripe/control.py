@@ -22,7 +22,7 @@ key. The paths below follow /_control; GET /_control itself returns an overview.
     POST   /portal/ID/confirm        {"price", "quantity", "card"}: does what the flow's page does -> {"status", "url"}
     POST   /customers/ID/payments    {"outcome": succeeds | fails | requires_action | none | null,
                                      "count": n or null}: the outcome of the next payments
-    POST   /checkout/ID/pay          {"email", "async": bool}: does what the page does -> {"url"}
+    POST   /checkout/ID/pay          {"email", "async": bool, "quantity", "code": a promotion code}: does what the page does -> {"url"}
     POST   /checkout/ID/async        {"succeeded": bool}: ends the pending payment
     POST   /seed                     {"count", "price", "status"}: creates subscriptions without events
     POST   /charges                  {"customer", "amount", "invoice"}: a payment that succeeded
@@ -234,6 +234,10 @@ def payments(self, fields, name):
 def pay(self, fields, name):
     with self.world.lock:
         session = self.world.sessions.get(name)
+        if "code" in fields:
+            checkout.enter_code(self.world, session, fields["code"])
+        if "quantity" in fields:
+            checkout.adjust(session, fields["quantity"])
         checkout.complete(self.world, session, fields.get("email"), fields.get("async"))
         return {"url": pages.success_url(session), "customer": session["customer"],
                 "subscription": session["subscription"]}

@@ -40,6 +40,15 @@ def living(world, name, param="customer"):
     return customer
 
 
+def check_currency(world, customer, currency):
+    """A customer's subscriptions all have one currency."""
+    for sub in map(world.subscriptions.get, customer["_subs"]):
+        if sub["status"] not in subscription.ENDED and sub["currency"] != currency:
+            raise refused("You cannot combine currencies on a single customer. This customer has an active "
+                          "subscription, subscription schedule, discount, quote, invoice item or active subscription "
+                          f"mode checkout session with currency {sub['currency']}.")
+
+
 def set_payments(customer, outcome, count=None):
     """Sets the outcome of the customer's next @count payments, or of all if it is None."""
     if outcome not in OUTCOMES + (None,):

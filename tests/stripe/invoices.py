@@ -6,6 +6,7 @@ Then it is finalized and its payment is attempted. subscription.py decides what 
 subscription.
 """
 import charges
+import coupons
 import customers
 import prorations
 import subscription
@@ -80,7 +81,8 @@ def draft(world, sub, reason, lines):
                                "paid_at": None,
                                "voided_at": None},
         "subtotal": 0, "total": 0, "test_clock": None, "webhooks_delivered_at": None,
-        "_subscription": sub["id"], "_retry": None, "_first_failure": None, "_timers": {},
+        "total_discount_amounts": [],
+        "_subscription": sub["id"], "_discounts": discounts_of(world, sub, lines), "_retry": None, "_first_failure": None, "_timers": {},
     })
     prorations.attach(world, invoice)
     add_up(invoice)
@@ -89,9 +91,28 @@ def draft(world, sub, reason, lines):
     return invoice
 
 
+def discounts_of(world, sub, lines):
+    """The discounts of the subscription, if they lower this invoice."""
+    coupons.end_old(world, sub)
+    return [row for row in sub["_discounts"] if coupons.reductions(
+        [{**line, "discount_amounts": []} for line in lines], row["_coupon"])
+        or any(line.get("_is_usage") for line in lines)]
+
+
+def use_discounts(world, invoice, sub):
+    """Ends the discounts that were for one invoice."""
+    for row in invoice["_discounts"]:
+        if row["_coupon"]["duration"] == "once" and row["id"] in sub["discounts"]:
+            if any(d["amount"] for d in invoice["total_discount_amounts"] if d["discount"] == row["id"]):
+                with subscription.updating(world, sub):
+                    coupons.end(world, sub, row["id"])
+
+
 def add_up(invoice):
-    total = sum(line["amount"] for line in invoice["lines"]["data"])
-    invoice["subtotal"] = invoice["total"] = total
+    invoice["total_discount_amounts"] = coupons.apply(invoice, invoice["_discounts"])
+    invoice["discounts"] = [row["id"] for row in invoice["_discounts"]]
+    invoice["subtotal"] = sum(line["amount"] for line in invoice["lines"]["data"])
+    total = invoice["total"] = invoice["subtotal"] - sum(d["amount"] for d in invoice["total_discount_amounts"])
     invoice["amount_due"] = max(total, 0)
     invoice["amount_remaining"] = invoice["amount_due"] - invoice["amount_paid"]
 
@@ -118,6 +139,7 @@ def finalize(world, invoice, is_tried=True):
     use_balance(world, invoice)
     world.emit("invoice.finalized", invoice)
     sub = world.subscriptions.get(invoice["_subscription"])
+    use_discounts(world, invoice, sub)
     pause = sub["pause_collection"]
     if pause and pause["behavior"] == "void":
         void(world, invoice)

@@ -59,6 +59,8 @@ def pay_page(world, request, session):
     if request.method == "POST":
         fields = dict(form.pairs(request.body.decode()))
         try:
+            if fields.get("code"):
+                checkout.enter_code(world, session, fields["code"])
             checkout.complete(world, session, fields.get("email"))
             return see_other(success_url(session))
         except ApiError as e:
@@ -69,6 +71,8 @@ def pay_page(world, request, session):
     email = "" if session["customer"] else (
         "<p><label>Email <input name=\"email\" type=\"email\" "
         f"value=\"{html.escape(session['customer_email'] or 'buyer@example.com')}\"></label></p>")
+    if session["allow_promotion_codes"]:
+        email += "<p><label>Promotion code <input name=\"code\"></label></p>"
     cancel = session["cancel_url"] and (
         f"<p><a id=\"cancel\" href=\"{html.escape(session['cancel_url'])}\">Cancel</a></p>") or ""
     body = (f"{problem}<p>A fake of Stripe Checkout: no money moves.</p><ul>{lines}</ul>"
@@ -143,7 +147,9 @@ def flow_form(world, session):
     if flow["type"] == "payment_method_update":
         return "Add a payment method", "<input type=\"hidden\" name=\"card\" value=\"succeeds\">"
     if flow["type"] == "subscription_cancel":
-        return "Cancel your plan", f"<p>{flow['subscription_cancel']['subscription']}</p>"
+        offer = flow["subscription_cancel"]["retention"]
+        keep = "<button name=\"do\" value=\"accept\" type=\"submit\">Stay, with a discount</button>" if offer else ""
+        return "Cancel your plan", f"<p>{flow['subscription_cancel']['subscription']}</p>{keep}"
     if flow["type"] == "subscription_update_confirm":
         row = flow["subscription_update_confirm"]["items"][0]
         return "Confirm your update", f"<p>{plan_name(world, row['price'])}, quantity {row['quantity']}</p>"

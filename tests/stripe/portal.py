@@ -4,7 +4,9 @@
 A configuration says what customers may do. A flow is one action that the operator has prepared, such as
 the change to another price: the customer confirms it on the page (pages.py) and returns to the operator.
 """
+import coupons
 import customers
+import prorations
 import subscription
 from errors import declined, invalid, refused
 from params import Empty, Need, at_most, between, boolean, merge_metadata, metadata, one_of, text
@@ -178,7 +180,9 @@ FLOW = {
     "after_completion": {"type": Need(one_of("hosted_confirmation", "portal_homepage", "redirect")),
                          "redirect": {"return_url": Need(text)},
                          "hosted_confirmation": {"custom_message": at_most(500)}},
-    "subscription_cancel": SUBSCRIPTION, "subscription_update": SUBSCRIPTION,
+    "subscription_cancel": {**SUBSCRIPTION, "retention": {
+        "type": Need(one_of("coupon_offer")), "coupon_offer": Need({"coupon": Need(text)})}},
+    "subscription_update": SUBSCRIPTION,
     "subscription_update_confirm": {
         **SUBSCRIPTION, "discounts": [{"coupon": text, "promotion_code": text}],
         "items": Need([{"id": Need(text), "price": text, "quantity": between(0, 1000000)}])}}
@@ -241,7 +245,11 @@ def flow_of(world, customer, allowed, asked):
     sub = own_subscription(world, customer, asked[kind]["subscription"], f"{path}[subscription]")
     if kind == "subscription_cancel":
         check_cancel(allowed, sub)
-        flow[kind] = {"retention": None, "subscription": sub["id"]}
+        retention = asked[kind].get("retention")
+        if retention:
+            coupons.chosen(world, [retention["coupon_offer"]], customer, sub["currency"],
+                           f"{path}[retention][coupon_offer]")
+        flow[kind] = {"retention": retention, "subscription": sub["id"]}
         return flow
     check_update(allowed, sub)
     flow[kind] = {"subscription": sub["id"]}
@@ -314,10 +322,12 @@ def confirmed(world, allowed, sub, asked, path):
     discounts = asked.get("discounts", [])
     if len(discounts) > 1:
         raise invalid(f"Array {path}[discounts] exceeded maximum 1 allowed elements.", f"{path}[discounts]")
+    coupons.chosen(world, discounts, world.customers.get(sub["customer"]), sub["currency"], f"{path}[discounts]")
     price, quantity = rows[0].get("price", item["price"]["id"]), rows[0].get("quantity", item["quantity"])
     if (price, quantity) == (item["price"]["id"], item["quantity"]) and not discounts:
         raise refused("Cannot update the subscription because there are no changes to confirm.")
     check_change(world, allowed, item, price, quantity, f"{path}[items][0]")
+    discounts = [{"coupon": None, "promotion_code": None, **row} for row in discounts]
     return {"discounts": discounts or None, "items": [{"id": item["id"], "price": price, "quantity": quantity}],
             "subscription": sub["id"]}
 
@@ -361,14 +371,19 @@ def complete(world, session, fields):
         sub = own_subscription(world, customer, flow[kind]["subscription"], "subscription")
         if kind == "subscription_cancel":
             check_cancel(allowed, sub)
-            cancel(world, allowed, sub)
+            offer = flow[kind]["retention"]
+            if offer and fields.get("do") == "accept":
+                redeem(world, sub, [offer["coupon_offer"]])
+            else:
+                cancel(world, allowed, sub)
         else:
             check_update(allowed, sub)
-            update(world, allowed, sub, chosen(world, allowed, sub, flow, fields))
+            update(world, allowed, sub, chosen(sub, flow, fields),
+                   (flow["subscription_update_confirm"] or {}).get("discounts"))
     session["_is_done"] = True
 
 
-def chosen(world, allowed, sub, flow, fields):
+def chosen(sub, flow, fields):
     """The row for the subscription's item: the one to confirm, or what the customer chose on the page."""
     if flow["subscription_update_confirm"]:
         return dict(flow["subscription_update_confirm"]["items"][0])
@@ -396,7 +411,14 @@ def cancel(world, allowed, sub):
         subscription.set_timers(world, sub)
 
 
-def update(world, allowed, sub, row):
+def redeem(world, sub, rows):
+    rows = [{name: value for name, value in row.items() if value} for row in rows]
+    pairs = coupons.chosen(world, rows, world.customers.get(sub["customer"]), sub["currency"])
+    with subscription.updating(world, sub):
+        coupons.redeem(world, sub, pairs)
+
+
+def update(world, allowed, sub, row, discounts=None):
     """Changes the subscription's only item. Unlike the API's call, a declined card changes nothing."""
     feature = allowed["features"]["subscription_update"]
     check_change(world, allowed, sub["items"]["data"][0], row["price"], row["quantity"], "items[0]")
@@ -404,16 +426,19 @@ def update(world, allowed, sub, row):
     if feature["billing_cycle_anchor"] == "now":
         p["billing_cycle_anchor"] = "now"
     may_pay(world, sub)
+    before = prorations.worth(sub)
     with subscription.updating(world, sub):
+        if discounts:
+            redeem(world, sub, discounts)
         if sub["status"] == "trialing" and feature["trial_update_behavior"] == "end_trial":
-            end_trial(world, sub, p)
+            change_items(world, sub, p, before)
+            end_trial(world, sub)
         else:
-            change_items(world, sub, p)
+            change_items(world, sub, p, before)
         subscription.set_timers(world, sub)
 
 
-def end_trial(world, sub, p):
-    change_items(world, sub, p)
+def end_trial(world, sub):
     sub["trial_end"], sub["status"] = world.now(), "active"
     subscription.restart_period(world, sub)
     subscription.invoice_now(world, sub, "subscription_update")

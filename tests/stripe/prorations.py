@@ -3,18 +3,20 @@
 
 For each item that changed, Stripe creates two invoice items: a credit for the unused time of the old
 price and a charge for the remaining time of the new one. They wait for the subscription's next invoice,
-or get one of their own at once. Usage is never prorated.
+or get one of their own at once. Usage is never prorated. Percentage discounts are part of the amounts;
+discounts of a fixed amount are not.
 """
 import time
 
 from catalog import amount_of, is_metered
+from coupons import percent_of
 from params import text
 from routes import page, paged, route
 
 
 def worth(sub):
-    """{item's ID: (price, quantity, start, end)}, without metered items."""
-    return {item["id"]: (item["price"], item["quantity"], item["current_period_start"],
+    """{item's ID: (price, quantity, part that discounts leave, start, end)}, without metered items."""
+    return {item["id"]: (item["price"], item["quantity"], percent_of(sub), item["current_period_start"],
                          item["current_period_end"])
             for item in sub["items"]["data"] if not is_metered(item["price"])}
 
@@ -36,10 +38,10 @@ def add(world, sub, before, is_restarted=False):
 
 
 def create(world, sub, item, part, sign):
-    price, quantity, start, end = part
+    price, quantity, rest, start, end = part
     now = world.now()
     left = max(end - now, 0) / (end - start)
-    amount = sign * int(amount_of(price, quantity) * left + 0.5)
+    amount = sign * int(amount_of(price, quantity) * rest * left + 0.5)
     word = "Remaining time on" if sign > 0 else "Unused time on"
     name = world.products.get(price["product"])["name"]
     count = f"{quantity} × " if quantity != 1 else ""

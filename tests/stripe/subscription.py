@@ -10,6 +10,7 @@ Every change emits the events that Stripe would send. The endpoints are in subsc
 """
 import contextlib
 
+import coupons
 import customers
 import entitlements
 import invoices
@@ -46,6 +47,9 @@ def make(world, customer, items, fields):
         if any(other["recurring"][key] != recurring[key] for key in ("interval", "interval_count")):
             raise refused("All prices on a subscription must have the same `recurring.interval` and "
                           "`recurring.interval_count`.", "items")
+    if any(other["currency"] != price["currency"] for other, _ in items):
+        raise refused("All prices on a subscription must have the same currency.", "items")
+    customers.check_currency(world, customer, price["currency"])
     trial_end = fields.get("trial_end")
     if trial_end == "now" or (trial_end is not None and trial_end <= now):
         trial_end = None
@@ -54,11 +58,12 @@ def make(world, customer, items, fields):
     anchor = trial_end or fields.get("billing_cycle_anchor") or now
     end = anchor if anchor > now else add_interval(
         now, recurring["interval"], recurring["interval_count"])
+    taxed = fields.get("automatic_tax", {}).get("enabled", False)
     name = world.new_id("sub")
     rows = [make_item(world, name, p, quantity, (now, end)) for p, quantity in items]
     sub = world.subscriptions.add({
         "id": name, "object": "subscription", "application": None, "application_fee_percent": None,
-        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "automatic_tax": {"disabled_reason": None, "enabled": taxed, "liability": {"type": "self"} if taxed else None},
         "billing_cycle_anchor": anchor, "billing_cycle_anchor_config": None,
         "billing_mode": {"type": "flexible"}, "billing_thresholds": None,
         "cancel_at": fields.get("cancel_at") or None,
@@ -81,9 +86,10 @@ def make(world, customer, items, fields):
         "test_clock": customer["test_clock"], "transfer_data": None, "trial_end": trial_end,
         "trial_settings": {"end_behavior": {"missing_payment_method": missing_method(fields)}},
         "trial_start": now if trial_end else None,
-        "_timers": {}, "_invoices": [], "_is_new": True, "_is_changing": False, "_periods": 0,
+        "_timers": {}, "_invoices": [], "_discounts": [], "_is_new": True, "_is_changing": False, "_periods": 0,
     })
     customer["_subs"].append(name)
+    coupons.redeem(world, sub, fields.get("_discounts", ()), fields.get("_session"))
     return sub
 
 

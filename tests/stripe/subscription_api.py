@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """subscription_api: the endpoints of subscriptions. Their effects are in subscription.py."""
+import coupons
 import prorations
 import subscription as life
 from catalog import is_metered, living_price
@@ -23,8 +24,9 @@ SHARED = {"metadata": metadata, "cancel_at_period_end": boolean, "cancel_at": Em
           "default_payment_method": text, "description": EMPTY_TEXT, "off_session": boolean,
           "collection_method": one_of("charge_automatically", "send_invoice"),
           "days_until_due": integer,
-          "payment_settings": anything, "trial_settings": TRIAL_SETTINGS, "automatic_tax": anything,
-          "trial_from_plan": boolean}
+          "payment_settings": anything, "trial_settings": TRIAL_SETTINGS, "automatic_tax": {"enabled": Need(boolean)},
+          "trial_from_plan": boolean, "discounts": Empty(coupons.DISCOUNTS), "coupon": EMPTY_TEXT,
+          "promotion_code": EMPTY_TEXT}
 STATUSES = life.LIVING + life.ENDED
 STATUS = one_of(*STATUSES, "ended", "all")
 UPDATE_BEHAVIOR = Need(one_of("keep_as_draft", "mark_uncollectible", "void"))
@@ -36,8 +38,8 @@ def priced(world, rows, path):
     for i, row in enumerate(rows):
         price = living_price(world, row["price"], f"{path}[{i}][price]")
         if is_metered(price) and "quantity" in row:
-            raise refused(f"The price {price['id']} is metered: quantity must not be set.",
-                          f"{path}[{i}][quantity]")
+            raise refused("Quantity should not be specified where usage_type is `metered`. Remove quantity from "
+                          f"`{path}[{i}]`", f"{path}[{i}][quantity]")
         if price["type"] != "recurring":
             raise refused(f"The price specified is set to `type=one_time` but this field only accepts prices "
                           "with `type=recurring`.", f"{path}[{i}][price]")
@@ -55,8 +57,17 @@ def post(world, call):
     if not p["items"]:
         raise invalid("Missing required param: items.", "items", "parameter_missing")
     items = priced(world, p["items"], "items")
+    pairs = coupons.chosen(world, discounts_in(p) or (), customer, items[0][0]["currency"])
     life.check_payable(world, customer, p)
-    return life.create(world, customer, items, p)
+    return life.create(world, customer, items, {**p, "_discounts": pairs})
+
+
+def discounts_in(p):
+    """The `discounts` parameter, or what older versions have instead; None: not given."""
+    for name in ("coupon", "promotion_code"):
+        if name in p:
+            return [{name: p[name]}] if p[name] else []
+    return p["discounts"] or [] if "discounts" in p else None
 
 
 @route("GET", "/v1/subscriptions", paged(
@@ -97,10 +108,16 @@ def update(world, call, name):
     p = call.params
     if sub["status"] in life.ENDED and set(p) - {"metadata", "cancellation_details"}:
         raise refused("A canceled subscription can only update its cancellation_details and metadata.")
+    asked = discounts_in(p)
+    before = prorations.worth(sub)
+    pairs = None if asked is None else coupons.chosen(world, asked, world.customers.get(sub["customer"]),
+                                                      sub["currency"])
     with life.updating(world, sub):
+        if pairs is not None:
+            coupons.redeem(world, sub, pairs)
         change_plain(world, sub, p)
         if "items" in p:
-            change_items(world, sub, p)
+            change_items(world, sub, p, before)
         if "trial_end" in p:
             change_trial(world, sub, p["trial_end"])
         if sub["status"] not in life.ENDED:
@@ -134,8 +151,8 @@ def plan_cancellation(world, sub, is_planned):
     sub["cancellation_details"]["reason"] = "cancellation_requested" if is_planned else None
 
 
-def change_items(world, sub, p):
-    before = prorations.worth(sub)
+def change_items(world, sub, p, before):
+    """@before: prorations.worth() before the whole change."""
     interval = rhythm(sub)
     items = list(sub["items"]["data"])
     period = (items[0]["current_period_start"], items[0]["current_period_end"])

@@ -214,13 +214,15 @@ def test_flow_data_is_checked(plans, customer):
 
 def test_configurations_are_checked(customer):
     product = stripe.Price.retrieve("price_pro").product
-    features = {"payment_method_update": {"enabled": True}, "subscription_update": {"enabled": True, "default_allowed_updates": ["price"],
-                                        "products": [{"product": product, "prices": ["price_max"]}]}}
+    update = {"enabled": True, "default_allowed_updates": ["price"],
+              "products": [{"product": product, "prices": ["price_max"]}]}
+    features = {"payment_method_update": {"enabled": True}, "subscription_update": update}
     with pytest.raises(stripe.error.InvalidRequestError, match="does not belong"):
         stripe.billing_portal.Configuration.create(features=features)
-    features["subscription_update"]["products"][0]["prices"] = ["price_pro"]
+    update["products"][0]["prices"] = ["price_pro"]
     with pytest.raises(stripe.error.InvalidRequestError, match="while payment method update is disabled"):
-        stripe.billing_portal.Configuration.create(features={**features, "payment_method_update": {"enabled": False}})
+        stripe.billing_portal.Configuration.create(features={**features,
+                                                             "payment_method_update": {"enabled": False}})
     made = stripe.billing_portal.Configuration.create(features=features, business_profile={"headline": "Hi"})
     assert not made.is_default and made.features.subscription_update.proration_behavior == "none"
     sub = subscribe(customer, "price_max")

@@ -114,6 +114,9 @@ class World:
         self.refunds = Table("refund")
         self.disputes = Table("dispute")
         self.invoice_payments = Table("invoice_payment")
+        self.coupons = Table("coupon")
+        self.promotion_codes = Table("promotion_code")
+        self.discounts = Table("discount")
         self.invoice_items = Table("invoiceitem")
         self.portal_configurations = Table("billing_portal.configuration")
         self.test_clocks = Table("test_helpers.test_clock")
@@ -133,9 +136,11 @@ class World:
     def emit(self, kind, obj, before=None):
         return self.events.emit(kind, obj, before)
 
-    def table_of(self, name):
-        """The table of an ID, by its prefix; None if such IDs are never expanded."""
-        return {"cus": self.customers, "prod": self.products, "price": self.prices,
+    def table_of(self, name, member=None):
+        """The table of an ID, by the name of its member or by its prefix."""
+        if member in ("coupon", "product"):  # their IDs may be chosen freely
+            return self.coupons if member == "coupon" else self.products
+        return {"di": self.discounts, "promo": self.promotion_codes, "cus": self.customers, "prod": self.products, "price": self.prices,
                 "cs": self.sessions, "sub": self.subscriptions, "si": self.items,
                 "in": self.invoices, "feat": self.features, "mtr": self.meters,
                 "ch": self.charges, "re": self.refunds, "du": self.disputes,
