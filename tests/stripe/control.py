@@ -173,7 +173,7 @@ def clock(self, fields):
 
 @control("POST", "/subscriptions/{}/renew")
 def renew(self, fields, name):
-    with self.world.lock:
+    with self.world.acting(name):
         sub = self.world.subscriptions.get(name)
         to = subscription.period_end(sub) + self.world.settings["draft_s"]
         self.world.clock.advance_to(max(to, self.world.clock.exact()))
@@ -182,7 +182,7 @@ def renew(self, fields, name):
 
 @control("POST", "/subscriptions/{}/status")
 def status(self, fields, name):
-    with self.world.lock:
+    with self.world.acting(name):
         sub = self.world.subscriptions.get(name)
         with subscription.updating(self.world, sub):
             sub["status"] = fields["status"]
@@ -232,7 +232,7 @@ def payments(self, fields, name):
 
 @control("POST", "/checkout/{}/pay")
 def pay(self, fields, name):
-    with self.world.lock:
+    with self.world.acting(name):
         session = self.world.sessions.get(name)
         if "code" in fields:
             checkout.enter_code(self.world, session, fields["code"])
@@ -245,7 +245,7 @@ def pay(self, fields, name):
 
 @control("POST", "/checkout/{}/async")
 def end_async(self, fields, name):
-    with self.world.lock:
+    with self.world.acting(name):
         checkout.end_async(self.world, self.world.sessions.get(name), fields["succeeded"])
     return {}
 
@@ -260,7 +260,7 @@ def plans(self, fields):
 @control("POST", "/portal/{}/confirm")
 def confirm(self, fields, name):
     """Fills in the page of a session's flow. @name: the session's ID, or the last part of its URL."""
-    with self.world.lock:
+    with self.world.acting(name):
         session = self.world.portals.get(name)
         body = urlencode(fields).encode()
         answer = pages.portal_page(self.world, Request("POST", urlsplit(session["url"]).path, {}, body), session)
@@ -289,7 +289,7 @@ def seed(self, fields):
 def add_item(self, fields, name):
     """Adds an item with a period of its own, as flexible billing has it."""
     w = self.world
-    with w.lock:
+    with w.acting(name):
         sub = w.subscriptions.get(name)
         with render.changing(w, sub, "customer.subscription.updated"):
             item = subscription.make_item(w, name, w.prices.get(fields["price"]), None,
@@ -301,7 +301,7 @@ def add_item(self, fields, name):
 @control("POST", "/charges")
 def charge(self, fields):
     w = self.world
-    with w.lock:
+    with w.acting(fields["customer"]):
         invoice = w.invoices.get(fields["invoice"]) if "invoice" in fields else None
         return render.shape(charges.create(w, fields["customer"], fields.get("amount", 2000),
                                            "usd", invoice), w.settings["api_version"])
@@ -310,7 +310,7 @@ def charge(self, fields):
 @control("POST", "/disputes")
 def dispute(self, fields):
     w = self.world
-    with w.lock:
+    with w.acting(fields["charge"]):
         row = charges.open_dispute(w, w.charges.get(fields["charge"]),
                                    fields.get("status", "needs_response"))
         return render.shape(row, w.settings["api_version"])
@@ -319,7 +319,7 @@ def dispute(self, fields):
 @control("POST", "/disputes/{}")
 def dispute_state(self, fields, name):
     w = self.world
-    with w.lock:
+    with w.acting(name):
         row = charges.move_dispute(w, w.disputes.get(name), fields["status"])
         return render.shape(row, w.settings["api_version"])
 
@@ -327,7 +327,7 @@ def dispute_state(self, fields, name):
 @control("POST", "/refunds/{}/fail")
 def refund_fails(self, _fields, name):
     w = self.world
-    with w.lock:
+    with w.acting(name):
         return render.shape(charges.fail_refund(w, w.refunds.get(name)),
                             w.settings["api_version"])
 

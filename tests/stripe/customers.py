@@ -4,6 +4,7 @@ from params import Empty, anything, merge_metadata, metadata, text
 from render import changing
 from errors import refused
 from routes import EMPTY_TEXT, optional, page, paged, route
+import simulated
 import subscription
 
 FIELDS = {"email": EMPTY_TEXT, "name": EMPTY_TEXT, "description": EMPTY_TEXT, "phone": EMPTY_TEXT,
@@ -68,6 +69,8 @@ def take_payment(world, customer):
 
 @route("POST", "/v1/customers", NEW)
 def post(world, call):
+    if "test_clock" in call.params:
+        simulated.check_room(world, call.params["test_clock"])
     return create(world, call.params)
 
 

@@ -80,7 +80,7 @@ def draft(world, sub, reason, lines):
         "status_transitions": {"finalized_at": None, "marked_uncollectible_at": None,
                                "paid_at": None,
                                "voided_at": None},
-        "subtotal": 0, "total": 0, "test_clock": None, "webhooks_delivered_at": None,
+        "subtotal": 0, "total": 0, "test_clock": sub["test_clock"], "webhooks_delivered_at": None,
         "total_discount_amounts": [],
         "_subscription": sub["id"], "_discounts": discounts_of(world, sub, lines), "_retry": None, "_first_failure": None, "_timers": {},
     })

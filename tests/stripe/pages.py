@@ -37,9 +37,12 @@ def handle(world, request):
     with world.lock:
         parts = request.path.strip("/").split("/")
         if parts[:2] == ["c", "pay"] and len(parts) == 3:
-            return pay_page(world, request, world.sessions.find(parts[2]))
+            with world.acting(parts[2]):
+                return pay_page(world, request, world.sessions.find(parts[2]))
         if parts[:2] == ["p", "session"] and len(parts) == 3:
-            return portal_page(world, request, world.portals.find(parts[2]))
+            session = world.portals.find(parts[2])
+            with world.acting(session and session["id"]):
+                return portal_page(world, request, session)
         return show(404, "Nothing here", "")
 
 

@@ -4,11 +4,13 @@
 Objects are dicts in the format of the newest API version (render.py converts them to older ones).
 Members that start with "_" are private and never shown.
 """
+import contextlib
 import random
 import string
 import threading
 
 import render
+import simulated
 from clock import Clock
 from errors import missing
 from events import Events
@@ -95,7 +97,8 @@ class Table:
 class World:
     def __init__(self, secret_keys, base_url):
         self.lock = threading.RLock()
-        self.clock = Clock(self.lock)
+        self.real = Clock(self.lock)
+        self.clock = self.real  # or that of the objects acted on; see simulated.py
         self.secret_keys = secret_keys
         self.base_url = base_url
         self.settings = dict(SETTINGS)
@@ -130,6 +133,12 @@ class World:
     def now(self):
         return self.clock.now()
 
+    @contextlib.contextmanager
+    def acting(self, *names):
+        """Takes the lock, and uses the clock of the objects with the IDs @names."""
+        with self.lock, simulated.acting(self, names):
+            yield
+
     def new_id(self, prefix, length=24):
         return prefix + "_" + "".join(self.random.choices(LETTERS, k=length))
 
@@ -144,5 +153,6 @@ class World:
                 "cs": self.sessions, "sub": self.subscriptions, "si": self.items,
                 "in": self.invoices, "feat": self.features, "mtr": self.meters,
                 "ch": self.charges, "re": self.refunds, "du": self.disputes,
-                "ii": self.invoice_items, "bpc": self.portal_configurations,
+                "ii": self.invoice_items, "bpc": self.portal_configurations, "bps": self.portals,
+                "clock": self.test_clocks,
                 }.get(name.split("_")[0])
