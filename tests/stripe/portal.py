@@ -8,10 +8,13 @@ import coupons
 import customers
 import prorations
 import subscription
+from catalog import amount_of
+from clock import add_interval
 from errors import declined, invalid, refused
 from params import Empty, Need, at_most, between, boolean, merge_metadata, metadata, one_of, text
 from render import changing, freeze
 from routes import EMPTY_TEXT, optional, page, paged, route
+from schedules import plan_change
 from subscription_api import change_items, plan_cancellation
 
 URL = "url_invalid"
@@ -290,6 +293,9 @@ def check_cancel(allowed, sub):
                       "portal configuration is disabled.")
     if sub["cancel_at_period_end"] or sub["cancel_at"]:
         raise refused(f"The subscription {sub['id']} is already set to be canceled at period end.")
+    if sub["schedule"]:
+        raise refused(f"The subscription is managed by the subscription schedule `{sub['schedule']}`, and updating any "
+                      "cancelation behavior directly is not allowed. Please update the schedule instead.")
 
 
 def check_update(allowed, sub):
@@ -425,6 +431,9 @@ def update(world, allowed, sub, row, discounts=None):
     p = {"items": [row], "proration_behavior": feature["proration_behavior"]}
     if feature["billing_cycle_anchor"] == "now":
         p["billing_cycle_anchor"] = "now"
+    if waits_for_the_end(world, feature, sub["items"]["data"][0], row):
+        plan_change(world, sub, row["price"], row["quantity"])
+        return
     may_pay(world, sub)
     before = prorations.worth(sub)
     with subscription.updating(world, sub):
@@ -436,6 +445,17 @@ def update(world, allowed, sub, row, discounts=None):
         else:
             change_items(world, sub, p, before)
         subscription.set_timers(world, sub)
+
+
+def waits_for_the_end(world, feature, item, row):
+    """Whether the configuration delays this change to the end of the period."""
+    old, new = item["price"]["recurring"], world.prices.get(row["price"])
+    seconds = {name: add_interval(0, every["interval"], every["interval_count"])
+               for name, every in (("old", old), ("new", new["recurring"]))}
+    is_wanted = {condition["type"] for condition in feature["schedule_at_period_end"]["conditions"]}
+    return ("shortening_interval" in is_wanted and seconds["new"] < seconds["old"]
+            or "decreasing_item_amount" in is_wanted
+            and amount_of(new, row["quantity"]) < amount_of(item["price"], item["quantity"]))
 
 
 def end_trial(world, sub):

@@ -41,6 +41,8 @@ def create(world, sub, item, part, sign):
     price, quantity, rest, start, end = part
     now = world.now()
     left = max(end - now, 0) / (end - start)
+    if not left:
+        return
     amount = sign * int(amount_of(price, quantity) * rest * left + 0.5)
     word = "Remaining time on" if sign > 0 else "Unused time on"
     name = world.products.get(price["product"])["name"]

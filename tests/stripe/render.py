@@ -18,7 +18,8 @@ MOST_DEPTH = 4
 # Members that contain an ID and may be expanded.
 EXPANDABLE = {
     "checkout.session": ("customer", "subscription", "invoice", "line_items", "payment_intent"),
-    "subscription": ("customer", "latest_invoice", "default_payment_method",
+    "subscription_schedule": ("customer", "subscription"),
+    "subscription": ("schedule", "customer", "latest_invoice", "default_payment_method",
                      "pending_setup_intent", "discounts"),
     "invoice": ("customer", "subscription", "payment_intent", "charge", "default_payment_method", "discounts"),
     "price": ("product",),

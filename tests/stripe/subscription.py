@@ -21,6 +21,8 @@ from errors import declined, refused
 from params import merge_metadata
 from render import changing, list_of
 
+# Called with (world, subscription) when one has ended.
+on_end = []
 LIVING = ("trialing", "active", "past_due", "unpaid", "paused", "incomplete")
 ENDED = ("canceled", "incomplete_expired")
 INCOMPLETE_S = 23 * HOUR
@@ -345,6 +347,8 @@ def end(world, sub, at_period_end=False, reason="cancellation_requested"):
     if at_period_end and any(is_metered(item["price"]) for item in sub["items"]["data"]):
         bill_last_usage(world, sub)
     world.emit("customer.subscription.deleted", sub)
+    for notify in on_end:
+        notify(world, sub)
     entitlements.refresh(world, sub["customer"])
 
 

@@ -108,6 +108,9 @@ def update(world, call, name):
     p = call.params
     if sub["status"] in life.ENDED and set(p) - {"metadata", "cancellation_details"}:
         raise refused("A canceled subscription can only update its cancellation_details and metadata.")
+    if sub["schedule"] and {"cancel_at_period_end", "cancel_at"} & set(p):
+        raise refused(f"The subscription is managed by the subscription schedule `{sub['schedule']}`, and updating any "
+                      "cancelation behavior directly is not allowed. Please update the schedule instead.")
     asked = discounts_in(p)
     before = prorations.worth(sub)
     pairs = None if asked is None else coupons.chosen(world, asked, world.customers.get(sub["customer"]),

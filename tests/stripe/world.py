@@ -117,6 +117,7 @@ class World:
         self.refunds = Table("refund")
         self.disputes = Table("dispute")
         self.invoice_payments = Table("invoice_payment")
+        self.schedules = Table("subscription_schedule")
         self.coupons = Table("coupon")
         self.promotion_codes = Table("promotion_code")
         self.discounts = Table("discount")
@@ -149,6 +150,8 @@ class World:
         """The table of an ID, by the name of its member or by its prefix."""
         if member in ("coupon", "product"):  # their IDs may be chosen freely
             return self.coupons if member == "coupon" else self.products
+        if name.startswith("sub_sched_"):
+            return self.schedules
         return {"di": self.discounts, "promo": self.promotion_codes, "cus": self.customers, "prod": self.products, "price": self.prices,
                 "cs": self.sessions, "sub": self.subscriptions, "si": self.items,
                 "in": self.invoices, "feat": self.features, "mtr": self.meters,
