@@ -10,6 +10,7 @@ import re
 import time
 from email.utils import formatdate
 
+import accepted
 import form
 import simulated
 from errors import ApiError, invalid
@@ -144,13 +145,14 @@ class Api:
                            f"Unrecognized request URL ({request.method}: {request.path}). Please see "
                            "https://stripe.com/docs or we can help at https://support.stripe.com/.",
                            "url_invalid", kept=False)
-        spec, function, names = found
+        one, names = found
         given = form.of_json(request.body) if is_v2 and request.body else form.nest(pairs)
-        params = check_hash(spec, given)
+        accepted.check(one.method, one.pattern, version, one.spec, given)
+        params = check_hash(one.spec, given)
         paths = params.pop("expand", [])
         ids = [*names, *simulated.ids_in(params)]
         with simulated.acting(self.world, ids):
-            result = function(self.world, Call(request.method, request.path, params, version), *names)
+            result = one.function(self.world, Call(request.method, request.path, params, version), *names)
             shown = expanded(self.world, result, version, paths)
         return shown, version
 

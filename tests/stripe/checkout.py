@@ -43,9 +43,6 @@ ADDRESS = {"city": None, "country": "US", "line1": None, "line2": None, "postal_
     "discounts": [{"coupon": text, "promotion_code": text}]})
 def post(world, call):
     p = call.params
-    if "payment_method_types" in p and call.version[:10] >= ENDIVE:
-        raise invalid("Received unknown parameter: payment_method_types", "payment_method_types",
-                      "parameter_unknown")
     hosted = "hosted_page" if call.version[:10] >= ENDIVE else "hosted"
     if p.get("ui_mode", hosted) != hosted:
         raise refused(f"The fake has hosted pages only: ui_mode must be {hosted}.", "ui_mode")

@@ -9,9 +9,9 @@ import subscription
 
 FIELDS = {"email": EMPTY_TEXT, "name": EMPTY_TEXT, "description": EMPTY_TEXT, "phone": EMPTY_TEXT,
           "metadata": metadata, "address": Empty(anything), "shipping": Empty(anything),
-          "payment_method": text, "source": text, "invoice_settings": anything, "tax_exempt": text,
+          "source": text, "invoice_settings": anything, "tax_exempt": text,
           "preferred_locales": anything}
-NEW = {**FIELDS, "test_clock": text}
+NEW = {**FIELDS, "payment_method": text, "test_clock": text}
 OUTCOMES = ("succeeds", "fails", "requires_action", "none")
 
 

@@ -182,10 +182,15 @@ def update_destination(world, call, name):
     return destination(found, call)
 
 
-@route("POST", "/v2/core/event_destinations/{}/{}", INCLUDE)
-def switch_destination(world, call, name, action):
+@route("POST", "/v2/core/event_destinations/{}/enable")
+def enable_destination(world, call, name):
     found = find(world, name, True)
-    if action not in ("enable", "disable"):
-        raise missing("action", action)
-    found.is_enabled = action == "enable"
+    found.is_enabled = True
+    return destination(found, call)
+
+
+@route("POST", "/v2/core/event_destinations/{}/disable")
+def disable_destination(world, call, name):
+    found = find(world, name, True)
+    found.is_enabled = False
     return destination(found, call)

@@ -9,7 +9,7 @@ import re
 
 from clock import DAY, HOUR, iso
 from errors import ApiError, refused
-from params import Need, at_most, boolean, hash_of_text, integer, now_or_time, one_of, text
+from params import Need, at_most, hash_of_text, integer, now_or_time, one_of, text
 from render import changing, list_of
 from routes import page, paged, route
 
@@ -238,8 +238,7 @@ def summaries(world, call, name):
 # Usage records, for API versions before 2025-03-31.
 
 @route("POST", "/v1/subscription_items/{}/usage_records", {
-    "quantity": Need(integer), "timestamp": now_or_time, "action": one_of("increment", "set")},
-    until="2025-03-31")
+    "quantity": Need(integer), "timestamp": now_or_time, "action": one_of("increment", "set")})
 def post_usage(world, call, name):
     item = world.items.get(name)
     recurring = item["price"]["recurring"]
@@ -262,7 +261,7 @@ def post_usage(world, call, name):
     return record
 
 
-@route("GET", "/v1/subscription_items/{}/usage_record_summaries", paged(), until="2025-03-31")
+@route("GET", "/v1/subscription_items/{}/usage_record_summaries", paged())
 def usage_summaries(world, call, name):
     item = world.items.get(name)
     start, end = item["current_period_start"], item["current_period_end"]
@@ -280,7 +279,7 @@ def get_item(world, call, name):
     return world.items.get(name)
 
 
-@route("GET", "/v1/subscription_items", paged(subscription=Need(text), active=boolean))
+@route("GET", "/v1/subscription_items", paged(subscription=Need(text)))
 def items(world, call):
     sub = world.subscriptions.get(call.params["subscription"], "subscription")
     return list_of(sub["items"]["data"], call.path)

@@ -6,6 +6,7 @@ pattern. Its result is then formatted for the caller's version and expanded. Lis
 """
 import re
 
+import accepted
 from params import Empty, PAGE, text, when
 from render import list_of
 
@@ -21,23 +22,28 @@ class Call:
         self.version = version
 
 
-def route(method, pattern, spec=None, until=None):
-    """@until is the first API version without the endpoint."""
-    expression = re.compile(pattern.replace("{}", "([^/]+)"))
+class Route:
+    def __init__(self, method, pattern, spec, function):
+        self.method = method
+        self.pattern = pattern
+        self.spec = {**(spec or {}), **ALSO}
+        self.function = function
+        self.expression = re.compile(pattern.replace("{}", "([^/]+)"))
 
+
+def route(method, pattern, spec=None):
     def add(function):
-        TABLE.append((method, expression, {**(spec or {}), **ALSO}, until, function))
+        TABLE.append(Route(method, pattern, spec, function))
         return function
     return add
 
 
 def find(method, path, version):
-    """(spec, function, names), or None."""
-    for its_method, expression, spec, until, function in TABLE:
-        if its_method == method and not (until and version[:10] >= until):
-            match = expression.fullmatch(path)
-            if match:
-                return spec, function, match.groups()
+    """(route, names), or None if @version does not have the call."""
+    for one in TABLE:
+        match = one.method == method and one.expression.fullmatch(path)
+        if match and accepted.has_call(method, one.pattern, version):
+            return one, match.groups()
     return None
 
 

@@ -22,11 +22,12 @@ from subscription_api import PRORATION, change_items, priced
 EVERY = {"interval": Need(one_of("day", "week", "month", "year")), "interval_count": between(1, 1095)}
 PHASE = {
     "items": Need([{"price": Need(text), "quantity": between(0, 1000000), "metadata": metadata}]),
-    "start_date": now_or_time, "end_date": now_or_time,
+    "end_date": now_or_time,
     "duration": EVERY, "iterations": between(1, 1000), "proration_behavior": PRORATION, "metadata": metadata,
     "discounts": Empty(coupons.DISCOUNTS), "trial": boolean, "trial_end": integer, "currency": text,
     "description": text, "collection_method": one_of("charge_automatically", "send_invoice"),
     "billing_cycle_anchor": one_of("automatic", "phase_start")}
+LATER_PHASE = {**PHASE, "start_date": now_or_time}
 END = one_of("cancel", "release")
 LIVING = ("not_started", "active")
 
@@ -303,7 +304,7 @@ def living(world, name, what):
 
 
 @route("POST", "/v1/subscription_schedules/{}", {
-    "phases": [PHASE], "end_behavior": END, "metadata": metadata, "proration_behavior": PRORATION,
+    "phases": [LATER_PHASE], "end_behavior": END, "metadata": metadata, "proration_behavior": PRORATION,
     "default_settings": anything})
 def update(world, call, name):
     row, p = living(world, name, "update"), call.params

@@ -235,7 +235,6 @@ CANCEL = {"invoice_now": boolean, "prorate": boolean, "cancellation_details": DE
 
 
 @route("DELETE", "/v1/subscriptions/{}", CANCEL)
-@route("POST", "/v1/subscriptions/{}/cancel", CANCEL)
 def cancel(world, call, name):
     sub = world.subscriptions.get(name)
     if sub["status"] in life.ENDED:

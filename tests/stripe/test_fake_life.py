@@ -317,9 +317,3 @@ def test_a_revoked_cancellation_does_not_happen(fake, customer, story):
     stripe.Subscription.modify(sub.id, cancel_at=int(fake.now()) + DAY)
     fake.advance(days=1, seconds=1)
     assert status(sub) == "canceled"
-
-
-def test_post_can_cancel_too(customer):
-    sub = subscribe(customer)
-    ended = stripe.Subscription._static_request("post", f"/v1/subscriptions/{sub.id}/cancel")
-    assert ended.status == "canceled" and ended.ended_at
