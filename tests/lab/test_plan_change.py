@@ -16,7 +16,8 @@ def allow(billing, updates=("price", "quantity"), prices=("price_basic", "price_
         products.setdefault(stripe.Price.retrieve(price, **billing.auth()).product, []).append(price)
     stripe.billing_portal.Configuration.modify(default.id, features={"subscription_update": {
         "enabled": True, "default_allowed_updates": list(updates), "proration_behavior": "always_invoice",
-        "products": [{"product": p, "prices": names} for p, names in products.items()], **more}}, **billing.auth())
+        "products": [{"product": p, "prices": names, "adjustable_quantity": {"enabled": "quantity" in updates}}
+                     for p, names in products.items()], **more}}, **billing.auth())
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import re
 import time
 from email.utils import formatdate
 
+import accepted
 import form
+import simulated
 from errors import ApiError, invalid
 from faults import CallLog, Faults
 from idempotency import Idempotency
@@ -28,7 +30,7 @@ class Api:
         self.world = world
         self.faults = Faults()
         self.log = CallLog()
-        self.idempotency = Idempotency(world.clock)
+        self.idempotency = Idempotency(world.real)
         self.busy_meters = set()
 
     def handle(self, request):
@@ -143,12 +145,16 @@ class Api:
                            f"Unrecognized request URL ({request.method}: {request.path}). Please see "
                            "https://stripe.com/docs or we can help at https://support.stripe.com/.",
                            "url_invalid", kept=False)
-        spec, function, names = found
+        one, names = found
         given = form.of_json(request.body) if is_v2 and request.body else form.nest(pairs)
-        params = check_hash(spec, given)
+        accepted.check(one.method, one.pattern, version, one.spec, given)
+        params = check_hash(one.spec, given)
         paths = params.pop("expand", [])
-        result = function(self.world, Call(request.method, request.path, params, version), *names)
-        return expanded(self.world, result, version, paths), version
+        ids = [*names, *simulated.ids_in(params)]
+        with simulated.acting(self.world, ids):
+            result = one.function(self.world, Call(request.method, request.path, params, version), *names)
+            shown = expanded(self.world, result, version, paths)
+        return shown, version
 
     def check_caller(self, request):
         kind, _, token = request.get("authorization", "").partition(" ")
@@ -184,7 +190,7 @@ class Api:
         return self.dress(answer)
 
     def dress(self, answer, request=None, request_id=None):
-        answer.headers["Date"] = formatdate(self.world.clock.exact(), usegmt=True)
+        answer.headers["Date"] = formatdate(self.world.real.exact(), usegmt=True)
         answer.headers.setdefault("Request-Id", request_id or self.world.new_id("req", 14))
         if request and request.get("stripe-version"):
             answer.headers.setdefault("Stripe-Version", request.get("stripe-version"))

@@ -190,7 +190,8 @@ def get_product(world, call, name):
     return world.products.get(name)
 
 
-@route("POST", "/v1/products/{}", {**PRODUCT, "name": text, "id": anything, "default_price": text})
+@route("POST", "/v1/products/{}", {**{name: check for name, check in PRODUCT.items() if name not in (
+    "id", "default_price_data")}, "name": text, "default_price": text})
 def update_product(world, call, name):
     product = world.products.get(name)
     with changing(world, product, "product.updated"):

@@ -51,7 +51,7 @@ def get(world, call, name):
 @route("GET", "/v1/invoice_payments", paged(
     invoice=text, status=one_of("open", "paid", "canceled"),
     payment={"type": Need(one_of("payment_intent", "payment_record")), "payment_intent": text,
-             "payment_record": text}), since="2025-03-31")
+             "payment_record": text}))
 def payments(world, call):
     p = call.params
     intent = p.get("payment", {}).get("payment_intent")

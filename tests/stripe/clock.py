@@ -39,9 +39,10 @@ class Clock:
     def exact(self):
         return time.time() + self.offset_s if self.held is None else self.held
 
-    def at(self, when, run):
+    def at(self, when, run, is_first=False):
+        """@is_first: before the other timers of that time."""
         timer = Timer(when, run)
-        heapq.heappush(self.heap, (when, next(self.order), timer))
+        heapq.heappush(self.heap, (when, not is_first, next(self.order), timer))
         self.changed.notify()
         return timer
 
@@ -52,7 +53,7 @@ class Clock:
 
     def run_until(self, when):
         while self.heap and self.heap[0][0] <= when:
-            at, _, timer = heapq.heappop(self.heap)
+            at, _, _, timer = heapq.heappop(self.heap)
             if timer.is_off:
                 continue
             timer.is_off = True

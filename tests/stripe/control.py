@@ -17,9 +17,12 @@ key. The paths below follow /_control; GET /_control itself returns an overview.
                                      "product", "name", "meter": event name, "features": [lookup keys],
                                      "unit_label", "unit_amount_decimal", "tiers", "tiers_mode",
                                      "transform_quantity"}
+    POST   /portal/plans             {"prices": [IDs], "proration_behavior", ...}: lets customers change between
+                                     these prices in the portal; with none, they cannot change their plan
+    POST   /portal/ID/confirm        {"price", "quantity", "card"}: does what the flow's page does -> {"status", "url"}
     POST   /customers/ID/payments    {"outcome": succeeds | fails | requires_action | none | null,
                                      "count": n or null}: the outcome of the next payments
-    POST   /checkout/ID/pay          {"email", "async": bool}: does what the page does -> {"url"}
+    POST   /checkout/ID/pay          {"email", "async": bool, "quantity", "code": a promotion code}: does what the page does -> {"url"}
     POST   /checkout/ID/async        {"succeeded": bool}: ends the pending payment
     POST   /seed                     {"count", "price", "status"}: creates subscriptions without events
     POST   /charges                  {"customer", "amount", "invoice"}: a payment that succeeded
@@ -56,19 +59,21 @@ key. The paths below follow /_control; GET /_control itself returns an overview.
 import json
 import re
 import time
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import catalog
 import charges
 import checkout
 import customers
 import meters
+import pages
+import portal
 import render
 import subscription
 from delivery import Endpoint, Rule
 from errors import ApiError, missing
 from faults import Fault
-from server import Answer
+from server import Answer, Request
 from world import SETTINGS
 
 ROUTES = []
@@ -168,7 +173,7 @@ def clock(self, fields):
 
 @control("POST", "/subscriptions/{}/renew")
 def renew(self, fields, name):
-    with self.world.lock:
+    with self.world.acting(name):
         sub = self.world.subscriptions.get(name)
         to = subscription.period_end(sub) + self.world.settings["draft_s"]
         self.world.clock.advance_to(max(to, self.world.clock.exact()))
@@ -177,7 +182,7 @@ def renew(self, fields, name):
 
 @control("POST", "/subscriptions/{}/status")
 def status(self, fields, name):
-    with self.world.lock:
+    with self.world.acting(name):
         sub = self.world.subscriptions.get(name)
         with subscription.updating(self.world, sub):
             sub["status"] = fields["status"]
@@ -227,19 +232,39 @@ def payments(self, fields, name):
 
 @control("POST", "/checkout/{}/pay")
 def pay(self, fields, name):
-    from pages import success_url
-    with self.world.lock:
+    with self.world.acting(name):
         session = self.world.sessions.get(name)
+        if "code" in fields:
+            checkout.enter_code(self.world, session, fields["code"])
+        if "quantity" in fields:
+            checkout.adjust(session, fields["quantity"])
         checkout.complete(self.world, session, fields.get("email"), fields.get("async"))
-        return {"url": success_url(session), "customer": session["customer"],
+        return {"url": pages.success_url(session), "customer": session["customer"],
                 "subscription": session["subscription"]}
 
 
 @control("POST", "/checkout/{}/async")
 def end_async(self, fields, name):
-    with self.world.lock:
+    with self.world.acting(name):
         checkout.end_async(self.world, self.world.sessions.get(name), fields["succeeded"])
     return {}
+
+
+@control("POST", "/portal/plans")
+def plans(self, fields):
+    with self.world.lock:
+        found = portal.allow_plans(self.world, fields.pop("prices"), fields)
+        return render.shape(found, self.world.settings["api_version"])
+
+
+@control("POST", "/portal/{}/confirm")
+def confirm(self, fields, name):
+    """Fills in the page of a session's flow. @name: the session's ID, or the last part of its URL."""
+    with self.world.acting(name):
+        session = self.world.portals.get(name)
+        body = urlencode(fields).encode()
+        answer = pages.portal_page(self.world, Request("POST", urlsplit(session["url"]).path, {}, body), session)
+        return {"status": answer.status, "url": answer.headers.get("Location"), "text": answer.body.decode()}
 
 
 @control("POST", "/seed")
@@ -264,7 +289,7 @@ def seed(self, fields):
 def add_item(self, fields, name):
     """Adds an item with a period of its own, as flexible billing has it."""
     w = self.world
-    with w.lock:
+    with w.acting(name):
         sub = w.subscriptions.get(name)
         with render.changing(w, sub, "customer.subscription.updated"):
             item = subscription.make_item(w, name, w.prices.get(fields["price"]), None,
@@ -276,7 +301,7 @@ def add_item(self, fields, name):
 @control("POST", "/charges")
 def charge(self, fields):
     w = self.world
-    with w.lock:
+    with w.acting(fields["customer"]):
         invoice = w.invoices.get(fields["invoice"]) if "invoice" in fields else None
         return render.shape(charges.create(w, fields["customer"], fields.get("amount", 2000),
                                            "usd", invoice), w.settings["api_version"])
@@ -285,7 +310,7 @@ def charge(self, fields):
 @control("POST", "/disputes")
 def dispute(self, fields):
     w = self.world
-    with w.lock:
+    with w.acting(fields["charge"]):
         row = charges.open_dispute(w, w.charges.get(fields["charge"]),
                                    fields.get("status", "needs_response"))
         return render.shape(row, w.settings["api_version"])
@@ -294,7 +319,7 @@ def dispute(self, fields):
 @control("POST", "/disputes/{}")
 def dispute_state(self, fields, name):
     w = self.world
-    with w.lock:
+    with w.acting(name):
         row = charges.move_dispute(w, w.disputes.get(name), fields["status"])
         return render.shape(row, w.settings["api_version"])
 
@@ -302,7 +327,7 @@ def dispute_state(self, fields, name):
 @control("POST", "/refunds/{}/fail")
 def refund_fails(self, _fields, name):
     w = self.world
-    with w.lock:
+    with w.acting(name):
         return render.shape(charges.fail_refund(w, w.refunds.get(name)),
                             w.settings["api_version"])
 

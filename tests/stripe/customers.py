@@ -4,13 +4,14 @@ from params import Empty, anything, merge_metadata, metadata, text
 from render import changing
 from errors import refused
 from routes import EMPTY_TEXT, optional, page, paged, route
+import simulated
 import subscription
 
 FIELDS = {"email": EMPTY_TEXT, "name": EMPTY_TEXT, "description": EMPTY_TEXT, "phone": EMPTY_TEXT,
           "metadata": metadata, "address": Empty(anything), "shipping": Empty(anything),
-          "payment_method": text, "source": text, "invoice_settings": anything, "tax_exempt": text,
+          "source": text, "invoice_settings": anything, "tax_exempt": text,
           "preferred_locales": anything}
-NEW = {**FIELDS, "test_clock": text}
+NEW = {**FIELDS, "payment_method": text, "test_clock": text}
 OUTCOMES = ("succeeds", "fails", "requires_action", "none")
 
 
@@ -40,6 +41,15 @@ def living(world, name, param="customer"):
     return customer
 
 
+def check_currency(world, customer, currency):
+    """A customer's subscriptions all have one currency."""
+    for sub in map(world.subscriptions.get, customer["_subs"]):
+        if sub["status"] not in subscription.ENDED and sub["currency"] != currency:
+            raise refused("You cannot combine currencies on a single customer. This customer has an active "
+                          "subscription, subscription schedule, discount, quote, invoice item or active subscription "
+                          f"mode checkout session with currency {sub['currency']}.")
+
+
 def set_payments(customer, outcome, count=None):
     """Sets the outcome of the customer's next @count payments, or of all if it is None."""
     if outcome not in OUTCOMES + (None,):
@@ -59,6 +69,8 @@ def take_payment(world, customer):
 
 @route("POST", "/v1/customers", NEW)
 def post(world, call):
+    if "test_clock" in call.params:
+        simulated.check_room(world, call.params["test_clock"])
     return create(world, call.params)
 
 

@@ -39,7 +39,10 @@ payment_intent.requires_action payment_intent.succeeded price.created price.dele
 price.updated product.created product.deleted product.updated refund.created refund.failed
 refund.updated subscription_schedule.aborted subscription_schedule.canceled
 subscription_schedule.completed subscription_schedule.created subscription_schedule.expiring
-subscription_schedule.released subscription_schedule.updated
+subscription_schedule.released subscription_schedule.updated coupon.created coupon.deleted coupon.updated
+promotion_code.created promotion_code.updated test_helpers.test_clock.advancing
+test_helpers.test_clock.created test_helpers.test_clock.deleted
+test_helpers.test_clock.internal_failure test_helpers.test_clock.ready
 """.split())
 THIN_EVENTS = {f"v1.{name}" for name in SNAPSHOT_EVENTS} | {
     "v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"}
@@ -179,10 +182,15 @@ def update_destination(world, call, name):
     return destination(found, call)
 
 
-@route("POST", "/v2/core/event_destinations/{}/{}", INCLUDE)
-def switch_destination(world, call, name, action):
+@route("POST", "/v2/core/event_destinations/{}/enable")
+def enable_destination(world, call, name):
     found = find(world, name, True)
-    if action not in ("enable", "disable"):
-        raise missing("action", action)
-    found.is_enabled = action == "enable"
+    found.is_enabled = True
+    return destination(found, call)
+
+
+@route("POST", "/v2/core/event_destinations/{}/disable")
+def disable_destination(world, call, name):
+    found = find(world, name, True)
+    found.is_enabled = False
     return destination(found, call)

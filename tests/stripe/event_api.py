@@ -69,7 +69,7 @@ def get_thin(world, call, name):
     return world.events.full(thin)
 
 
-@route("GET", "/v2/core/events", {"object_id": text, "types": [text], "limit": text, "page": text})
+@route("GET", "/v2/core/events", {"object_id": text, "types": [text], "limit": text})
 def thin_index(world, call):
     wanted, types = call.params.get("object_id"), call.params.get("types")
     rows = [world.events.full(t) for t in reversed(world.events.thin.values())

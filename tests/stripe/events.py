@@ -44,7 +44,7 @@ class Events:
         event = {
             "id": world.new_id("evt"), "object": "event",
             "api_version": world.settings["api_version"],
-            "created": simulated.now(world, obj), "type": kind, "livemode": False,
+            "created": simulated.now(world, obj), "_made": world.real.now(), "type": kind, "livemode": False,
             "pending_webhooks": 0,
             "request": dict(world.request or {"id": None, "idempotency_key": None}),
             "_object": freeze(obj), "_before": before,
@@ -129,4 +129,4 @@ class Events:
         return None if place is None else self.snapshots[place]
 
     def is_kept(self, event):
-        return event["created"] >= self.world.now() - KEPT_DAYS * DAY
+        return event["_made"] >= self.world.now() - KEPT_DAYS * DAY

@@ -21,7 +21,6 @@ import endpoints_api  # noqa: F401
 import entitlements  # noqa: F401
 import event_api  # noqa: F401
 import pages
-import simulated  # noqa: F401
 from control import Control
 from delivery import Courier, Endpoint
 from server import Answer, Server
@@ -65,7 +64,7 @@ def main():
     stripe = api.Api(world)
     handlers.update(world=world, api=stripe, control=Control(world, stripe, courier))
     courier.start()
-    for body in (world.clock.tick, server.run):
+    for body in (world.real.tick, server.run):
         threading.Thread(target=body, daemon=True).start()
     if options.until_eof:
         threading.Thread(target=end_with_input, daemon=True).start()

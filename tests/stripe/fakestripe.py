@@ -122,6 +122,14 @@ class FakeStripe:
     def end_async(self, session, succeeded):
         return self.control("POST", f"/checkout/{session}/async", succeeded=succeeded)
 
+    def plans(self, *prices, **fields):
+        """Lets customers change between @prices in the portal; with none, they cannot change their plan."""
+        return self.control("POST", "/portal/plans", prices=prices, **fields)
+
+    def confirm(self, session, **fields):
+        """Confirms the flow of a portal session, as the customer does. Returns {status, url, text}."""
+        return self.control("POST", f"/portal/{session}/confirm", **fields)
+
     def seed(self, count, price, **fields):
         return self.control("POST", "/seed", count=count, price=price, **fields)["made"]
 

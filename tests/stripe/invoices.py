@@ -6,14 +6,16 @@ Then it is finalized and its payment is attempted. subscription.py decides what 
 subscription.
 """
 import charges
+import coupons
 import customers
+import prorations
 import subscription
 from catalog import amount_of, is_metered
 from clock import DAY
 from errors import declined, refused
 from meters import usage_of
 from params import boolean, one_of, text
-from render import list_of
+from render import changing, list_of
 from routes import page, paged, route
 
 
@@ -25,11 +27,12 @@ def line_of(world, sub, item, period, quantity, description):
         "description": description,
         "discountable": True, "discounts": [], "invoice": None, "livemode": False, "metadata": {},
         "parent": {"type": "subscription_item_details", "subscription_item_details": {
-            "subscription_item": item["id"], "subscription": sub["id"], "proration": False}},
+            "invoice_item": None, "subscription_item": item["id"], "subscription": sub["id"], "proration": False,
+            "proration_details": None}, "invoice_item_details": None},
         "period": {"start": period[0], "end": period[1]},
         "pricing": {"type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"],
                     "price_details": {"price": price["id"], "product": price["product"]}},
-        "quantity": quantity, "subscription": sub["id"], "_item": item,
+        "quantity": quantity, "subscription": sub["id"], "_item": item, "_price": price,
     }
 
 
@@ -77,18 +80,39 @@ def draft(world, sub, reason, lines):
         "status_transitions": {"finalized_at": None, "marked_uncollectible_at": None,
                                "paid_at": None,
                                "voided_at": None},
-        "subtotal": 0, "total": 0, "test_clock": None, "webhooks_delivered_at": None,
-        "_subscription": sub["id"], "_retry": None, "_first_failure": None, "_timers": {},
+        "subtotal": 0, "total": 0, "test_clock": sub["test_clock"], "webhooks_delivered_at": None,
+        "total_discount_amounts": [],
+        "_subscription": sub["id"], "_discounts": discounts_of(world, sub, lines), "_retry": None, "_first_failure": None, "_timers": {},
     })
+    prorations.attach(world, invoice)
     add_up(invoice)
     sub["_invoices"].append(name)
     world.emit("invoice.created", invoice)
     return invoice
 
 
+def discounts_of(world, sub, lines):
+    """The discounts of the subscription, if they lower this invoice."""
+    coupons.end_old(world, sub)
+    return [row for row in sub["_discounts"] if coupons.reductions(
+        [{**line, "discount_amounts": []} for line in lines], row["_coupon"])
+        or any(line.get("_is_usage") for line in lines)]
+
+
+def use_discounts(world, invoice, sub):
+    """Ends the discounts that were for one invoice."""
+    for row in invoice["_discounts"]:
+        if row["_coupon"]["duration"] == "once" and row["id"] in sub["discounts"]:
+            if any(d["amount"] for d in invoice["total_discount_amounts"] if d["discount"] == row["id"]):
+                with subscription.updating(world, sub):
+                    coupons.end(world, sub, row["id"])
+
+
 def add_up(invoice):
-    total = sum(line["amount"] for line in invoice["lines"]["data"])
-    invoice["subtotal"] = invoice["total"] = total
+    invoice["total_discount_amounts"] = coupons.apply(invoice, invoice["_discounts"])
+    invoice["discounts"] = [row["id"] for row in invoice["_discounts"]]
+    invoice["subtotal"] = sum(line["amount"] for line in invoice["lines"]["data"])
+    total = invoice["total"] = invoice["subtotal"] - sum(d["amount"] for d in invoice["total_discount_amounts"])
     invoice["amount_due"] = max(total, 0)
     invoice["amount_remaining"] = invoice["amount_due"] - invoice["amount_paid"]
 
@@ -112,9 +136,10 @@ def finalize(world, invoice, is_tried=True):
     invoice["status_transitions"]["finalized_at"] = invoice["effective_at"] = now
     invoice["number"] = f"FAKE-{len(world.invoices):05d}"
     invoice["hosted_invoice_url"] = f"{world.base_url}/i/{invoice['id']}"
-    invoice["ending_balance"] = 0
+    use_balance(world, invoice)
     world.emit("invoice.finalized", invoice)
     sub = world.subscriptions.get(invoice["_subscription"])
+    use_discounts(world, invoice, sub)
     pause = sub["pause_collection"]
     if pause and pause["behavior"] == "void":
         void(world, invoice)
@@ -124,6 +149,20 @@ def finalize(world, invoice, is_tried=True):
         settle(world, invoice)
     elif is_tried and invoice["collection_method"] == "charge_automatically":
         attempt(world, invoice)
+
+
+def use_balance(world, invoice):
+    """Adds an invoice below zero to the customer's credit, or pays as much as possible from the credit."""
+    customer = world.customers.get(invoice["customer"])
+    if customer.get("deleted"):
+        return
+    balance = invoice["starting_balance"] = customer["balance"]
+    after = min(balance + invoice["total"], 0)
+    invoice["ending_balance"] = after
+    invoice["amount_due"] = invoice["amount_remaining"] = max(balance + invoice["total"], 0)
+    if after != balance:
+        with changing(world, customer, "customer.updated"):
+            customer["balance"] = after
 
 
 def attempt(world, invoice):

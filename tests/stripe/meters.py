@@ -9,7 +9,7 @@ import re
 
 from clock import DAY, HOUR, iso
 from errors import ApiError, refused
-from params import Need, at_most, boolean, hash_of_text, integer, now_or_time, one_of, text
+from params import Need, at_most, hash_of_text, integer, now_or_time, one_of, text
 from render import changing, list_of
 from routes import page, paged, route
 
@@ -83,7 +83,7 @@ def reactivate(world, call, name):
     "timestamp": integer})
 def post_event(world, call):
     p = call.params
-    now = world.now()
+    now = world.real.now()
     when = p.get("timestamp", now)
     if when < now - OLDEST_S:
         raise refused("The timestamp must be within the past 35 days.", "timestamp",
@@ -115,7 +115,7 @@ def post_event(world, call):
 
 def check_new(world, identifier):
     seen = world.meter_identifiers.get(identifier)
-    if seen is not None and world.now() - seen < DAY:
+    if seen is not None and world.real.now() - seen < DAY:
         raise ApiError(400, f"An event already exists with identifier {identifier}.",
                        param="identifier",
                        headers={"Stripe-Should-Retry": "false"})
@@ -147,12 +147,12 @@ def fault_of(world, meter, named, payload):
 def report(world, meter, error, identifier):
     """Collects errors for a window of time, then reports them in one event."""
     errors = world.meter_errors.setdefault(meter["id"] if meter else None, [])
-    errors.append((*error, identifier, world.clock.exact()))
+    errors.append((*error, identifier, world.real.exact()))
     window = world.settings["meter_error_window_s"]
     if not window:
         tell(world, meter)
     elif len(errors) == 1:
-        world.clock.at(world.clock.exact() + window, lambda: tell(world, meter))
+        world.real.at(world.real.exact() + window, lambda: tell(world, meter))
 
 
 def tell(world, meter):
@@ -166,7 +166,7 @@ def tell(world, meter):
     data = {"developer_message_summary": f"There {'is' if count == 1 else 'are'} {count} invalid "
                                          f"event{'' if count == 1 else 's'}",
             "reason": {"error_count": count, "error_types": types},
-            "validation_start": iso(errors[0][3]), "validation_end": iso(world.clock.exact())}
+            "validation_start": iso(errors[0][3]), "validation_end": iso(world.real.exact())}
     request, world.request = world.request, None
     if meter:
         place = {"id": meter["id"], "type": "billing.meter",
@@ -217,7 +217,7 @@ def summaries(world, call, name):
             raise refused(f"{field} must be aligned with {word} boundaries.", field)
     if end <= start:
         raise refused("end_time must be after start_time.", "end_time")
-    latest = world.now() - world.settings["meter_lag_s"]
+    latest = world.real.now() - world.settings["meter_lag_s"]
     edges = range(start, end, step) if step else (start,)
     rows = []
     for edge in edges:
@@ -238,8 +238,7 @@ def summaries(world, call, name):
 # Usage records, for API versions before 2025-03-31.
 
 @route("POST", "/v1/subscription_items/{}/usage_records", {
-    "quantity": Need(integer), "timestamp": now_or_time, "action": one_of("increment", "set")},
-    until="2025-03-31")
+    "quantity": Need(integer), "timestamp": now_or_time, "action": one_of("increment", "set")})
 def post_usage(world, call, name):
     item = world.items.get(name)
     recurring = item["price"]["recurring"]
@@ -262,7 +261,7 @@ def post_usage(world, call, name):
     return record
 
 
-@route("GET", "/v1/subscription_items/{}/usage_record_summaries", paged(), until="2025-03-31")
+@route("GET", "/v1/subscription_items/{}/usage_record_summaries", paged())
 def usage_summaries(world, call, name):
     item = world.items.get(name)
     start, end = item["current_period_start"], item["current_period_end"]
@@ -280,7 +279,7 @@ def get_item(world, call, name):
     return world.items.get(name)
 
 
-@route("GET", "/v1/subscription_items", paged(subscription=Need(text), active=boolean))
+@route("GET", "/v1/subscription_items", paged(subscription=Need(text)))
 def items(world, call):
     sub = world.subscriptions.get(call.params["subscription"], "subscription")
     return list_of(sub["items"]["data"], call.path)

@@ -62,6 +62,17 @@ def between(least, most):
     return check
 
 
+def number(above, most):
+    """A decimal number, more than @above."""
+    def check(value, path):
+        if isinstance(value, dict) or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?", value):
+            raise invalid(f"Invalid decimal: {value}", path)
+        if not above < float(value) <= most:
+            raise invalid(f"Invalid decimal: {value}; must be more than {above} and at most {most}", path)
+        return float(value)
+    return check
+
+
 def at_most(count):
     def check(value, path):
         if len(text(value, path)) > count:

@@ -1,321 +1,487 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""portal: the billing portal: its configurations, its sessions with their flows, and its pages.
+"""portal: configurations and sessions of the billing portal, and the flows into which a session may lead.
 
-A new account's dashboard has saved one configuration. It does not let customers switch plans until
-its feature subscription_update lists the products and prices.
+A configuration says what customers may do. A flow is one action that the operator has prepared, such as
+the change to another price: the customer confirms it on the page (pages.py) and returns to the operator.
 """
-import html
-
-import form
+import coupons
+import customers
+import prorations
 import subscription
-from errors import ApiError, invalid, refused
-from params import Empty, Need, boolean, integer, metadata, one_of, text
-from routes import page, paged, route
-from server import Answer
-from subscription_api import plan_cancellation, update_items
+from catalog import amount_of
+from clock import add_interval
+from errors import declined, invalid, refused
+from params import Empty, Need, at_most, between, boolean, merge_metadata, metadata, one_of, text
+from render import changing, freeze
+from routes import EMPTY_TEXT, optional, page, paged, route
+from schedules import plan_change
+from subscription_api import change_items, plan_cancellation
 
-AGE_S = 300  # after which a session's URL shows nothing
-UPDATES = one_of("price", "quantity", "promotion_code")
-ANCHOR = one_of("now", "unchanged")
+URL = "url_invalid"
 PRORATION = one_of("always_invoice", "create_prorations", "none")
-
+REASONS = one_of("customer_service", "low_quality", "missing_features", "other", "switched_service",
+                 "too_complex", "too_expensive", "unused")
+PRODUCTS = [{"product": Need(text), "prices": Need([text]), "adjustable_quantity": {
+    "enabled": Need(boolean), "maximum": between(1, 999999), "minimum": between(0, 999999)}}]
 FEATURES = {
-    "customer_update": {"enabled": boolean, "allowed_updates": Empty([text])},
+    "customer_update": {"enabled": boolean, "allowed_updates": Empty([one_of(
+        "address", "email", "name", "phone", "shipping", "tax_id")])},
     "invoice_history": {"enabled": Need(boolean)},
-    "payment_method_update": {"enabled": Need(boolean), "payment_method_configuration": Empty(text)},
-    "subscription_cancel": {"enabled": Need(boolean), "mode": one_of("at_period_end", "immediately"),
-                            "proration_behavior": PRORATION,
-                            "cancellation_reason": {"enabled": Need(boolean), "options": Empty([text])}},
+    "payment_method_update": {"enabled": Need(boolean), "payment_method_configuration": EMPTY_TEXT},
+    "subscription_cancel": {
+        "enabled": boolean, "mode": one_of("at_period_end", "immediately"), "proration_behavior": PRORATION,
+        "cancellation_reason": {"enabled": Need(boolean), "options": Empty([REASONS])}},
     "subscription_update": {
-        "enabled": boolean, "default_allowed_updates": Empty([UPDATES]), "billing_cycle_anchor": ANCHOR,
-        "proration_behavior": PRORATION, "trial_update_behavior": one_of("continue_trial", "end_trial"),
-        "products": Empty([{"product": Need(text), "prices": Need([text]),
-                            "adjustable_quantity": {"enabled": Need(boolean), "minimum": integer,
-                                                    "maximum": integer}}])},
-}
-PROFILE = {"headline": Empty(text), "privacy_policy_url": text, "terms_of_service_url": text}
-SHARED = {"business_profile": PROFILE, "default_return_url": Empty(text), "metadata": metadata,
-          "name": Empty(text), "login_page": {"enabled": Need(boolean)}}
+        "enabled": boolean, "billing_cycle_anchor": one_of("now", "unchanged"),
+        "default_allowed_updates": Empty([one_of("price", "promotion_code", "quantity")]),
+        "products": Empty(PRODUCTS), "proration_behavior": PRORATION,
+        "schedule_at_period_end": {"conditions": Empty([{
+            "type": Need(one_of("decreasing_item_amount", "shortening_interval"))}])},
+        "trial_update_behavior": one_of("continue_trial", "end_trial")}}
+CONFIGURATION = {
+    "business_profile": {"headline": EMPTY_TEXT, "privacy_policy_url": EMPTY_TEXT,
+                         "terms_of_service_url": EMPTY_TEXT},
+    "default_return_url": EMPTY_TEXT, "login_page": {"enabled": Need(boolean)}, "metadata": metadata,
+    "name": EMPTY_TEXT}
+MOST_PRODUCTS = 10
+ALL_REASONS = ["too_expensive", "missing_features", "switched_service", "unused", "other"]
 
-
-# Configurations.
 
 def features():
+    """What a configuration allows if its creator does not say."""
     return {
-        "customer_update": {"allowed_updates": ["email", "tax_id"], "enabled": True},
-        "invoice_history": {"enabled": True},
-        "payment_method_update": {"enabled": True, "payment_method_configuration": None},
+        "customer_update": {"allowed_updates": [], "enabled": False},
+        "invoice_history": {"enabled": False},
+        "payment_method_update": {"enabled": False, "payment_method_configuration": None},
         "subscription_cancel": {
-            "cancellation_reason": {"enabled": False, "feedback_options": None,
-                                    "options": ["too_expensive", "other"]},
-            "enabled": True, "mode": "at_period_end", "proration_behavior": "none"},
-        "subscription_pause": {"duration": {"interval_options": [], "type": "indefinite"}, "enabled": False},
+            "cancellation_reason": {"enabled": False, "feedback_options": None, "options": list(ALL_REASONS)},
+            "enabled": False, "mode": "at_period_end", "proration_behavior": "none"},
+        "subscription_pause": {"duration": {"interval_options": [{"interval": "month", "interval_count": 1}],
+                                            "type": "interval_options"}, "enabled": False},
         "subscription_update": {
             "billing_cycle_anchor": None, "default_allowed_updates": [], "enabled": False,
-            "products": [], "proration_behavior": "none",
-            "schedule_at_period_end": {"conditions": []}, "trial_update_behavior": "end_trial"},
-    }
+            "products": [], "proration_behavior": "none", "schedule_at_period_end": {"conditions": []},
+            "trial_update_behavior": "end_trial"}}
 
 
-def configurations(world):
-    if not len(world.portal_configurations):
-        make_configuration(world, True)
-    return world.portal_configurations
-
-
-def make_configuration(world, is_default):
-    return world.portal_configurations.add({
-        "id": world.new_id("bpc"), "object": "billing_portal.configuration", "active": True,
-        "application": None,
+def new_configuration(world, is_default=False):
+    now = world.now()
+    return {
+        "id": world.new_id("bpc"), "object": "billing_portal.configuration", "active": True, "application": None,
         "business_profile": {"headline": None, "privacy_policy_url": None, "terms_of_service_url": None},
-        "created": world.now(), "default_return_url": None, "features": features(),
-        "is_default": is_default, "livemode": False, "login_page": {"enabled": False, "url": None},
-        "metadata": {}, "name": None, "updated": world.now()})
+        "created": now, "default_return_url": None, "features": features(), "is_default": is_default,
+        "livemode": False, "login_page": {"enabled": False, "url": None}, "metadata": {}, "name": None,
+        "updated": now}
 
 
-def change_features(world, configuration, asked):
-    for name, values in asked.items():
-        configuration["features"][name].update(values)
-    allowed = configuration["features"]["subscription_update"]
-    for key in ("products", "default_allowed_updates"):
-        allowed[key] = allowed[key] or []
-    if allowed["enabled"] and not (allowed["products"] and allowed["default_allowed_updates"]):
-        raise refused("You must set `products` and `default_allowed_updates` if `subscription_update` is enabled.",
-                      "features[subscription_update][products]")
-    for row in allowed["products"]:
-        world.products.get(row["product"])
-        for price in row["prices"]:
-            if world.prices.get(price)["product"] != row["product"]:
-                raise refused(f"The price {price} is not of the product {row['product']}.",
-                              "features[subscription_update][products]")
-        row.setdefault("adjustable_quantity", {"enabled": False})
-        row["adjustable_quantity"] = {"minimum": 1, "maximum": None, **row["adjustable_quantity"]}
+def default(world):
+    """The default configuration, as a dashboard saves it: customers may do all but change their plan."""
+    if not len(world.portal_configurations):
+        allowed = world.portal_configurations.add(new_configuration(world, True))["features"]
+        allowed["customer_update"].update(enabled=True, allowed_updates=["email", "address", "tax_id"])
+        for name in ("invoice_history", "payment_method_update", "subscription_cancel"):
+            allowed[name]["enabled"] = True
+    return next(c for c in world.portal_configurations if c["is_default"])
+
+
+def apply(world, found, p):
+    for name in ("headline", "privacy_policy_url", "terms_of_service_url"):
+        if name in p.get("business_profile", {}):
+            found["business_profile"][name] = optional(p["business_profile"][name])
+    for name in ("default_return_url", "name"):
+        if name in p:
+            found[name] = optional(p[name])
+    found["metadata"] = merge_metadata(found["metadata"], p.get("metadata", {}))
+    if "login_page" in p:
+        found["login_page"] = {"enabled": p["login_page"]["enabled"],
+                               "url": f"{world.base_url}/p/login/test" if p["login_page"]["enabled"] else None}
+    for name, fields in p.get("features", {}).items():
+        feature = found["features"][name]
+        for key, value in fields.items():
+            if isinstance(feature[key], dict):
+                feature[key].update({k: v or [] for k, v in value.items()})
+            else:
+                feature[key] = value if isinstance(value, bool) else value or (
+                    [] if isinstance(feature[key], list) else None)
+    if found["features"]["subscription_update"]["enabled"]:
+        if not found["features"]["payment_method_update"]["enabled"]:
+            raise refused("Cannot enable subscription updates while payment method update is disabled.")
+    check_products(world, found["features"]["subscription_update"])
+    found["updated"] = world.now()
+
+
+def changed(world, found, p):
+    """A changed copy, so that nothing changes if @p is refused."""
+    copy = freeze(found)
+    apply(world, copy, p)
+    return copy
+
+
+def check_products(world, update):
+    path = "features[subscription_update][products]"
+    if update["enabled"] and not (update["products"] and update["default_allowed_updates"]):
+        raise invalid(f"Missing required param: {path}.", path, "parameter_missing")
+    if len(update["products"]) > MOST_PRODUCTS:
+        raise invalid(f"Array {path} exceeded maximum {MOST_PRODUCTS} allowed elements.", path)
+    for i, row in enumerate(update["products"]):
+        world.products.get(row["product"], f"{path}[{i}][product]")
+        intervals = set()
+        for name in row["prices"]:
+            price = world.prices.get(name, f"{path}[{i}][prices]")
+            if price["product"] != row["product"]:
+                raise refused(f"The price {name} does not belong to the product {row['product']}.",
+                              f"{path}[{i}][prices]")
+            every = price["recurring"] and (price["recurring"]["interval"], price["recurring"]["interval_count"],
+                                            price["currency"])
+            if every in intervals:
+                raise refused("Each price of a product must have a unique billing interval.",
+                              f"{path}[{i}][prices]")
+            intervals.add(every)
+        given = row.get("adjustable_quantity") or {"enabled": False}
+        row["adjustable_quantity"] = {"maximum": None, "minimum": 1, **given}
 
 
 @route("GET", "/v1/billing_portal/configurations", paged(active=boolean, is_default=boolean))
-def list_configurations(world, call):
+def configurations(world, call):
     p = call.params
-    return page(configurations(world), call, lambda c: p.get("active", c["active"]) == c["active"]
+    default(world)
+    return page(world.portal_configurations, call, lambda c: p.get("active", c["active"]) == c["active"]
                 and p.get("is_default", c["is_default"]) == c["is_default"])
 
 
 @route("GET", "/v1/billing_portal/configurations/{}")
-def get_configuration(world, call, name):
-    return configurations(world).get(name)
+def configuration(world, call, name):
+    default(world)
+    return world.portal_configurations.get(name)
 
 
-@route("POST", "/v1/billing_portal/configurations", {"features": Need(FEATURES), **SHARED})
+@route("POST", "/v1/billing_portal/configurations", {**CONFIGURATION, "features": Need(FEATURES)})
 def create_configuration(world, call):
-    configurations(world)
-    made = make_configuration(world, False)
-    change_features(world, made, call.params["features"])
-    return made
+    default(world)
+    found = world.portal_configurations.add(changed(world, new_configuration(world), call.params))
+    world.emit("billing_portal.configuration.created", found)
+    return found
 
 
-@route("POST", "/v1/billing_portal/configurations/{}", {"active": boolean, "features": FEATURES, **SHARED})
+@route("POST", "/v1/billing_portal/configurations/{}", {**CONFIGURATION, "active": boolean, "features": FEATURES})
 def update_configuration(world, call, name):
-    found = configurations(world).get(name)
-    found["active"] = call.params.get("active", found["active"])
-    change_features(world, found, call.params.get("features", {}))
-    found["updated"] = world.now()
+    default(world)
+    found = world.portal_configurations.get(name)
+    with changing(world, found, "billing_portal.configuration.updated"):
+        found.update(changed(world, found, call.params))
+        found["active"] = call.params.get("active", found["active"])
     return found
 
 
 # Sessions.
 
-OF_SUBSCRIPTION = {"subscription": Need(text)}
+SUBSCRIPTION = {"subscription": Need(text)}
+UPDATES = ("subscription_update", "subscription_update_confirm")
+FLOWS = ("payment_method_update", "subscription_cancel") + UPDATES
 FLOW = {
-    "type": Need(one_of("customer_update", "payment_method_update", "subscription_cancel", "subscription_pause",
-                        "subscription_update", "subscription_update_confirm")),
+    "type": Need(one_of(*FLOWS)),
     "after_completion": {"type": Need(one_of("hosted_confirmation", "portal_homepage", "redirect")),
-                         "hosted_confirmation": {"custom_message": text},
-                         "redirect": {"return_url": Need(text)}},
-    "subscription_cancel": {**OF_SUBSCRIPTION,
-                            "retention": {"type": Need(one_of("coupon_offer")),
-                                          "coupon_offer": Need({"coupon": Need(text)})}},
-    "subscription_pause": OF_SUBSCRIPTION,
-    "subscription_update": OF_SUBSCRIPTION,
+                         "redirect": {"return_url": Need(text)},
+                         "hosted_confirmation": {"custom_message": at_most(500)}},
+    "subscription_cancel": {**SUBSCRIPTION, "retention": {
+        "type": Need(one_of("coupon_offer")), "coupon_offer": Need({"coupon": Need(text)})}},
+    "subscription_update": SUBSCRIPTION,
     "subscription_update_confirm": {
-        **OF_SUBSCRIPTION, "items": Need([{"id": Need(text), "price": text, "quantity": integer}]),
-        "discounts": [{"coupon": text, "promotion_code": text}]},
-}
+        **SUBSCRIPTION, "discounts": [{"coupon": text, "promotion_code": text}],
+        "items": Need([{"id": Need(text), "price": text, "quantity": between(0, 1000000)}])}}
 
 
 def check_url(url, path):
     if not url.startswith(("http://", "https://")):
-        raise invalid("Not a valid URL", path, "url_invalid")
+        raise invalid("Not a valid URL", path, URL)
 
 
 @route("POST", "/v1/billing_portal/sessions", {
     "customer": Need(text), "return_url": text, "configuration": text, "flow_data": FLOW, "locale": text,
     "on_behalf_of": text})
-def create_session(world, call):
+def post(world, call):
     p = call.params
-    customer = world.customers.get(p["customer"], "customer")
+    customer = customers.living(world, p["customer"])
     check_url(p.get("return_url", "http://"), "return_url")
+    allowed = default(world)
     if "configuration" in p:
-        configuration = configurations(world).get(p["configuration"], "configuration")
-    else:
-        configuration = next((c for c in configurations(world) if c["is_default"] and c["active"]), None)
-        if configuration is None:
-            raise refused("No configuration provided and your test mode default configuration has not been created. "
-                          "Provide a configuration or create your default by saving your customer portal settings "
-                          "in test mode at https://dashboard.stripe.com/test/settings/billing/portal.")
+        allowed = world.portal_configurations.get(p["configuration"], "configuration")
+    if not allowed["active"]:
+        if "configuration" in p:
+            raise refused("The configuration specified is not active.", "configuration")
+        raise refused("No configuration provided and your test mode default configuration has not been created. "
+                      "Provide a configuration or create your default by saving your customer portal settings in "
+                      "test mode at https://dashboard.stripe.com/test/settings/billing/portal.")
+    flow = None
+    if "flow_data" in p:
+        flow = flow_of(world, customer, allowed, p["flow_data"])
     secret = world.new_id("test", 58)
     session = world.portals.add({
-        "id": world.new_id("bps"), "object": "billing_portal.session", "configuration": configuration["id"],
-        "created": world.now(), "customer": customer["id"], "customer_account": None,
-        "flow": flow_of(world, customer, configuration, p["flow_data"]) if "flow_data" in p else None,
-        "livemode": False, "locale": None, "on_behalf_of": None, "return_url": p.get("return_url"),
-        "url": f"{world.base_url}/p/session/{secret}"})
+        "id": world.new_id("bps"), "object": "billing_portal.session", "after_expiration": None,
+        "configuration": allowed["id"], "created": world.now(), "customer": customer["id"],
+        "customer_account": None, "flow": flow, "livemode": False, "locale": p.get("locale"),
+        "on_behalf_of": p.get("on_behalf_of"),
+        "return_url": p.get("return_url") or allowed["default_return_url"],
+        "url": f"{world.base_url}/p/session/{secret}", "_is_done": flow is None})
     world.portals.places[secret] = world.portals.places[session["id"]]
+    world.emit("billing_portal.session.created", session)
     return session
 
 
-def flow_of(world, customer, configuration, asked):
+def flow_of(world, customer, allowed, asked):
+    """The session's `flow`, if the customer may do that."""
     kind = asked["type"]
-    after = asked.get("after_completion", {"type": "portal_homepage"})
-    if after["type"] == "redirect":
-        if "redirect" not in after:
-            raise invalid("Missing required param: flow_data[after_completion][redirect].",
-                          "flow_data[after_completion][redirect]", "parameter_missing")
-        check_url(after["redirect"]["return_url"], "flow_data[after_completion][redirect][return_url]")
-    flow = {"after_completion": {"hosted_confirmation": after.get("hosted_confirmation"),
-                                 "redirect": after.get("redirect"), "type": after["type"]},
+    for name in FLOWS:
+        if name in asked and name != kind:
+            raise invalid(f"You may only specify flow_data[{name}] if flow_data[type] is {name}.",
+                          f"flow_data[{name}]")
+    if kind != "payment_method_update" and kind not in asked:
+        raise invalid(f"Missing required param: flow_data[{kind}].", f"flow_data[{kind}]", "parameter_missing")
+    flow = {"after_completion": ending(asked.get("after_completion", {"type": "portal_homepage"})),
             "customer_update": None, "subscription_cancel": None, "subscription_pause": None,
             "subscription_update": None, "subscription_update_confirm": None, "type": kind}
-    for name in FLOW:
-        if name.startswith("subscription_") and name != kind and name in asked:
-            raise refused(f"`flow_data[{name}]` cannot be used with `flow_data[type]={kind}`.", f"flow_data[{name}]")
-    if kind.startswith("subscription_"):
-        if kind not in asked:
-            raise invalid(f"Missing required param: flow_data[{kind}].", f"flow_data[{kind}]", "parameter_missing")
-        check_flow(world, customer, configuration, kind, asked[kind])
-        flow[kind] = {**({"retention": None} if kind == "subscription_cancel" else {}),
-                      **({"discounts": None} if kind == "subscription_update_confirm" else {}), **asked[kind]}
+    if kind == "payment_method_update":
+        if not allowed["features"][kind]["enabled"]:
+            raise refused("The payment method update feature in the portal configuration is disabled.")
+        return flow
+    path = f"flow_data[{kind}]"
+    sub = own_subscription(world, customer, asked[kind]["subscription"], f"{path}[subscription]")
+    if kind == "subscription_cancel":
+        check_cancel(allowed, sub)
+        retention = asked[kind].get("retention")
+        if retention:
+            coupons.chosen(world, [retention["coupon_offer"]], customer, sub["currency"],
+                           f"{path}[retention][coupon_offer]")
+        flow[kind] = {"retention": retention, "subscription": sub["id"]}
+        return flow
+    check_update(allowed, sub)
+    flow[kind] = {"subscription": sub["id"]}
+    if kind == "subscription_update_confirm":
+        flow[kind] = confirmed(world, allowed, sub, asked[kind], path)
     return flow
 
 
-def check_flow(world, customer, configuration, kind, asked):
-    where = f"flow_data[{kind}]"
-    feature = "subscription_update" if kind == "subscription_update_confirm" else kind
-    allowed = configuration["features"][feature]
-    if not allowed["enabled"]:
-        raise refused(f"This subscription cannot be updated because the `{feature}` feature in the portal "
-                      "configuration is disabled.", where)
-    sub = world.subscriptions.find(asked["subscription"])
+def ending(asked):
+    kind = asked["type"]
+    for name in ("redirect", "hosted_confirmation"):
+        if name in asked and name != kind:
+            raise invalid(f"You may only specify flow_data[after_completion][{name}] if "
+                          f"flow_data[after_completion][type] is {name}.", f"flow_data[after_completion][{name}]")
+    if kind == "redirect":
+        if "redirect" not in asked:
+            raise invalid("Missing required param: flow_data[after_completion][redirect].",
+                          "flow_data[after_completion][redirect]", "parameter_missing")
+        check_url(asked["redirect"]["return_url"], "flow_data[after_completion][redirect][return_url]")
+    note = {"custom_message": asked.get("hosted_confirmation", {}).get("custom_message")}
+    return {"hosted_confirmation": note if kind == "hosted_confirmation" else None,
+            "redirect": asked["redirect"] if kind == "redirect" else None, "type": kind}
+
+
+def own_subscription(world, customer, name, path):
+    sub = world.subscriptions.find(name)
     if sub is None or sub["customer"] != customer["id"]:
-        raise refused(f"No such subscription: '{asked['subscription']}'", f"{where}[subscription]",
-                      "resource_missing")
-    if sub["status"] in subscription.ENDED + ("incomplete",):
-        raise refused(f"The subscription {sub['id']} cannot be updated: it is {sub['status']}.",
-                      f"{where}[subscription]")
-    if feature != "subscription_update":
-        return
-    items = sub["items"]["data"]
-    if len(items) > 1 or "quantity" not in items[0]:
-        raise refused("Subscriptions with multiple items or usage-based prices cannot be updated in the portal.",
-                      f"{where}[subscription]")
+        raise refused(f"No such subscription: '{name}'", path, "resource_missing")
+    if sub["status"] in subscription.ENDED or sub["status"] == "incomplete":
+        raise refused(f"The subscription {name} cannot be changed in the portal because it is {sub['status']}.",
+                      path)
+    return sub
+
+
+def check_cancel(allowed, sub):
+    if not allowed["features"]["subscription_cancel"]["enabled"]:
+        raise refused("This subscription cannot be canceled because the subscription cancel feature in the "
+                      "portal configuration is disabled.")
+    if sub["cancel_at_period_end"] or sub["cancel_at"]:
+        raise refused(f"The subscription {sub['id']} is already set to be canceled at period end.")
     if sub["schedule"]:
-        raise refused("Subscriptions with a schedule cannot be updated in the portal.", f"{where}[subscription]")
-    if kind == "subscription_update_confirm":
-        check_items(world, allowed, sub, asked["items"], f"{where}[items]")
+        raise refused(f"The subscription is managed by the subscription schedule `{sub['schedule']}`, and updating any "
+                      "cancelation behavior directly is not allowed. Please update the schedule instead.")
 
 
-def check_items(world, allowed, sub, rows, where):
+def check_update(allowed, sub):
+    feature = allowed["features"]["subscription_update"]
+    if not feature["enabled"] or not feature["default_allowed_updates"]:
+        raise refused("This subscription cannot be updated because the subscription update feature in the portal "
+                      "configuration is disabled.")
+    for is_wrong, why in (
+            (len(sub["items"]["data"]) > 1, "it contains multiple items"),
+            ("quantity" not in sub["items"]["data"][0], "it has a price with usage-based billing"),
+            (sub["collection_method"] != "charge_automatically", "its invoices are sent to the customer"),
+            (sub["schedule"], "it is managed by a subscription schedule"),
+            (sub["cancel_at_period_end"] or sub["cancel_at"], "it is set to be canceled")):
+        if is_wrong:
+            raise refused(f"This subscription cannot be updated because {why}.")
+
+
+def offers(world, allowed):
+    """{price's ID: the product's row in the configuration}: what a customer may change to."""
+    return {name: row for row in allowed["features"]["subscription_update"]["products"] for name in row["prices"]
+            if world.prices.get(name)["active"]}
+
+
+def confirmed(world, allowed, sub, asked, path):
+    rows, item = asked["items"], sub["items"]["data"][0]
     if len(rows) != 1:
-        raise refused("Exactly one subscription item can be updated.", where)
-    row, item = rows[0], sub["items"]["data"][0]
-    if row["id"] != item["id"]:
-        raise refused(f"No such subscription item: '{row['id']}'", f"{where}[0][id]", "resource_missing")
-    listed = next((p for p in allowed["products"] if row.get("price", item["price"]["id"]) in p["prices"]), None)
-    if "price" in row:
-        price = world.prices.get(row["price"], f"{where}[0][price]")
-        if listed is None or not price["active"] or "price" not in allowed["default_allowed_updates"]:
-            raise refused(f"The price {row['price']} is not in the portal configuration's "
-                          "`features[subscription_update][products]`.", f"{where}[0][price]")
-    if row.get("quantity", item["quantity"]) != item["quantity"]:
-        if "quantity" not in allowed["default_allowed_updates"]:
-            raise refused("The portal configuration does not allow to update the quantity.",
-                          f"{where}[0][quantity]")
-    if row.get("price", item["price"]["id"]) == item["price"]["id"] \
-            and row.get("quantity", item["quantity"]) == item["quantity"]:
-        raise refused("The subscription has these items already, so there is nothing to confirm.", where)
+        raise invalid(f"Array {path}[items] must have exactly one element.", f"{path}[items]")
+    if rows[0]["id"] != item["id"]:
+        raise refused(f"No such subscription item: '{rows[0]['id']}'", f"{path}[items][0][id]", "resource_missing")
+    discounts = asked.get("discounts", [])
+    if len(discounts) > 1:
+        raise invalid(f"Array {path}[discounts] exceeded maximum 1 allowed elements.", f"{path}[discounts]")
+    coupons.chosen(world, discounts, world.customers.get(sub["customer"]), sub["currency"], f"{path}[discounts]")
+    price, quantity = rows[0].get("price", item["price"]["id"]), rows[0].get("quantity", item["quantity"])
+    if (price, quantity) == (item["price"]["id"], item["quantity"]) and not discounts:
+        raise refused("Cannot update the subscription because there are no changes to confirm.")
+    check_change(world, allowed, item, price, quantity, f"{path}[items][0]")
+    discounts = [{"coupon": None, "promotion_code": None, **row} for row in discounts]
+    return {"discounts": discounts or None, "items": [{"id": item["id"], "price": price, "quantity": quantity}],
+            "subscription": sub["id"]}
 
 
-# Pages.
-
-def show(status, title, body):
-    text_ = (f"<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{html.escape(title)}</title>"
-             f"</head><body><h1>{html.escape(title)}</h1>{body}</body></html>")
-    return Answer(status, text_, {"Cache-Control": "no-store"}, "text/html; charset=utf-8")
-
-
-def see_other(url):
-    return Answer(303, b"", {"Location": url}, "text/plain")
-
-
-def portal_page(world, request, session):
-    if session is None or world.now() - session["created"] > AGE_S:
-        return show(410, "This page has expired", "")
-    flow = session["flow"]
-    if flow and flow["type"] in ("subscription_update", "subscription_update_confirm"):
-        return update_page(world, request, session, flow)
-    return home_page(world, request, session)
-
-
-def home_page(world, request, session):
-    customer = world.customers.get(session["customer"])
-    mine = [world.subscriptions.get(name) for name in customer["_subs"]]
-    if request.method == "POST":
-        fields = dict(form.pairs(request.body.decode()))
-        for sub in mine:
-            if sub["id"] == fields.get("subscription") and sub["status"] not in subscription.ENDED:
-                with subscription.updating(world, sub):
-                    plan_cancellation(world, sub, fields.get("do") == "cancel")
-        return see_other(request.path)
-    rows = "".join(home_row(request, sub) for sub in mine)
-    back = session["return_url"] and (
-        f"<p><a id=\"return\" href=\"{html.escape(session['return_url'])}\">Return</a></p>") or ""
-    return show(200, "Billing", f"<p>A fake of Stripe's billing portal.</p><ul>{rows}</ul>{back}")
+def check_change(world, allowed, item, price, quantity, path):
+    may = allowed["features"]["subscription_update"]["default_allowed_updates"]
+    if price != item["price"]["id"]:
+        new = world.prices.get(price, f"{path}[price]")
+        if "price" not in may:
+            raise refused("The portal configuration does not allow customers to change the price.", f"{path}[price]")
+        if price not in offers(world, allowed):
+            raise refused(f"The price {price} is not among the prices that the portal configuration's "
+                          "features[subscription_update][products] lists.", f"{path}[price]")
+        if new["currency"] != item["price"]["currency"]:
+            raise refused("The price must have the currency of the subscription.", f"{path}[price]")
+    if quantity != item["quantity"]:
+        row = offers(world, allowed).get(price)
+        limits = (row or {}).get("adjustable_quantity", {"enabled": True, "minimum": 1, "maximum": None})
+        if "quantity" not in may or not limits["enabled"]:
+            raise refused("The portal configuration does not allow customers to change the quantity.",
+                          f"{path}[quantity]")
+        if quantity < limits["minimum"] or (limits["maximum"] is not None and quantity > limits["maximum"]):
+            raise refused(f"The quantity {quantity} is outside the range that the portal configuration allows.",
+                          f"{path}[quantity]")
 
 
-def home_row(request, sub):
-    shown = f"{sub['id']}: {sub['status']}"
-    if sub["status"] in subscription.ENDED:
-        return f"<li>{shown}</li>"
-    do, label = ("keep", "Keep") if sub["cancel_at_period_end"] else ("cancel",
-                                                                      "Cancel at the period's end")
-    return (f"<li>{shown}<form method=\"post\" action=\"{request.path}\"><input type=\"hidden\" "
-            f"name=\"subscription\" value=\"{sub['id']}\"><button name=\"do\" value=\"{do}\" "
-            f"type=\"submit\">{label}</button></form></li>")
+# What the pages do.
+
+def subscription_of(world, session):
+    return world.subscriptions.get(session["flow"][session["flow"]["type"]]["subscription"])
 
 
-def update_page(world, request, session, flow):
-    """Confirms the change that the flow names, or lets the customer choose a price."""
-    asked = flow[flow["type"]]
-    sub = world.subscriptions.get(asked["subscription"])
-    configuration = configurations(world).get(session["configuration"])
-    problem = ""
-    if request.method == "POST":
-        chosen = dict(form.pairs(request.body.decode())).get("price")
-        try:
-            change(world, configuration, sub, asked.get("items") or [
-                {"id": sub["items"]["data"][0]["id"], "price": chosen}])
-            after = flow["after_completion"]
-            return see_other(after["redirect"]["return_url"]) if after["redirect"] else see_other(
-                session["return_url"] or request.path)
-        except ApiError as e:
-            problem = f"<p class=\"error\" role=\"alert\">{html.escape(str(e))}</p>"
-    prices = [asked["items"][0].get("price", "")] if "items" in asked else [
-        price for row in configuration["features"]["subscription_update"]["products"] for price in row["prices"]]
-    buttons = "".join(f"<button name=\"price\" value=\"{price}\" type=\"submit\">Confirm {price}</button>"
-                      for price in prices)
-    return show(402 if problem else 200, "Confirm your updates",
-                f"{problem}<form method=\"post\" action=\"{request.path}\">{buttons}</form>")
+def complete(world, session, fields):
+    """Does what the flow is for. Raises ApiError if it cannot be done any more, or if the card is declined."""
+    flow, kind = session["flow"], session["flow"]["type"]
+    allowed = world.portal_configurations.get(session["configuration"])
+    customer = customers.living(world, session["customer"])
+    if kind == "payment_method_update":
+        new_card(world, customer, fields.get("card", "succeeds"))
+    else:
+        sub = own_subscription(world, customer, flow[kind]["subscription"], "subscription")
+        if kind == "subscription_cancel":
+            check_cancel(allowed, sub)
+            offer = flow[kind]["retention"]
+            if offer and fields.get("do") == "accept":
+                redeem(world, sub, [offer["coupon_offer"]])
+            else:
+                cancel(world, allowed, sub)
+        else:
+            check_update(allowed, sub)
+            update(world, allowed, sub, chosen(sub, flow, fields),
+                   (flow["subscription_update_confirm"] or {}).get("discounts"))
+    session["_is_done"] = True
 
 
-def change(world, configuration, sub, rows):
-    allowed = configuration["features"]["subscription_update"]
-    check_items(world, allowed, sub, rows, "items")
-    update_items(world, sub, {"items": rows, "proration_behavior": allowed["proration_behavior"]})
+def chosen(sub, flow, fields):
+    """The row for the subscription's item: the one to confirm, or what the customer chose on the page."""
+    if flow["subscription_update_confirm"]:
+        return dict(flow["subscription_update_confirm"]["items"][0])
+    item = sub["items"]["data"][0]
+    row = {"id": item["id"], "price": fields.get("price", item["price"]["id"]),
+           "quantity": int(fields.get("quantity", item["quantity"]))}
+    if (row["price"], row["quantity"]) == (item["price"]["id"], item["quantity"]):
+        raise refused("Cannot update the subscription because there are no changes to confirm.")
+    return row
+
+
+def new_card(world, customer, outcome):
+    customers.set_payments(customer, outcome)
+    with changing(world, customer, "customer.updated"):
+        customer["invoice_settings"]["default_payment_method"] = world.new_id("pm")
+
+
+def cancel(world, allowed, sub):
+    feature = allowed["features"]["subscription_cancel"]
+    if feature["mode"] == "immediately":
+        subscription.end(world, sub)
+        return
+    with subscription.updating(world, sub):
+        plan_cancellation(world, sub, True)
+        subscription.set_timers(world, sub)
+
+
+def redeem(world, sub, rows):
+    rows = [{name: value for name, value in row.items() if value} for row in rows]
+    pairs = coupons.chosen(world, rows, world.customers.get(sub["customer"]), sub["currency"])
+    with subscription.updating(world, sub):
+        coupons.redeem(world, sub, pairs)
+
+
+def update(world, allowed, sub, row, discounts=None):
+    """Changes the subscription's only item. Unlike the API's call, a declined card changes nothing."""
+    feature = allowed["features"]["subscription_update"]
+    check_change(world, allowed, sub["items"]["data"][0], row["price"], row["quantity"], "items[0]")
+    p = {"items": [row], "proration_behavior": feature["proration_behavior"]}
+    if feature["billing_cycle_anchor"] == "now":
+        p["billing_cycle_anchor"] = "now"
+    if waits_for_the_end(world, feature, sub["items"]["data"][0], row):
+        plan_change(world, sub, row["price"], row["quantity"])
+        return
+    may_pay(world, sub)
+    before = prorations.worth(sub)
+    with subscription.updating(world, sub):
+        if discounts:
+            redeem(world, sub, discounts)
+        if sub["status"] == "trialing" and feature["trial_update_behavior"] == "end_trial":
+            change_items(world, sub, p, before)
+            end_trial(world, sub)
+        else:
+            change_items(world, sub, p, before)
+        subscription.set_timers(world, sub)
+
+
+def waits_for_the_end(world, feature, item, row):
+    """Whether the configuration delays this change to the end of the period."""
+    old, new = item["price"]["recurring"], world.prices.get(row["price"])
+    seconds = {name: add_interval(0, every["interval"], every["interval_count"])
+               for name, every in (("old", old), ("new", new["recurring"]))}
+    is_wanted = {condition["type"] for condition in feature["schedule_at_period_end"]["conditions"]}
+    return ("shortening_interval" in is_wanted and seconds["new"] < seconds["old"]
+            or "decreasing_item_amount" in is_wanted
+            and amount_of(new, row["quantity"]) < amount_of(item["price"], item["quantity"]))
+
+
+def end_trial(world, sub):
+    sub["trial_end"], sub["status"] = world.now(), "active"
+    subscription.restart_period(world, sub)
+    subscription.invoice_now(world, sub, "subscription_update")
+
+
+def may_pay(world, sub):
+    customer = world.customers.get(sub["customer"])
+    if (customer["_payment"] or world.settings["payment"]) not in ("succeeds", "none"):
+        customers.take_payment(world, customer)
+        raise declined()
+
+
+def allow_plans(world, prices, fields):
+    """Lets customers change between @prices, as an operator sets it in the dashboard."""
+    found = default(world)
+    products = {}
+    for name in prices:
+        products.setdefault(world.prices.get(name)["product"], []).append(name)
+    update_ = {"enabled": bool(prices), "default_allowed_updates": ["price", "quantity", "promotion_code"],
+               "proration_behavior": "always_invoice",
+               "products": [{"product": product, "prices": names,
+                             "adjustable_quantity": {"enabled": True, "minimum": 1, "maximum": None}}
+                            for product, names in products.items()], **fields}
+    with changing(world, found, "billing_portal.configuration.updated"):
+        found.update(changed(world, found, {"features": {"subscription_update": update_}}))
+    return found

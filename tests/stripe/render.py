@@ -10,25 +10,35 @@ import contextlib
 from errors import invalid
 
 BASIL = "2025-03-31"
+CLOVER = "2025-09-30"  # coupons are in `promotion` and `source`
+ENDIVE = "2026-09-30"  # no payment_method_types; other names for ui_mode
+OLDEST = "2024-06-20"
 MOST_DEPTH = 4
 
 # Members that contain an ID and may be expanded.
 EXPANDABLE = {
     "checkout.session": ("customer", "subscription", "invoice", "line_items", "payment_intent"),
-    "subscription": ("customer", "latest_invoice", "default_payment_method",
-                     "pending_setup_intent"),
-    "invoice": ("customer", "subscription", "payment_intent", "charge", "default_payment_method"),
+    "subscription_schedule": ("customer", "subscription"),
+    "subscription": ("schedule", "customer", "latest_invoice", "default_payment_method",
+                     "pending_setup_intent", "discounts"),
+    "invoice": ("customer", "subscription", "payment_intent", "charge", "default_payment_method", "discounts"),
     "price": ("product",),
     "charge": ("customer", "invoice", "payment_intent"),
     "refund": ("charge", "payment_intent"),
     "dispute": ("charge", "payment_intent"),
     "invoice_payment": ("invoice",),
+    "invoiceitem": ("customer", "invoice"),
+    "billing_portal.session": ("configuration",),
     "product": ("default_price",),
+    "discount": ("customer", "promotion_code"),
+    "promotion_code": ("customer",),
     "item": (),
     "entitlements.active_entitlement": ("feature",),
 }
-# Those of invoice.parent.subscription_details, which has no `object`.
-IN_PARENT = ("subscription",)
+# Private members that older versions show.
+ONLY_OLD = ("_price", "_invoice", "_coupon", "_discounts")
+# Those of members without `object`: invoice.parent.subscription_details, discount.source, promotion_code.promotion.
+IN_PARENT = ("subscription", "coupon")
 
 
 def is_live():
@@ -41,9 +51,9 @@ def is_old(version):
 
 
 def freeze(value):
-    """A deep copy of the public members, which later changes do not affect."""
+    """A deep copy that later changes do not affect, of what any version shows."""
     if isinstance(value, dict):
-        return {key: freeze(item) for key, item in value.items() if key[:1] != "_"}
+        return {key: freeze(item) for key, item in value.items() if key[:1] != "_" or key in ONLY_OLD}
     if isinstance(value, list):
         return [freeze(item) for item in value]
     return value
@@ -58,10 +68,9 @@ def shape(value, version):
     shown = {key: shape(item, version) for key, item in value.items() if key[:1] != "_"}
     if "livemode" in shown:
         shown["livemode"] = is_live()
-    if is_old(version):
-        make_old = OLD.get(value.get("object"))
-        if make_old:
-            make_old(value, shown)
+    for before, makers in CHANGES:
+        if version[:10] < before and value.get("object") in makers:
+            makers[value["object"]](value, shown)
     return shown
 
 
@@ -69,6 +78,7 @@ def old_subscription(sub, shown):
     item = sub["items"]["data"][0]
     shown["current_period_start"] = item["current_period_start"]
     shown["current_period_end"] = item["current_period_end"]
+    shown["discount"] = shape(sub["_discounts"][0], OLDEST) if sub["_discounts"] else None
     shown["plan"] = {"id": item["price"]["id"], "object": "plan"}
 
 
@@ -88,16 +98,35 @@ def old_charge(charge, shown):
     shown["invoice"] = charge.get("_invoice")
 
 
+def old_discount(row, shown):
+    """Also of promotion codes."""
+    shown.pop("source", None)
+    shown.pop("promotion", None)
+    shown["coupon"] = shape(row["_coupon"], OLDEST)
+
+
+def old_session(session, shown):
+    shown["ui_mode"] = "hosted"
+
+
 def old_line(line, shown):
     del shown["pricing"], shown["parent"]
-    shown["price"] = {"id": line["pricing"]["price_details"]["price"], "object": "price"}
+    shown["price"] = shape(line["_price"], OLDEST)
     shown["subscription"] = line["subscription"]
     shown["subscription_item"] = line["parent"]["subscription_item_details"]["subscription_item"]
-    shown["type"] = "subscription"
+    details = line["parent"]["subscription_item_details"]
+    shown["type"] = "invoiceitem" if details["invoice_item"] else "subscription"
+    shown["proration"] = details["proration"]
+    if details["invoice_item"]:
+        shown["invoice_item"] = details["invoice_item"]
 
 
-OLD = {"subscription": old_subscription, "subscription_item": old_item, "invoice": old_invoice,
-       "line_item": old_line, "charge": old_charge}
+# What is different in versions before a date.
+CHANGES = (
+    (ENDIVE, {"checkout.session": old_session}),
+    (CLOVER, {"discount": old_discount, "promotion_code": old_discount}),
+    (BASIL, {"subscription": old_subscription, "subscription_item": old_item, "invoice": old_invoice,
+             "line_item": old_line, "charge": old_charge}))
 
 
 def difference(before, after):
@@ -164,7 +193,10 @@ def fill(world, node, steps, version, path):
     if not may_grow and not (rest and isinstance(node[name], (dict, list))):
         raise cannot_expand(path)
     if may_grow and isinstance(node[name], str):
-        node[name] = shape(world.table_of(node[name]).get(node[name]), version)
+        node[name] = shape(world.table_of(node[name], name).get(node[name]), version)
+    elif may_grow and isinstance(node[name], list):
+        node[name] = [shape(world.table_of(item).get(item), version) if isinstance(item, str) else item
+                      for item in node[name]]
     fill(world, node[name], rest, version, path)
 
 

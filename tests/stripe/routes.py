@@ -6,6 +6,7 @@ pattern. Its result is then formatted for the caller's version and expanded. Lis
 """
 import re
 
+import accepted
 from params import Empty, PAGE, text, when
 from render import list_of
 
@@ -21,23 +22,28 @@ class Call:
         self.version = version
 
 
-def route(method, pattern, spec=None, since="", until=None):
-    """@since is the first API version with the endpoint, @until the first one without it."""
-    expression = re.compile(pattern.replace("{}", "([^/]+)"))
+class Route:
+    def __init__(self, method, pattern, spec, function):
+        self.method = method
+        self.pattern = pattern
+        self.spec = {**(spec or {}), **ALSO}
+        self.function = function
+        self.expression = re.compile(pattern.replace("{}", "([^/]+)"))
 
+
+def route(method, pattern, spec=None):
     def add(function):
-        TABLE.append((method, expression, {**(spec or {}), **ALSO}, since, until, function))
+        TABLE.append(Route(method, pattern, spec, function))
         return function
     return add
 
 
 def find(method, path, version):
-    """(spec, function, names), or None."""
-    for its_method, expression, spec, since, until, function in TABLE:
-        if its_method == method and version[:10] >= since and not (until and version[:10] >= until):
-            match = expression.fullmatch(path)
-            if match:
-                return spec, function, match.groups()
+    """(route, names), or None if @version does not have the call."""
+    for one in TABLE:
+        match = one.method == method and one.expression.fullmatch(path)
+        if match and accepted.has_call(method, one.pattern, version):
+            return one, match.groups()
     return None
 
 
@@ -57,7 +63,7 @@ def page(table, call, matches=lambda row: True):
     created = call.params.get("created")
 
     def fits(row):
-        return matches(row) and (created is None or in_range(row["created"], created))
+        return matches(row) and (created is None or in_range(row.get("created", row.get("date")), created))
 
     rows, has_more = table.page(call.params, fits)
     return list_of(rows, call.path, has_more)

@@ -10,15 +10,19 @@ Every change emits the events that Stripe would send. The endpoints are in subsc
 """
 import contextlib
 
+import coupons
 import customers
 import entitlements
 import invoices
-from catalog import amount_of, is_metered
+import prorations
+from catalog import is_metered
 from clock import DAY, HOUR, add_interval
 from errors import declined, refused
 from params import merge_metadata
 from render import changing, list_of
 
+# Called with (world, subscription) when one has ended.
+on_end = []
 LIVING = ("trialing", "active", "past_due", "unpaid", "paused", "incomplete")
 ENDED = ("canceled", "incomplete_expired")
 INCOMPLETE_S = 23 * HOUR
@@ -45,6 +49,9 @@ def make(world, customer, items, fields):
         if any(other["recurring"][key] != recurring[key] for key in ("interval", "interval_count")):
             raise refused("All prices on a subscription must have the same `recurring.interval` and "
                           "`recurring.interval_count`.", "items")
+    if any(other["currency"] != price["currency"] for other, _ in items):
+        raise refused("All prices on a subscription must have the same currency.", "items")
+    customers.check_currency(world, customer, price["currency"])
     trial_end = fields.get("trial_end")
     if trial_end == "now" or (trial_end is not None and trial_end <= now):
         trial_end = None
@@ -53,11 +60,12 @@ def make(world, customer, items, fields):
     anchor = trial_end or fields.get("billing_cycle_anchor") or now
     end = anchor if anchor > now else add_interval(
         now, recurring["interval"], recurring["interval_count"])
+    taxed = fields.get("automatic_tax", {}).get("enabled", False)
     name = world.new_id("sub")
     rows = [make_item(world, name, p, quantity, (now, end)) for p, quantity in items]
     sub = world.subscriptions.add({
         "id": name, "object": "subscription", "application": None, "application_fee_percent": None,
-        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "automatic_tax": {"disabled_reason": None, "enabled": taxed, "liability": {"type": "self"} if taxed else None},
         "billing_cycle_anchor": anchor, "billing_cycle_anchor_config": None,
         "billing_mode": {"type": "flexible"}, "billing_thresholds": None,
         "cancel_at": fields.get("cancel_at") or None,
@@ -80,10 +88,10 @@ def make(world, customer, items, fields):
         "test_clock": customer["test_clock"], "transfer_data": None, "trial_end": trial_end,
         "trial_settings": {"end_behavior": {"missing_payment_method": missing_method(fields)}},
         "trial_start": now if trial_end else None,
-        "_timers": {}, "_invoices": [], "_is_new": True, "_is_changing": False, "_proration": 0,
-        "_periods": 0,
+        "_timers": {}, "_invoices": [], "_discounts": [], "_is_new": True, "_is_changing": False, "_periods": 0,
     })
     customer["_subs"].append(name)
+    coupons.redeem(world, sub, fields.get("_discounts", ()), fields.get("_session"))
     return sub
 
 
@@ -215,7 +223,7 @@ def renew(world, sub, reason="subscription_cycle"):
             sub["_periods"] = 0
         next_period(sub, past[1])
         lines = invoices.lines_of(world, sub, None if was_trial else past, False)
-        add_proration(world, sub, lines)
+        lines += prorations.take(world, sub)
         invoice = invoices.draft(world, sub, reason, lines)
         sub["latest_invoice"] = invoice["id"]
     set_timers(world, sub)
@@ -248,37 +256,15 @@ def restart_period(world, sub):
     next_period(sub, world.now())
 
 
-def add_proration(world, sub, lines):
-    if sub["_proration"]:
-        item = sub["items"]["data"][0]
-        period = (item["current_period_start"], item["current_period_end"])
-        line = invoices.line_of(world, sub, item, period, 1,
-                                "Remaining time after a change of price")
-        line["amount"] = sub["_proration"]
-        line["parent"]["subscription_item_details"]["proration"] = True
-        lines.append(line)
-        sub["_proration"] = 0
+def invoice_now(world, sub, reason, is_period=True):
+    """Invoices everything that is due, and attempts the payment at once. None if nothing is due.
 
-
-def prorate(world, sub, before, after):
-    """@before and @after are the costs of a whole period."""
-    item = sub["items"]["data"][0]
-    whole = item["current_period_end"] - item["current_period_start"]
-    left = max(item["current_period_end"] - world.now(), 0)
-    sub["_proration"] += int((after - before) * left / whole)
-
-
-def cost_of(sub):
-    return sum(amount_of(item["price"], item["quantity"]) for item in sub["items"]["data"]
-               if "quantity" in item)
-
-
-def invoice_now(world, sub, reason):
-    """Invoices everything that is due, and attempts the payment at once."""
-    lines = []
-    if reason != "subscription_update" or not sub["_proration"]:
-        lines = invoices.lines_of(world, sub, None, False)
-    add_proration(world, sub, lines)
+    @is_period: a period starts, so that its prices are due too.
+    """
+    lines = invoices.lines_of(world, sub, None, False) if is_period else []
+    lines += prorations.take(world, sub)
+    if not lines:
+        return None
     invoice = invoices.draft(world, sub, reason, lines)
     sub["latest_invoice"] = invoice["id"]
     invoices.finalize(world, invoice)
@@ -361,6 +347,8 @@ def end(world, sub, at_period_end=False, reason="cancellation_requested"):
     if at_period_end and any(is_metered(item["price"]) for item in sub["items"]["data"]):
         bill_last_usage(world, sub)
     world.emit("customer.subscription.deleted", sub)
+    for notify in on_end:
+        notify(world, sub)
     entitlements.refresh(world, sub["customer"])
 
 

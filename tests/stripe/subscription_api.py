@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """subscription_api: the endpoints of subscriptions. Their effects are in subscription.py."""
+import coupons
+import prorations
 import subscription as life
 from catalog import is_metered, living_price
 from customers import living
@@ -22,8 +24,9 @@ SHARED = {"metadata": metadata, "cancel_at_period_end": boolean, "cancel_at": Em
           "default_payment_method": text, "description": EMPTY_TEXT, "off_session": boolean,
           "collection_method": one_of("charge_automatically", "send_invoice"),
           "days_until_due": integer,
-          "payment_settings": anything, "trial_settings": TRIAL_SETTINGS, "automatic_tax": anything,
-          "trial_from_plan": boolean}
+          "payment_settings": anything, "trial_settings": TRIAL_SETTINGS, "automatic_tax": {"enabled": Need(boolean)},
+          "trial_from_plan": boolean, "discounts": Empty(coupons.DISCOUNTS), "coupon": EMPTY_TEXT,
+          "promotion_code": EMPTY_TEXT}
 STATUSES = life.LIVING + life.ENDED
 STATUS = one_of(*STATUSES, "ended", "all")
 UPDATE_BEHAVIOR = Need(one_of("keep_as_draft", "mark_uncollectible", "void"))
@@ -35,8 +38,8 @@ def priced(world, rows, path):
     for i, row in enumerate(rows):
         price = living_price(world, row["price"], f"{path}[{i}][price]")
         if is_metered(price) and "quantity" in row:
-            raise refused(f"The price {price['id']} is metered: quantity must not be set.",
-                          f"{path}[{i}][quantity]")
+            raise refused("Quantity should not be specified where usage_type is `metered`. Remove quantity from "
+                          f"`{path}[{i}]`", f"{path}[{i}][quantity]")
         if price["type"] != "recurring":
             raise refused(f"The price specified is set to `type=one_time` but this field only accepts prices "
                           "with `type=recurring`.", f"{path}[{i}][price]")
@@ -54,8 +57,17 @@ def post(world, call):
     if not p["items"]:
         raise invalid("Missing required param: items.", "items", "parameter_missing")
     items = priced(world, p["items"], "items")
+    pairs = coupons.chosen(world, discounts_in(p) or (), customer, items[0][0]["currency"])
     life.check_payable(world, customer, p)
-    return life.create(world, customer, items, p)
+    return life.create(world, customer, items, {**p, "_discounts": pairs})
+
+
+def discounts_in(p):
+    """The `discounts` parameter, or what older versions have instead; None: not given."""
+    for name in ("coupon", "promotion_code"):
+        if name in p:
+            return [{name: p[name]}] if p[name] else []
+    return p["discounts"] or [] if "discounts" in p else None
 
 
 @route("GET", "/v1/subscriptions", paged(
@@ -96,22 +108,24 @@ def update(world, call, name):
     p = call.params
     if sub["status"] in life.ENDED and set(p) - {"metadata", "cancellation_details"}:
         raise refused("A canceled subscription can only update its cancellation_details and metadata.")
+    if sub["schedule"] and {"cancel_at_period_end", "cancel_at"} & set(p):
+        raise refused(f"The subscription is managed by the subscription schedule `{sub['schedule']}`, and updating any "
+                      "cancelation behavior directly is not allowed. Please update the schedule instead.")
+    asked = discounts_in(p)
+    before = prorations.worth(sub)
+    pairs = None if asked is None else coupons.chosen(world, asked, world.customers.get(sub["customer"]),
+                                                      sub["currency"])
     with life.updating(world, sub):
+        if pairs is not None:
+            coupons.redeem(world, sub, pairs)
         change_plain(world, sub, p)
         if "items" in p:
-            change_items(world, sub, p)
+            change_items(world, sub, p, before)
         if "trial_end" in p:
             change_trial(world, sub, p["trial_end"])
         if sub["status"] not in life.ENDED:
             life.set_timers(world, sub)
     return sub
-
-
-def update_items(world, sub, p):
-    """As the customer does in the portal."""
-    with life.updating(world, sub):
-        change_items(world, sub, p)
-        life.set_timers(world, sub)
 
 
 def change_plain(world, sub, p):
@@ -140,8 +154,8 @@ def plan_cancellation(world, sub, is_planned):
     sub["cancellation_details"]["reason"] = "cancellation_requested" if is_planned else None
 
 
-def change_items(world, sub, p):
-    before = life.cost_of(sub)
+def change_items(world, sub, p, before):
+    """@before: prorations.worth() before the whole change."""
     interval = rhythm(sub)
     items = list(sub["items"]["data"])
     period = (items[0]["current_period_start"], items[0]["current_period_end"])
@@ -191,14 +205,14 @@ def settle_change(world, sub, p, before, interval):
     behavior = p.get("proration_behavior", "create_prorations")
     if sub["status"] == "trialing":
         return
+    is_restarted = rhythm(sub) != interval or p.get("billing_cycle_anchor") == "now"
     if behavior != "none":
-        life.prorate(world, sub, before, life.cost_of(sub))
-    if rhythm(sub) != interval or p.get("billing_cycle_anchor") == "now":
+        prorations.add(world, sub, before, is_restarted)
+    if is_restarted:
         life.restart_period(world, sub)
-        life.invoice_now(world, sub,
-                         "subscription_update" if not sub["_proration"] else "subscription_cycle")
-    elif behavior == "always_invoice" and sub["_proration"]:
         life.invoice_now(world, sub, "subscription_update")
+    elif behavior == "always_invoice":
+        life.invoice_now(world, sub, "subscription_update", is_period=False)
 
 
 def change_trial(world, sub, trial_end):
@@ -221,7 +235,6 @@ CANCEL = {"invoice_now": boolean, "prorate": boolean, "cancellation_details": DE
 
 
 @route("DELETE", "/v1/subscriptions/{}", CANCEL)
-@route("POST", "/v1/subscriptions/{}/cancel", CANCEL)
 def cancel(world, call, name):
     sub = world.subscriptions.get(name)
     if sub["status"] in life.ENDED:

@@ -63,17 +63,3 @@ def test_all_objects_are_of_the_mode_of_the_account(fake, receiver):
     assert sub.livemode and charge.livemode
     assert all(event["livemode"] and event["data"]["object"].get("livemode", True)
                for event in receiver.events())
-
-
-@pytest.mark.usefixtures("endpoint")
-def test_a_test_clock_dates_events_and_hides_its_subscriptions(fake, receiver):
-    ahead = fake.now() + 365 * 86400
-    clock = stripe.test_helpers.TestClock.create(frozen_time=int(ahead))
-    sub, _ = paid(fake, test_clock=clock.id)
-    assert sub.test_clock == clock.id
-    assert sub.id not in [s.id for s in stripe.Subscription.list(status="all", limit=100)]
-    assert [s.id for s in stripe.Subscription.list(status="all", test_clock=clock.id)] == [sub.id]
-    fake.settle()
-    dated = {e["type"]: e["created"] for e in receiver.events()}
-    assert dated["customer.subscription.created"] >= int(ahead)
-    assert [c.id for c in stripe.test_helpers.TestClock.list()] == [clock.id]

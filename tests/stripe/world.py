@@ -4,11 +4,13 @@
 Objects are dicts in the format of the newest API version (render.py converts them to older ones).
 Members that start with "_" are private and never shown.
 """
+import contextlib
 import random
 import string
 import threading
 
 import render
+import simulated
 from clock import Clock
 from errors import missing
 from events import Events
@@ -95,7 +97,8 @@ class Table:
 class World:
     def __init__(self, secret_keys, base_url):
         self.lock = threading.RLock()
-        self.clock = Clock(self.lock)
+        self.real = Clock(self.lock)
+        self.clock = self.real  # or that of the objects acted on; see simulated.py
         self.secret_keys = secret_keys
         self.base_url = base_url
         self.settings = dict(SETTINGS)
@@ -109,12 +112,17 @@ class World:
         self.invoices = Table("invoice")
         self.features = Table("entitlements.feature")
         self.portals = Table("billing_portal.session")
-        self.portal_configurations = Table("billing_portal.configuration")
         self.meters = Table("billing.meter")
         self.charges = Table("charge")
         self.refunds = Table("refund")
         self.disputes = Table("dispute")
         self.invoice_payments = Table("invoice_payment")
+        self.schedules = Table("subscription_schedule")
+        self.coupons = Table("coupon")
+        self.promotion_codes = Table("promotion_code")
+        self.discounts = Table("discount")
+        self.invoice_items = Table("invoiceitem")
+        self.portal_configurations = Table("billing_portal.configuration")
         self.test_clocks = Table("test_helpers.test_clock")
         self.usage_records = []
         self.meter_identifiers = {}  # identifier -> when it was accepted
@@ -126,16 +134,28 @@ class World:
     def now(self):
         return self.clock.now()
 
+    @contextlib.contextmanager
+    def acting(self, *names):
+        """Takes the lock, and uses the clock of the objects with the IDs @names."""
+        with self.lock, simulated.acting(self, names):
+            yield
+
     def new_id(self, prefix, length=24):
         return prefix + "_" + "".join(self.random.choices(LETTERS, k=length))
 
     def emit(self, kind, obj, before=None):
         return self.events.emit(kind, obj, before)
 
-    def table_of(self, name):
-        """The table of an ID, by its prefix; None if such IDs are never expanded."""
-        return {"cus": self.customers, "prod": self.products, "price": self.prices,
+    def table_of(self, name, member=None):
+        """The table of an ID, by the name of its member or by its prefix."""
+        if member in ("coupon", "product"):  # their IDs may be chosen freely
+            return self.coupons if member == "coupon" else self.products
+        if name.startswith("sub_sched_"):
+            return self.schedules
+        return {"di": self.discounts, "promo": self.promotion_codes, "cus": self.customers, "prod": self.products, "price": self.prices,
                 "cs": self.sessions, "sub": self.subscriptions, "si": self.items,
                 "in": self.invoices, "feat": self.features, "mtr": self.meters,
                 "ch": self.charges, "re": self.refunds, "du": self.disputes,
+                "ii": self.invoice_items, "bpc": self.portal_configurations, "bps": self.portals,
+                "clock": self.test_clocks,
                 }.get(name.split("_")[0])
