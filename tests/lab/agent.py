@@ -163,7 +163,7 @@ class Agent:
         self.start()
 
     def sql(self, statement):
-        """Runs a statement on the embedded store of an agent that is stopped."""
+        """Runs a statement on the embedded store. The agent must be stopped, unless it only reads."""
         with sqlite3.connect(f"{self.config['state_dir']}/tollgate.db") as db:
             return db.execute(statement).fetchall()
 

@@ -51,7 +51,7 @@ def test_the_end_of_one_subscription_gives_the_meter_to_the_next_at_once(billing
     billing.wait_account(second.id, tier="metered", entitled=True)
     assert time.monotonic() - began < 15
     # What the first one used was billed before the second one counts on the same meter.
-    assert billing.fake.usage("api_requests", customer.id)["sum"] == 1
+    wait_until(lambda: billing.fake.usage("api_requests", customer.id)["sum"] == 1, "the usage at Stripe")
 
 
 def test_of_two_subscriptions_at_once_one_gets_the_meter(billing):

@@ -129,6 +129,21 @@ def test_usage_for_a_former_meter_waits_for_it(make):
     wait_billed(billing, sub, 7, "late", timeout=60)
 
 
+def test_usage_before_a_change_to_a_metered_tier_is_not_billed(billing):
+    """It was included in the former price."""
+    sub = billing.subscribe("price_basic")
+    account = billing.key_for(sub.id)
+    use(billing, account, 5)
+    wait_used(billing, account, 5)
+    billing.change(sub, items=[{"id": sub["items"].data[0].id, "price": "price_metered"}])
+    billing.wait_account(sub.id, tier="metered")
+    wait_until(lambda: not billing.agent.sql("SELECT 1 FROM usage WHERE is_open"), "the usage is closed")
+    use(billing, account, 3)
+    billing.cancel(sub)
+    wait_billed(billing, sub, 3)
+    assert billing.agent.usage(account)[1] == 8
+
+
 def test_usage_after_a_change_does_not_wait_for_the_former_meter(make):
     """The former meter is missing, so its usage is blocked. Later windows go to the new one."""
     tiers = [*TIERS, {"name": "late", "prices": ["price_late"], "meter": "late"}]

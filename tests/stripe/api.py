@@ -55,7 +55,8 @@ class Api:
         if down:
             return RESET if down == "reset" else self.dress(Answer(int(down), "down\n",
                                                                    kind="text/plain"))
-        fault = self.faults.take(request.method, request.path)
+        fault = self.faults.take(request.method, request.path,
+                                 request.headers.get("user-agent", ""))
         key = request.method == "POST" and request.get("idempotency-key")
         entry["fault"] = fault and (fault.status or ("reset" if fault.reset else "delay"))
         began = False

@@ -48,7 +48,7 @@ key. The paths below follow /_control; GET /_control itself returns an overview.
 
     POST   /faults                   {"count": n or null, "skip", "method", "path": regex, "status",
                                      "code", "message", "body", "headers", "reset", "when": before |
-                                     after, "delay": s, "cut": bytes, "saved"}; see faults.py
+                                     after, "delay": s, "cut": bytes, "saved", "every", "agent"}; see faults.py
     DELETE /faults
     POST   /down                     {"how": "reset" | "hang" | status | null}
     GET    /calls?method=&path=&since= every call: parameters as sent, some headers, status

@@ -5,7 +5,7 @@ A fault applies to the next `count` calls that match. It waits `delay` seconds, 
 with `status` (and `headers`, `code`, or a raw `body`) or resets the connection. With `when`
 `before`, the call is not carried out; with `after`, it is, but its answer is lost. With `saved`,
 the answer is kept under the idempotency key and repeated for the same key, as Stripe does with a
-real 500.
+real 500. With `every` n, only each n-th call that matches fails; `agent` must be found in User-Agent.
 """
 import collections
 import json
@@ -23,18 +23,23 @@ class Fault:
     def __init__(self, count=1, method=None, path=None, status=None, code=None, message=None,
                  body=None,
                  headers=None, reset=False, when="before", delay=0.0, cut=None, saved=False,
-                 skip=0):
+                 skip=0, every=1, agent=None):
         if when not in ("before", "after"):
             raise ValueError("when is before or after")
-        self.left, self.skip = count, skip
+        self.left, self.skip, self.every, self.seen = count, skip, every, 0
+        self.agent = agent and re.compile(agent)
         self.method, self.path = method, path and re.compile(path)
         self.status, self.code, self.message, self.body = status, code, message, body
         self.headers = headers or {}
         self.reset, self.when, self.delay_s = reset, when, float(delay)
         self.cut, self.saved = cut, saved
 
-    def matches(self, method, path):
-        return (self.method or method) == method and (not self.path or bool(self.path.search(path)))
+    def matches(self, method, path, agent=""):
+        if not ((self.method or method) == method and (not self.path or self.path.search(path))
+                and (not self.agent or self.agent.search(agent))):
+            return False
+        self.seen += 1
+        return self.seen % self.every == 0
 
     @property
     def is_ending(self):
@@ -63,10 +68,10 @@ class Faults:
         self.up.set()
         self.second, self.calls_in_second = 0, 0
 
-    def take(self, method, path):
+    def take(self, method, path, agent=""):
         with self.lock:
             for fault in self.faults:
-                if not fault.matches(method, path):
+                if not fault.matches(method, path, agent):
                     continue
                 if fault.skip:
                     fault.skip -= 1

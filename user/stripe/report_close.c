@@ -50,6 +50,8 @@ static void find_payer(const struct report *report, uint64_t account, struct pay
 	uint32_t slot;
 
 	ret->customer = ret->subscription = ret->meter = ret->unknown_tier = NULL;
+	if (early && !early->meter[0])
+		return;
 	if (early) {
 		ret->customer = early->customer;
 		ret->subscription = early->subscription;

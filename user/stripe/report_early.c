@@ -4,7 +4,8 @@
  * ended or has another meter now.
  *
  * An early closing is stored as a task, whose body is the meter, a newline and the subscription, so
- * that the usage goes to its old meter even if the agent crashes.
+ * that the usage goes to its old meter even if the agent crashes. Without a meter, the usage is
+ * closed and not billed: it was included in what the customer had before.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -136,23 +137,28 @@ static void add(struct report *report, const struct store_account *before, uint6
 	store_tasks_add(report->context->store, &task, 1, on_kept, report);
 }
 
+/* The meter to which the account's usage is billed; "" if it is not billed. */
+static const char *meter_of(const struct report *report, const struct store_account *account)
+{
+	const struct tier *tier = tiers_find(report->context->tiers, account->tier);
+
+	return tier && tier->meter && account->customer[0] ? tier->meter : "";
+}
+
 void report_account_changed(struct report *report, const struct store_account *before,
 			    const struct store_account *after)
 {
-	const struct tier *old, *new;
-	bool has_ended, has_other_meter;
+	const char *old, *new;
+	bool has_ended;
 
-	if (!before || !before->customer[0])
+	if (!before)
 		return;
-	old = tiers_find(report->context->tiers, before->tier);
-	new = tiers_find(report->context->tiers, after->tier);
-	if (!old || !old->meter)
-		return;
+	old = meter_of(report, before);
+	new = meter_of(report, after);
 	has_ended = account_status_gives_access(before->status) &&
 		    !account_status_gives_access(after->status);
-	has_other_meter = !new || !new->meter || strcmp(old->meter, new->meter);
-	if (has_ended || has_other_meter)
-		add(report, before, after->id, old->meter);
+	if (*old ? has_ended || strcmp(old, new) != 0 : *new != '\0')
+		add(report, before, after->id, old);
 }
 
 static void on_found(void *arg, int err, const struct store_task *tasks, size_t count)
