@@ -200,7 +200,7 @@ class Day:
 
     def act(self):
         actions = [action for action, weight in self.ACTIONS for _ in range(weight)]
-        for customer in self.chance.sample(self.customers, CUSTOMERS // 20):
+        for customer in self.chance.sample(self.customers, CUSTOMERS // 40):
             self.done[self.chance.choice(actions)(customer)] += 1
 
     def use(self):
