@@ -90,9 +90,8 @@ class Events:
 
     def make_thin(self, kind, related, data=None, snapshot=None):
         world = self.world
-        thin = {"id": world.new_id("evt_test", 36), "object": "v2.core.event", "context": None,
-                "created": iso(world.clock.exact()), "livemode": False, "reason": None,
-                "type": kind}
+        thin = {"id": world.new_id("evt_test", 36), "object": "v2.core.event",
+                "created": iso(world.clock.exact()), "livemode": False, "type": kind}
         if related:
             thin["related_object"] = related
         if snapshot:
@@ -116,7 +115,7 @@ class Events:
 
     def full(self, thin):
         """A thin event as GET /v2/core/events/{id} shows it."""
-        return {**self.notice(thin), "data": thin["_data"]}
+        return {**self.notice(thin), **({} if thin["_data"] is None else {"data": thin["_data"]})}
 
     def public(self, event):
         shown = {key: value for key, value in event.items() if key[0] != "_"}

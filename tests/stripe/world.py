@@ -152,7 +152,8 @@ class World:
             return self.coupons if member == "coupon" else self.products
         if name.startswith("sub_sched_"):
             return self.schedules
-        return {"di": self.discounts, "promo": self.promotion_codes, "cus": self.customers, "prod": self.products, "price": self.prices,
+        return {"di": self.discounts, "promo": self.promotion_codes,
+                "cus": self.customers, "prod": self.products, "price": self.prices,
                 "cs": self.sessions, "sub": self.subscriptions, "si": self.items,
                 "in": self.invoices, "feat": self.features, "mtr": self.meters,
                 "ch": self.charges, "re": self.refunds, "du": self.disputes,
