@@ -12,8 +12,6 @@ import simulated
 from clock import DAY, iso
 from render import difference, freeze, shape
 
-KEPT_DAYS = 30
-
 # Where the object of a thin event can be fetched.
 PLACES = {
     "subscription": "/v1/subscriptions/", "customer": "/v1/customers/", "invoice": "/v1/invoices/",
@@ -128,4 +126,4 @@ class Events:
         return None if place is None else self.snapshots[place]
 
     def is_kept(self, event):
-        return event["_made"] >= self.world.now() - KEPT_DAYS * DAY
+        return event["_made"] >= self.world.now() - self.world.settings["event_days"] * DAY

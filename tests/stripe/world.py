@@ -32,6 +32,7 @@ SETTINGS = {
     "calls_per_second": 0,  # 0: no limit
     "delivery_retries_s": [0.1, 0.2, 0.5, 1, 2],
     "delivery_timeout_s": 10,
+    "event_days": 30,  # how long events can be listed and fetched
     "senders": 4,  # threads that deliver; with 1, deliveries come in order
     "extra_scheme": False,  # Stripe-Signature also has a v0
     "livemode": False,  # of all objects
