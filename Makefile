@@ -188,7 +188,8 @@ lab-programs: $(BIN) $(LAB_OBJ)
 test-lab: lab-programs ## real clients in network namespaces (root)
 	TOLLGATE=$(abspath $(BIN)) /usr/bin/python3 -m pytest -q -rs tests/lab $(LAB_ARGS)
 
-test-stripe: ## Stripe's own library against the fake Stripe that tests and the demo use
+test-stripe: ## Stripe's own libraries and types against the fake Stripe that tests and the demo use
+	scripts/fetch-stripe
 	/usr/bin/python3 -m pytest -q -rs tests/stripe
 
 test-docs: $(BIN) ## the manuals against the code

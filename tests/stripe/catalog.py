@@ -257,14 +257,18 @@ def create_feature(world, lookup_key, name):
         raise refused(f"A feature with lookup_key {lookup_key} already exists.", "lookup_key")
     return world.features.add({
         "id": world.new_id("feat_test", 26), "object": "entitlements.feature", "active": True,
-        "livemode": False, "lookup_key": lookup_key, "metadata": {}, "name": name,
-        "created": world.now()})
+        "livemode": False, "lookup_key": lookup_key, "metadata": {}, "name": name})
 
 
 @route("GET", "/v1/entitlements/features", {"lookup_key": text, "archived": boolean, **paged()})
 def features(world, call):
     return page(world.features, call,
                 lambda f: call.params.get("lookup_key", f["lookup_key"]) == f["lookup_key"])
+
+
+@route("GET", "/v1/entitlements/features/{}")
+def get_feature(world, call, name):
+    return world.features.get(name)
 
 
 @route("POST", "/v1/products/{}/features", {"entitlement_feature": Need(text)})

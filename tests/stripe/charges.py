@@ -4,6 +4,7 @@
 A charge that paid an invoice leads to it by its payment intent and an invoice payment or, in
 versions before 2025-03-31.basil, by its member `invoice` (render.py).
 """
+from clock import DAY
 from errors import refused
 from params import Need, integer, metadata, one_of, text
 from render import changing
@@ -12,6 +13,7 @@ from routes import page, paged, route
 STATES = ("warning_needs_response", "warning_under_review", "warning_closed", "needs_response",
           "under_review", "won", "lost", "prevented")
 CLOSED = ("warning_closed", "won", "lost", "prevented")
+NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
 INQUIRIES = ("warning_needs_response", "warning_under_review", "warning_closed")
 
 
@@ -20,6 +22,7 @@ def create(world, customer, amount, currency, invoice=None):
     charge = world.charges.add({
         "id": world.new_id("ch"), "object": "charge", "amount": amount, "amount_captured": amount,
         "amount_refunded": 0, "balance_transaction": world.new_id("txn"), "captured": True,
+        "billing_details": {"address": dict(NO_ADDRESS), "email": None, "name": None, "phone": None, "tax_id": None},
         "created": world.now(), "currency": currency, "customer": customer, "description": None,
         "disputed": False, "failure_code": None, "failure_message": None, "livemode": False,
         "metadata": {}, "outcome": None, "paid": True, "payment_intent": world.new_id("pi"),
@@ -123,7 +126,10 @@ def open_dispute(world, charge, status="needs_response"):
     row = world.disputes.add({
         "id": world.new_id("du"), "object": "dispute", "amount": charge["amount"],
         "balance_transactions": [], "charge": charge["id"], "created": world.now(),
-        "currency": charge["currency"], "evidence": {}, "evidence_details": {},
+        "currency": charge["currency"], "enhanced_eligibility_types": [],
+        "evidence": {"enhanced_evidence": {}},
+        "evidence_details": {"due_by": world.now() + 7 * DAY, "enhanced_eligibility": {}, "has_evidence": False,
+                             "past_due": False, "submission_count": 0, "submission_method": "not_submitted"},
         "is_charge_refundable": status in INQUIRIES, "livemode": False, "metadata": {},
         "payment_intent": charge["payment_intent"], "reason": "fraudulent", "status": status})
     world.emit("charge.dispute.created", row)

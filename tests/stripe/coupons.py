@@ -7,7 +7,7 @@ lowers the first invoice that has something to lower.
 from clock import add_interval
 from errors import invalid, refused
 from params import Need, at_most, between, boolean, integer, merge_metadata, metadata, number, one_of, text
-from render import CLOVER, changing
+from render import ENDIVE, changing
 from routes import page, paged, route
 
 DISCOUNTS = [{"coupon": text, "promotion_code": text, "discount": text}]
@@ -100,8 +100,8 @@ RESTRICTIONS = {"first_time_transaction": boolean, "minimum_amount": integer, "m
     "restrictions": RESTRICTIONS})
 def post_code(world, call):
     p = call.params
-    path = "promotion[coupon]" if call.version[:10] >= CLOVER else "coupon"
-    name = p.get("promotion", {}).get("coupon") if call.version[:10] >= CLOVER else p.get("coupon")
+    path = "promotion[coupon]" if call.version[:10] >= ENDIVE else "coupon"
+    name = p.get("promotion", {}).get("coupon") if call.version[:10] >= ENDIVE else p.get("coupon")
     if not name:
         raise invalid(f"Missing required param: {path}.", path, "parameter_missing")
     coupon = usable(world, name, path)
@@ -189,7 +189,8 @@ def check(world, coupon, code, customer, currency):
     if not coupon["valid"]:
         raise refused(f"Coupon expired: {coupon['id']}", "coupon", "coupon_expired")
     if coupon["currency"] not in (None, currency):
-        raise refused(f"The coupon's currency ({coupon['currency']}) must be that of the prices ({currency}).", "coupon")
+        raise refused(f"The coupon's currency ({coupon['currency']}) must be that of the prices ({currency}).",
+                      "coupon")
     if code is None:
         return
     is_over = (code["expires_at"] or world.now() + 1) <= world.now() or (

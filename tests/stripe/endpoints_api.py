@@ -150,7 +150,7 @@ def destination(endpoint, call, secret=False):
     return {"id": endpoint.id, "object": "v2.core.event_destination", "created": when, "updated": when,
             "description": "", "enabled_events": list(endpoint.types), "events_from": ["@self"],
             "event_payload": "thin" if is_thin else "snapshot", "livemode": False, "name": "",
-            "snapshot_api_version": None if is_thin else endpoint.api_version,
+            **({} if is_thin else {"snapshot_api_version": endpoint.api_version}),
             "status": "enabled" if endpoint.is_enabled else "disabled", "type": "webhook_endpoint",
             "webhook_endpoint": where}
 

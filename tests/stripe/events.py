@@ -12,8 +12,6 @@ import simulated
 from clock import DAY, iso
 from render import difference, freeze, shape
 
-KEPT_DAYS = 30
-
 # Where the object of a thin event can be fetched.
 PLACES = {
     "subscription": "/v1/subscriptions/", "customer": "/v1/customers/", "invoice": "/v1/invoices/",
@@ -90,9 +88,8 @@ class Events:
 
     def make_thin(self, kind, related, data=None, snapshot=None):
         world = self.world
-        thin = {"id": world.new_id("evt_test", 36), "object": "v2.core.event", "context": None,
-                "created": iso(world.clock.exact()), "livemode": False, "reason": None,
-                "type": kind}
+        thin = {"id": world.new_id("evt_test", 36), "object": "v2.core.event",
+                "created": iso(world.clock.exact()), "livemode": False, "type": kind}
         if related:
             thin["related_object"] = related
         if snapshot:
@@ -116,7 +113,7 @@ class Events:
 
     def full(self, thin):
         """A thin event as GET /v2/core/events/{id} shows it."""
-        return {**self.notice(thin), "data": thin["_data"]}
+        return {**self.notice(thin), **({} if thin["_data"] is None else {"data": thin["_data"]})}
 
     def public(self, event):
         shown = {key: value for key, value in event.items() if key[0] != "_"}
@@ -129,4 +126,4 @@ class Events:
         return None if place is None else self.snapshots[place]
 
     def is_kept(self, event):
-        return event["_made"] >= self.world.now() - KEPT_DAYS * DAY
+        return event["_made"] >= self.world.now() - self.world.settings["event_days"] * DAY

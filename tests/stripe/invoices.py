@@ -32,7 +32,8 @@ def line_of(world, sub, item, period, quantity, description):
         "period": {"start": period[0], "end": period[1]},
         "pricing": {"type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"],
                     "price_details": {"price": price["id"], "product": price["product"]}},
-        "quantity": quantity, "subscription": sub["id"], "_item": item, "_price": price,
+        "quantity": quantity, "quantity_decimal": str(quantity), "subscription": sub["id"], "subtotal": 0,
+        "taxes": [], "pretax_credit_amounts": [], "_item": item, "_price": price,
     }
 
 
@@ -62,6 +63,12 @@ def draft(world, sub, reason, lines):
         line["invoice"] = name
     invoice = world.invoices.add({
         "id": name, "object": "invoice", "account_country": "US", "account_name": "Fake",
+        "automatic_tax": {"disabled_reason": None, "enabled": sub["automatic_tax"]["enabled"],
+                          "liability": sub["automatic_tax"]["liability"], "provider": None,
+                          "status": "complete" if sub["automatic_tax"]["enabled"] else None},
+        "default_tax_rates": [], "issuer": {"type": "self"}, "payment_settings": {
+            "default_mandate": None, "payment_method_options": None, "payment_method_types": None},
+        "post_payment_credit_notes_amount": 0, "pre_payment_credit_notes_amount": 0,
         "amount_due": 0, "amount_overpaid": 0, "amount_paid": 0, "amount_remaining": 0,
         "amount_shipping": 0, "attempt_count": 0, "attempted": False, "auto_advance": True,
         "automatically_finalizes_at": None, "billing_reason": reason,
@@ -82,7 +89,8 @@ def draft(world, sub, reason, lines):
                                "voided_at": None},
         "subtotal": 0, "total": 0, "test_clock": sub["test_clock"], "webhooks_delivered_at": None,
         "total_discount_amounts": [],
-        "_subscription": sub["id"], "_discounts": discounts_of(world, sub, lines), "_retry": None, "_first_failure": None, "_timers": {},
+        "_subscription": sub["id"], "_discounts": discounts_of(world, sub, lines), "_retry": None,
+        "_first_failure": None, "_timers": {},
     })
     prorations.attach(world, invoice)
     add_up(invoice)
@@ -111,8 +119,12 @@ def use_discounts(world, invoice, sub):
 def add_up(invoice):
     invoice["total_discount_amounts"] = coupons.apply(invoice, invoice["_discounts"])
     invoice["discounts"] = [row["id"] for row in invoice["_discounts"]]
+    for line in invoice["lines"]["data"]:
+        line["subtotal"] = line["amount"]
     invoice["subtotal"] = sum(line["amount"] for line in invoice["lines"]["data"])
-    total = invoice["total"] = invoice["subtotal"] - sum(d["amount"] for d in invoice["total_discount_amounts"])
+    invoice["subtotal_excluding_tax"] = invoice["subtotal"]
+    total = invoice["subtotal"] - sum(d["amount"] for d in invoice["total_discount_amounts"])
+    invoice["total"] = invoice["total_excluding_tax"] = total
     invoice["amount_due"] = max(total, 0)
     invoice["amount_remaining"] = invoice["amount_due"] - invoice["amount_paid"]
 
@@ -124,6 +136,7 @@ def count_usage(world, invoice):
                                         line["period"]["start"],
                                         line["period"]["end"])
             line["amount"] = amount_of(line["_item"]["price"], line["quantity"])
+            line["quantity_decimal"] = str(line["quantity"])
     add_up(invoice)
 
 

@@ -7,12 +7,11 @@ of the subscription, the invoice and the line.
 """
 import contextlib
 
+import members
 from errors import invalid
 
 BASIL = "2025-03-31"
-CLOVER = "2025-09-30"  # coupons are in `promotion` and `source`
-ENDIVE = "2026-09-30"  # no payment_method_types; other names for ui_mode
-OLDEST = "2024-06-20"
+ENDIVE = "2026-09-30"  # other names for ui_mode; coupons are in `promotion` and `source`
 MOST_DEPTH = 4
 
 # Members that contain an ID and may be expanded.
@@ -59,59 +58,84 @@ def freeze(value):
     return value
 
 
-def shape(value, version):
-    """A copy of @value in the format of @version."""
+def shape(value, version, node=None):
+    """A copy of @value in the format of @version. @node: its place in members.py, if it has no `object`."""
     if isinstance(value, list):
-        return [shape(item, version) for item in value]
+        return [shape(item, version, node) for item in value]
     if not isinstance(value, dict):
         return value
-    shown = {key: shape(item, version) for key, item in value.items() if key[:1] != "_"}
+    if value.get("object") == "event":
+        return value  # its data was formatted when it was made, and never changes
+    node = members.ROOT.get(value.get("object"), node)
+    below = node.below if node else {}
+    shown = {key: shape(item, version, below.get(key)) for key, item in value.items() if key[:1] != "_"}
     if "livemode" in shown:
         shown["livemode"] = is_live()
     for before, makers in CHANGES:
         if version[:10] < before and value.get("object") in makers:
-            makers[value["object"]](value, shown)
+            makers[value["object"]](value, shown, version)
+    if node and (not value.get("deleted") or value["object"] == "discount"):
+        node.trim(shown, version)
+    if value.get("object") == "discount" and value.get("deleted"):
+        del shown["end"]
     return shown
 
 
-def old_subscription(sub, shown):
+def old_subscription(sub, shown, version):
     item = sub["items"]["data"][0]
     shown["current_period_start"] = item["current_period_start"]
     shown["current_period_end"] = item["current_period_end"]
-    shown["discount"] = shape(sub["_discounts"][0], OLDEST) if sub["_discounts"] else None
-    shown["plan"] = {"id": item["price"]["id"], "object": "plan"}
+    shown["discount"] = shape(sub["_discounts"][0], version) if sub["_discounts"] else None
 
 
-def old_item(item, shown):
-    del shown["current_period_start"], shown["current_period_end"]
-
-
-def old_invoice(invoice, shown):
-    details = (shown.pop("parent") or {}).get("subscription_details") or {}
+def old_invoice(invoice, shown, version):
+    details = (invoice["parent"] or {}).get("subscription_details") or {}
     shown["subscription"] = details.get("subscription")
     shown["subscription_details"] = {"metadata": details.get("metadata")}
     shown["paid"] = invoice["status"] == "paid"
     shown["payment_intent"] = shown["charge"] = None
+    shown["paid_out_of_band"], shown["total_tax_amounts"] = False, []
 
 
-def old_charge(charge, shown):
+def old_charge(charge, shown, version):
     shown["invoice"] = charge.get("_invoice")
 
 
-def old_discount(row, shown):
+def item_with_plan(item, shown, version):
+    shown["plan"] = shape(plan_of(item["price"]), version)
+
+
+def plan_of(price):
+    """A price in the form that prices had before there were prices."""
+    every = price["recurring"]
+    bundle = price["transform_quantity"]
+    return {"id": price["id"], "object": "plan", "active": price["active"],
+            "aggregate_usage": every["aggregate_usage"], "amount": price["unit_amount"],
+            "amount_decimal": price["unit_amount_decimal"], "billing_scheme": price["billing_scheme"],
+            "created": price["created"], "currency": price["currency"], "interval": every["interval"],
+            "interval_count": every["interval_count"], "livemode": is_live(), "metadata": price["metadata"],
+            "meter": every["meter"], "nickname": price["nickname"], "product": price["product"],
+            "tiers_mode": price["tiers_mode"], "transform_usage": bundle, "usage_type": every["usage_type"],
+            "trial_period_days": every["trial_period_days"]}
+
+
+def old_invoice_item(row, shown, version):
+    details = row["parent"]["subscription_details"]
+    shown.update(details, price=shape(row["_price"], version), plan=shape(plan_of(row["_price"]), version),
+                 unit_amount=row["_price"]["unit_amount"], unit_amount_decimal=row["_price"]["unit_amount_decimal"])
+
+
+def old_discount(row, shown, version):
     """Also of promotion codes."""
-    shown.pop("source", None)
-    shown.pop("promotion", None)
-    shown["coupon"] = shape(row["_coupon"], OLDEST)
+    shown["coupon"] = shape(row["_coupon"], version)
 
 
-def old_session(session, shown):
+def old_session(session, shown, version):
     shown["ui_mode"] = "hosted"
 
 
-def old_line(line, shown):
-    del shown["pricing"], shown["parent"]
-    shown["price"] = shape(line["_price"], OLDEST)
+def old_line(line, shown, version):
+    shown["price"], shown["plan"] = shape(line["_price"], version), shape(plan_of(line["_price"]), version)
     shown["subscription"] = line["subscription"]
     shown["subscription_item"] = line["parent"]["subscription_item_details"]["subscription_item"]
     details = line["parent"]["subscription_item_details"]
@@ -123,10 +147,10 @@ def old_line(line, shown):
 
 # What is different in versions before a date.
 CHANGES = (
-    (ENDIVE, {"checkout.session": old_session}),
-    (CLOVER, {"discount": old_discount, "promotion_code": old_discount}),
-    (BASIL, {"subscription": old_subscription, "subscription_item": old_item, "invoice": old_invoice,
-             "line_item": old_line, "charge": old_charge}))
+    ("9999", {"subscription_item": item_with_plan}),
+    (ENDIVE, {"checkout.session": old_session, "discount": old_discount, "promotion_code": old_discount}),
+    (BASIL, {"subscription": old_subscription, "invoice": old_invoice,
+             "line_item": old_line, "invoiceitem": old_invoice_item, "charge": old_charge}))
 
 
 def difference(before, after):

@@ -63,7 +63,7 @@ def page(table, call, matches=lambda row: True):
     created = call.params.get("created")
 
     def fits(row):
-        return matches(row) and (created is None or in_range(row.get("created", row.get("date")), created))
+        return matches(row) and (created is None or in_range(row.get("created", row.get("date", 0)), created))
 
     rows, has_more = table.page(call.params, fits)
     return list_of(rows, call.path, has_more)

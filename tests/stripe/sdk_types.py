@@ -5,7 +5,7 @@ One package pins one API version. Declarations are generated, so a small parser 
 not understand is an error. Two layouts exist: up to 18 one module 'stripe' with a namespace for each family
 (types/), and later one module for each resource (esm/resources/).
 
-    python3 sdk_types.py DIR...     writes accepted.txt; see accepted.py
+    python3 sdk_types.py DIR...     writes accepted.txt and members.txt; see accepted.py and members.py
 """
 import os
 import re
@@ -13,6 +13,9 @@ import sys
 
 TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"[^"]*"|=>|\.\.\.|[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*|-?\d+(?:\.\d+)?|[{}()\[\]<>|&;:?,=*]""")
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
+
+
+BOOLEANS = {"true": True, "false": False}
 
 
 class Tokens:
@@ -60,6 +63,8 @@ def parse_single(t):
         one = parse_parenthesis(t)
     elif token == "{":
         one = parse_object(t)
+    elif token in BOOLEANS:
+        one = ("literal", BOOLEANS[t.take()])
     elif token[0] in "'\"" or token[0].isdigit():
         one = ("literal", t.take().strip("'\""))
     else:
@@ -278,7 +283,8 @@ class Sdk:
             return self.all
         if path not in self.modules:
             module = self.modules[path] = Module(path)
-            if os.path.exists(path):
+            is_api = os.sep + "resources" + os.sep in path or path.endswith(("shared.d.ts", "resources.d.ts"))
+            if is_api and os.path.exists(path):
                 with open(path) as file:
                     module.read(file.read())
         return self.modules[path]
@@ -369,4 +375,6 @@ def files(base, ending):
 
 if __name__ == "__main__":
     import accepted
-    accepted.write([Sdk(directory) for directory in sys.argv[1:]])
+    import members
+    for table in (accepted, members):
+        table.write([Sdk(directory) for directory in sys.argv[1:]])

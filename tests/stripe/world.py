@@ -32,6 +32,7 @@ SETTINGS = {
     "calls_per_second": 0,  # 0: no limit
     "delivery_retries_s": [0.1, 0.2, 0.5, 1, 2],
     "delivery_timeout_s": 10,
+    "event_days": 30,  # how long events can be listed and fetched
     "senders": 4,  # threads that deliver; with 1, deliveries come in order
     "extra_scheme": False,  # Stripe-Signature also has a v0
     "livemode": False,  # of all objects
@@ -152,7 +153,8 @@ class World:
             return self.coupons if member == "coupon" else self.products
         if name.startswith("sub_sched_"):
             return self.schedules
-        return {"di": self.discounts, "promo": self.promotion_codes, "cus": self.customers, "prod": self.products, "price": self.prices,
+        return {"di": self.discounts, "promo": self.promotion_codes,
+                "cus": self.customers, "prod": self.products, "price": self.prices,
                 "cs": self.sessions, "sub": self.subscriptions, "si": self.items,
                 "in": self.invoices, "feat": self.features, "mtr": self.meters,
                 "ch": self.charges, "re": self.refunds, "du": self.disputes,
