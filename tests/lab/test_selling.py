@@ -70,7 +70,7 @@ def one(billing):
 
 def test_prices_that_belong_together_are_sold_together(billing, shopper):
     page = wait_until(lambda: (p := shopper.get("/pricing")) and "Plus $0.01" in p.text and p, "the extra price")
-    assert "First 14 days free" in page.text
+    assert "First 14 days free" in page.text and "Pay only for what you use" not in page.text
     pro = [t for t in shopper.get("/pricing?format=json").json()["tiers"] if t["name"] == "pro"][0]
     assert [p["id"] for p in pro["extra_prices"]] == ["price_metered"] and pro["trial_days"] == 14
     account = bought(billing, shopper, "pro")

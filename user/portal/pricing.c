@@ -51,9 +51,9 @@ static void write_extras(struct html *page, const struct portal *portal, const s
 		if (!price || (!price->amount[0] && !price->step_count))
 			continue;
 		html_put(page, "<p class=\"soft small\">Plus {}",
-			 price_text_headline(price, headline));
+			 price->step_count ? "usage:" : price_text_headline(price, headline));
 		for (unsigned k = 0; price_text_line(price, k, line); k++)
-			html_put(page, k ? "<br>{}" : " {}", line);
+			html_put(page, k || price->step_count ? "<br>{}" : " {}", line);
 		html_raw(page, "</p>");
 	}
 }
@@ -94,7 +94,7 @@ static void write_offer(struct html *page, const struct visit *visit, const stru
 	char path[256], seats[WORDS_SIZE];
 
 	if (is_own && !tier->is_per_seat) {
-		html_raw(page, "<p class=\"badge good\">Your current plan</p>");
+		html_raw(page, "<p><span class=\"badge good\">Your current plan</span></p>");
 		return;
 	}
 	portal_path(visit->portal, "/checkout", path, sizeof(path));
@@ -185,7 +185,8 @@ static void show_page(struct visit *visit)
 				   : "<p class=\"soft\">You pay on Stripe's website and get your "
 				     "API key right after that.</p><div class=\"grid\">");
 	for (unsigned i = 0; i < tiers->count; i++) {
-		if (is_offered(visit, &tiers->list[i])) {
+		if (is_offered(visit, &tiers->list[i]) &&
+		    !(subscriber && tiers->list[i].is_self_service)) {
 			write_tier(&page, visit, &tiers->list[i], subscriber);
 			shown++;
 		}

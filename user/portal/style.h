@@ -42,7 +42,9 @@
 	"label{display:block;font-weight:600;margin:.75rem 0 .25rem}" \
 	"input{font:inherit;width:100%;max-width:32rem;padding:.5rem .7rem;border:1px solid var(--line);" \
 	"border-radius:.5rem;background:var(--back);color:inherit}" \
-	".wide button{width:100%}form{margin:.5rem 0}" \
+	".wide button{width:100%}.wide input{margin-bottom:.75rem}.push .amount{margin-top:1rem}" \
+	"form{margin:.5rem 0}.check{font-weight:400}" \
+	"input[type=checkbox]{width:1.1rem;height:1.1rem;min-height:0;vertical-align:-.15rem;margin-right:.4rem}" \
 	".row{display:flex;flex-wrap:wrap;gap:.5rem;align-items:center}.row input{width:16rem}.row form{margin:0}" \
 	".note{border-radius:.5rem;padding:.75rem 1rem;margin:1rem 0;background:var(--warn-back);color:var(--warn)}" \
 	".note.bad{background:var(--bad-back);color:var(--bad)}" \

@@ -104,7 +104,8 @@ static const char *quota_words(const struct tier *tier, char ret_words[WORDS_SIZ
 	char n[WORDS_SIZE];
 
 	if (!tier->quota)
-		return tier->meter ? "Pay only for what you use" : "No quota";
+		return tier->meter && !tier->extra_price_count ? "Pay only for what you use"
+							       : "No quota";
 	snprintf(ret_words, WORDS_SIZE, "%.27s requests per %s", words_number(tier->quota, n),
 		 tier->period == TOLLGATE_PERIOD_DAY ? "day" : "month");
 	return ret_words;

@@ -109,7 +109,7 @@ static void version_1_keeps_all_that_is_in_it(void **state)
 		fixture_free_store(f);
 		fixture_new_store(f);
 	}
-	assert_int_equal(number(f, "PRAGMA user_version"), 4);
+	assert_int_equal(number(f, "PRAGMA user_version"), 5);
 }
 
 static void usage_from_before_billing_is_closed(void **state)
