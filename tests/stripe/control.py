@@ -260,8 +260,8 @@ def plans(self, fields):
 @control("POST", "/portal/{}/confirm")
 def confirm(self, fields, name):
     """Fills in the page of a session's flow. @name: the session's ID, or the last part of its URL."""
-    with self.world.acting(name):
-        session = self.world.portals.get(name)
+    session = self.world.portals.get(name)
+    with self.world.acting(session["id"]):
         body = urlencode(fields).encode()
         answer = pages.portal_page(self.world, Request("POST", urlsplit(session["url"]).path, {}, body), session)
         return {"status": answer.status, "url": answer.headers.get("Location"), "text": answer.body.decode()}

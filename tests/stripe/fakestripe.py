@@ -127,8 +127,11 @@ class FakeStripe:
         return self.control("POST", "/portal/plans", prices=prices, **fields)
 
     def confirm(self, session, **fields):
-        """Confirms the flow of a portal session, as the customer does. Returns {status, url, text}."""
-        return self.control("POST", f"/portal/{session}/confirm", **fields)
+        """Confirms the flow of a portal session, as the customer does. @session: its ID or its URL.
+
+        Returns {status, url, text}: the page's answer, and where it leads.
+        """
+        return self.control("POST", f"/portal/{session.rsplit('/', 1)[-1]}/confirm", **fields)
 
     def seed(self, count, price, **fields):
         return self.control("POST", "/seed", count=count, price=price, **fields)["made"]

@@ -82,7 +82,7 @@ def test_without_an_own_invoice_the_next_one_has_the_proration(fake, plans, cust
     fake.plans("price_pro", "price_max", proration_behavior="create_prorations")
     sub = subscribe(customer)
     before = sub.latest_invoice
-    fake.confirm(session(customer, confirm(sub)).id)
+    assert fake.confirm(session(customer, confirm(sub)).url)["url"] == BACK
     assert stripe.Subscription.retrieve(sub.id).latest_invoice == before
     assert {i.invoice for i in stripe.InvoiceItem.list(customer=customer.id).data} == {None}
     fake.renew(sub.id)

@@ -3,6 +3,7 @@
 
 `make test-stripe` fetches the packages into build/npm.
 """
+import json
 import os
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import accepted
 import members
 import world_of_objects
+from endpoints_api import SNAPSHOT_EVENTS
 from fakestripe import FakeStripe
 from sdk_check import Checker
 from sdk_types import Sdk
@@ -65,6 +67,30 @@ def test_events_have_the_types_of_the_version(told):
     assert {event["api_version"] for event in events} == {version}
     problems = unexpected(version, (p for event in events for p in checker.problems(event)))
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("spoil, problem", [
+    (lambda customer: customer.pop("created"), "customer.created is missing"),
+    (lambda customer: customer.pop("email"), "customer.email is missing"),
+    (lambda customer: customer.update(colour="red"), "customer.colour is not in the type"),
+    (lambda customer: customer.update(livemode="no"), "customer.livemode is 'no', not a boolean"),
+    (lambda customer: customer["metadata"].update(a=1), "customer.metadata.a is 1, not a string"),
+    (lambda customer: customer["invoice_settings"].pop("footer"), "customer.invoice_settings.footer is missing"),
+    (lambda customer: customer.update(invoice_settings=None), "customer.invoice_settings is None, not an object")])
+def test_the_comparison_finds_what_is_wrong(told, spoil, problem):
+    checker, seen, _, _ = told
+    customer = json.loads(json.dumps(next(value for _, value in seen if value.get("object") == "customer")))
+    assert not checker.problems(customer)
+    spoil(customer)
+    assert checker.problems(customer) == [problem]
+
+
+def test_endpoints_take_the_event_names_of_the_newest_types():
+    sdk = Sdk(directory("23.1.0"))
+    module = sdk.resource("WebhookEndpoints")
+    _, (_, names), _ = module.types["WebhookEndpointCreateParams.EnabledEvent"]
+    known = {name for kind, name in (one[:2] for one in names) if kind == "literal"}
+    assert SNAPSHOT_EVENTS <= known, SNAPSHOT_EVENTS - known
 
 
 def test_the_tables_are_up_to_date():
