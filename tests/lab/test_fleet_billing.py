@@ -87,8 +87,9 @@ class FleetBilling(Billing):
         make.made.append(self)
         self.chance = random.Random(SEED)
         settings = {"secret_key": SECRET_KEY, "webhook_secrets": [WEBHOOK_SECRET], "report_every": "1m",
-                    "api_base": f"http://127.0.0.1:{STRIPE_PORT}", "calls_per_second": 500}
-        self.fleet = Fleet(make, tiers=TIERS, stripe=settings, fastpath={"mode": "none"}, **config)
+                    "api_base": f"http://127.0.0.1:{STRIPE_PORT}", "calls_per_second": 500,
+                    **config.pop("stripe", {})}
+        self.fleet = Fleet(make, tiers=config.pop("tiers", TIERS), stripe=settings, fastpath={"mode": "none"}, **config)
         self.hosts = self.fleet.hosts
         self.serving = list(self.hosts)
         home = Loopback()
