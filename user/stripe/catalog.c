@@ -55,10 +55,13 @@ struct catalog {
 
 /* ---- reading ---- */
 
+/*
+ * https://docs.stripe.com/currencies#zero-decimal. UGX and ISK have no decimals any more, but
+ * Stripe still gives their amounts in hundredths (#special-cases there).
+ */
 static unsigned decimals_of(const char *currency)
 {
-	static const char none[] =
-		"BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF";
+	static const char none[] = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF";
 	static const char three[] = "BHD JOD KWD OMR TND";
 
 	if (strlen(currency) != 3)

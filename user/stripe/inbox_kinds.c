@@ -242,6 +242,9 @@ static void act_entitlements(struct object *object, const struct stripe_answer *
 		len += (size_t)snprintf(features + len, sizeof(features) - len, "%s%s",
 					len ? " " : "", key);
 	}
+	if (json_is_true(json_object_get(answer->body, "has_more")))
+		log_error("customer %s has more than 100 entitlements; the rest are ignored",
+			  object->id);
 	begin_steps(object);
 	object->pending++;
 	registry_account_entitle(context->registry, object->id, features, on_step, object);
@@ -272,7 +275,7 @@ static const struct {
 	[EVENT_ENTITLEMENTS] = { "/v1/entitlements/active_entitlements?customer=%s&limit=100",
 				 act_entitlements },
 	[EVENT_METER_ERROR] = { "/v2/core/events/%s", act_meter_error },
-	[EVENT_DISPUTE] = { "/v1/charges/%s", dispute_act },
+	[EVENT_DISPUTE] = { NULL, dispute_act }, /* see dispute_paths */
 	[EVENT_REFERENCE] = { "/v1/events/%s", act_snapshot },
 };
 
