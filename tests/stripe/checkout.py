@@ -15,7 +15,7 @@ from params import Need, anything, at_most, between, boolean, integer, merge_met
 from params import text
 from render import ENDIVE, changing, list_of
 from routes import page, paged, route
-from subscription_api import TRIAL_SETTINGS, priced
+from subscription_api import BILLING_MODE, TRIAL_SETTINGS, priced
 
 AUTO = one_of("auto", "never")
 MOST_ITEMS = 20
@@ -34,7 +34,7 @@ ADDRESS = {"city": None, "country": "US", "line1": None, "line2": None, "postal_
     "metadata": metadata,
     "subscription_data": {"metadata": metadata, "trial_period_days": between(1, 730),
                           "trial_end": integer,
-                          "description": text, "trial_settings": TRIAL_SETTINGS},
+                          "description": text, "trial_settings": TRIAL_SETTINGS, "billing_mode": BILLING_MODE},
     "payment_method_types": [text], "expires_at": integer, "allow_promotion_codes": boolean,
     "billing_address_collection": text, "locale": text, "ui_mode": text, "automatic_tax": {"enabled": Need(boolean)},
     "tax_id_collection": anything, "consent_collection": anything,
@@ -68,6 +68,8 @@ def post(world, call):
     if "customer_email" in p and "@" not in p["customer_email"]:
         raise refused(f"Invalid email address: {p['customer_email']}", "customer_email",
                       "email_invalid")
+    p = {**p, "subscription_data": dict(p.get("subscription_data", {}))}
+    p["subscription_data"]["_is_flexible"] = subscription.is_flexible(p["subscription_data"], call.version)
     return create(world, p)
 
 
@@ -93,6 +95,8 @@ def check_items(world, p, items):
                           f"line_items[{i}][quantity]")
         if price["currency"] != items[0][0]["currency"]:
             raise refused("All line items must have the same currency.", f"line_items[{i}]")
+    subscription.check_rhythms([price for price, _ in items], p["subscription_data"]["_is_flexible"], "line_items")
+    for i, (price, quantity) in enumerate(items):
         adjustable = p["line_items"][i].get("adjustable_quantity")
         if adjustable and adjustable["enabled"]:
             check_adjustable(price, quantity, adjustable, f"line_items[{i}]")

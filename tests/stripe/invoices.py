@@ -37,14 +37,14 @@ def line_of(world, sub, item, period, quantity, description):
     }
 
 
-def lines_of(world, sub, past, is_free):
-    """The lines due at the start of a period: licenses for it, and usage of the @past period."""
+def lines_of(world, sub, items, past, is_free):
+    """The lines due at the start of a period of @items: licenses for it, and usage of the @past periods."""
     lines = []
-    for item in sub["items"]["data"]:
+    for item in items:
         ahead = (item["current_period_start"], item["current_period_end"])
         if is_metered(item["price"]):
-            line = line_of(world, sub, item, past or ahead, 0, "Metered usage")
-            line["_is_usage"] = past is not None
+            line = line_of(world, sub, item, past.get(item["id"], ahead), 0, "Metered usage")
+            line["_is_usage"] = item["id"] in past
         else:
             line = line_of(world, sub, item, ahead, item["quantity"], "Subscription")
             line["amount"] = 0 if is_free else line["amount"]

@@ -461,7 +461,7 @@ def waits_for_the_end(world, feature, item, row):
 def end_trial(world, sub):
     sub["trial_end"], sub["status"] = world.now(), "active"
     subscription.restart_period(world, sub)
-    subscription.invoice_now(world, sub, "subscription_update")
+    subscription.invoice_now(world, sub, "subscription_update", {})
 
 
 def may_pay(world, sub):

@@ -27,28 +27,42 @@ LIVING = ("trialing", "active", "past_due", "unpaid", "paused", "incomplete")
 ENDED = ("canceled", "incomplete_expired")
 INCOMPLETE_S = 23 * HOUR
 WARNING_S = 3 * DAY
+FLEXIBLE = "2025-09-30"
 
 
 def make_item(world, sub_name, price, quantity, period):
     item = world.items.add({
         "id": world.new_id("si", 14), "object": "subscription_item", "billing_thresholds": None,
         "created": world.now(), "current_period_start": period[0], "current_period_end": period[1],
-        "discounts": [], "metadata": {}, "price": price, "subscription": sub_name, "tax_rates": [],
+        "discounts": [], "metadata": {}, "price": price, "subscription": sub_name, "tax_rates": [], "_periods": 0,
     })
     if not is_metered(price):
         item["quantity"] = 1 if quantity is None else quantity
     return item
 
 
+def rhythm(price):
+    return price["recurring"]["interval"], price["recurring"]["interval_count"]
+
+
+def is_flexible(fields, version):
+    """Whether items may have different intervals: by default since 2025-09-30.clover."""
+    kind = fields.get("billing_mode", {}).get("type")
+    return version[:10] >= FLEXIBLE if kind is None else kind == "flexible"
+
+
+def check_rhythms(prices, may_differ, path="items"):
+    if not may_differ and len({rhythm(price) for price in prices}) > 1:
+        raise refused("All prices on a subscription must have the same `recurring.interval` and "
+                      "`recurring.interval_count`.", path)
+
+
 def make(world, customer, items, fields):
     """@items are pairs (price, quantity). Emits no events; there are no invoice and timers yet."""
     now = world.now()
     price = items[0][0]
-    recurring = price["recurring"]
-    for other, _ in items:
-        if any(other["recurring"][key] != recurring[key] for key in ("interval", "interval_count")):
-            raise refused("All prices on a subscription must have the same `recurring.interval` and "
-                          "`recurring.interval_count`.", "items")
+    may_differ = fields.get("_is_flexible", True)
+    check_rhythms([other for other, _ in items], may_differ)
     if any(other["currency"] != price["currency"] for other, _ in items):
         raise refused("All prices on a subscription must have the same currency.", "items")
     customers.check_currency(world, customer, price["currency"])
@@ -58,16 +72,15 @@ def make(world, customer, items, fields):
     if trial_end is None and fields.get("trial_period_days"):
         trial_end = now + fields["trial_period_days"] * DAY
     anchor = trial_end or fields.get("billing_cycle_anchor") or now
-    end = anchor if anchor > now else add_interval(
-        now, recurring["interval"], recurring["interval_count"])
     taxed = fields.get("automatic_tax", {}).get("enabled", False)
     name = world.new_id("sub")
-    rows = [make_item(world, name, p, quantity, (now, end)) for p, quantity in items]
+    rows = [make_item(world, name, p, quantity, (now, anchor if anchor > now else add_interval(now, *rhythm(p))))
+            for p, quantity in items]
     sub = world.subscriptions.add({
         "id": name, "object": "subscription", "application": None, "application_fee_percent": None,
         "automatic_tax": {"disabled_reason": None, "enabled": taxed, "liability": {"type": "self"} if taxed else None},
         "billing_cycle_anchor": anchor, "billing_cycle_anchor_config": None,
-        "billing_mode": {"flexible": None, "type": "flexible"}, "billing_thresholds": None,
+        "billing_mode": {"flexible": None, "type": "flexible" if may_differ else "classic"}, "billing_thresholds": None,
         "cancel_at": fields.get("cancel_at") or None,
         "cancel_at_period_end": fields.get("cancel_at_period_end", False), "canceled_at": None,
         "cancellation_details": {"comment": None, "feedback": None, "reason": None},
@@ -89,7 +102,7 @@ def make(world, customer, items, fields):
         "test_clock": customer["test_clock"], "transfer_data": None, "trial_end": trial_end,
         "trial_settings": {"end_behavior": {"missing_payment_method": missing_method(fields)}},
         "trial_start": now if trial_end else None,
-        "_timers": {}, "_invoices": [], "_discounts": [], "_is_new": True, "_is_changing": False, "_periods": 0,
+        "_timers": {}, "_invoices": [], "_discounts": [], "_is_new": True, "_is_changing": False,
     })
     customer["_subs"].append(name)
     coupons.redeem(world, sub, fields.get("_discounts", ()), fields.get("_session"))
@@ -108,7 +121,7 @@ def create(world, customer, items, fields, is_checkout=False):
     if is_checkout:
         announce(world, sub)
     first = invoices.draft(world, sub, "subscription_create",
-                           invoices.lines_of(world, sub, None, sub["status"] == "trialing"))
+                           invoices.lines_of(world, sub, sub["items"]["data"], {}, sub["status"] == "trialing"))
     with updating(world, sub):
         sub["latest_invoice"] = first["id"]
         is_tried = behavior != "default_incomplete" and not fields.get("is_pending")
@@ -154,7 +167,12 @@ def updating(world, sub):
 
 
 def period_end(sub):
-    return sub["items"]["data"][0]["current_period_end"]
+    """When the next period of an item ends. With mixed intervals, other items go on."""
+    return min(item["current_period_end"] for item in sub["items"]["data"])
+
+
+def last_period_end(sub):
+    return max(item["current_period_end"] for item in sub["items"]["data"])
 
 
 def set_timer(world, sub, name, when, run):
@@ -196,7 +214,7 @@ def on_collection_resumes(world, sub):
 
 
 def on_period_end(world, sub):
-    if sub["cancel_at_period_end"]:
+    if sub["cancel_at_period_end"] and last_period_end(sub) <= world.now():
         end(world, sub, at_period_end=True)
     elif sub["status"] == "trialing" and lacks_method(world, sub):
         if missing_method({"trial_settings": sub["trial_settings"]}) == "cancel":
@@ -214,16 +232,17 @@ def lacks_method(world, sub):
 
 
 def renew(world, sub, reason="subscription_cycle"):
-    """Starts the next period and drafts its invoice."""
-    items = sub["items"]["data"]
+    """Starts the next period of the items whose period is over, and drafts their invoice."""
+    due = [item for item in sub["items"]["data"] if item["current_period_end"] <= world.now()]
     was_trial = sub["status"] == "trialing"
-    past = (items[0]["current_period_start"], period_end(sub))
+    past = {} if was_trial else periods_of(due)
     with updating(world, sub):
-        if was_trial:
-            sub["status"] = "active"
-            sub["_periods"] = 0
-        next_period(sub, past[1])
-        lines = invoices.lines_of(world, sub, None if was_trial else past, False)
+        for item in due:
+            if was_trial:
+                sub["status"] = "active"
+                item["_periods"] = 0
+            next_period(sub, item, item["current_period_end"])
+        lines = invoices.lines_of(world, sub, due, past, False)
         lines += prorations.take(world, sub)
         invoice = invoices.draft(world, sub, reason, lines)
         sub["latest_invoice"] = invoice["id"]
@@ -237,32 +256,37 @@ def renew(world, sub, reason="subscription_cycle"):
     invoice["_timers"]["finalize"] = world.clock.at(when, lambda: invoices.finalize(world, invoice))
 
 
-def next_period(sub, start):
+def periods_of(items):
+    return {item["id"]: (item["current_period_start"], item["current_period_end"]) for item in items}
+
+
+def next_period(sub, item, start):
     """Counts from the anchor, so that a period that began on the 31st returns to the 31st."""
-    recurring = sub["items"]["data"][0]["price"]["recurring"]
-    anchor = sub["billing_cycle_anchor"]
-    while True:
-        sub["_periods"] += 1
-        ends = add_interval(anchor, recurring["interval"],
-                            recurring["interval_count"] * sub["_periods"])
-        if ends > start:
-            break
-    for item in sub["items"]["data"]:
-        item["current_period_start"], item["current_period_end"] = start, ends
+    interval, count = rhythm(item["price"])
+    ends = start
+    while ends <= start:
+        item["_periods"] += 1
+        ends = add_interval(sub["billing_cycle_anchor"], interval, count * item["_periods"])
+    item["current_period_start"], item["current_period_end"] = start, ends
 
 
 def restart_period(world, sub):
-    """Starts a new period now, with a new anchor."""
-    sub["billing_cycle_anchor"], sub["_periods"] = world.now(), 0
-    next_period(sub, world.now())
+    """Starts a new period of all items now, with a new anchor. Returns the periods that it cut short."""
+    now = sub["billing_cycle_anchor"] = world.now()
+    past = {}
+    for item in sub["items"]["data"]:
+        past[item["id"]] = (item["current_period_start"], now)
+        item["_periods"] = 0
+        next_period(sub, item, now)
+    return past
 
 
-def invoice_now(world, sub, reason, is_period=True):
+def invoice_now(world, sub, reason, past=None):
     """Invoices everything that is due, and attempts the payment at once. None if nothing is due.
 
-    @is_period: a period starts, so that its prices are due too.
+    @past: the periods that ended now, if new ones start; then these are due too.
     """
-    lines = invoices.lines_of(world, sub, None, False) if is_period else []
+    lines = [] if past is None else invoices.lines_of(world, sub, sub["items"]["data"], past, False)
     lines += prorations.take(world, sub)
     if not lines:
         return None
@@ -326,7 +350,7 @@ def resume(world, sub):
         sub["status"] = "active"
         sub.pop("status_details", None)
         restart_period(world, sub)
-        invoice_now(world, sub, "subscription_cycle")
+        invoice_now(world, sub, "subscription_cycle", {})
         set_timers(world, sub)
     world.emit("customer.subscription.resumed", sub)
 
@@ -354,9 +378,8 @@ def end(world, sub, at_period_end=False, reason="cancellation_requested"):
 
 
 def bill_last_usage(world, sub):
-    item = sub["items"]["data"][0]
-    past = (item["current_period_start"], item["current_period_end"])
-    lines = [line for line in invoices.lines_of(world, sub, past, False) if line.get("_is_usage")]
+    metered = [item for item in sub["items"]["data"] if is_metered(item["price"])]
+    lines = invoices.lines_of(world, sub, metered, periods_of(metered), False)
     invoice = invoices.draft(world, sub, "subscription_cycle", lines)
     sub["latest_invoice"] = invoice["id"]
     when = world.now() + world.settings["draft_s"]

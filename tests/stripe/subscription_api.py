@@ -17,6 +17,7 @@ PAYMENT_BEHAVIOR = one_of("allow_incomplete", "default_incomplete", "error_if_in
 TRIAL_SETTINGS = {"end_behavior": Need({"missing_payment_method": Need(one_of("cancel",
                                                                               "create_invoice",
                                                                                "pause"))})}
+BILLING_MODE = {"type": Need(one_of("classic", "flexible"))}
 DETAILS = {"comment": EMPTY_TEXT, "feedback": EMPTY_TEXT}
 SHARED = {"metadata": metadata, "cancel_at_period_end": boolean, "cancel_at": Empty(integer),
           "trial_end": now_or_time, "proration_behavior": PRORATION,
@@ -50,7 +51,7 @@ def priced(world, rows, path):
 @route("POST", "/v1/subscriptions", {
     **SHARED, "customer": Need(text), "trial_period_days": between(0, 730),
     "items": Need([{"price": Need(text), "quantity": between(0, 1000000), "metadata": metadata}]),
-    "billing_cycle_anchor": integer, "currency": text})
+    "billing_cycle_anchor": integer, "currency": text, "billing_mode": BILLING_MODE})
 def post(world, call):
     p = call.params
     customer = living(world, p["customer"])
@@ -59,7 +60,8 @@ def post(world, call):
     items = priced(world, p["items"], "items")
     pairs = coupons.chosen(world, discounts_in(p) or (), customer, items[0][0]["currency"])
     life.check_payable(world, customer, p)
-    return life.create(world, customer, items, {**p, "_discounts": pairs})
+    return life.create(world, customer, items, {**p, "_discounts": pairs,
+                                                "_is_flexible": life.is_flexible(p, call.version)})
 
 
 def discounts_in(p):
@@ -119,7 +121,7 @@ def update(world, call, name):
         if pairs is not None:
             coupons.redeem(world, sub, pairs)
         change_plain(world, sub, p)
-        if "items" in p:
+        if "items" in p or p.get("billing_cycle_anchor") == "now":
             change_items(world, sub, p, before)
         if "trial_end" in p:
             change_trial(world, sub, p["trial_end"])
@@ -150,21 +152,20 @@ def plan_cancellation(world, sub, is_planned):
         return
     sub["cancel_at_period_end"] = is_planned
     sub["canceled_at"] = world.now() if is_planned else None
-    sub["cancel_at"] = life.period_end(sub) if is_planned else None
+    sub["cancel_at"] = life.last_period_end(sub) if is_planned else None
     sub["cancellation_details"]["reason"] = "cancellation_requested" if is_planned else None
 
 
 def change_items(world, sub, p, before):
     """@before: prorations.worth() before the whole change."""
-    interval = rhythm(sub)
     items = list(sub["items"]["data"])
-    period = (items[0]["current_period_start"], items[0]["current_period_end"])
-    for i, row in enumerate(p["items"]):
+    prices = {item["id"]: item["price"] for item in items}
+    for i, row in enumerate(p.get("items", ())):
         if "id" not in row:
             if "price" not in row:
                 raise refused("Missing required param: items[price].", f"items[{i}][price]")
             price, quantity = priced(world, [row], "items")[0]
-            items.append(life.make_item(world, sub["id"], price, quantity, period))
+            items.append(new_item(world, sub, items, price, quantity))
             continue
         item = next((item for item in items if item["id"] == row["id"]), None)
         if item is None:
@@ -177,8 +178,21 @@ def change_items(world, sub, p, before):
     if not items:
         raise refused("A subscription must have at least one active plan. In order to delete the last one, "
                       "please cancel the subscription instead.", "items")
+    life.check_rhythms([item["price"] for item in items], sub["billing_mode"]["type"] == "flexible")
     sub["items"]["data"] = items
-    settle_change(world, sub, p, before, interval)
+    settle_change(world, sub, p, before, prices)
+
+
+def new_item(world, sub, items, price, quantity):
+    """Has the period of the items with its interval, or one that starts now."""
+    same = next((item for item in items if life.rhythm(item["price"]) == life.rhythm(price)), None)
+    if same or sub["status"] == "trialing":
+        same = same or items[0]
+        return life.make_item(world, sub["id"], price, quantity,
+                              (same["current_period_start"], same["current_period_end"]))
+    item = life.make_item(world, sub["id"], price, quantity, (world.now(), 0))
+    life.next_period(sub, item, world.now())
+    return item
 
 
 def change_item(world, item, row, path):
@@ -195,33 +209,30 @@ def change_item(world, item, row, path):
         item["quantity"] = row["quantity"]
 
 
-def rhythm(sub):
-    recurring = sub["items"]["data"][0]["price"]["recurring"]
-    return recurring["interval"], recurring["interval_count"]
-
-
-def settle_change(world, sub, p, before, interval):
-    """Invoices the cost of a change of items, now or with the next invoice."""
+def settle_change(world, sub, p, before, prices):
+    """Invoices the cost of a change of items, now or with the next invoice. @prices: those before, by item."""
     behavior = p.get("proration_behavior", "create_prorations")
     if sub["status"] == "trialing":
         return
-    is_restarted = rhythm(sub) != interval or p.get("billing_cycle_anchor") == "now"
+    items = sub["items"]["data"]
+    is_restarted = p.get("billing_cycle_anchor") == "now" or any(
+        life.rhythm(prices.get(item["id"], item["price"])) != life.rhythm(item["price"]) for item in items)
     if behavior != "none":
         prorations.add(world, sub, before, is_restarted)
     if is_restarted:
-        life.restart_period(world, sub)
-        life.invoice_now(world, sub, "subscription_update")
+        kept = {item["id"] for item in items if prices.get(item["id"]) is item["price"]}
+        past = {name: period for name, period in life.restart_period(world, sub).items() if name in kept}
+        life.invoice_now(world, sub, "subscription_update", past)
     elif behavior == "always_invoice":
-        life.invoice_now(world, sub, "subscription_update", is_period=False)
+        life.invoice_now(world, sub, "subscription_update")
 
 
 def change_trial(world, sub, trial_end):
     if trial_end == "now" or trial_end <= world.now():
         if sub["status"] == "trialing":
-            sub["trial_end"] = sub["billing_cycle_anchor"] = world.now()
-            sub["status"], sub["_periods"] = "active", 0
-            life.next_period(sub, world.now())
-            life.invoice_now(world, sub, "subscription_update")
+            sub["trial_end"], sub["status"] = world.now(), "active"
+            life.restart_period(world, sub)
+            life.invoice_now(world, sub, "subscription_update", {})
         return
     sub["trial_end"] = sub["billing_cycle_anchor"] = trial_end
     sub["trial_start"] = sub["trial_start"] or world.now()

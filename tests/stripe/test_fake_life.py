@@ -317,3 +317,62 @@ def test_a_revoked_cancellation_does_not_happen(fake, customer, story):
     stripe.Subscription.modify(sub.id, cancel_at=int(fake.now()) + DAY)
     fake.advance(days=1, seconds=1)
     assert status(sub) == "canceled"
+
+
+# Items with different intervals.
+
+def mixed(customer, **fields):
+    return stripe.Subscription.create(customer=customer.id, items=[{"price": "price_year", "quantity": 1},
+                                                                   {"price": "price_use"}], **fields)
+
+
+@pytest.fixture
+def year(fake):
+    fake.price("price_year", interval="year", unit_amount=90000)
+
+
+@pytest.mark.usefixtures("year")
+def test_each_item_has_its_own_period_and_invoices(fake, customer):
+    sub = mixed(customer)
+    yearly, monthly = sub["items"].data
+    assert yearly.current_period_end - sub.created > 360 * DAY > 40 * DAY > monthly.current_period_end - sub.created
+    assert stripe.Invoice.retrieve(sub.latest_invoice).amount_paid == 90000
+    stripe.Customer._static_request("post", "/v1/billing/meter_events", params={
+        "event_name": "api_requests", "payload": {"stripe_customer_id": customer.id, "value": 7}})
+    fake.turn_to(monthly.current_period_end + 3601)
+    after = stripe.Subscription.retrieve(sub.id)
+    assert after["items"].data[0] == yearly, "the yearly item goes on"
+    assert after["items"].data[1].current_period_start == monthly.current_period_end
+    invoice = stripe.Invoice.retrieve(after.latest_invoice)
+    assert [(line.quantity, line.amount) for line in invoice.lines.data] == [(7, 21)]
+    assert invoice.lines.data[0].period.end == monthly.current_period_end
+
+
+@pytest.mark.usefixtures("year")
+def test_cancellation_at_the_end_waits_for_the_longest_period(fake, customer):
+    sub = mixed(customer, cancel_at_period_end=True)
+    yearly, monthly = sub["items"].data
+    fake.turn_to(monthly.current_period_end + 1)
+    assert status(sub) == "active"
+    fake.turn_to(yearly.current_period_end + 1)
+    assert status(sub) == "canceled"
+
+
+@pytest.mark.usefixtures("year")
+def test_older_versions_and_classic_billing_have_one_interval(customer):
+    for fields in ({"stripe_version": "2025-03-31.basil"}, {"billing_mode": {"type": "classic"}}):
+        with pytest.raises(stripe.error.InvalidRequestError, match="must have the same `recurring.interval`"):
+            mixed(customer, **fields)
+    with pytest.raises(stripe.error.InvalidRequestError, match="must have the same `recurring.interval`"):
+        stripe.checkout.Session.create(mode="subscription", success_url="https://a.example", line_items=[
+            {"price": "price_year", "quantity": 1}, {"price": "price_use"}], stripe_version="2025-03-31.basil")
+
+
+@pytest.mark.usefixtures("year")
+def test_a_new_period_for_all_bills_the_usage_so_far(fake, customer):
+    sub = subscribe(customer, "price_use")
+    stripe.Customer._static_request("post", "/v1/billing/meter_events", params={
+        "event_name": "api_requests", "payload": {"stripe_customer_id": customer.id, "value": 5}})
+    fake.advance(days=1)
+    changed = stripe.Subscription.modify(sub.id, billing_cycle_anchor="now")
+    assert [line.quantity for line in stripe.Invoice.retrieve(changed.latest_invoice).lines.data] == [5]
