@@ -22,7 +22,8 @@ key. The paths below follow /_control; GET /_control itself returns an overview.
     POST   /portal/ID/confirm        {"price", "quantity", "card"}: does what the flow's page does -> {"status", "url"}
     POST   /customers/ID/payments    {"outcome": succeeds | fails | requires_action | none | null,
                                      "count": n or null}: the outcome of the next payments
-    POST   /checkout/ID/pay          {"email", "async": bool, "quantity", "code": promotion code}: what the page does -> {"url"}
+    POST   /checkout/ID/pay          {"email", "async": bool, "quantity", "code": promotion code}: does what
+                                     the page does -> {"url"}
     POST   /checkout/ID/async        {"succeeded": bool}: ends the pending payment
     POST   /seed                     {"count", "price", "status"}: creates subscriptions without events
     POST   /charges                  {"customer", "amount", "invoice"}: a payment that succeeded
