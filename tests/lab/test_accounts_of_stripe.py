@@ -117,6 +117,7 @@ def test_the_mode_of_an_older_account_is_learnt_from_stripe(billing, make):
 def test_what_stripe_deleted_keeps_its_access_and_can_be_purged(billing, make):
     sub, other = billing.subscribe(), billing.subscribe()
     account = billing.key_for(sub.id)
+    billing.wait_account(other.id)
     live = go_live(billing, make)
     live.agent.configure(stripe={**live.agent.config["stripe"], "livemode": False})
     live.fake.settings(livemode=False)
