@@ -31,15 +31,19 @@ class Node:
     def __init__(self, letters="", nullable=""):
         self.letters, self.nullable = letters, nullable
         self.below = {}
+        self.changes = {}  # letter -> (names that it does not have, names that may be null)
 
     def trim(self, shown, version):
         """Gives the members in @shown the form of @version."""
         letter = letter_of(version)
-        for name, node in self.below.items():
-            if name in shown and letter not in node.letters:
-                del shown[name]
-            elif name not in shown and letter in node.nullable:
-                shown[name] = None
+        if letter not in self.changes:
+            self.changes[letter] = ([name for name, node in self.below.items() if letter not in node.letters],
+                                    [name for name, node in self.below.items() if letter in node.nullable])
+        foreign, nullable = self.changes[letter]
+        for name in foreign:
+            shown.pop(name, None)
+        for name in nullable:
+            shown.setdefault(name)
 
 
 def load():

@@ -60,17 +60,15 @@ def create(world, sub, item, part, sign):
                     "price_details": {"price": price["id"], "product": price["product"]}},
         "proration": True, "proration_details": {"credited_items": None, "discount_amounts": []},
         "quantity": quantity, "quantity_decimal": str(quantity), "tax_rates": [],
-        "test_clock": sub["test_clock"], "_subscription": sub["id"], "_price": price})
+        "test_clock": sub["test_clock"], "_price": price})
+    sub["_pending"].append(row)
     world.emit("invoiceitem.created", row)
-
-
-def pending(world, sub):
-    return [row for row in world.invoice_items if row["_subscription"] == sub["id"] and not row["invoice"]]
 
 
 def take(world, sub):
     """The lines for an invoice of @sub from all invoice items that wait for one."""
-    return [line_of(world, row) for row in pending(world, sub)]
+    rows, sub["_pending"] = sub["_pending"], []
+    return [line_of(world, row) for row in rows]
 
 
 def line_of(world, row):

@@ -102,7 +102,7 @@ def make(world, customer, items, fields):
         "test_clock": customer["test_clock"], "transfer_data": None, "trial_end": trial_end,
         "trial_settings": {"end_behavior": {"missing_payment_method": missing_method(fields)}},
         "trial_start": now if trial_end else None,
-        "_timers": {}, "_invoices": [], "_discounts": [], "_is_new": True, "_is_changing": False,
+        "_timers": {}, "_invoices": [], "_discounts": [], "_pending": [], "_is_new": True, "_is_changing": False,
     })
     customer["_subs"].append(name)
     coupons.redeem(world, sub, fields.get("_discounts", ()), fields.get("_session"))
