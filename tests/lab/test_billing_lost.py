@@ -129,6 +129,20 @@ def test_usage_for_a_former_meter_waits_for_it(make):
     wait_billed(billing, sub, 7, "late", timeout=60)
 
 
+def test_usage_of_a_metered_tier_that_is_renamed_is_billed(make):
+    tiers = [{"name": "metered", "prices": ["price_metered"], "meter": METER}]
+    billing = Billing(make, tiers=tiers, stripe={"report_every": "1h"})
+    sub, account = metered(billing)
+    use(billing, account, 5)
+    wait_used(billing, account, 5)
+    billing.agent.configure(tiers=[{**tiers[0], "name": "renamed"}])
+    billing.agent.reload()
+    billing.wait_account(sub.id, tier="renamed", entitled=True)
+    use(billing, account, 1)
+    billing.cancel(sub)
+    wait_billed(billing, sub, 6)
+
+
 def test_usage_before_a_change_to_a_metered_tier_is_not_billed(billing):
     """It was included in the former price."""
     sub = billing.subscribe("price_basic")

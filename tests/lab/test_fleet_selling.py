@@ -14,11 +14,13 @@ from test_selling import APP_URL, item_of
 TIERS = [
     {"name": "basic", "prices": ["price_basic"]},
     {"name": "team", "prices": ["price_seat"], "per_seat": True, "quota": "10/day"},
+    {"name": "metered", "prices": ["price_metered"], "meter": "api_requests"},
+    {"name": "free"},
 ]
 
 
 def sell(make):
-    billing = FleetBilling(make, tiers=TIERS, stripe={"app_url": APP_URL})
+    billing = FleetBilling(make, tiers=TIERS, stripe={"app_url": APP_URL, "report_every": "1h"})
     billing.fake.price("price_seat", unit_amount=700)
     return billing
 
@@ -75,3 +77,35 @@ def test_a_claim_link_of_one_host_works_once_at_any(make):
     for host in billing.hosts:
         page = take(host, path)
         assert "already shown" in page.text and not page.key()
+
+
+def test_usage_before_a_purchase_at_another_host_is_not_billed(make):
+    """The host that applies the purchase is not the one that bills."""
+    billing = sell(make)
+    billing.fake.rule("hold")  # the webhook comes late, so that the claim applies the purchase
+    holder = billing.holders()[0]
+    other = next(host for host in billing.hosts if host is not holder)
+    made = json.loads(other.admin("POST", "/api/v1/accounts", {"tier": "free"}).body)
+    key = json.loads(other.admin("POST", "/api/v1/keys", {"account": made["id"]}).body)["key"]
+    wait_until(lambda: statuses(billing, key) == [200] * 3, "the key everywhere")
+    wait_until(lambda: other.usage(Account(made["id"], key, ""))[1] >= 3, "the usage in the store")
+    before = other.usage(Account(made["id"], key, ""))[1]
+    with other.place.inside("client"):
+        shopper = Shopper(other)
+        assert shopper.sign_in(key).status == 303
+        session = shopper.ask("POST", "/checkout", '{"tier": "metered"}', Content_Type="application/json",
+                              Accept="application/json").json()["id"]
+        billing.fake.pay(session)
+        assert "Welcome back" in shopper.arrive(session).text
+    subscription = stripe.checkout.Session.retrieve(session, **billing.auth()).subscription
+    account = at_all(billing, subscription, tier="metered")
+    assert account["id"] == made["id"]
+    number = account["id"].removeprefix("acc_")
+    redis = billing.fleet.redis.client()
+    wait_until(lambda: not [w for w in redis.zrange("tollgate:open_accounts", 0, -1) if w.decode().startswith(number)],
+               f"the {before} units from before are closed")
+    assert statuses(billing, key) == [200] * 3
+    billing.fake.no_rules()
+    billing.fake.release()
+    stripe.Subscription.delete(subscription, **billing.auth())
+    wait_until(lambda: billing.fake.usage("api_requests", account["customer"])["sum"] == 3, "the usage after", timeout=60)

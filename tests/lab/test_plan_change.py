@@ -5,7 +5,7 @@ import stripe
 
 from billing import Billing
 from shopper import Shopper
-from test_selling import APP_URL, TIERS, bought, one
+from test_selling import APP_URL, TIERS, at_stripe, bought, one
 
 
 def allow(billing, updates=("price", "quantity"), prices=("price_basic", "price_pro", "price_seat"), **more):
@@ -82,6 +82,19 @@ def test_seats_are_changed_in_the_same_way(billing, shopper):
     assert 'name="quantity" value="2"' in page.text
     at_portal(billing, shopper.submit(page, "/checkout", {"quantity": "5"}, tier="team"))
     assert billing.wait_account(before["subscription"], seats=5)["quota"] == 15
+
+
+def test_from_seats_to_a_flat_plan_one_is_paid(billing, shopper):
+    """Not as many as there were seats."""
+    allow(billing)
+    page = shopper.submit(shopper.get("/pricing"), "/checkout", {"quantity": "5"}, tier="team")
+    session = page.get("Location").rsplit("/", 1)[1]
+    billing.fake.pay(session)
+    shopper.claim(session)
+    subscription = one(billing)["subscription"]
+    at_portal(billing, pick(shopper, "pro"))
+    billing.wait_account(subscription, tier="pro", seats=1)
+    assert at_stripe(billing, subscription)["items"].data[0].quantity == 1
 
 
 def test_the_plan_that_one_has_is_not_bought_again(billing, shopper):

@@ -125,6 +125,12 @@ def test_invalid_numbers_of_seats_are_refused(billing, shopper):
     assert shopper.post("/checkout", {"tier": "basic", "quantity": "1"}).status == 303
 
 
+def test_more_seats_than_stripes_default_can_be_bought(billing, shopper):
+    page = shopper.post("/checkout", {"tier": "team", "quantity": "150"})
+    assert page.status == 303, page.text
+    assert order(billing)["line_items[0][adjustable_quantity][maximum]"] == "999999"
+
+
 def test_a_new_number_of_seats_in_the_configuration_applies_at_once(make):
     tiers = [dict(t) for t in TIERS]
     tiers[2]["per_seat"] = False
@@ -175,6 +181,22 @@ def test_a_customer_who_comes_back_keeps_account_and_keys(billing, shopper):
     # One more key, if the customer has lost the other.
     key = shopper.submit(page, "/claim").key()
     assert billing.agent.get("/", Account(account.id, key, "")).status == 200 and billing.status(account) == 200
+
+
+def test_a_customer_whom_stripe_has_deleted_buys_as_a_new_one(billing, shopper):
+    bought(billing, shopper)
+    was = one(billing)
+    stripe.Customer.delete(was["customer"], **billing.auth())
+    billing.wait_account(was["subscription"], status="canceled")
+    # All keys were revoked with the customer. The operator makes a new one.
+    key = json.loads(billing.agent.admin("POST", "/api/v1/keys", {"account": was["id"]}).body)["key"]
+    assert shopper.sign_in(key).status == 303
+    session = shopper.buy("pro")
+    assert "customer" not in order(billing)
+    billing.fake.pay(session)
+    account = wait_until(lambda: (a := one(billing)) and a["tier"] == "pro" and a, "the new subscription")
+    assert account["id"] == was["id"] and account["customer"] != was["customer"]
+    assert billing.agent.get("/", Account(was["id"], key, "")).status == 200
 
 
 def test_a_customer_of_the_operators_own_checkout_comes_back(billing):

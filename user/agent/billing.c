@@ -143,9 +143,9 @@ static void on_changed(void *arg, const struct store_account *before,
 	report_account_changed(billing->report, before, after);
 	notices_account_changed(billing->notices, before, after);
 	/* Entitlements may have arrived before the account did. */
-	if (!before)
+	if (!before || strcmp(before->customer, after->customer) != 0)
 		inbox_mark_entitlements(billing->inbox, after);
-	else
+	if (before)
 		look_at_siblings(billing, after->customer, after->id);
 }
 
@@ -174,7 +174,10 @@ void billing_account_stored(struct billing *billing, const struct store_account 
 
 void billing_task_added(struct billing *billing, const char *queue, const struct store_task *task)
 {
-	if (!billing->is_started || strcmp(queue, WEBHOOK_QUEUE))
+	if (!billing->is_started)
+		return;
+	report_task_added(billing->report, queue);
+	if (strcmp(queue, WEBHOOK_QUEUE) != 0)
 		return;
 	if (task)
 		inbox_take(billing->inbox, task);

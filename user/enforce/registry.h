@@ -115,9 +115,12 @@ struct registry_subscription {
  * A subscription without an account takes over one that has no subscription or whose subscription
  * has ended, so that a customer who comes back keeps the account and its keys: the account that it
  * is meant for, or else the last of the customer's accounts to end. Either must be of the same mode
- * or of none. Its grace and disputes belonged to the former subscription and end. A snapshot
- *creates no account for a customer who has one, and takes over none, because it may be older than
- *the end of its subscription; then the result has no account.
+ * or of none. Its grace and disputes belonged to the former subscription and end.
+ *
+ * Two subscriptions take over no account and get none, so that the result has no account: a
+ *snapshot whose customer has an account, because it may be older than the end of its subscription;
+ *and one that gives no access yet, if the account that it is meant for has access without a
+ *subscription.
  *
  * Outdated states are ignored, with one exception:
  *   fetched: outdated if older than the known state

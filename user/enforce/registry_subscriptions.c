@@ -138,6 +138,17 @@ static int find_former(const struct mirror *mirror, const struct registry_subscr
 	return err;
 }
 
+/*
+ * Whether the subscription gives no access yet, and would take away that of @former, which has no
+ * subscription, such as a free account.
+ */
+static bool waits_for_payment(const struct store_account *former,
+			      const struct registry_subscription *s)
+{
+	return s->status >= 0 && !account_status_gives_access((enum store_status)s->status) &&
+	       account_status_gives_access(former->status);
+}
+
 /* Give the new subscription the account of a former one, or a new account. */
 static void begin_first(struct job *job)
 {
@@ -151,7 +162,7 @@ static void begin_first(struct job *job)
 		registry_end(job, err);
 		return;
 	}
-	if (s->is_snapshot && is_known) {
+	if ((s->is_snapshot && is_known) || (!err && waits_for_payment(&job->before, s))) {
 		job->is_unchanged = true;
 		job->account = (struct store_account){ 0 };
 		registry_end(job, 0);

@@ -43,7 +43,8 @@ static int add_flow(struct buf *form, const struct order *order)
 	if (!err)
 		err = form_add(form, "flow_data[subscription_update_confirm][items][0][price]",
 			       checkout->lines[0].price);
-	if (!err && checkout->is_quantity_chosen)
+	/* Also if it is not sold by seat: the customer may come from a tier that is. */
+	if (!err && !checkout->lines[0].is_metered)
 		err = form_add_u64(form,
 				   "flow_data[subscription_update_confirm][items][0][quantity]",
 				   checkout->quantity);

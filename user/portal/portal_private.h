@@ -59,8 +59,9 @@ struct portal {
 struct order {
 	char names[CHECKOUT_MAX_LINES][SUBSCRIPTION_NAME_MAX]; /* as configured; "" ends the list */
 	struct checkout_order checkout;			       /* line_count: resolved so far */
+	char customer[STORE_NAME_MAX]; /* Stripe's ID, if the buyer is known */
 	/* For plan_change.c: what is changed, and how Stripe is asked to. */
-	char customer[STORE_NAME_MAX], subscription[STORE_NAME_MAX], item[STORE_NAME_MAX];
+	char subscription[STORE_NAME_MAX], item[STORE_NAME_MAX];
 	unsigned way;
 };
 

@@ -14,8 +14,6 @@
 #include "portal/price_text.h"
 #include "portal/words.h"
 
-#define MAX_SEATS 999999 /* what Stripe's page accepts */
-
 /* ---- the tiers ---- */
 
 static const char *feature_name(const struct tiers *tiers, const struct tier *tier, unsigned bit)
@@ -282,12 +280,22 @@ static void fail_checkout(struct visit *visit, const char *reason)
 	visit_refuse(visit, 502, detail);
 }
 
+static void start_checkout(struct visit *visit);
+
 static void on_session(void *arg, const struct stripe_answer *answer)
 {
 	struct visit *visit = arg;
 	struct checkout_session session;
 	struct buf fields;
 
+	/* Perhaps the customer was deleted at Stripe: then buy as a new one. */
+	if (answer->err == -EREMOTEIO && visit->order->checkout.customer &&
+	    !strcmp(answer->code, "resource_missing")) {
+		log_warn("checkout: %s; trying again without the customer", answer->why);
+		visit->order->checkout.customer = NULL;
+		start_checkout(visit);
+		return;
+	}
 	if (answer->err) {
 		log_warn("checkout: %s", answer->why);
 		/* The price may have changed at Stripe. */
@@ -313,6 +321,15 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 	buf_done(&fields);
 }
 
+static void start_checkout(struct visit *visit)
+{
+	struct checkout_order *checkout = &visit->order->checkout;
+
+	checkout->email = visit->email[0] ? visit->email : NULL;
+	checkout->reference = visit->reference[0] ? visit->reference : NULL;
+	checkout_create(visit->portal->context, checkout, on_session, visit);
+}
+
 /*
  * Begin the order, all of whose prices are resolved. Who is signed in and has a subscription
  * changes it; a second one would be paid in addition. Other signed-in customers keep their account,
@@ -325,8 +342,6 @@ static void begin_order(struct visit *visit)
 	struct store_account account;
 	uint32_t slot;
 
-	checkout->email = visit->email[0] ? visit->email : NULL;
-	checkout->reference = visit->reference[0] ? visit->reference : NULL;
 	if (find_subscriber(visit, &account)) {
 		plan_change(visit, &account);
 		return;
@@ -334,11 +349,13 @@ static void begin_order(struct visit *visit)
 	if (visit->account && mirror_account(context->mirror, visit->account, &account, &slot)) {
 		checkout->account = account.id;
 		if (account.customer[0] && account.mode == mirror_mode(context->mirror)) {
-			checkout->customer = account.customer;
+			snprintf(visit->order->customer, sizeof(visit->order->customer), "%s",
+				 account.customer);
+			checkout->customer = visit->order->customer;
 			checkout->trial_days = 0;
 		}
 	}
-	checkout_create(context, checkout, on_session, visit);
+	start_checkout(visit);
 }
 
 static void resolve_next(struct visit *visit);
@@ -420,7 +437,7 @@ static int make_order(struct visit *visit, const struct tier *tier, const char *
 	visit->order = order;
 	if (!order)
 		return -ENOMEM;
-	if (err ? err != -ENOENT : text_parse_u64(text_of(quantity), MAX_SEATS, &seats))
+	if (err ? err != -ENOENT : text_parse_u64(text_of(quantity), CHECKOUT_MAX_QUANTITY, &seats))
 		return -EINVAL;
 	if (!seats || (seats > 1 && !tier->is_per_seat))
 		return -EINVAL;

@@ -58,9 +58,12 @@ static int add_line(struct buf *form, const struct checkout_order *order, unsign
 	if (!err && !order->lines[i].is_metered)
 		err = form_add_u64(form, name, i ? 1 : order->quantity);
 	snprintf(name, sizeof(name), "line_items[%u][adjustable_quantity][enabled]", i);
-	if (!err && !i && order->is_quantity_chosen && !order->lines[i].is_metered)
-		err = form_add(form, name, "true");
-	return err;
+	if (err || i || !order->is_quantity_chosen || order->lines[i].is_metered)
+		return err;
+	err = form_add(form, name, "true");
+	/* Stripe's own maximum is 99, and it refuses an order of more. */
+	snprintf(name, sizeof(name), "line_items[%u][adjustable_quantity][maximum]", i);
+	return err ? err : form_add_u64(form, name, CHECKOUT_MAX_QUANTITY);
 }
 
 /* Who buys, and for which account. */

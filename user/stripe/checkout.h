@@ -15,7 +15,8 @@
 
 #define CHECKOUT_ID_MAX 128 /* bytes of a session's ID, with its NUL */
 
-#define CHECKOUT_MAX_LINES SUBSCRIPTION_MAX_ITEMS
+#define CHECKOUT_MAX_LINES    SUBSCRIPTION_MAX_ITEMS
+#define CHECKOUT_MAX_QUANTITY 999999 /* Stripe accepts no more */
 
 struct checkout_line {
 	char price[SUBSCRIPTION_NAME_MAX]; /* Stripe's ID of the price */
@@ -26,7 +27,7 @@ struct checkout_line {
 struct checkout_order {
 	struct checkout_line lines[CHECKOUT_MAX_LINES];
 	unsigned line_count;
-	uint32_t quantity;	 /* of the first line, at least 1 */
+	uint32_t quantity;	 /* of the first line, 1 to CHECKOUT_MAX_QUANTITY */
 	bool is_quantity_chosen; /* the customer may still change it on Stripe's page */
 	uint32_t trial_days;	 /* 0: no trial */
 	const char *customer;	 /* Stripe's ID; NULL: a new customer */

@@ -93,6 +93,12 @@ uint64_t report_blocked_units(const struct report *report);
  */
 json_t *report_meter_faults(struct report *report);
 
+/*
+ * From the store's feed: a task was added to @queue. Another host may have applied the change of an
+ * account whose usage is to be closed early.
+ */
+void report_task_added(struct report *report, const char *queue);
+
 /* Whether the account has lost its access or changed its meter, and its usage is not closed yet. */
 bool report_has_unbilled(const struct report *report, uint64_t account);
 

@@ -46,10 +46,23 @@ static struct early_close *early_new(const struct store_task *task)
 	return early;
 }
 
+static bool is_known(const struct report *report, const char *id)
+{
+	const struct early_close *early;
+
+	if (report->closing.early && !strcmp(report->closing.early->id, id))
+		return true;
+	LIST_FOREACH (early, &report->early, entry) {
+		if (!strcmp(early->id, id))
+			return true;
+	}
+	return false;
+}
+
 /* If out of memory, the usage is closed when its window ends. */
 static void push(struct report *report, const struct store_task *task)
 {
-	struct early_close *early = early_new(task);
+	struct early_close *early = is_known(report, task->id) ? NULL : early_new(task);
 
 	if (early)
 		LIST_INSERT_HEAD(&report->early, early, entry);
@@ -151,7 +164,8 @@ void report_account_changed(struct report *report, const struct store_account *b
 	const char *old, *new;
 	bool has_ended;
 
-	if (!before)
+	/* Usage of a tier that is not configured (perhaps it was renamed) waits for a known one. */
+	if (!before || (before->tier[0] && !tiers_find(report->context->tiers, before->tier)))
 		return;
 	old = meter_of(report, before);
 	new = meter_of(report, after);
@@ -161,23 +175,43 @@ void report_account_changed(struct report *report, const struct store_account *b
 		add(report, before, after->id, old);
 }
 
+static void take(struct report *report, int err, const struct store_task *tasks, size_t count)
+{
+	if (err)
+		log_error("cannot list early closings: %s", store_error(report->context->store));
+	for (size_t i = 0; !err && i < count && !report->is_stopped; i++)
+		push(report, &tasks[i]);
+}
+
 static void on_found(void *arg, int err, const struct store_task *tasks, size_t count)
+{
+	take(arg, err, tasks, count);
+}
+
+static void on_loaded(void *arg, int err, const struct store_task *tasks, size_t count)
 {
 	struct report *report = arg;
 
-	if (err)
-		log_error("cannot list earlier early closings: %s",
-			  store_error(report->context->store));
-	for (size_t i = 0; !err && i < count && !report->is_stopped; i++)
-		push(report, &tasks[i]);
+	take(report, err, tasks, count);
 	if (!report->is_stopped)
 		report_tally(report);
 }
 
-void report_load_early(struct report *report)
+static void list(struct report *report, store_tasks_done done)
 {
 	store_tasks_list(report->context->store, EARLY_QUEUE, STORE_TASK_PENDING, UINT64_MAX, 0,
-			 SIZE_MAX, on_found, report);
+			 SIZE_MAX, done, report);
+}
+
+void report_load_early(struct report *report)
+{
+	list(report, on_loaded);
+}
+
+void report_task_added(struct report *report, const char *queue)
+{
+	if (!strcmp(queue, EARLY_QUEUE) && stripe_is_holder(report->context) && !report->is_stopped)
+		list(report, on_found);
 }
 
 void report_wake_early(struct report *report)

@@ -173,6 +173,30 @@ static void a_snapshot_takes_over_no_account_and_adds_none(void **state)
 	assert_true(apply(w, &s)->has_account);
 }
 
+/* A free account is not lost to a purchase that is not paid; once it is, it is upgraded. */
+static void a_purchase_that_waits_for_payment_takes_no_access_away(void **state)
+{
+	const struct store_account free_account = { .status = STORE_ACTIVE, .tier = "basic" };
+	struct registry_subscription s = later("sub_2");
+	struct world *w = *state;
+	const struct answer *a;
+	uint64_t own;
+
+	registry_account_create(w->registry, &free_account, on_answer, w);
+	own = wait_for(w)->account.id;
+	s.account = own;
+	s.tier = "slow";
+	s.status = STORE_INCOMPLETE;
+	a = apply(w, &s);
+	assert_int_equal(a->err, 0);
+	assert_false(a->has_account);
+	assert_int_equal(slot_of_account(w->f, own)->state, TOLLGATE_SLOT_OPEN);
+	s.status = STORE_ACTIVE;
+	s.as_of_s++;
+	assert_int_equal(apply(w, &s)->account.id, own);
+	assert_string_equal(known(w, "sub_2").tier, "slow");
+}
+
 /* Withhold the tier from all accounts but that of "sub_1". */
 static bool withholds_from_others(void *arg, uint64_t account)
 {
@@ -198,6 +222,7 @@ int main(void)
 		WORLD(the_last_account_to_end_comes_back),
 		WORLD(the_account_that_a_subscription_is_meant_for_is_used),
 		WORLD(a_snapshot_takes_over_no_account_and_adds_none),
+		WORLD(a_purchase_that_waits_for_payment_takes_no_access_away),
 		WORLD(the_account_is_known_when_its_tier_is_chosen),
 	};
 
