@@ -82,7 +82,7 @@ void registry_account_delete(struct registry *registry, uint64_t account, bool d
 struct registry_subscription {
 	const char *subscription, *customer;
 	const char *email; /* NULL: leave unchanged */
-	const char *tier;  /* "": no tier has this price, so the account is not entitled */
+	const char *tier;  /* "": no tier has this price, so there is no account, or no access */
 	/*
 	 * Whether the account gets no tier after all. Called with @arg when the change is made, so
 	 * that it sees all earlier changes; @account is 0 if it is new. NULL: it gets the tier.
@@ -117,10 +117,10 @@ struct registry_subscription {
  * is meant for, or else the last of the customer's accounts to end. Either must be of the same mode
  * or of none. Its grace and disputes belonged to the former subscription and end.
  *
- * Two subscriptions take over no account and get none, so that the result has no account: a
- *snapshot whose customer has an account, because it may be older than the end of its subscription;
- *and one that gives no access yet, if the account that it is meant for has access without a
- *subscription.
+ * Some get no account, neither a former nor a new one, and the result has none: a subscription that
+ * has ended or has no tier; a snapshot whose customer has an account, because it may be older than
+ * the end of its subscription; and a subscription that gives no access yet, if the account that it
+ * is meant for has access without one.
  *
  * Outdated states are ignored, with one exception:
  *   fetched: outdated if older than the known state

@@ -149,6 +149,13 @@ static bool waits_for_payment(const struct store_account *former,
 	       account_status_gives_access(former->status);
 }
 
+static void end_without_account(struct job *job)
+{
+	job->is_unchanged = true;
+	job->account = (struct store_account){ 0 };
+	registry_end(job, 0);
+}
+
 /* Give the new subscription the account of a former one, or a new account. */
 static void begin_first(struct job *job)
 {
@@ -156,16 +163,20 @@ static void begin_first(struct job *job)
 	struct registry *registry = job->registry;
 	struct store_account account;
 	bool is_known;
-	int err = find_former(registry->mirror, s, &job->before, &is_known);
+	int err;
+
+	if (account_status_is_final(s->status) || !s->tier[0]) {
+		end_without_account(job);
+		return;
+	}
+	err = find_former(registry->mirror, s, &job->before, &is_known);
 
 	if (err && err != -ENOENT) {
 		registry_end(job, err);
 		return;
 	}
 	if ((s->is_snapshot && is_known) || (!err && waits_for_payment(&job->before, s))) {
-		job->is_unchanged = true;
-		job->account = (struct store_account){ 0 };
-		registry_end(job, 0);
+		end_without_account(job);
 		return;
 	}
 	if (err) {

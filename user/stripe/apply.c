@@ -102,21 +102,6 @@ static int choose_status(const struct stripe_context *context, const struct subs
 	return s->status;
 }
 
-/*
- * Whether the subscription gets no account: it has none, and has ended or is for another product.
- */
-static bool is_ignored(const struct stripe_context *context, const struct subscription *s,
-		       const struct tier *tier)
-{
-	bool has_ended = account_status_is_final(s->status);
-	struct store_account account;
-	uint32_t slot;
-
-	if (mirror_account_by_subscription(context->mirror, s->id, &account, &slot))
-		return false;
-	return has_ended || !tier;
-}
-
 /* Since when payments have failed, in milliseconds; 0: unknown. */
 static uint64_t failing_since_ms(const struct subscription *s, const struct apply_source *source)
 {
@@ -157,10 +142,6 @@ static void apply(const struct stripe_context *context, const struct subscriptio
 
 	tier = subscription_tier(context->tiers, s, &item);
 	context->oddities->untiered += !tier && !account_status_is_final(s->status);
-	if (is_ignored(context, s, tier)) {
-		done(arg, &(struct registry_result){ 0 });
-		return;
-	}
 	a = malloc(sizeof(*a));
 	if (!a) {
 		fail(done, arg, -ENOMEM);
@@ -283,7 +264,8 @@ static bool is_further(const struct first_sight *sight)
 
 	if (sight->source.is_snapshot ||
 	    mirror_account_by_subscription(context->mirror, sight->s.id, &account, &slot) ||
-	    is_ignored(context, &sight->s, subscription_tier(context->tiers, &sight->s, &item)) ||
+	    account_status_is_final(sight->s.status) ||
+	    !subscription_tier(context->tiers, &sight->s, &item) ||
 	    mirror_list_of_customer(context->mirror, sight->s.customer, &ids, &count))
 		return false;
 	for (unsigned i = 0; i < count && !is_found; i++)

@@ -105,10 +105,11 @@ static void no_other_account_is_taken_over(void **state)
 		snprintf(id, sizeof(id), "sub_%u", i);
 		snprintf(fresh_id, sizeof(fresh_id), "sub_new_%u", i);
 		s.subscription = id;
-		s.status = rows[i].status;
 		s.mode = rows[i].mode;
 		s.customer = rows[i].customer;
 		account = apply(w, &s)->account.id;
+		s.status = rows[i].status;
+		assert_int_equal(apply(w, &s)->account.id, account);
 		fresh.subscription = fresh_id;
 		if (apply(w, &fresh)->account.id == account)
 			fail_msg("%s", rows[i].why);

@@ -168,7 +168,10 @@ static void only_newer_states_are_applied(void **state)
 		char id[16];
 
 		snprintf(id, sizeof(id), "sub_%zu", i);
-		s.subscription = id;
+		s.subscription = s.customer = id;
+		s.as_of_s--;
+		assert_int_equal(apply(w, &s)->err, 0);
+		s.as_of_s++;
 		s.status = rows[i].known;
 		assert_int_equal(apply(w, &s)->err, 0);
 		s.status = rows[i].received;
@@ -379,11 +382,31 @@ static void a_price_without_a_tier_gives_no_access(void **state)
 	s.tier = "";
 	a = apply(w, &s);
 	assert_int_equal(a->err, 0);
-	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_INACTIVE);
+	assert_false(a->has_account || a->is_changed);
 	s.tier = "basic";
-	s.as_of_s++;
 	a = apply(w, &s);
 	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_OPEN);
+	s.tier = "";
+	s.as_of_s++;
+	a = apply(w, &s);
+	assert_int_equal(slot_of_account(w->f, a->account.id)->state, TOLLGATE_SLOT_INACTIVE);
+}
+
+/* The copy in an old event makes an account; the fetch that follows it says that it has ended. */
+static void an_end_right_after_an_old_snapshot_is_not_lost(void **state)
+{
+	struct registry_subscription old = make_subscription(), now = make_subscription();
+	struct world *w = *state;
+
+	old.is_snapshot = true;
+	now.status = STORE_CANCELED;
+	now.as_of_s++;
+	registry_subscription_apply(w->registry, &now, on_answer, w);
+	registry_subscription_apply(w->registry, &old, on_answer, w);
+	registry_subscription_apply(w->registry, &now, on_answer, w);
+	run(w);
+	w->taken = w->answer_count;
+	assert_int_equal(known(w, "sub_1").status, STORE_CANCELED);
 }
 
 static void two_concurrent_states_create_one_account(void **state)
@@ -511,6 +534,7 @@ int main(void)
 		WORLD(grace_starts_at_the_first_failure_and_is_not_restarted),
 		WORLD(an_unknown_status_leaves_access_unchanged),
 		WORLD(a_price_without_a_tier_gives_no_access),
+		WORLD(an_end_right_after_an_old_snapshot_is_not_lost),
 		WORLD(two_concurrent_states_create_one_account),
 		WORLD(without_a_free_slot_no_account_is_created),
 		WORLD(a_change_that_the_store_refuses_is_undone),
