@@ -14,6 +14,8 @@
 #include "portal/price_text.h"
 #include "portal/words.h"
 
+#define OWN_PLAN "<p><span class=\"badge good\">Your current plan</span></p>"
+
 /* ---- the tiers ---- */
 
 static const char *feature_name(const struct tiers *tiers, const struct tier *tier, unsigned bit)
@@ -92,7 +94,7 @@ static void write_offer(struct html *page, const struct visit *visit, const stru
 	char path[256], seats[WORDS_SIZE];
 
 	if (is_own && !tier->is_per_seat) {
-		html_raw(page, "<p><span class=\"badge good\">Your current plan</span></p>");
+		html_raw(page, OWN_PLAN);
 		return;
 	}
 	portal_path(visit->portal, "/checkout", path, sizeof(path));
@@ -109,11 +111,20 @@ static void write_offer(struct html *page, const struct visit *visit, const stru
 	write_button(page, tier, price, subscriber);
 }
 
-/* The form that mails the link for a free account. */
+/* The form that mails the link for a free account, unless the visitor is signed in to one. */
 static void write_signup(struct html *page, const struct visit *visit, const struct tier *tier)
 {
+	struct store_account account;
 	char path[256];
+	uint32_t slot;
 
+	/* find_subscriber() has found out who is signed in. */
+	if (visit->account &&
+	    mirror_account(visit->portal->context->mirror, visit->account, &account, &slot) &&
+	    !strcmp(account.tier, tier->name) && !account_status_is_final(account.status)) {
+		html_raw(page, OWN_PLAN);
+		return;
+	}
 	portal_path(visit->portal, "/checkout/free", path, sizeof(path));
 	html_put(page,
 		 "<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"tier\" "

@@ -50,6 +50,7 @@ static int mail_link(struct visit *visit, const struct tier *tier)
 {
 	struct portal *portal = visit->portal;
 	const struct stripe_settings *settings = portal->context->settings;
+	uint64_t expires_s = (clock_wall_ms() + VALID_MS) / 1000;
 	char subject[LINK_SUBJECT_MAX], token[LINK_SIZE];
 	struct buf line;
 	int err;
@@ -57,15 +58,14 @@ static int mail_link(struct visit *visit, const struct tier *tier)
 	if (snprintf(subject, sizeof(subject), "%s %s", tier->name, visit->email) >=
 	    (int)sizeof(subject))
 		return -ENAMETOOLONG;
-	err = link_write(portal->secret, PURPOSE, subject, (clock_wall_ms() + VALID_MS) / 1000,
-			 token);
+	err = link_write(portal->secret, PURPOSE, subject, expires_s, token);
 	buf_init(&line, 16384);
 	if (!err)
 		err = buf_printf(&line, "%s%s/dashboard/start?link=%s%c", settings->app_url,
 				 settings->portal_path, token, '\0');
 	if (!err)
 		err = notices_mail_link(portal->notices, TEMPLATE_CONFIRM, visit->email,
-					buf_head(&line));
+					buf_head(&line), expires_s);
 	buf_done(&line);
 	return err;
 }
@@ -80,6 +80,10 @@ void signup_ask(struct visit *visit)
 	uint32_t slot;
 	int err;
 
+	if (visit_is_foreign(visit)) {
+		visit_refuse(visit, 403, PORTAL_UNVERIFIED);
+		return;
+	}
 	if (request_param(&visit->params, "tier", name, sizeof(name)))
 		name[0] = '\0';
 	tier = find_tier(portal, name);
