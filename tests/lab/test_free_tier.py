@@ -112,6 +112,11 @@ def test_signed_in_customers_of_the_tier_see_that_they_have_it(billing, mail):  
     assert [f for f in Shopper(billing.agent).get("/pricing").forms() if f[0].endswith("/checkout/free")]
 
 
+def test_a_page_with_free_tiers_only_does_not_mention_payment(make, mail):  # noqa: F811
+    page = Shopper(sell(make, mail, tiers=FREE[3:]).agent).get("/pricing")
+    assert "Get free" in page.text and "Stripe" not in page.text and "mail you a link" in page.text
+
+
 def test_only_self_service_tiers_are_free(billing):
     browser = Shopper(billing.agent)
     for tier in ("basic", "pro", "none", ""):

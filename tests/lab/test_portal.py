@@ -401,6 +401,14 @@ def test_pages_name_the_product_and_link_to_help(make):
     assert "<b>127.0.0.1:1</b>" in plain.text and "<footer>" not in plain.text
 
 
+def test_a_reload_changes_names_and_links(billing, shopper):
+    assert "<footer>" not in shopper.get("/pricing").text
+    billing.agent.configure(stripe={"product_name": "Maps", "support_url": "https://example.com/help"})
+    billing.agent.reload()
+    page = shopper.get("/pricing").text
+    assert "<title>Pricing - Maps</title>" in page and '<a href="https://example.com/help">Support</a>' in page
+
+
 def test_only_the_pricing_page_is_for_search_engines(billing, shopper):
     assert "noindex" not in shopper.get("/pricing").text
     assert '<meta name="description" content="Plans and prices of 127.0.0.1:1.">' in shopper.get("/pricing").text

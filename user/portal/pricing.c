@@ -129,8 +129,9 @@ static void write_signup(struct html *page, const struct visit *visit, const str
 	html_put(page,
 		 "<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"tier\" "
 		 "value=\"{}\"><label>Email address <input type=\"email\" name=\"email\" required "
-		 "maxlength=\"127\" autocomplete=\"email\"></label><button type=\"submit\">Get "
-		 "{}</button></form>",
+		 "maxlength=\"127\" autocomplete=\"email\"></label><p class=\"soft small\">We'll "
+		 "mail you a link to your API key.</p><button type=\"submit\">Get {}</button>"
+		 "</form>",
 		 path, tier->name, tier->name);
 }
 
@@ -177,6 +178,23 @@ static void write_tier(struct html *page, const struct visit *visit, const struc
 	html_raw(page, "</div></section>");
 }
 
+/* How customers pay, if any tier costs something. */
+static void write_intro(struct html *page, const struct tiers *tiers,
+			const struct store_account *subscriber)
+{
+	bool has_prices = false;
+
+	for (unsigned i = 0; i < tiers->count; i++)
+		has_prices |= tiers->list[i].price_count != 0;
+	if (subscriber)
+		html_raw(page, "<p class=\"soft\">You confirm a change of your plan on Stripe's "
+			       "website, which shows what it costs. Your API keys stay the "
+			       "same.</p>");
+	else if (has_prices)
+		html_raw(page, "<p class=\"soft\">You pay on Stripe's website and get your API "
+			       "key right after that.</p>");
+}
+
 static void show_page(struct visit *visit)
 {
 	const struct tiers *tiers = visit->portal->context->tiers;
@@ -188,11 +206,8 @@ static void show_page(struct visit *visit)
 	subscriber = find_subscriber(visit, &account);
 	visit->is_indexed = true;
 	page_begin(&page, visit, "Pricing");
-	html_raw(&page, subscriber ? "<p class=\"soft\">You confirm a change of your plan on "
-				     "Stripe's website, which shows what it costs. Your API keys "
-				     "stay the same.</p><div class=\"grid\">"
-				   : "<p class=\"soft\">You pay on Stripe's website and get your "
-				     "API key right after that.</p><div class=\"grid\">");
+	write_intro(&page, tiers, subscriber);
+	html_raw(&page, "<div class=\"grid\">");
 	for (unsigned i = 0; i < tiers->count; i++) {
 		if (is_offered(visit, &tiers->list[i]) &&
 		    !(subscriber && tiers->list[i].is_self_service)) {
