@@ -96,6 +96,27 @@ def test_a_free_account_is_upgraded_by_buying(billing, mail):  # noqa: F811
     assert len(billing.accounts()) == 1
 
 
+def test_a_deleted_account_can_be_taken_again(billing, mail):  # noqa: F811
+    first, _ = take(billing, link(billing, mail))
+    (account,) = billing.accounts()
+    billing.agent.cli("account", "delete", account["id"])
+    assert works(billing, first.key()) == 401
+    second, _ = take(billing, link(billing, mail))
+    assert works(billing, second.key()) == 200 and works(billing, first.key()) == 401
+
+
+def test_signed_in_customers_of_the_tier_see_that_they_have_it(billing, mail):  # noqa: F811
+    _, browser = take(billing, link(billing, mail))
+    page = browser.get("/pricing")
+    assert "Your current plan" in page.text and not [f for f in page.forms() if f[0].endswith("/checkout/free")]
+    assert [f for f in Shopper(billing.agent).get("/pricing").forms() if f[0].endswith("/checkout/free")]
+
+
+def test_a_page_with_free_tiers_only_does_not_mention_payment(make, mail):  # noqa: F811
+    page = Shopper(sell(make, mail, tiers=FREE[3:]).agent).get("/pricing")
+    assert "Get free" in page.text and "Stripe" not in page.text and "mail you a link" in page.text
+
+
 def test_only_self_service_tiers_are_free(billing):
     browser = Shopper(billing.agent)
     for tier in ("basic", "pro", "none", ""):

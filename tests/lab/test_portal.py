@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Customers buy access, claim their key and manage their keys."""
 import contextlib
+import html
 import http.client
 import json
 import threading
@@ -291,7 +292,8 @@ def test_only_the_browser_that_started_the_checkout_can_claim(billing, shopper):
 def test_what_is_no_session_is_refused(billing, shopper):
     before = len(billing.fake.calls("GET", "/v1/checkout/sessions"))
     for session in ("", "cs_", "x", "cs_test_" + "a" * 300, "cs_test_../../v1/x", "cs_test_%00abc"):
-        assert shopper.arrive(session).status == 400, session
+        page = shopper.arrive(session)
+        assert page.status == 404 and "Order not found" in page.text, session
     assert len(billing.fake.calls("GET", "/v1/checkout/sessions")) == before  # no call to Stripe
 
 
@@ -302,6 +304,21 @@ def test_an_unknown_session_is_not_found(billing, shopper):
     statuses = [prober.arrive(f"cs_test_unknown{i}").status for i in range(35)]
     assert set(statuses) == {404, 429} and statuses[:25] == [404] * 25
     assert shopper.claim(session).key()
+
+
+def test_another_browser_learns_nothing_about_an_order(billing, shopper):
+    """Open, unpaid, paid and late orders look the same without the checkout's cookie."""
+    opened = shopper.buy()
+    billing.fake.settings(checkout_is_async=True)
+    unpaid = paid(billing, shopper)
+    billing.fake.settings(checkout_is_async=False)
+    done = paid(billing, shopper)
+    pages = [Shopper(billing.agent).arrive(session) for session in (opened, unpaid, done)]
+    billing.fake.advance(hours=25)
+    pages.append(Shopper(billing.agent).arrive(done))
+    assert {page.status for page in pages} == {403} and len({page.text for page in pages}) == 1
+    assert "We don't recognize this browser" in html.unescape(pages[0].text)
+    assert "contact the provider of this API" in pages[0].text  # there is no mail server
 
 
 def test_a_claim_needs_the_pages_token(billing, shopper):
@@ -382,6 +399,14 @@ def test_pages_name_the_product_and_link_to_help(make):
     # Without names: the host, and no empty footer.
     plain = Shopper(sell(make).agent).get("/dashboard")
     assert "<b>127.0.0.1:1</b>" in plain.text and "<footer>" not in plain.text
+
+
+def test_a_reload_changes_names_and_links(billing, shopper):
+    assert "<footer>" not in shopper.get("/pricing").text
+    billing.agent.configure(stripe={"product_name": "Maps", "support_url": "https://example.com/help"})
+    billing.agent.reload()
+    page = shopper.get("/pricing").text
+    assert "<title>Pricing - Maps</title>" in page and '<a href="https://example.com/help">Support</a>' in page
 
 
 def test_only_the_pricing_page_is_for_search_engines(billing, shopper):

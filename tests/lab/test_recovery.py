@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Customers who have lost their key get a new one through their mail address."""
+import http.client
 import json
 import re
+import threading
 
 import pytest
 
@@ -82,6 +84,47 @@ def test_the_other_keys_can_be_revoked(billing, mail):
     assert works(billing, key) == 200  # a used link revokes nothing
 
 
+def test_a_link_that_is_used_many_times_at_once_gives_one_valid_key(billing, mail):
+    """Revoking must not end the key that another of the requests has shown."""
+    account = billing.key_for(billing.subscribe().id)
+    ask(billing, "ann@example.com")
+    (path,) = links(wait_until(lambda: recovered(mail), "the mail")[0])
+    browsers = [Shopper(billing.agent) for _ in range(12)]
+    pages = [browser.get(path) for browser in browsers]
+    answers = []
+    threads = [threading.Thread(target=lambda b=b, p=p: answers.append(b.submit(p, "/key", {"revoke": "yes"})))
+               for b, p in zip(browsers, pages)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (key,) = [answer.key() for answer in answers if answer.key()]
+    assert sorted(answer.status for answer in answers) == [200] + [410] * 11
+    assert works(billing, key) == 200 and works(billing, account.key) == 401
+    valid = [k for k in json.loads(billing.agent.admin("GET", "/api/v1/keys").body) if not k["revoked"]]
+    assert [k["hint"][-4:] for k in valid] == [key[-4:]]
+
+
+def test_a_used_link_is_logged_with_account_and_key(billing, mail):
+    account = billing.key_for(billing.subscribe().id)
+    ask(billing, "ann@example.com")
+    (path,) = links(wait_until(lambda: recovered(mail), "the mail")[0])
+    browser = Shopper(billing.agent)
+    browser.submit(browser.get(path), "/key", {"revoke": "yes"})
+    assert re.search(rf"recovery: account {account.id} has a new key key_\w+, and all others are revoked",
+                     billing.agent.log())
+
+
+def test_more_accounts_than_a_mail_lists_are_mentioned(billing, mail):
+    customer = billing.customer()
+    for _ in range(21):
+        billing.subscribe(customer=customer)
+    wait_until(lambda: len(billing.accounts()) == 21, "all accounts")
+    ask(billing, "ann@example.com")
+    message = wait_until(lambda: recovered(mail), "the mail")[0]
+    assert len(set(links(message))) == 20 and "more accounts than we can list" in text_of(message)
+
+
 def test_all_accounts_of_the_address_are_listed(billing, mail):
     customer = billing.customer()
     accounts = [billing.key_for(billing.subscribe(price, customer=customer).id) for price in ("price_basic", "price_pro")]
@@ -103,7 +146,43 @@ def test_nobody_learns_who_is_a_customer(billing, mail):
 def test_mails_are_limited_by_address_and_source(billing, mail):
     billing.key_for(billing.subscribe().id)
     assert [ask(billing, "ann@example.com").status for _ in range(4)] == [200, 200, 200, 429]
+    assert "try again in 20 minutes" in ask(billing, "ANN@example.com").text
     assert [ask(billing, f"b{i}@example.com").status for i in range(3)] == [200, 200, 429]
+
+
+def test_mails_are_limited_for_all_sources_together(make, mail):
+    billing = sell(make, mail)
+
+    def ask_from(number):
+        connection = http.client.HTTPConnection(*billing.agent.address, timeout=20, source_address=(f"127.0.1.{number}", 0))
+        connection.request("POST", "/dashboard/recover", f"email=c{number}%40example.com",
+                           {"Content-Type": "application/x-www-form-urlencoded"})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+    statuses = [ask_from(number) for number in range(1, 131)]
+    assert set(statuses[:60]) == {200} and 429 in statuses[60:]
+
+
+def test_other_sites_cannot_ask_for_mails(billing, mail):
+    browser = Shopper(billing.agent)
+    for headers in ({"Sec_Fetch_Site": "cross-site"}, {"Origin": "https://evil.example"}):
+        for path in ("/dashboard/recover", "/checkout/free"):
+            assert browser.post(path, {"email": "ann@example.com"}, **headers).status == 403
+
+
+def test_a_mail_is_not_sent_after_its_links_have_expired(billing, mail):
+    billing.key_for(billing.subscribe().id)
+    billing.agent.stop()
+    for number, expires in enumerate((1, 4000000000)):
+        billing.agent.sql("INSERT INTO tasks(queue, id, object, account, created_ms, due_ms, tried_ms, attempts, state, "
+                          f"note, body) VALUES('mail', 'recovery:{number}', '', 0, 1, 0, 0, 0, 0, '', "
+                          f"""'{{"type": "recovery", "expires": {expires}, "values": {{"email": "a{number}@example.com", """
+                          """"links": "x"}}')""")
+    billing.agent.start()
+    wait_until(lambda: recovered(mail), "the mail that is still useful")
+    wait_until(lambda: "its links have expired" in billing.agent.log(), "the other one to be given up")
+    assert [m.recipients for m in mail.mails] == [["a1@example.com"]]
 
 
 def test_invalid_addresses_and_links_are_refused(billing, mail):
@@ -151,6 +230,37 @@ def test_the_claim_page_of_another_browser_offers_it(billing):
     session = Shopper(billing.agent).buy()
     billing.fake.pay(session)
     page = Shopper(billing.agent).arrive(session)
-    assert page.status == 403 and "Please use your other browser" in page.text and "get a key by mail" in page.text
+    assert page.status == 403 and "Please use your other browser" in page.text and "Get a key by mail" in page.text
     page = Shopper(billing.agent).arrive("cs_test_" + "a" * 50)
-    assert page.status == 404 and "Order not found" in page.text
+    assert page.status == 404 and "Order not found" in page.text and "Get a key by mail" in page.text
+
+
+def test_claim_pages_without_a_key_offer_it(billing):
+    browser = Shopper(billing.agent)
+    session = browser.buy()
+    billing.fake.pay(session)
+    assert browser.claim(session).key()
+    again = browser.arrive(session)
+    assert "already shown" in again.text and "Get a key by mail" in again.text
+    late = Shopper(billing.agent)
+    session = late.buy()
+    billing.fake.pay(session)
+    billing.fake.advance(hours=25)
+    page = late.arrive(session)
+    assert page.status == 410 and "Get a key by mail" in page.text
+
+
+@pytest.mark.parametrize("name,shown", [("Maps & More", "Maps & More"), (None, "127.0.0.1:1")])
+def test_mails_name_the_product(make, mail, name, shown):
+    named = {"product_name": name} if name else {}
+    billing = Billing(make, stripe={"app_url": APP_URL, **named}, tiers=TIERS, notices={"smtp": {
+        "server": f"localhost:{mail.port}", "tls": "none", "from": "billing@example.com"}})
+    subscription = billing.subscribe()
+    billing.key_for(subscription.id)
+    billing.fake.payments(billing.accounts()[0]["customer"], "fails")
+    billing.fake.renew(subscription.id)
+    ask(billing, "ann@example.com")
+    mails = wait_until(lambda: mail.mails if len(mail.mails) == 2 else None, "both mails")
+    texts = {m["Subject"]: text_of(m) for m in mails}
+    assert f"a new API key for {shown}." in texts["Get a new API key"]
+    assert f"A payment for your {shown} subscription (basic) failed." in texts["Your payment failed"]

@@ -20,48 +20,48 @@ static const char *const built_in[] = {
 	[TEMPLATE_PAYMENT_FAILED] =
 		"Subject: Your payment failed\n\n"
 		"Hello,\n\n"
-		"A payment for your API subscription ({{tier}}) failed. Your API keys keep\n"
-		"working until {{grace_ends}}. Please update your payment details\n"
-		"before then." DASHBOARD,
-	[TEMPLATE_GRACE_ENDING] =
-		"Subject: Your API access ends soon\n\n"
-		"Hello,\n\n"
-		"Your API subscription ({{tier}}) is still unpaid. Your API keys will stop\n"
-		"working on {{grace_ends}}. To keep your access, please pay before\n"
-		"then." DASHBOARD,
+		"A payment for your {{product}} subscription ({{tier}}) failed.\n"
+		"Your API keys keep working until {{grace_ends}}.\n"
+		"Please update your payment details before then." DASHBOARD,
+	[TEMPLATE_GRACE_ENDING] = "Subject: Your API access ends soon\n\n"
+				  "Hello,\n\n"
+				  "Your {{product}} subscription ({{tier}}) is still unpaid.\n"
+				  "Your API keys will stop working on {{grace_ends}}.\n"
+				  "To keep your access, please pay before then." DASHBOARD,
 	[TEMPLATE_SUSPENDED] =
 		"Subject: Your API access is suspended\n\n"
 		"Hello,\n\n"
-		"Your API keys no longer work, because your API subscription ({{tier}}) now has\n"
-		"the status \"{{status}}\". They will work again as soon as the subscription is\n"
-		"active." DASHBOARD,
+		"Your API keys no longer work, because your {{product}} subscription\n"
+		"({{tier}}) now has the status \"{{status}}\".\n"
+		"They will work again as soon as the subscription is active." DASHBOARD,
 	[TEMPLATE_TRIAL_ENDING] =
 		"Subject: Your trial ends soon\n\n"
 		"Hello,\n\n"
-		"The trial of your API subscription ({{tier}}) ends on {{trial_ends}}.\n"
+		"The trial of your {{product}} subscription ({{tier}}) ends on {{trial_ends}}.\n"
 		"To keep your access, please make sure that your payment details are up to\n"
 		"date." DASHBOARD,
 	[TEMPLATE_QUOTA_80] =
 		"Subject: You have used 80% of your quota\n\n"
 		"Hello,\n\n"
-		"You have used 80% of the {{quota}} requests in your API subscription\n"
-		"({{tier}}). Your quota resets on {{quota_resets}}." DASHBOARD,
-	[TEMPLATE_QUOTA_100] =
-		"Subject: You have used all of your quota\n\n"
-		"Hello,\n\n"
-		"You have used all {{quota}} requests in your API subscription ({{tier}}).\n"
-		"Further requests are refused until your quota resets on\n"
-		"{{quota_resets}}." DASHBOARD,
+		"You have used 80% of the {{quota}} requests in your {{product}}\n"
+		"subscription ({{tier}}). Your quota resets on {{quota_resets}}." DASHBOARD,
+	[TEMPLATE_QUOTA_100] = "Subject: You have used all of your quota\n\n"
+			       "Hello,\n\n"
+			       "You have used all {{quota}} requests in your {{product}} "
+			       "subscription ({{tier}}).\n"
+			       "Further requests are refused until your quota resets on\n"
+			       "{{quota_resets}}." DASHBOARD,
 	[TEMPLATE_RECOVERY] =
 		"Subject: Get a new API key\n\n"
 		"Hello,\n\n"
-		"You asked for a new API key. Open the link of your account within an hour:\n\n"
+		"You asked for a new API key for {{product}}.\n"
+		"Open the link of your account within an hour:\n\n"
 		"{{links}}\n"
 		"If you didn't ask for it, you can ignore this mail: nothing has changed.\n",
 	[TEMPLATE_CONFIRM] =
 		"Subject: Confirm your email address\n\n"
 		"Hello,\n\n"
-		"Open this link within 24 hours to get your API key:\n\n"
+		"Open this link within 24 hours to get your API key for {{product}}:\n\n"
 		"{{links}}\n\n"
 		"If you didn't ask for it, you can ignore this mail: nothing has changed.\n",
 };
@@ -176,10 +176,11 @@ int template_render(const char *folder, enum template_kind kind, const json_t *v
 
 int template_check(const char *folder, char *ret_why, size_t why_size)
 {
-	json_t *values = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
-				   "account", "", "tier", "", "status", "", "email", "", "label",
-				   "", "dashboard", "", "grace_ends", "", "trial_ends", "", "quota",
-				   "", "quota_resets", "", "customer", "", "links", "");
+	json_t *values =
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
+			  "account", "", "tier", "", "status", "", "email", "", "label", "",
+			  "dashboard", "", "grace_ends", "", "trial_ends", "", "quota", "",
+			  "quota_resets", "", "customer", "", "links", "", "product", "");
 	struct buf subject, body;
 	struct stat st;
 	int err = values ? 0 : -ENOMEM;

@@ -11,6 +11,7 @@
 #include "http/problem.h"
 #include "portal/portal_private.h"
 #include "portal/style.h"
+#include "portal/words.h"
 
 #define MAX_PAGE_BYTES (1 << 20)
 #define MAX_HEAD_BYTES (16 * 1024)
@@ -167,19 +168,10 @@ void visit_answer_json(struct visit *visit, unsigned status, struct text fields,
 
 /* ---- pages ---- */
 
-static const char *product_name(const struct stripe_settings *settings)
-{
-	const char *host = strstr(settings->app_url, "//");
-
-	if (settings->product_name)
-		return settings->product_name;
-	return host ? host + 2 : settings->app_url;
-}
-
 void page_begin(struct html *page, const struct visit *visit, const char *title)
 {
 	const struct stripe_settings *settings = visit->portal->context->settings;
-	const char *name = product_name(settings);
+	const char *name = words_product(settings);
 
 	html_init(page, MAX_PAGE_BYTES);
 	html_raw(page, "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">"
@@ -297,12 +289,16 @@ void visit_refuse(struct visit *visit, unsigned status, const char *detail)
 
 void visit_refuse_busy(struct visit *visit, uint64_t wait_ns)
 {
-	char field[64];
+	uint64_t wait_s = wait_ns / NS_PER_SECOND + 1;
+	char field[64], when[32] = "a minute", words[96];
 
-	snprintf(field, sizeof(field), "Retry-After: %" PRIu64 "\r\n",
-		 (uint64_t)(wait_ns / NS_PER_SECOND + 1));
-	visit_refuse_with(visit, 429, "Too many attempts. Please wait a few seconds and try again.",
-			  text_of(field));
+	if (wait_s <= 10)
+		snprintf(when, sizeof(when), "a few seconds");
+	else if (wait_s > 60)
+		snprintf(when, sizeof(when), "%" PRIu64 " minutes", (wait_s + 59) / 60);
+	snprintf(words, sizeof(words), "Too many attempts. Please try again in %s.", when);
+	snprintf(field, sizeof(field), "Retry-After: %" PRIu64 "\r\n", wait_s);
+	visit_refuse_with(visit, 429, words, text_of(field));
 }
 
 void visit_go(struct visit *visit, const char *page, struct text fields)

@@ -131,15 +131,12 @@ static void say_claimed(struct visit *visit, const struct store_key *key)
 			 key->revoked_ms && key->revoked_ms <= clock_steady_ms()
 				 ? ". It is no longer valid"
 				 : "");
-	html_raw(&page, "<p class=\"note\">");
-	page_say(
-		&page, visit,
-		"A key is shown only once, and we don't keep a copy of it. If you didn't see it or "
-		"have lost it, contact " PORTAL_PROVIDER ", who can give you a new one.");
 	html_put(&page,
-		 "</p><p>If you have the key, <a href=\"{}\">sign in with it</a> to see your usage "
+		 "<p class=\"note\">A key is shown only once, and we don't keep a copy of it.</p>"
+		 "<p>If you have the key, <a href=\"{}\">sign in with it</a> to see your usage "
 		 "and manage your keys.</p>",
 		 path);
+	page_offer_recovery(&page, visit, "If you didn't see the key, or have lost it,");
 	page_answer(&page, visit, visit->wants_html ? 200 : 409, TEXT(""));
 }
 
@@ -284,36 +281,44 @@ static void on_applied(void *arg, const struct registry_result *result)
 	}
 }
 
-static void say_other_browser(struct visit *visit)
+/* Say why the page cannot show a key, and how the customer gets one anyway: "@otherwise, ...". */
+static void say_no_key(struct visit *visit, unsigned status, const char *title, const char *words,
+		       const char *otherwise)
 {
-	bool can_mail = notices_can_mail(visit->portal->notices);
 	struct html page;
-	char path[256];
 
 	if (!visit->wants_html) {
-		visit_refuse(visit, 403,
-			     "An API key can be shown only in the browser in which the checkout "
-			     "was started.");
+		visit_refuse(visit, status, words);
 		return;
 	}
-	portal_path(visit->portal, "/dashboard/recover", path, sizeof(path));
-	page_begin(&page, visit, "Please use your other browser");
-	html_raw(&page,
-		 "<p class=\"note bad\">An API key can be shown only in the browser in which "
-		 "the checkout was started. Open this page in that browser.</p>");
-	if (can_mail)
-		html_put(
-			&page,
-			"<p>If you can't, <a href=\"{}\">get a key by mail</a> at the address that "
-			"you gave at the checkout.</p>",
-			path);
-	page_answer(&page, visit, 403, TEXT(""));
+	page_begin(&page, visit, title);
+	html_put(&page, "<p class=\"note bad\" role=\"alert\">{}</p>", words);
+	page_offer_recovery(&page, visit, otherwise);
+	page_answer(&page, visit, status, TEXT(""));
+}
+
+static void say_not_found(struct visit *visit)
+{
+	say_no_key(
+		visit, 404, "Order not found",
+		"We couldn't find this order. Please check that you opened the complete address.",
+		"If you have paid,");
 }
 
 /*
- * A session that Stripe doesn't know is not found, in any browser. That tells nobody more than
- * Stripe does: its IDs are too long to be guessed.
+ * The answer is the same for every order, whatever its state. So a visitor without the cookie
+ * learns only whether Stripe knows the session. That gives little away, because the IDs of sessions
+ * are too long to be guessed, and customers need it: a mistyped address and a wrong browser have
+ * different remedies.
  */
+static void say_other_browser(struct visit *visit)
+{
+	say_no_key(visit, 403, "Please use your other browser",
+		   "We don't recognize this browser. An order's API key is shown only in the "
+		   "browser in which the checkout was started, so please open this page there.",
+		   "If you have paid and can't do that,");
+}
+
 static void on_session(void *arg, const struct stripe_answer *answer)
 {
 	struct visit *visit = arg;
@@ -324,9 +329,7 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 	if (answer->err) {
 		log_warn("claim: %s", answer->why);
 		if (answer->err == -EREMOTEIO && answer->status == 404)
-			say(visit, 404, "Order not found", "bad",
-			    "We couldn't find this order. If you have paid, contact the provider "
-			    "of this API.");
+			say_not_found(visit);
 		else
 			visit_refuse(visit, 502,
 				     "We can't reach our payment service right now. Please try "
@@ -335,19 +338,19 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 	}
 	checkout_read(answer->body, &session);
 	since_s = session.paid_s > session.created_s ? session.paid_s : session.created_s;
-	if (session.state == CHECKOUT_UNPAID)
+	if (!is_bound(visit))
+		say_other_browser(visit);
+	else if (session.state == CHECKOUT_UNPAID)
 		say_wait(visit);
 	else if (session.state == CHECKOUT_OPEN || session.state == CHECKOUT_EXPIRED)
 		say_open(visit);
 	else if (session.state != CHECKOUT_PAID)
 		say(visit, 403, "No API key to show", "bad",
 		    "This order does not include an API key.");
-	else if (!is_bound(visit))
-		say_other_browser(visit);
 	else if (now_s > since_s + WINDOW_S)
-		say(visit, 410, "This page has expired", "bad",
-		    "Your API key could be shown here for 24 hours after your payment. Contact the "
-		    "provider of this API, who can give you a key.");
+		say_no_key(visit, 410, "This page has expired",
+			   "Your API key could be shown here for 24 hours after your payment.",
+			   "If you didn't get it,");
 	else
 		apply_subscription(
 			visit->portal->context, session.subscription,
@@ -369,10 +372,7 @@ static void fetch(struct visit *visit)
 		wait_ns = limiter_wait_ns(&portal->checkouts, source, now_ns);
 
 	if (!checkout_id_is_plausible(text_of(visit->session))) {
-		visit_refuse(
-			visit, 400,
-			"The session_id in this address is not a valid checkout ID. Please use "
-			"the complete address.");
+		say_not_found(visit);
 	} else if (wait_ns) {
 		visit_refuse_busy(visit, wait_ns);
 	} else {

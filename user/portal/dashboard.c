@@ -93,7 +93,7 @@ int dashboard_write_session(struct buf *fields, const struct visit *visit, uint6
 	return cookie_write_session(fields, visit, cookie, SESSION_SECONDS);
 }
 
-static bool is_foreign(const struct visit *visit)
+bool visit_is_foreign(const struct visit *visit)
 {
 	const char *app_url = visit->portal->context->settings->app_url;
 
@@ -108,7 +108,7 @@ static bool may_act(struct visit *visit, const char *action)
 {
 	char purpose[32], token[SESSION_SEAL_SIZE];
 
-	if (is_foreign(visit)) {
+	if (visit_is_foreign(visit)) {
 		visit_refuse(visit, 403, PORTAL_UNVERIFIED);
 	} else if (!dashboard_enter(visit)) {
 		dashboard_show_sign_in(visit, 403, "Your session has ended. Please sign in again.");
@@ -177,7 +177,7 @@ void dashboard_sign_in(struct visit *visit)
 	char text[KEY_MAX_BYTES + 16];
 	struct buf fields;
 
-	if (is_foreign(visit)) {
+	if (visit_is_foreign(visit)) {
 		visit_refuse(visit, 403, PORTAL_UNVERIFIED);
 		return;
 	}

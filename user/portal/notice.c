@@ -331,7 +331,7 @@ static void on_link_added(void *arg, int err, const bool *is_fresh, size_t count
 }
 
 int notices_mail_link(struct notices *n, enum template_kind kind, const char *email,
-		      const char *links)
+		      const char *links, uint64_t expires_s)
 {
 	struct store_task task = { .queue = NOTICE_MAIL, .created_ms = clock_wall_ms() };
 	uint8_t random[16];
@@ -349,8 +349,9 @@ int notices_mail_link(struct notices *n, enum template_kind kind, const char *em
 		return err;
 	text_hex(random, sizeof(random), number);
 	snprintf(task.id, sizeof(task.id), "%s:%s", template_word(kind), number);
-	body = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", task.id, "type", template_word(kind),
-			 "values", "email", email, "links", links);
+	body = json_pack("{s:s, s:s, s:I, s:{s:s, s:s}}", "id", task.id, "type",
+			 template_word(kind), "expires", (json_int_t)expires_s, "values", "email",
+			 email, "links", links);
 	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	json_decref(body);
 	if (!text)

@@ -48,11 +48,12 @@ bool notices_can_mail(const struct notices *notices);
 
 /*
  * Mail @links, one or more lines of text, to @email. The mail waits in the store's queue like a
- * notice. 0, -ENOTCONN without a mail server, -EINVAL if the address is not valid, -ENOMEM. A later
- * error of the store is logged.
+ * notice, but is not sent after @expires_s, when the links are no longer valid. 0, -ENOTCONN
+ * without a mail server, -EINVAL if the address is not valid, -ENOMEM. A later error of the store
+ * is logged.
  */
 int notices_mail_link(struct notices *notices, enum template_kind kind, const char *email,
-		      const char *links);
+		      const char *links, uint64_t expires_s);
 
 const struct notice_counters *notices_counters(const struct notices *notices);
 

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "portal/mail.h"
 #include "portal/notice_private.h"
+#include "portal/words.h"
 #include "stripe/signature.h"
 
 #define GIVE_UP_MS  (3 * 86400 * 1000ULL)
@@ -130,12 +131,12 @@ struct message {
 	const char *fields[MAIL_FIELDS + 1];
 };
 
-static int write_message(struct notice_sending *s, const json_t *body, struct message *message,
-			 char *why, size_t why_size)
+static int write_message(struct notice_sending *s, json_t *body, struct message *message, char *why,
+			 size_t why_size)
 {
 	const struct notices *n = s->sender->notices;
 	const char *word = json_string_value(json_object_get(body, "type"));
-	const json_t *values = json_object_get(body, "values");
+	json_t *values = json_object_get(body, "values");
 	struct buf subject;
 	unsigned kind = 0;
 	int err;
@@ -144,6 +145,9 @@ static int write_message(struct notice_sending *s, const json_t *body, struct me
 		kind++;
 	if (kind == TEMPLATE_KIND_COUNT)
 		return -EINVAL;
+	if (json_object_set_new(values, "product",
+				json_string(words_product(n->context->settings))))
+		return -ENOMEM;
 	buf_init(&subject, TEMPLATE_MAX_BYTES);
 	err = template_render(n->settings->templates, kind, values, &subject, &message->text, why,
 			      why_size);
@@ -194,6 +198,14 @@ static int start_mail(struct notice_sending *s, const json_t *body, const struct
 	return transfer_mail(n->transfers, &mail, on_mailed, s, NULL);
 }
 
+/* Whether the mail is about links that are no longer valid. */
+static bool has_expired(const json_t *body)
+{
+	json_int_t expires_s = json_integer_value(json_object_get(body, "expires"));
+
+	return expires_s && (json_int_t)(clock_wall_ms() / 1000) >= expires_s;
+}
+
 static void send_mail(struct notice_sending *s)
 {
 	json_t *body = json_loads(s->task.body, 0, NULL);
@@ -203,6 +215,10 @@ static void send_mail(struct notice_sending *s)
 
 	buf_init(&message.head, MAX_MESSAGE);
 	buf_init(&message.text, TEMPLATE_MAX_BYTES);
+	if (!err && has_expired(body)) {
+		snprintf(why, sizeof(why), "its links have expired");
+		err = -ETIMEDOUT;
+	}
 	if (!err)
 		err = write_message(s, body, &message, why, sizeof(why));
 	if (err)

@@ -222,6 +222,8 @@ struct portal *portal_new(const struct stripe_context *context, const struct por
 	limiter_init(&portal->checkouts, 2 * NS_PER_SECOND, 30);
 	limiter_init(&portal->mails, 30 * NS_PER_SECOND, 5);
 	limiter_init(&portal->mails_to, 1200 * NS_PER_SECOND, 3);
+	/* Many times what one source may ask for, so that it takes many to keep others waiting. */
+	limiter_init(&portal->mails_all, NS_PER_SECOND, 60);
 	return portal;
 }
 

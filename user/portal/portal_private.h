@@ -46,6 +46,7 @@ struct portal {
 	struct limiter checkouts; /* by source */
 	struct limiter mails;	  /* mails with links, by source */
 	struct limiter mails_to;  /* the same, by address */
+	struct limiter mails_all; /* the same, of all visitors together */
 	struct limiter all;	  /* calls of Stripe's API for all visitors together */
 	/*
 	 * The origins at which Stripe's pages were last seen, "" if at the usual ones. The content
@@ -72,8 +73,9 @@ struct visit {
 	struct handoff *handoff;
 	struct request_params params; /* owned; of a POST */
 	bool wants_json, wants_html;
-	bool is_claim;	 /* the URL contains a secret */
-	bool is_indexed; /* search engines may list the page */
+	bool is_claim;	  /* the URL contains a secret */
+	bool is_indexed;  /* search engines may list the page */
+	bool is_revoking; /* recovery: the other keys end */
 	struct text
 		origin; /* of another site whose script may read the answer; borrowed; or empty */
 	/* Set once the visitor is signed in. */
@@ -175,6 +177,9 @@ void dashboard_billing(struct visit *visit);
 /* Whether the visitor is signed in. If so, set the visit's account, key and cookie. */
 bool dashboard_enter(struct visit *visit);
 
+/* Whether the form comes from another site. */
+bool visit_is_foreign(const struct visit *visit);
+
 /* Answer with the sign-in form. @why is shown above it; NULL for nothing. */
 void dashboard_show_sign_in(struct visit *visit, unsigned status, const char *why);
 
@@ -196,6 +201,9 @@ void recover_open(struct visit *visit);
 void recover_take(struct visit *visit);
 int recover_search(struct portal *portal, const char *email);
 void recover_forget(struct portal *portal);
+
+/* Say how to get a new key: "@otherwise, ...", such as "If you have lost it,". */
+void page_offer_recovery(struct html *page, const struct visit *visit, const char *otherwise);
 
 /* Read the form's `email` into the visit. False if it is not an address. */
 bool visit_read_email(struct visit *visit);

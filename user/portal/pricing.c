@@ -14,6 +14,8 @@
 #include "portal/price_text.h"
 #include "portal/words.h"
 
+#define OWN_PLAN "<p><span class=\"badge good\">Your current plan</span></p>"
+
 /* ---- the tiers ---- */
 
 static const char *feature_name(const struct tiers *tiers, const struct tier *tier, unsigned bit)
@@ -92,7 +94,7 @@ static void write_offer(struct html *page, const struct visit *visit, const stru
 	char path[256], seats[WORDS_SIZE];
 
 	if (is_own && !tier->is_per_seat) {
-		html_raw(page, "<p><span class=\"badge good\">Your current plan</span></p>");
+		html_raw(page, OWN_PLAN);
 		return;
 	}
 	portal_path(visit->portal, "/checkout", path, sizeof(path));
@@ -109,17 +111,27 @@ static void write_offer(struct html *page, const struct visit *visit, const stru
 	write_button(page, tier, price, subscriber);
 }
 
-/* The form that mails the link for a free account. */
+/* The form that mails the link for a free account, unless the visitor is signed in to one. */
 static void write_signup(struct html *page, const struct visit *visit, const struct tier *tier)
 {
+	struct store_account account;
 	char path[256];
+	uint32_t slot;
 
+	/* find_subscriber() has found out who is signed in. */
+	if (visit->account &&
+	    mirror_account(visit->portal->context->mirror, visit->account, &account, &slot) &&
+	    !strcmp(account.tier, tier->name) && !account_status_is_final(account.status)) {
+		html_raw(page, OWN_PLAN);
+		return;
+	}
 	portal_path(visit->portal, "/checkout/free", path, sizeof(path));
 	html_put(page,
 		 "<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"tier\" "
 		 "value=\"{}\"><label>Email address <input type=\"email\" name=\"email\" required "
-		 "maxlength=\"127\" autocomplete=\"email\"></label><button type=\"submit\">Get "
-		 "{}</button></form>",
+		 "maxlength=\"127\" autocomplete=\"email\"></label><p class=\"soft small\">We'll "
+		 "mail you a link to your API key.</p><button type=\"submit\">Get {}</button>"
+		 "</form>",
 		 path, tier->name, tier->name);
 }
 
@@ -166,6 +178,23 @@ static void write_tier(struct html *page, const struct visit *visit, const struc
 	html_raw(page, "</div></section>");
 }
 
+/* How customers pay, if any tier costs something. */
+static void write_intro(struct html *page, const struct tiers *tiers,
+			const struct store_account *subscriber)
+{
+	bool has_prices = false;
+
+	for (unsigned i = 0; i < tiers->count; i++)
+		has_prices |= tiers->list[i].price_count != 0;
+	if (subscriber)
+		html_raw(page, "<p class=\"soft\">You confirm a change of your plan on Stripe's "
+			       "website, which shows what it costs. Your API keys stay the "
+			       "same.</p>");
+	else if (has_prices)
+		html_raw(page, "<p class=\"soft\">You pay on Stripe's website and get your API "
+			       "key right after that.</p>");
+}
+
 static void show_page(struct visit *visit)
 {
 	const struct tiers *tiers = visit->portal->context->tiers;
@@ -177,11 +206,8 @@ static void show_page(struct visit *visit)
 	subscriber = find_subscriber(visit, &account);
 	visit->is_indexed = true;
 	page_begin(&page, visit, "Pricing");
-	html_raw(&page, subscriber ? "<p class=\"soft\">You confirm a change of your plan on "
-				     "Stripe's website, which shows what it costs. Your API keys "
-				     "stay the same.</p><div class=\"grid\">"
-				   : "<p class=\"soft\">You pay on Stripe's website and get your "
-				     "API key right after that.</p><div class=\"grid\">");
+	write_intro(&page, tiers, subscriber);
+	html_raw(&page, "<div class=\"grid\">");
 	for (unsigned i = 0; i < tiers->count; i++) {
 		if (is_offered(visit, &tiers->list[i]) &&
 		    !(subscriber && tiers->list[i].is_self_service)) {

@@ -21,9 +21,10 @@
 #include "portal/portal_private.h"
 
 #define PURPOSE	     "recover"
+#define LABEL	     "recovered by mail" /* of the new key */
 #define VALID_MS     (3600 * 1000ULL)
 #define MAX_SEARCHES 64
-#define MAX_FOUND    10	  /* accounts of one address that a mail lists */
+#define MAX_FOUND    20	  /* accounts of one address that a mail lists */
 #define SLOTS_A_TURN 4096 /* of a search */
 #define TURN_MS	     1
 
@@ -34,6 +35,7 @@ struct search {
 	uint32_t next_slot;
 	uint64_t found[MAX_FOUND];
 	unsigned found_count;
+	bool has_more; /* accounts than fit */
 };
 
 /* ---- the form ---- */
@@ -68,6 +70,23 @@ static bool is_offered(struct visit *visit)
 	return false;
 }
 
+void page_offer_recovery(struct html *page, const struct visit *visit, const char *otherwise)
+{
+	char path[256];
+
+	portal_path(visit->portal, "/dashboard/recover", path, sizeof(path));
+	if (notices_can_mail(visit->portal->notices)) {
+		html_put(page,
+			 "<p>{} we can mail you a link to a new key, at the email address of your "
+			 "account.</p><p><a class=\"button\" href=\"{}\">Get a key by mail</a></p>",
+			 otherwise, path);
+		return;
+	}
+	html_put(page, "<p>{} ", otherwise);
+	page_say(page, visit, "contact " PORTAL_PROVIDER ", who can give you a new key.");
+	html_raw(page, "</p>");
+}
+
 void recover_show(struct visit *visit)
 {
 	if (is_offered(visit))
@@ -83,17 +102,20 @@ static void look_at(struct portal *portal, struct search *search, uint32_t index
 	struct store_account account;
 	uint32_t slot;
 
-	if (id && mirror_account(context->mirror, id, &account, &slot) && slot == index &&
-	    !strcasecmp(account.email, search->email) &&
-	    !account_is_of_other_mode(&account, mirror_mode(context->mirror)) &&
-	    search->found_count < MAX_FOUND) {
-		search->found[search->found_count++] = id;
-		memcpy(search->email, account.email, sizeof(search->email));
+	if (!id || !mirror_account(context->mirror, id, &account, &slot) || slot != index ||
+	    strcasecmp(account.email, search->email) != 0 ||
+	    account_is_of_other_mode(&account, mirror_mode(context->mirror)))
+		return;
+	if (search->found_count == MAX_FOUND) {
+		search->has_more = true;
+		return;
 	}
+	search->found[search->found_count++] = id;
+	memcpy(search->email, account.email, sizeof(search->email));
 }
 
 /* Append a line with the link of one account. */
-static int write_line(struct buf *lines, struct portal *portal, uint64_t id)
+static int write_line(struct buf *lines, struct portal *portal, uint64_t id, uint64_t expires_s)
 {
 	const struct stripe_settings *settings = portal->context->settings;
 	char token[LINK_SIZE], name[ACCOUNT_ID_SIZE];
@@ -104,7 +126,7 @@ static int write_line(struct buf *lines, struct portal *portal, uint64_t id)
 	if (!mirror_account(portal->context->mirror, id, &account, &slot))
 		return 0;
 	account_format_id(id, name);
-	err = link_write(portal->secret, PURPOSE, name, (clock_wall_ms() + VALID_MS) / 1000, token);
+	err = link_write(portal->secret, PURPOSE, name, expires_s, token);
 	if (err)
 		return err;
 	return buf_printf(lines, "%s (%s):\n%s%s/dashboard/recover/key?link=%s\n\n",
@@ -114,17 +136,21 @@ static int write_line(struct buf *lines, struct portal *portal, uint64_t id)
 
 static void end_search(struct portal *portal, struct search *search)
 {
+	uint64_t expires_s = (clock_wall_ms() + VALID_MS) / 1000;
 	struct buf lines;
 	int err = 0;
 
 	buf_init(&lines, 64 * 1024);
 	for (unsigned i = 0; i < search->found_count && !err; i++)
-		err = write_line(&lines, portal, search->found[i]);
+		err = write_line(&lines, portal, search->found[i], expires_s);
+	if (!err && search->has_more)
+		err = buf_append_str(&lines, "You have more accounts than we can list here. For "
+					     "the others, contact us.\n\n");
 	if (!err && buf_len(&lines))
 		err = buf_append(&lines, "", 1);
 	if (!err && buf_len(&lines))
 		err = notices_mail_link(portal->notices, TEMPLATE_RECOVERY, search->email,
-					buf_head(&lines));
+					buf_head(&lines), expires_s);
 	if (err)
 		log_error("recovery: cannot write a mail: %s", strerror(-err));
 	else if (search->found_count)
@@ -205,10 +231,13 @@ uint64_t visit_mail_wait_ns(struct visit *visit)
 	memcpy(&address, hash, sizeof(address));
 	wait_ns = limiter_wait_ns(&portal->mails, source, now_ns);
 	other_ns = limiter_wait_ns(&portal->mails_to, address, now_ns);
+	if (!wait_ns && !other_ns)
+		wait_ns = limiter_wait_ns(&portal->mails_all, 0, now_ns);
 	if (wait_ns || other_ns)
 		return wait_ns > other_ns ? wait_ns : other_ns;
 	limiter_charge(&portal->mails, source, now_ns);
 	limiter_charge(&portal->mails_to, address, now_ns);
+	limiter_charge(&portal->mails_all, 0, now_ns);
 	return 0;
 }
 
@@ -227,6 +256,10 @@ void recover_ask(struct visit *visit)
 
 	if (!is_offered(visit))
 		return;
+	if (visit_is_foreign(visit)) {
+		visit_refuse(visit, 403, PORTAL_UNVERIFIED);
+		return;
+	}
 	if (!visit_read_email(visit)) {
 		show_form(visit, 400, "This is not a valid email address. Please check it.");
 		return;
@@ -311,6 +344,7 @@ void recover_open(struct visit *visit)
 static void on_claimed(void *arg, const struct registry_result *result)
 {
 	struct visit *visit = arg;
+	char account[ACCOUNT_ID_SIZE], key[ACCOUNT_ID_SIZE];
 	struct buf fields;
 
 	if (result->err == -EEXIST) {
@@ -322,6 +356,10 @@ static void on_claimed(void *arg, const struct registry_result *result)
 		visit_refuse(visit, 503, PORTAL_OUR_FAULT);
 		return;
 	}
+	account_format_id(visit->account, account);
+	account_format_key_id(result->key->id, key);
+	log_info("recovery: account %s has a new key %s%s", account, key,
+		 visit->is_revoking ? ", and all others are revoked" : "");
 	buf_init(&fields, 4096);
 	if (dashboard_write_session(&fields, visit, result->key->id))
 		buf_clear(&fields);
@@ -329,34 +367,44 @@ static void on_claimed(void *arg, const struct registry_result *result)
 	buf_done(&fields);
 }
 
-static void claim(struct visit *visit)
+/*
+ * To revoke the other keys too, the link is used up first, with a key that nobody sees, so that
+ * only one of several simultaneous requests goes on. Revoking all keys then ends that key as well.
+ * If the rest fails, the customer asks for another link.
+ */
+static void say_unfinished(struct visit *visit, int err)
 {
-	registry_key_claim(visit->portal->context->registry, visit->account, visit->session,
-			   "recovered by mail", on_claimed, visit);
+	log_error("recovery: cannot revoke keys and create another: %s", strerror(-err));
+	say(visit, 503, "We couldn't create your key",
+	    "Something went wrong on our side, and this link was used up. Your old keys may be "
+	    "revoked already.");
+}
+
+static void on_created(void *arg, const struct registry_result *result)
+{
+	if (result->err)
+		say_unfinished(arg, result->err);
+	else
+		on_claimed(arg, result);
 }
 
 static void on_revoked(void *arg, const struct registry_result *result)
 {
 	struct visit *visit = arg;
 
-	if (result->err) {
-		log_error("recovery: cannot revoke keys: %s", strerror(-result->err));
-		visit_refuse(visit, 503, PORTAL_OUR_FAULT);
-	} else {
-		claim(visit);
-	}
+	if (result->err)
+		say_unfinished(visit, result->err);
+	else
+		registry_key_create(visit->portal->context->registry, visit->account, LABEL,
+				    on_created, visit);
 }
 
-/* Only a link that was not used may revoke keys. */
-static void on_found(void *arg, int err, const struct store_task *tasks, size_t count)
+static void on_used_up(void *arg, const struct registry_result *result)
 {
 	struct visit *visit = arg;
 
-	(void)tasks;
-	if (err)
-		visit_refuse(visit, 503, PORTAL_OUR_FAULT);
-	else if (count)
-		on_claimed(visit, &(struct registry_result){ .err = -EEXIST });
+	if (result->err)
+		on_claimed(visit, result);
 	else
 		registry_keys_revoke(visit->portal->context->registry, visit->account, on_revoked,
 				     visit);
@@ -387,9 +435,7 @@ void recover_take(struct visit *visit)
 
 	if (!visit_has_token(visit, "recover token") || !read_link(visit, &account))
 		return;
-	if (request_param(&visit->params, "revoke", revoke, sizeof(revoke)))
-		claim(visit);
-	else
-		store_task_find(visit->portal->context->store, REGISTRY_CLAIMS, visit->session,
-				on_found, visit);
+	visit->is_revoking = !request_param(&visit->params, "revoke", revoke, sizeof(revoke));
+	registry_key_claim(visit->portal->context->registry, visit->account, visit->session, LABEL,
+			   visit->is_revoking ? on_used_up : on_claimed, visit);
 }

@@ -8,6 +8,7 @@
  * its owner is mailed a link to recover access instead.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,6 +51,7 @@ static int mail_link(struct visit *visit, const struct tier *tier)
 {
 	struct portal *portal = visit->portal;
 	const struct stripe_settings *settings = portal->context->settings;
+	uint64_t expires_s = (clock_wall_ms() + VALID_MS) / 1000;
 	char subject[LINK_SUBJECT_MAX], token[LINK_SIZE];
 	struct buf line;
 	int err;
@@ -57,15 +59,14 @@ static int mail_link(struct visit *visit, const struct tier *tier)
 	if (snprintf(subject, sizeof(subject), "%s %s", tier->name, visit->email) >=
 	    (int)sizeof(subject))
 		return -ENAMETOOLONG;
-	err = link_write(portal->secret, PURPOSE, subject, (clock_wall_ms() + VALID_MS) / 1000,
-			 token);
+	err = link_write(portal->secret, PURPOSE, subject, expires_s, token);
 	buf_init(&line, 16384);
 	if (!err)
 		err = buf_printf(&line, "%s%s/dashboard/start?link=%s%c", settings->app_url,
 				 settings->portal_path, token, '\0');
 	if (!err)
 		err = notices_mail_link(portal->notices, TEMPLATE_CONFIRM, visit->email,
-					buf_head(&line));
+					buf_head(&line), expires_s);
 	buf_done(&line);
 	return err;
 }
@@ -80,6 +81,10 @@ void signup_ask(struct visit *visit)
 	uint32_t slot;
 	int err;
 
+	if (visit_is_foreign(visit)) {
+		visit_refuse(visit, 403, PORTAL_UNVERIFIED);
+		return;
+	}
 	if (request_param(&visit->params, "tier", name, sizeof(name)))
 		name[0] = '\0';
 	tier = find_tier(portal, name);
@@ -211,9 +216,26 @@ static void on_claimed(void *arg, const struct registry_result *result)
 	buf_done(&fields);
 }
 
+/*
+ * The claim names the account's creation too. An address whose account was deleted gets an account
+ * with the same ID again, and the key of that one has not been shown.
+ */
+static void claim(struct visit *visit, const struct store_account *account)
+{
+	char id[ACCOUNT_ID_SIZE];
+
+	account_format_id(account->id, id);
+	snprintf(visit->session, sizeof(visit->session), "start_%s_%" PRIx64, id,
+		 account->created_ms);
+	registry_key_claim(visit->portal->context->registry, visit->account, visit->session,
+			   "self-service", on_claimed, visit);
+}
+
 static void on_created(void *arg, const struct registry_result *result)
 {
 	struct visit *visit = arg;
+	struct store_account account;
+	uint32_t slot;
 
 	if (result->err && result->err != -EEXIST) {
 		log_error("sign-up: cannot create an account: %s",
@@ -224,17 +246,23 @@ static void on_created(void *arg, const struct registry_result *result)
 			     "please try again later.");
 		return;
 	}
-	if (!result->err)
+	if (!result->err) {
 		log_info("sign-up: an account of tier %s", result->account->tier);
-	registry_key_claim(visit->portal->context->registry, visit->account, visit->session,
-			   "self-service", on_claimed, visit);
+		claim(visit, result->account);
+	} else if (mirror_account(visit->portal->context->mirror, visit->account, &account,
+				  &slot)) {
+		claim(visit, &account);
+	} else {
+		/* Another host has just created it, and this one is about to hear of it. */
+		visit_refuse(visit, 503,
+			     "Your account is being created. Please try again in a few seconds.");
+	}
 }
 
 void signup_take(struct visit *visit)
 {
 	struct store_account account = { .status = STORE_ACTIVE };
 	const struct tier *tier;
-	char id[ACCOUNT_ID_SIZE];
 
 	if (!visit_has_token(visit, "sign-up token"))
 		return;
@@ -242,8 +270,6 @@ void signup_take(struct visit *visit)
 	if (!tier)
 		return;
 	visit->account = account.id = account_of(visit->portal, visit->email);
-	account_format_id(account.id, id);
-	snprintf(visit->session, sizeof(visit->session), "start_%s", id);
 	snprintf(account.tier, sizeof(account.tier), "%s", tier->name);
 	snprintf(account.email, sizeof(account.email), "%.127s", visit->email);
 	snprintf(account.label, sizeof(account.label), "%.127s", visit->email);

@@ -9,10 +9,10 @@
 /* clang-format off */
 #define PORTAL_STYLE \
 	":root{color-scheme:light dark;--back:#f6f7f9;--card:#fff;--text:#1b1f26;--soft:#596273;" \
-	"--line:#dde1e8;--main:#1f5fd6;--on-main:#fff;--good:#17693f;--good-back:#e0f4e8;" \
+	"--line:#dde1e8;--edge:#818a99;--main:#1f5fd6;--on-main:#fff;--good:#17693f;--good-back:#e0f4e8;" \
 	"--warn:#7a4a00;--warn-back:#fff2d6;--bad:#a3211b;--bad-back:#fde6e4;--track:#e7eaf0}" \
 	"@media(prefers-color-scheme:dark){:root{--back:#12151a;--card:#1b2027;--text:#e7eaf0;" \
-	"--soft:#a0a9b8;--line:#313945;--main:#7aa7ff;--on-main:#0d1830;--good:#86dcab;" \
+	"--soft:#a0a9b8;--line:#313945;--edge:#758094;--main:#7aa7ff;--on-main:#0d1830;--good:#86dcab;" \
 	"--good-back:#143524;--warn:#ffcf80;--warn-back:#3a2b0c;--bad:#ff9d97;--bad-back:#421a18;" \
 	"--track:#2b323d}}" \
 	"*{box-sizing:border-box}" \
@@ -40,8 +40,9 @@
 	"button:focus-visible,a:focus-visible,input:focus-visible,summary:focus-visible{" \
 	"outline:3px solid var(--main);outline-offset:2px}" \
 	"label{display:block;font-weight:600;margin:.75rem 0 .25rem}" \
-	"input{font:inherit;width:100%;max-width:32rem;padding:.5rem .7rem;border:1px solid var(--line);" \
+	"input{font:inherit;width:100%;max-width:32rem;padding:.5rem .7rem;border:1px solid var(--edge);" \
 	"border-radius:.5rem;background:var(--back);color:inherit}" \
+	"input::placeholder{color:var(--soft);opacity:1}" \
 	".wide button{width:100%}.wide input{margin-bottom:.75rem}.push .amount{margin-top:1rem}" \
 	"form{margin:.5rem 0}.check{font-weight:400}" \
 	"input[type=checkbox]{width:1.1rem;height:1.1rem;min-height:0;vertical-align:-.15rem;margin-right:.4rem}" \
@@ -64,7 +65,7 @@
 	"dd{margin:0}svg{display:block;width:100%;height:auto}" \
 	".bar{fill:var(--main)}.track{fill:var(--track)}.full{fill:var(--bad)}" \
 	".ends{display:flex;justify-content:space-between}summary{cursor:pointer;color:var(--soft)}" \
-	"@media(max-width:40rem){button,.button,button.plain,button.danger,input,header a,footer a{min-height:44px}" \
+	"@media(max-width:40rem){button,.button,button.plain,button.danger,input,header a,footer a{min-height:44px}summary{padding:.6rem 0}" \
 	"header a,footer a{display:inline-flex;align-items:center}h1{font-size:1.5rem}thead{display:none}tr{display:block;padding:.6rem 0;" \
 	"border-top:1px solid var(--line)}td{display:block;border:0;padding:.1rem 0}" \
 	"td[data-name]::before{content:attr(data-name) ' ';color:var(--soft)}dl{grid-template-columns:1fr;gap:0}" \

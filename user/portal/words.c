@@ -1,12 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* words: numbers, dates and limits as customers read them. */
+/* words: names, numbers, dates and limits as customers read them. */
 #include "portal/words.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
+
+const char *words_product(const struct stripe_settings *settings)
+{
+	const char *host = settings->app_url ? strstr(settings->app_url, "//") : NULL;
+
+	if (settings->product_name)
+		return settings->product_name;
+	return host ? host + 2 : "API";
+}
 
 const char *words_number(uint64_t n, char ret_words[WORDS_SIZE])
 {

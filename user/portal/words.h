@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* words: numbers, dates and limits as customers read them. Pure. */
+/* words: names, numbers, dates and limits as customers read them. Pure. */
 #ifndef PORTAL_WORDS_H
 #define PORTAL_WORDS_H
 
+#include "config/billing.h"
 #include "config/tier.h"
 
 #define WORDS_SIZE 96
@@ -19,6 +20,9 @@ const char *words_time(uint64_t unix_s, char ret_words[WORDS_SIZE]);
  * if there are no more.
  */
 const char *words_limit(const struct tier *tier, unsigned i, char ret_words[WORDS_SIZE]);
+
+/* The product's name: as configured, else the host of app_url, else "API". Borrowed. */
+const char *words_product(const struct stripe_settings *settings);
 
 /* A rate for programs, as in the configuration: "100/s"; "" without a limit. */
 const char *words_rate(uint64_t interval_ns, char ret_words[WORDS_SIZE]);

@@ -25,6 +25,17 @@ static void numbers_and_dates_are_readable(void **state)
 	words_time(UINT64_MAX, words); /* must not crash */
 }
 
+static void a_product_has_a_name(void **state)
+{
+	(void)state;
+	assert_string_equal(words_product(&(struct stripe_settings){ .product_name = "Maps",
+								     .app_url = "https://a.b" }),
+			    "Maps");
+	assert_string_equal(words_product(&(struct stripe_settings){ .app_url = "https://a.b:1" }),
+			    "a.b:1");
+	assert_string_equal(words_product(&(struct stripe_settings){ 0 }), "API");
+}
+
 static void rates_are_formatted_as_they_were_written(void **state)
 {
 	static const char *const rates[] = { "1/s", "3/s", "7/s",  "100/s", "1000000/s",
@@ -78,6 +89,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_and_dates_are_readable),
+		cmocka_unit_test(a_product_has_a_name),
 		cmocka_unit_test(rates_are_formatted_as_they_were_written),
 		cmocka_unit_test(amounts_have_the_decimals_of_their_currency),
 	};
