@@ -424,6 +424,7 @@ int billing_make_claim(struct billing *billing, const struct admin_claim *claim,
 					   .customer = claim->customer,
 					   .subscription = claim->subscription,
 					   .session = claim->session,
+					   .label = claim->label,
 					   .lasts_ms = claim->lasts_ms,
 					   .is_further = claim->is_further };
 

@@ -226,7 +226,7 @@ static void on_created(void *arg, const struct registry_result *result)
 	}
 	if (!result->err)
 		log_info("sign-up: an account of tier %s", result->account->tier);
-	registry_key_claim(visit->portal->context->registry, visit->account, visit->session,
+	registry_key_claim(visit->portal->context->registry, visit->account, visit->claim,
 			   "self-service", on_claimed, visit);
 }
 
@@ -234,7 +234,6 @@ void signup_take(struct visit *visit)
 {
 	struct store_account account = { .status = STORE_ACTIVE };
 	const struct tier *tier;
-	char id[ACCOUNT_ID_SIZE];
 
 	if (!visit_has_token(visit, "sign-up token"))
 		return;
@@ -242,8 +241,7 @@ void signup_take(struct visit *visit)
 	if (!tier)
 		return;
 	visit->account = account.id = account_of(visit->portal, visit->email);
-	account_format_id(account.id, id);
-	snprintf(visit->session, sizeof(visit->session), "start_%s", id);
+	claim_first_id(&account, visit->claim);
 	snprintf(account.tier, sizeof(account.tier), "%s", tier->name);
 	snprintf(account.email, sizeof(account.email), "%.127s", visit->email);
 	snprintf(account.label, sizeof(account.label), "%.127s", visit->email);
