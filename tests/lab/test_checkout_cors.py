@@ -3,9 +3,11 @@
 import http.server
 import json
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 
+from agent import Account
 from billing import Billing
 from shopper import Shopper
 from test_portal_browser import Browser, pytestmark  # noqa: F401
@@ -38,6 +40,31 @@ def test_listed_sites_may_read_answers_and_errors(shopper):
                       SITE + ":8443"):
             assert permission(ask(Origin=other)) == (None, None), other
     assert permission(shopper.get("/dashboard", Origin=SITE)) == (None, None)
+
+
+def test_listed_sites_may_read_every_refusal(shopper):
+    cases = [(405, "DELETE", "/checkout", None, {}), (405, "POST", "/pricing", "{}", JSON),
+             (415, "POST", "/checkout", "{}", {"Content_Type": "text/plain"})]
+    shopper.billing.fake.down()
+    cases += [(502, "POST", "/checkout", '{"tier": "basic"}', JSON), (429, "POST", "/checkout", '{"tier": "basic"}', JSON)]
+    for status, method, path, body, headers in cases:
+        page = shopper.ask(method, path, body, Origin=SITE, **headers)
+        for _ in range(40):
+            if page.status == status or status != 429:
+                break
+            page = shopper.ask(method, path, body, Origin=SITE, **headers)
+        assert (page.status, *permission(page)) == (status, SITE, "true"), (status, method, path)
+        assert "Origin" in page.all("Vary")
+
+
+def test_sites_that_are_not_listed_can_only_send_forms(shopper):
+    """A form needs no permission: the visitor leaves for Stripe's page. A script learns nothing."""
+    other = {"Origin": "https://www.example.org", "Sec_Fetch_Site": "cross-site"}
+    page = shopper.ask("POST", "/checkout", "tier=basic", Content_Type="application/x-www-form-urlencoded", **other)
+    assert page.status == 303 and permission(page) == (None, None)
+    # Without asking first, a browser's script can send only forms and plain text.
+    page = shopper.ask("POST", "/checkout", '{"tier": "basic"}', Content_Type="text/plain", **other)
+    assert page.status == 415 and permission(page) == (None, None)
 
 
 def test_preflights(shopper):
@@ -79,6 +106,7 @@ class Shop:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.url_of_other_site = f"http://localhost:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()
 
@@ -101,7 +129,7 @@ def test_a_browser_lets_listed_sites_check_out(make, tmp_path):
         # The same host, so the same site: the browser has the cookie, and the customer gets the key there.
         session = billing.fake.calls("POST", "/v1/checkout/sessions")[-1]
         assert session["params"]["line_items[0][price]"] == "price_basic"
-        name = json.loads(json.dumps(browser.text())).rsplit("/", 1)[1]
+        name = browser.text().rsplit("/", 1)[1]
         billing.fake.pay(name)
         browser.driver.get(billing.agent.url(f"/dashboard?session_id={name}"))
         browser.wait_text("Show my API key")
@@ -109,6 +137,36 @@ def test_a_browser_lets_listed_sites_check_out(make, tmp_path):
         billing.agent.reload()
         browser.driver.get(shop.url + "/again")
         browser.wait_text("FAILED")
+    finally:
+        browser.close()
+        shop.close()
+
+
+def test_a_claim_link_serves_the_customers_of_another_site(make, tmp_path):
+    """The browser lets the script of the other site check out, but keeps no cookie for it."""
+    billing = Billing(make, start=False, stripe={"app_url": APP_URL})
+    billing.agent.configure()
+    shop = Shop(billing.agent.url(""))
+    browser = Browser(tmp_path, with_scripts=True)
+    try:
+        billing.agent.configure(stripe={**billing.agent.config["stripe"], "checkout_origins": [shop.url_of_other_site]})
+        billing.agent.start()
+        browser.driver.get(shop.url_of_other_site)
+        browser.wait_text(f"URL {billing.fake.url}/c/pay/")
+        session = browser.text().rsplit("/", 1)[1]
+        billing.fake.pay(session)
+        browser.driver.get(billing.agent.url(f"/dashboard?session_id={session}"))
+        browser.wait_text("only in the browser in which the checkout was started")
+        answer = billing.agent.admin("POST", "/api/v1/claims", {"checkout_session": session})
+        url = urlsplit(json.loads(answer.body)["url"])
+        browser.driver.get(billing.agent.url(f"{url.path}?{url.query}"))
+        browser.click("main button")
+        browser.wait_text("Your API key")
+        key = browser.find("#key").text
+        assert billing.agent.get("/", Account("", key, "")).status == 200
+        browser.driver.get(billing.agent.url("/dashboard"))
+        browser.wait_text(billing.accounts()[0]["id"])  # signed in
+        assert browser.violations() == []
     finally:
         browser.close()
         shop.close()

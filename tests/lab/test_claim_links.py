@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Customers who bought elsewhere get their first key through a link that the operator's server requests."""
+import hashlib
+import hmac
 import json
 import threading
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -38,6 +41,13 @@ def take(billing, path):
     browser = Shopper(billing.agent)
     page = browser.get(path)
     return (browser.submit(page, "/claim") if "Show my API key" in page.text else page), browser
+
+
+def seal(billing, purpose, text):
+    """What only the agent can compute, because only it has the pepper."""
+    with open(billing.agent.config["state_dir"] + "/pepper", "rb") as pepper:
+        secret = hmac.digest(pepper.read(), b"tollgate portal 1", hashlib.sha256)
+    return hmac.digest(secret, purpose.encode() + b"\0" + text.encode(), hashlib.sha256).hex()
 
 
 def works(billing, key):
@@ -92,13 +102,48 @@ def test_a_paid_checkout_session_leads_to_the_key_that_its_buyer_claims(billing)
     page, _ = take(billing, link(billing, checkout_session=session.id))
     assert works(billing, page.key()) == 200
     assert billing.accounts()[0]["client_reference_id"] == "order-9"
-    # The portal's own checkouts.
+    assert ask(billing, checkout_session=session.id)[1]["claimed"] is True
+
+
+@pytest.mark.parametrize("first", ["page", "checkout_session", "subscription", "customer", "account"])
+def test_an_account_has_one_first_key_wherever_it_is_claimed(billing, first):
+    """On the page of the portal's checkout, or with a link for any of the names that the account has."""
     buyer = Shopper(billing.agent)
-    own = buyer.buy()
-    billing.fake.pay(own)
-    path = link(billing, checkout_session=own)
-    assert buyer.claim(own).key()
-    assert "already shown" in take(billing, path)[0].text
+    session = buyer.buy()
+    billing.fake.pay(session)
+    early = {"checkout_session": link(billing, checkout_session=session)}
+    [account] = billing.accounts()
+    names = {"checkout_session": session, "account": account["id"], **{n: account[n] for n in ("subscription", "customer")}}
+    early.update({name: link(billing, **{name: names[name]}) for name in names})
+    page = buyer.claim(session) if first == "page" else take(billing, early[first])[0]
+    assert works(billing, page.key()) == 200
+    for name, value in names.items():
+        assert ask(billing, **{name: value})[1]["claimed"] is True, name
+        assert "already shown" in take(billing, early[name])[0].text, name
+    assert "already shown" in buyer.arrive(session).text
+    assert len(json.loads(billing.agent.admin("GET", "/api/v1/keys").body)) == 1
+
+
+def test_a_customer_who_comes_back_can_claim_once_more(billing):
+    sub = billing.subscribe()
+    account = billing.wait_account(sub.id)
+    old = link(billing, account=account["id"])
+    assert take(billing, old)[0].key()
+    billing.cancel(sub)
+    second = billing.subscribe(customer=stripe.Customer.retrieve(sub.customer, **billing.auth()))
+    assert billing.wait_account(second.id)["id"] == account["id"]
+    assert ask(billing, subscription=second.id)[1]["claimed"] is False
+    assert works(billing, take(billing, old)[0].key()) == 200
+    assert "already shown" in take(billing, link(billing, subscription=second.id))[0].text
+
+
+def test_a_key_has_the_label_that_the_operator_chose(billing):
+    sub = billing.subscribe()
+    billing.wait_account(sub.id)
+    take(billing, link(billing, subscription=sub.id, label="Jörg's first key"))
+    take(billing, link(billing, subscription=sub.id, further=True))
+    assert sorted(k["label"] for k in json.loads(billing.agent.admin("GET", "/api/v1/keys").body)) == \
+        ["Jörg's first key", "claim link"]
 
 
 def test_at_the_same_time_only_one_gets_the_key(billing):
@@ -139,6 +184,25 @@ def test_links_that_are_not_valid_say_so(billing):
     assert browser.submit(page, "/claim").key()
 
 
+def test_an_expired_link_shows_no_key(billing):
+    sub = billing.subscribe()
+    account = billing.wait_account(sub.id)
+    path = link(billing, account=account["id"])
+    page = Shopper(billing.agent).get(path)
+    action, fields = page.form("/claim")
+    # The same link, with a time in the past and the seal that belongs to it.
+    start, ident, _, _ = path.split("=")[1].split("-")
+    old = f"{start}-{ident}-{int(time.time()) - 1:x}"
+    old += "-" + seal(billing, "claim link", old)
+    for page in (Shopper(billing.agent).get("/dashboard/claim?link=" + old),
+                 Shopper(billing.agent).post(action, {"link": old, "token": seal(billing, "claim token", old)})):
+        assert page.status == 410 and "This link has expired" in page.text
+        assert page.get("Referrer-Policy") == "no-referrer" and page.get("Cache-Control") == "no-store"
+    # The seals are right: the link itself works.
+    page = Shopper(billing.agent).post(action, {**fields, "token": seal(billing, "claim token", fields["link"])})
+    assert works(billing, page.key()) == 200
+
+
 def test_a_link_ends_with_its_account(billing):
     made = json.loads(billing.agent.admin("POST", "/api/v1/accounts", {"tier": "free"}).body)
     path = link(billing, account=made["id"], expires="30d")
@@ -157,6 +221,8 @@ def test_invalid_orders_are_refused(billing):
             ({"subscription": sub.id, "expires": "59s"}, 400, "from 1m to 30d"),
             ({"subscription": sub.id, "expires": "31d"}, 400, "from 1m to 30d"),
             ({"subscription": sub.id, "further": "yes"}, 400, "'further' has the wrong type"),
+            ({"subscription": sub.id, "label": "x" * 128}, 400, "'label' has the wrong type or is too long"),
+            ({"account": "acc_1"}, 404, "there is no such account"),
             ({"subscription": "sub_/../x"}, 400, "the ID is not valid"),
             ({"subscription": "sub_none"}, 404, "Stripe has no such object"),
             ({"checkout_session": "cs_test_none"}, 404, "Stripe has no such object"),
@@ -167,7 +233,8 @@ def test_invalid_orders_are_refused(billing):
     second = billing.subscribe("price_pro", customer=stripe.Customer.retrieve(sub.customer, **billing.auth()))
     billing.wait_account(second.id)
     got, answer = ask(billing, customer=sub.customer)
-    assert got == 409 and "several accounts" in answer["detail"]
+    assert got == 409 and "has 2 accounts" in answer["detail"]
+    assert all(a["id"] in answer["detail"] for a in billing.accounts())
     billing.fake.price("price_of_no_tier")
     got, answer = ask(billing, subscription=billing.subscribe("price_of_no_tier").id)
     assert got == 404 and "no tier has its price" in answer["detail"]
@@ -191,10 +258,11 @@ def test_without_pages_there_are_no_links(make):
 def test_the_command_prints_a_link(billing):
     sub = billing.subscribe()
     billing.wait_account(sub.id)
-    said = billing.agent.cli("claim", "--subscription", sub.id, "--expires", "2h")
+    said = billing.agent.cli("claim", "--subscription", sub.id, "--expires", "2h", "--label", "by hand")
     url = urlsplit(said.stdout.strip())
     page, _ = take(billing, f"{url.path}?{url.query}")
     assert works(billing, page.key()) == 200
+    assert json.loads(billing.agent.admin("GET", "/api/v1/keys").body)[0]["label"] == "by hand"
     said = billing.agent.cli("claim", "--subscription", sub.id)
     assert "already claimed; --further" in said.stderr
     assert billing.agent.cli("claim", check=False).returncode == 2

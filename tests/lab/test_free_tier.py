@@ -57,6 +57,8 @@ def test_a_confirmed_address_gets_an_account(billing, mail):  # noqa: F811
         "free", "zoe@example.com", "active", "")
     assert "zoe@example.com" in browser.get("/dashboard").text
     assert not billing.fake.calls("POST")
+    answer = billing.agent.admin("POST", "/api/v1/claims", {"account": account["id"]})
+    assert json.loads(answer.body)["claimed"] is True  # a claim link is for the same key
 
 
 def test_an_address_has_one_account(billing, mail):  # noqa: F811

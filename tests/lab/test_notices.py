@@ -324,6 +324,48 @@ def test_the_webhook_is_told_what_the_operator_does_to_accounts(make, receiver):
                                  ("account.suspended", "pro", "held"), ("account.suspended", "pro", "unpaid")]
 
 
+def test_the_webhook_is_told_of_each_change_although_the_agent_crashes(make, receiver):
+    billing = tell(make, receiver)
+    made = json.loads(billing.agent.admin("POST", "/api/v1/accounts", {"tier": "basic"}).body)["id"]
+    wanted = [("account.created", "basic", None)]
+    for tier, old in (("pro", "basic"), ("basic", "pro")) * 3:
+        billing.agent.cli("account", "set", made, "--tier", tier)
+        billing.agent.kill()
+        billing.agent.start()
+        wanted.append(("account.tier_changed", tier, old))
+    # One that was sent just before a crash may come twice, with the same ID.
+    wait_until(lambda: len({n["id"] for n in receiver.of_accounts}) == len(wanted), "all of them")
+    by_id = {n["id"]: (n["type"], n["values"]["tier"], n["values"].get("old_tier")) for n in receiver.of_accounts}
+    assert sorted(by_id.values(), key=str) == sorted(wanted, key=str)
+
+
+def test_the_webhook_is_told_that_grace_is_over_for_an_account_of_the_operator(make, receiver):
+    billing = tell(make, receiver)
+    billing.agent.configure(tiers=[{"name": "basic", "prices": ["price_basic"], "grace": "0s"}])
+    billing.agent.reload()
+    made = json.loads(billing.agent.admin("POST", "/api/v1/accounts", {"tier": "basic"}).body)["id"]
+    billing.agent.cli("account", "set", made, "--status", "past_due")
+    assert told(receiver, 2) == [("account.created", "basic", None), ("account.suspended", "basic", "grace_over")]
+    billing.agent.cli("account", "set", made, "--status", "canceled")  # it has lost its access already
+    billing.agent.cli("account", "set", made, "--status", "active")
+    billing.agent.cli("account", "suspend", made)
+    assert told(receiver, 3)[2:] == [("account.suspended", "basic", "held")]
+
+
+def test_the_end_of_grace_is_not_told_of_an_account_that_is_held(make, receiver):
+    billing = tell(make, receiver)
+    billing.agent.configure(tiers=[{"name": "basic", "prices": ["price_basic"], "grace": "0s"}])
+    billing.agent.reload()
+    made = json.loads(billing.agent.admin("POST", "/api/v1/accounts", {"tier": "basic"}).body)["id"]
+    billing.agent.cli("account", "suspend", made)
+    billing.agent.cli("account", "set", made, "--status", "past_due")
+    other = json.loads(billing.agent.admin("POST", "/api/v1/accounts", {"tier": "basic"}).body)["id"]
+    billing.agent.cli("account", "set", other, "--status", "past_due")
+    told(receiver, 4)  # the check of all accounts has come to both
+    assert [n["values"]["reason"] for n in receiver.of_accounts
+            if n["values"]["account"] == made and n["type"] == "account.suspended"] == ["held"]
+
+
 def test_the_webhook_is_told_when_grace_is_over(make, receiver):
     billing = tell(make, receiver)
     billing.agent.configure(tiers=[{"name": "basic", "prices": ["price_basic"], "grace": "0s"}])

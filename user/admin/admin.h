@@ -40,6 +40,7 @@ typedef void (*admin_answered)(void *arg, json_t *answer, const char *why);
 /* A link with which a customer gets a key. Exactly one of the first four is set. */
 struct admin_claim {
 	const char *account, *customer, *subscription, *session; /* borrowed during the call */
+	const char *label; /* of the key; NULL: the usual one; borrowed as well */
 	uint64_t lasts_ms;
 	bool is_further; /* for another key, even if one was claimed */
 };

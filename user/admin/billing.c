@@ -61,6 +61,7 @@ static bool read_claim(struct admin_request *r, struct admin_claim *ret)
 		.customer = admin_string(r, "customer", STORE_NAME_MAX, &bad),
 		.subscription = admin_string(r, "subscription", STORE_NAME_MAX, &bad),
 		.session = admin_string(r, "checkout_session", 128, &bad),
+		.label = admin_string(r, "label", STORE_LABEL_MAX, &bad),
 		.lasts_ms = DAY_MS,
 		.is_further = json_is_true(further),
 	};

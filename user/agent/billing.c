@@ -149,6 +149,15 @@ static void on_changed(void *arg, const struct store_account *before,
 		look_at_siblings(billing, after->customer, after->id);
 }
 
+static int on_storing(void *arg, const struct store_account *before,
+		      const struct store_account *after,
+		      struct store_task ret_tasks[REGISTRY_TASKS_MAX])
+{
+	const struct billing *billing = arg;
+
+	return notices_make_tasks(billing->notices, before, after, ret_tasks);
+}
+
 static void on_meter_error(void *arg, const json_t *event)
 {
 	struct billing *billing = arg;
@@ -163,13 +172,6 @@ static void on_catalog(void *arg)
 	reconcile_soon(billing->reconcile);
 	portal_refresh(billing->portal);
 	report_catalog_changed(billing->report);
-}
-
-void billing_account_stored(struct billing *billing, const struct store_account *before,
-			    const struct store_account *after)
-{
-	if (billing->is_started)
-		notices_account_stored(billing->notices, before, after);
 }
 
 void billing_task_added(struct billing *billing, const char *queue, const struct store_task *task)
@@ -297,6 +299,7 @@ int billing_start(struct billing *billing)
 	if (err)
 		return err;
 	billing->is_started = true;
+	registry_set_outbox(agent->registry, on_storing, billing);
 	report_start(billing->report);
 	notices_start(billing->notices);
 	portal_refresh(billing->portal);
@@ -307,6 +310,8 @@ void billing_stop(struct billing *billing)
 {
 	if (!billing)
 		return;
+	if (billing->is_started)
+		registry_set_outbox(billing->context.registry, NULL, NULL);
 	billing->is_started = false;
 	handoff_responder_close(billing->responder);
 	billing->responder = NULL;
@@ -427,6 +432,7 @@ int billing_make_claim(struct billing *billing, const struct admin_claim *claim,
 					   .customer = claim->customer,
 					   .subscription = claim->subscription,
 					   .session = claim->session,
+					   .label = claim->label,
 					   .lasts_ms = claim->lasts_ms,
 					   .is_further = claim->is_further };
 

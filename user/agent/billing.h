@@ -54,10 +54,6 @@ void billing_free(struct billing *billing);
  */
 void billing_hold(struct billing *billing, uint64_t until_ns);
 
-/* From the feed: some host has changed an account; @before is NULL for a new one. */
-void billing_account_stored(struct billing *billing, const struct store_account *before,
-			    const struct store_account *after);
-
 /*
  * From the feed: some host has added a task to @queue. @task is NULL if it must be read from the
  * store.

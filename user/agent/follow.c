@@ -29,14 +29,10 @@ static void note_overflow(struct agent *agent, int err)
 static void on_account(void *arg, const struct store_account *account)
 {
 	struct agent *agent = arg;
-	struct store_account before;
-	uint32_t slot;
-	bool has_before = mirror_account(agent->mirror, account->id, &before, &slot);
 	int err = mirror_put_account(agent->mirror, account, clock_steady_ms(), clock_mono_ns());
 
 	if (err)
 		note_overflow(agent, err);
-	billing_account_stored(agent->billing, has_before ? &before : NULL, account);
 }
 
 static void on_account_gone(void *arg, uint64_t account)

@@ -2,33 +2,36 @@
 /* claim: make a link with which a customer gets the first key of an account. */
 #include "cli/cli_private.h"
 
+#define HELP                                                                                   \
+	"Print a link with which a customer gets an API key. It works in any browser, once.\n" \
+	"All links for an account lead to the same key; anybody who has a link gets it.\n"     \
+	"\n"                                                                                   \
+	"  --account ID           an account (acc_...)\n"                                      \
+	"  --customer ID          a Stripe customer with one account\n"                        \
+	"  --subscription ID      a Stripe subscription\n"                                     \
+	"  --checkout-session ID  a paid checkout session\n"                                   \
+	"  --expires D            how long the link is valid, 1m to 30d; default 24h\n"        \
+	"  --label TEXT           the key's label\n"                                           \
+	"  --further              for another key\n"                                           \
+	"  --json                 print a JSON object with \"url\" and more\n"
+
 int cli_claim(int argc, char **argv, const struct cli_options *options)
 {
 	const char *account = NULL, *customer = NULL, *subscription = NULL, *session = NULL,
-		   *expires = NULL;
+		   *expires = NULL, *label = NULL;
 	bool further = false, json = false;
 	const struct args args = {
-		.usage = "claim --account ID | --customer ID | --subscription ID | "
-			 "--checkout-session ID\n"
-			 "                      [--expires 24h] [--further] [--json]",
-		.help = "Print a link with which a customer gets an API key. It works in any "
-			"browser, once.\n"
-			"All links for an account lead to the same key; anybody who has a link "
-			"gets "
-			"it.\n\n"
-			"  --account ID           an account (acc_...)\n"
-			"  --customer ID          a Stripe customer with one account\n"
-			"  --subscription ID      a Stripe subscription\n"
-			"  --checkout-session ID  a paid checkout session\n"
-			"  --expires D            how long the link is valid, 1m to 30d; "
-			"default 24h\n"
-			"  --further              for another key\n"
-			"  --json                 print a JSON object with \"url\" and more\n",
+		.usage =
+			"claim --account ID | --customer ID | --subscription ID | "
+			"--checkout-session ID\n"
+			"                      [--expires 24h] [--label TEXT] [--further] [--json]",
+		.help = HELP,
 		.options = (const struct args_option[]){ { "account", &account, NULL, 0 },
 							 { "customer", &customer, NULL, 0 },
 							 { "subscription", &subscription, NULL, 0 },
 							 { "checkout-session", &session, NULL, 0 },
 							 { "expires", &expires, NULL, 0 },
+							 { "label", &label, NULL, 0 },
 							 { "further", NULL, &further, 0 },
 							 { "json", NULL, &json, 0 },
 							 { 0 } },
@@ -47,7 +50,7 @@ int cli_claim(int argc, char **argv, const struct cli_options *options)
 	if (!cli_body_add(body, "account", account) || !cli_body_add(body, "customer", customer) ||
 	    !cli_body_add(body, "subscription", subscription) ||
 	    !cli_body_add(body, "checkout_session", session) ||
-	    !cli_body_add(body, "expires", expires)) {
+	    !cli_body_add(body, "expires", expires) || !cli_body_add(body, "label", label)) {
 		json_decref(body);
 		return 2;
 	}

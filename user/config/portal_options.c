@@ -89,22 +89,35 @@ void config_set_link(struct conf *conf, const struct conf_node *node,
 				      : "https://example.com/terms");
 }
 
+/* Whether @t is ":" and a port as browsers write it, which is not the scheme's own. */
+static bool is_port(struct text t, uint64_t standard)
+{
+	const struct text digits = { t.ptr + 1, t.len - 1 };
+	uint64_t port;
+
+	return t.ptr[0] == ':' && digits.len && digits.ptr[0] != '0' &&
+	       !text_parse_u64(digits, UINT16_MAX, &port) && port != standard;
+}
+
 /* Whether @t is an origin as browsers write it: lower case, no path, no standard port. */
 static bool is_origin(struct text t)
 {
+	static const char name[] = "abcdefghijklmnopqrstuvwxyz0123456789-._";
 	bool is_https = text_starts(t, TEXT("https://"));
-	size_t at = is_https ? 8 : 7;
-	const char *port;
+	size_t start = is_https ? 8 : 7, end;
+	bool is_ip6;
 
-	if (!is_web_url(t) || t.ptr[t.len - 1] == ':')
+	if (!is_web_url(t))
 		return false;
-	for (size_t i = at; i < t.len; i++) {
-		if (strchr("/?#@*\\", t.ptr[i]) || (t.ptr[i] >= 'A' && t.ptr[i] <= 'Z'))
-			return false;
-	}
-	port = memrchr(t.ptr + at, ':', t.len - at);
-	return !port || !text_is((struct text){ port, (size_t)(t.ptr + t.len - port) },
-				 is_https ? ":443" : ":80");
+	is_ip6 = t.ptr[start] == '[';
+	start += is_ip6;
+	end = start;
+	while (end < t.len && strchr(is_ip6 ? "0123456789abcdef:." : name, t.ptr[end]))
+		end++;
+	if (end == start || (is_ip6 && (end == t.len || t.ptr[end++] != ']')))
+		return false;
+	return end == t.len ||
+	       is_port((struct text){ t.ptr + end, t.len - end }, is_https ? 443 : 80);
 }
 
 void config_set_origins(struct conf *conf, const struct conf_node *node,

@@ -97,6 +97,36 @@ void registry_on_stored(void *arg, int err)
 	registry_end(arg, err);
 }
 
+void registry_set_outbox(struct registry *registry, registry_outbox outbox, void *arg)
+{
+	registry->outbox = outbox;
+	registry->outbox_arg = arg;
+}
+
+void registry_store_account(struct job *job, uint32_t named)
+{
+	struct registry *registry = job->registry;
+	const struct store_account *before = job->has_before ? &job->before : NULL;
+	struct store_task tasks[REGISTRY_TASKS_MAX] = { 0 };
+	int count = registry->outbox
+			    ? registry->outbox(registry->outbox_arg, before, &job->account, tasks)
+			    : 0;
+
+	if (count >= 0)
+		store_account_change(registry->store,
+				     &(struct store_account_change){ .before = before,
+								     .account = &job->account,
+								     .named = named,
+								     .is_new = !before,
+								     .tasks = tasks,
+								     .task_count = (size_t)count },
+				     registry_on_stored, job);
+	for (size_t i = 0; i < REGISTRY_TASKS_MAX; i++)
+		free(tasks[i].body);
+	if (count < 0)
+		registry_end(job, count);
+}
+
 void registry_refuse(struct job *job, int err)
 {
 	struct registry_result result = { .err = err };
@@ -147,7 +177,7 @@ static void begin_account_create(struct job *job)
 	if (err)
 		registry_end(job, err);
 	else
-		store_account_add(registry->store, &job->account, registry_on_stored, job);
+		registry_store_account(job, 0);
 }
 
 void registry_account_create(struct registry *registry, const struct store_account *account,
@@ -251,8 +281,7 @@ static void begin_account_set(struct job *job)
 		registry_end(job, 0);
 		return;
 	}
-	store_account_set(job->registry->store, &job->before, &job->account, named,
-			  registry_on_stored, job);
+	registry_store_account(job, named);
 }
 
 void registry_account_set(struct registry *registry, uint64_t account,

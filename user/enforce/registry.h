@@ -27,6 +27,19 @@ struct registry *registry_new(struct store *store, struct mirror *mirror,
 void registry_free(struct registry *registry);
 
 /*
+ * The outbox: tasks that follow from a change of an account, such as telling somebody. They are
+ * stored in the same transaction as the change, so neither a crash nor another host can come
+ * between. The function writes at most REGISTRY_TASKS_MAX tasks to @ret_tasks and returns their
+ * number, or a negative errno, which the change then fails with. The registry frees their bodies.
+ * @before is NULL for a new account. NULL instead of a function: no outbox.
+ */
+#define REGISTRY_TASKS_MAX 4
+typedef int (*registry_outbox)(void *arg, const struct store_account *before,
+			       const struct store_account *after,
+			       struct store_task ret_tasks[REGISTRY_TASKS_MAX]);
+void registry_set_outbox(struct registry *registry, registry_outbox outbox, void *arg);
+
+/*
  * The result of a change. The callback may run before the call returns. Pointers are valid during
  * the callback. Those that do not apply are NULL, as are all of them after an error.
  */

@@ -46,6 +46,8 @@ struct registry {
 	STAILQ_HEAD(, job) jobs;	  /* owned; the first one is running */
 	unsigned waiting;
 	bool is_pumping;
+	registry_outbox outbox; /* NULL: none */
+	void *outbox_arg;	/* borrowed */
 };
 
 /* A new job. NULL if memory is short; then @done has already got -ENOMEM. */
@@ -60,6 +62,12 @@ void registry_refuse(struct job *job, int err);
 
 /* End the running job, and begin the next one. */
 void registry_end(struct job *job, int err);
+
+/*
+ * Write the job's account to the store, as a change of `before` if it has one, with the tasks of
+ * the outbox; then end the job. @named: fields to set even if they do not differ.
+ */
+void registry_store_account(struct job *job, uint32_t named);
 
 /* The store's callback for the job @arg: end the job. */
 void registry_on_stored(void *arg, int err);

@@ -96,7 +96,7 @@ static void make_account(struct job *job)
 			 job->account.subscription);
 	registry_replace(account.label, sizeof(account.label), job->account.label);
 	job->account = account;
-	store_account_add(registry->store, &job->account, registry_on_stored, job);
+	registry_store_account(job, 0);
 }
 
 /* Whether the subscription may take over @account: no other one needs it, and the mode fits. */
@@ -193,8 +193,7 @@ static void begin_first(struct job *job)
 	take_all(&account, s, job->arg);
 	registry_replace(account.subscription, sizeof(account.subscription), s->subscription);
 	job->account = account;
-	store_account_set(registry->store, &job->before, &job->account,
-			  STORE_FIELD(SUBSCRIPTION) | STORE_FIELD(STATUS), registry_on_stored, job);
+	registry_store_account(job, STORE_FIELD(SUBSCRIPTION) | STORE_FIELD(STATUS));
 }
 
 static void begin_apply(struct job *job)
@@ -223,8 +222,7 @@ static void begin_apply(struct job *job)
 	if (job->is_unchanged && account.as_of_s == job->before.as_of_s)
 		registry_end(job, 0);
 	else
-		store_account_set(registry->store, &job->before, &job->account, 0,
-				  registry_on_stored, job);
+		registry_store_account(job, 0);
 }
 
 /* Copy @value to @field and return the copy, or NULL for NULL. */

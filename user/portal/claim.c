@@ -7,9 +7,9 @@
  * shows a button, and the POST behind it shows the key. GET also creates or updates the
  * subscription's account, which is safe to repeat.
  *
- * The store makes sure that a session gets at most one key: it writes the claim and the key in one
- * transaction. If tollgate crashes after that transaction and before the page is sent, the session
- * is claimed but nobody has seen its key; the page then says whom to ask for a new one.
+ * The store makes sure that a subscription gets at most one key here: it writes the claim and the
+ * key in one transaction. If tollgate crashes after that transaction and before the page is sent,
+ * the key is claimed but nobody has seen it; the page then says whom to ask for a new one.
  */
 #include "portal/claim.h"
 
@@ -66,6 +66,12 @@ static bool is_bound(const struct visit *visit)
 static bool has_link(const struct visit *visit)
 {
 	return visit->link[0];
+}
+
+/* The form's token is for the link or the session whose page showed the form. */
+static struct text token_of(const struct visit *visit)
+{
+	return text_of(has_link(visit) ? visit->link : visit->session);
 }
 
 static bool is_claiming(const struct visit *visit)
@@ -146,7 +152,7 @@ static void say_ready(struct visit *visit, const struct store_account *account, 
 	char path[256], token[SESSION_SEAL_SIZE];
 	struct html page;
 
-	session_seal(visit->portal->secret, "claim token", text_of(visit->session), token);
+	session_seal(visit->portal->secret, "claim token", token_of(visit), token);
 	page_begin(&page, visit,
 		   has_link(visit) ? "Your API key"
 		   : has_keys	   ? "Welcome back"
@@ -233,7 +239,7 @@ static void on_claim_found(void *arg, int err, const struct store_task *tasks, s
 
 static void look_for_claim(struct visit *visit)
 {
-	store_task_find(visit->portal->context->store, REGISTRY_CLAIMS, visit->session,
+	store_task_find(visit->portal->context->store, REGISTRY_CLAIMS, visit->claim,
 			on_claim_found, visit);
 }
 
@@ -273,9 +279,10 @@ static void on_applied(void *arg, const struct registry_result *result)
 		    "on the pricing page.");
 	} else {
 		visit->account = result->account->id;
+		claim_first_id(result->account, visit->claim);
 		if (is_claiming(visit))
 			registry_key_claim(visit->portal->context->registry, visit->account,
-					   visit->session, "checkout", on_claimed, visit);
+					   visit->claim, "checkout", on_claimed, visit);
 		else
 			look_for_claim(visit);
 	}
@@ -401,9 +408,9 @@ static bool read_link(struct visit *visit)
 {
 	struct portal *portal = visit->portal;
 	struct store_account account;
+	struct claim_link link;
 	uint32_t slot;
-	int err = claim_link_read(portal->secret, visit->link, clock_wall_ms() / 1000,
-				  &visit->account, visit->session);
+	int err = claim_link_read(portal->secret, visit->link, clock_wall_ms() / 1000, &link);
 
 	if (err == -ETIMEDOUT) {
 		say(visit, 410, "This link has expired", "bad",
@@ -412,10 +419,19 @@ static bool read_link(struct visit *visit)
 		say(visit, 404, "This link is not valid", "bad",
 		    "Please check that you opened the complete link. If that doesn't help, ask "
 		    "the provider of this API for a new one.");
-	} else if (!mirror_account(portal->context->mirror, visit->account, &account, &slot)) {
+	} else if (!mirror_account(portal->context->mirror, link.account, &account, &slot)) {
 		say(visit, 410, "This account has been deleted", "bad",
 		    "The account that this link is for no longer exists.");
 	} else {
+		visit->account = account.id;
+		snprintf(visit->label, sizeof(visit->label), "%s",
+			 link.label[0] ? link.label : "claim link");
+		/* An account's first key is the same for all of its links, whenever they were made.
+		 */
+		if (link.claim[0])
+			snprintf(visit->claim, sizeof(visit->claim), "%s", link.claim);
+		else
+			claim_first_id(&account, visit->claim);
 		return true;
 	}
 	return false;
@@ -446,12 +462,12 @@ void claim_take(struct visit *visit)
 		return;
 	/* The page has Referrer-Policy no-referrer, so its form comes with "Origin: null". */
 	if (request_is_foreign(visit->handoff, origin, true) ||
-	    !session_is_sealed(visit->portal->secret, "claim token", text_of(visit->session),
+	    !session_is_sealed(visit->portal->secret, "claim token", token_of(visit),
 			       text_of(token)))
 		visit_refuse(visit, 403, PORTAL_UNVERIFIED);
 	else if (has_link(visit))
-		registry_key_claim(visit->portal->context->registry, visit->account, visit->session,
-				   "claim link", on_claimed, visit);
+		registry_key_claim(visit->portal->context->registry, visit->account, visit->claim,
+				   visit->label, on_claimed, visit);
 	else
 		fetch(visit);
 }

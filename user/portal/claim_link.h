@@ -13,6 +13,7 @@
 
 #include "base/crypto.h"
 #include "base/text.h"
+#include "portal/link.h"
 #include "store/store.h"
 
 struct portal;
@@ -27,6 +28,7 @@ struct claim_order {
 	const char *customer;	  /* Stripe's ID; the customer must have exactly one account */
 	const char *subscription; /* Stripe's ID; fetched from Stripe if it has no account yet */
 	const char *session;	  /* the ID of a paid checkout session */
+	const char *label;	  /* of the key; NULL: the usual one */
 	uint64_t lasts_ms;	  /* CLAIM_LINK_MIN_MS to CLAIM_LINK_MAX_MS */
 	bool is_further;	  /* another key, even if one was claimed */
 };
@@ -34,18 +36,33 @@ struct claim_order {
 /*
  * Make a link, now or later. @done gets an object that it takes over, with "url", "expires",
  * "account" and "claimed" (whether its key was already collected); or NULL, an HTTP status and the
- * reason. All links for an account lead to the same key, and so do those for a checkout session and
- * the page that its buyer sees; unless `is_further` is set.
+ * reason. All links for an account lead to the same key (claim_first_id()), unless `is_further` is
+ * set.
  */
 typedef void (*claim_link_done)(void *arg, json_t *answer, unsigned status, const char *why);
 void claim_link_make(struct portal *portal, const struct claim_order *order, claim_link_done done,
 		     void *arg);
 
 /*
- * Read the token of a claim link: the account, and the ID of the claim. 0, -EBADMSG, -ETIMEDOUT as
- * link_read(). Pure.
+ * Write the ID of the claim with which the first key of @account is shown. A checkout's page, a
+ * sign-up and all claim links use it, so only one of them shows a key. A customer who comes back
+ * with a new subscription can claim once more. Pure.
  */
+void claim_first_id(const struct store_account *account, char ret_claim[CLAIM_LINK_ID_SIZE]);
+
+/* What the token of a claim link says. */
+struct claim_link {
+	uint64_t account;
+	char claim[CLAIM_LINK_ID_SIZE]; /* "": that of claim_first_id() */
+	char label[STORE_LABEL_MAX];	/* of the key; "": the usual one */
+};
+
+/* Write a token that is valid until @expires_s. 0, or an error of link_write(). */
+int claim_link_write(const struct crypto_hmac *secret, const struct claim_link *link,
+		     uint64_t expires_s, char ret_token[LINK_SIZE]);
+
+/* Read a token. 0, -EBADMSG, -ETIMEDOUT as link_read(). Pure. */
 int claim_link_read(const struct crypto_hmac *secret, const char *token, uint64_t now_s,
-		    uint64_t *ret_account, char ret_claim[CLAIM_LINK_ID_SIZE]);
+		    struct claim_link *ret_link);
 
 #endif

@@ -23,7 +23,6 @@
 #define LOOK_SLOTS    4096 /* per tick: checking all accounts at once would block the loop */
 #define TRIAL_AHEAD_S (3 * 86400ULL)
 #define MAX_RAISED    (1 << 21)
-#define CREATED_MS    3600000 /* how old an account may be that is reported after a crash */
 
 /* ---- causes seen before ---- */
 
@@ -107,22 +106,40 @@ static void on_added(void *arg, int err, const bool *is_fresh, size_t count)
 	}
 }
 
+#define CAUSE_ID_SIZE 128
+
+static void write_id(const struct store_account *account, const struct cause *cause,
+		     char ret_id[CAUSE_ID_SIZE])
+{
+	char account_id[ACCOUNT_ID_SIZE];
+
+	account_format_id(account->id, account_id);
+	snprintf(ret_id, CAUSE_ID_SIZE, "%s:%s:%" PRIu64, account_id, cause->type, cause->number);
+}
+
+/* The body as text, which the caller frees; NULL if memory is short. */
+static char *write_body(struct notices *n, const struct cause *cause, const char *id,
+			const struct store_account *account)
+{
+	json_t *body = make_body(n, cause, id, account);
+	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+
+	json_decref(body);
+	return text;
+}
+
 static void raise_cause(struct notices *n, const struct store_account *account,
 			const struct cause *cause)
 {
 	struct store_task tasks[2] = { 0 };
-	char id[128], account_id[ACCOUNT_ID_SIZE];
-	json_t *body = NULL;
+	char id[CAUSE_ID_SIZE];
 	char *text = NULL;
 	size_t count = 0;
 
-	account_format_id(account->id, account_id);
-	snprintf(id, sizeof(id), "%s:%s:%" PRIu64, account_id, cause->type, cause->number);
+	write_id(account, cause, id);
 	if (!is_first(n, id))
 		return;
-	body = make_body(n, cause, id, account);
-	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-	json_decref(body);
+	text = write_body(n, cause, id, account);
 	for (unsigned i = 0; text && i < 2; i++) {
 		const struct notice_sender *sender = &n->senders[i];
 
@@ -161,14 +178,33 @@ static uint64_t grace_of(const struct notices *n, const struct store_account *ac
 	return tier ? tier->grace_ms : 0;
 }
 
-static void raise_suspended(struct notices *n, const struct store_account *account, uint64_t number,
-			    const char *reason)
+/*
+ * Whether an account that is past due would have access if its grace were not over at @now_ms.
+ */
+static bool is_grace_over(const struct notices *n, const struct store_account *account,
+			  uint64_t now_ms)
 {
-	raise_cause(n, account,
-		    &(struct cause){ .type = "account.suspended",
-				     .number = number,
-				     .reason = reason,
-				     .is_for_operator = true });
+	return account->status == STORE_PAST_DUE && !account->is_held && !account->disputes[0] &&
+	       !account_is_of_other_mode(account, mirror_mode(n->context->mirror)) &&
+	       now_ms >= account->past_due_ms + grace_of(n, account);
+}
+
+/* Its number is the same at each check and each change, so the webhook is told once. */
+static struct cause grace_over(const struct store_account *account)
+{
+	return (struct cause){ .type = "account.suspended",
+			       .number = account->past_due_ms,
+			       .reason = "grace_over",
+			       .is_for_operator = true };
+}
+
+/* Of all accounts, also those without a customer. */
+static void look_at_grace(struct notices *n, const struct store_account *account)
+{
+	struct cause cause = grace_over(account);
+
+	if (is_grace_over(n, account, clock_wall_ms()))
+		raise_cause(n, account, &cause);
 }
 
 /* Raise what is due for an account that is past due. Safe to repeat. */
@@ -177,10 +213,9 @@ static void look_at_past_due(struct notices *n, const struct store_account *acco
 	uint64_t now_ms = clock_wall_ms(), end_ms = account->past_due_ms + grace_of(n, account);
 
 	raise_notice(n, TEMPLATE_PAYMENT_FAILED, account, account->past_due_ms, 0, 0);
-	if (now_ms >= end_ms) {
+	if (now_ms >= end_ms)
 		raise_notice(n, TEMPLATE_SUSPENDED, account, account->past_due_ms, 0, 0);
-		raise_suspended(n, account, account->past_due_ms, "grace_over");
-	} else if (now_ms + n->settings->before_grace_end_ms >= end_ms)
+	else if (now_ms + n->settings->before_grace_end_ms >= end_ms)
 		raise_notice(n, TEMPLATE_GRACE_ENDING, account, account->past_due_ms, 0, 0);
 }
 
@@ -211,14 +246,6 @@ static void look_at_quota(struct notices *n, const struct store_account *account
 		raise_notice(n, TEMPLATE_QUOTA_80, account, period, limits.quota_limit, end_ms);
 }
 
-static void raise_created(struct notices *n, const struct store_account *account)
-{
-	raise_cause(n, account,
-		    &(struct cause){ .type = "account.created",
-				     .number = account->created_ms,
-				     .is_for_operator = true });
-}
-
 static void look_at(struct notices *n, uint32_t index)
 {
 	uint64_t id = n->context->slots->list[index].account_id;
@@ -227,8 +254,7 @@ static void look_at(struct notices *n, uint32_t index)
 
 	if (!id || !mirror_account(n->context->mirror, id, &account, &slot) || slot != index)
 		return;
-	if (account.created_ms + CREATED_MS > clock_wall_ms())
-		raise_created(n, &account);
+	look_at_grace(n, &account);
 	if (!account.customer[0] && !account.email[0])
 		return;
 	if (account.status == STORE_PAST_DUE)
@@ -284,32 +310,75 @@ static const char *reason_of(const struct notices *n, const struct store_account
 	return store_status_word(account->status);
 }
 
-/*
- * Grace that is over needs no change of the account, so look_at_past_due() finds it. Nothing else
- * can be found later, so if the agent crashes before the task is stored, the operator is not told
- * of the change.
- */
-void notices_account_stored(struct notices *n, const struct store_account *before,
-			    const struct store_account *after)
-{
-	bool is_past_due =
-		after->status == STORE_PAST_DUE && !after->is_held && !after->disputes[0];
-	uint64_t now_ms = clock_wall_ms();
+/* ---- changes of accounts ---- */
 
-	if (!stripe_is_holder(n->context) || !is_anything_wanted(n))
-		return;
+/* Write the task that tells the webhook of @cause to @ret_tasks. 0 or -ENOMEM. */
+static int add_task(struct notices *n, const struct store_account *account,
+		    const struct cause *cause, struct store_task *ret_tasks, int *count)
+{
+	struct store_task *task = &ret_tasks[*count];
+	char id[CAUSE_ID_SIZE];
+
+	write_id(account, cause, id);
+	*task = (struct store_task){ .account = account->id, .created_ms = clock_wall_ms() };
+	snprintf(task->queue, sizeof(task->queue), "%s", NOTICE_HOOK);
+	snprintf(task->id, sizeof(task->id), "%s", id);
+	task->body = write_body(n, cause, id, account);
+	if (!task->body)
+		return -ENOMEM;
+	++*count;
+	return 0;
+}
+
+/*
+ * Write what follows from the change to @causes; returns their number. @number is one that no other
+ * change has.
+ */
+static int find_causes(const struct notices *n, const struct store_account *before,
+		       const struct store_account *after, uint64_t number,
+		       struct cause causes[REGISTRY_TASKS_MAX])
+{
+	int count = 0;
+
 	if (!before) {
-		raise_created(n, after);
-		return;
+		causes[count++] =
+			(struct cause){ .type = "account.created", .number = after->created_ms };
+		return count;
 	}
 	if (strcmp(before->tier, after->tier) != 0)
-		raise_cause(n, after,
-			    &(struct cause){ .type = "account.tier_changed",
-					     .number = now_ms,
-					     .old_tier = before->tier,
-					     .is_for_operator = true });
-	if (had_access(n, before) && !had_access(n, after) && !is_past_due)
-		raise_suspended(n, after, now_ms, reason_of(n, after));
+		causes[count++] = (struct cause){ .type = "account.tier_changed",
+						  .number = number,
+						  .old_tier = before->tier };
+	/* The check of all accounts, which finds grace that is over, may not have come to it yet.
+	 */
+	if (after->status != STORE_PAST_DUE && is_grace_over(n, before, clock_wall_ms()))
+		causes[count++] = grace_over(before);
+	/* Grace that is over needs no change of the account, so look_at_grace() finds it. */
+	if (had_access(n, before) && !had_access(n, after) &&
+	    !is_grace_over(n, after, clock_wall_ms()))
+		causes[count++] = (struct cause){ .type = "account.suspended",
+						  .number = number,
+						  .reason = reason_of(n, after) };
+	return count;
+}
+
+int notices_make_tasks(struct notices *n, const struct store_account *before,
+		       const struct store_account *after,
+		       struct store_task ret_tasks[REGISTRY_TASKS_MAX])
+{
+	struct cause causes[REGISTRY_TASKS_MAX];
+	uint64_t number;
+	int err, found, count = 0;
+
+	if (!n->settings->hook_url)
+		return 0;
+	err = account_new_id(&number);
+	if (err)
+		return err;
+	found = find_causes(n, before, after, number, causes);
+	for (int i = 0; i < found && !err; i++)
+		err = add_task(n, after, &causes[i], ret_tasks, &count);
+	return err ? err : count;
 }
 
 /* ---- links ---- */

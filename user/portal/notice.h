@@ -13,6 +13,7 @@
 #define PORTAL_NOTICE_H
 
 #include "config/template.h"
+#include "enforce/registry.h"
 #include "net/transfer.h"
 #include "stripe/context.h"
 
@@ -37,11 +38,13 @@ void notices_account_changed(struct notices *notices, const struct store_account
 			     const struct store_account *after);
 
 /*
- * From the store's feed: an account has changed, on any host; @before is NULL for a new one.
- * Only the host that holds the lease for billing tells the operator's webhook.
+ * Write the tasks that tell the operator's webhook of a change of an account, which are to be
+ * stored together with the change; any host may make it. @before is NULL for a new account. Returns
+ * their number, or -ENOMEM; the caller frees their bodies.
  */
-void notices_account_stored(struct notices *notices, const struct store_account *before,
-			    const struct store_account *after);
+int notices_make_tasks(struct notices *notices, const struct store_account *before,
+		       const struct store_account *after,
+		       struct store_task ret_tasks[REGISTRY_TASKS_MAX]);
 
 /* Whether mails can be sent. */
 bool notices_can_mail(const struct notices *notices);

@@ -3,8 +3,9 @@
  * notice_send: sends notice tasks to the mail server and to the operator's webhook receiver.
  *
  * Each queue works in rounds: list the due tasks, send them, write all results in one transaction,
- * start the next round. If tollgate crashes after a mail was accepted and before its result is
- * written, the mail is sent twice, with the same Message-ID.
+ * start the next round. A round has one notice of each account, so an account's notices arrive in
+ * order unless one has to be retried. If tollgate crashes after a mail was accepted and before its
+ * result is written, the mail is sent twice, with the same Message-ID.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -287,6 +288,16 @@ static void send_hook(struct notice_sending *s)
 
 /* ---- rounds ---- */
 
+/* Whether the round has a notice of @account: a later one must not overtake it. */
+static bool has_account(const struct notice_sender *sender, uint64_t account)
+{
+	for (unsigned i = 0; account && i < sender->count; i++) {
+		if (sender->sending[i].task.account == account)
+			return true;
+	}
+	return false;
+}
+
 static void on_due(void *arg, int err, const struct store_task *tasks, size_t count)
 {
 	struct notice_sender *sender = arg;
@@ -299,6 +310,8 @@ static void on_due(void *arg, int err, const struct store_task *tasks, size_t co
 	for (size_t i = 0; i < count && sender->settled; i++) {
 		struct notice_sending *s = &sender->sending[sender->count];
 
+		if (has_account(sender, tasks[i].account))
+			continue; /* in the next round */
 		*s = (struct notice_sending){ sender, tasks[i], true };
 		s->task.attempts++;
 		if (!s->task.tried_ms)

@@ -82,9 +82,11 @@ struct visit {
 	uint64_t account, key;
 	struct text cookie; /* the session cookie; borrowed from the handoff */
 	/* Checkout and claim. */
-	char session[CHECKOUT_ID_MAX]; /* or the ID of a link's claim */
-	char link[LINK_SIZE];	       /* a link's token; "" if there is none */
-	struct order *order;	       /* owned */
+	char session[CHECKOUT_ID_MAX];	/* or the ID of the claim of a mailed link */
+	char claim[CLAIM_LINK_ID_SIZE]; /* of the key that claim.c shows */
+	char label[STORE_LABEL_MAX];	/* of that key, if a link chooses it */
+	char link[LINK_SIZE];		/* a link's token; "" if there is none */
+	struct order *order;		/* owned */
 	char email[256], reference[201];
 	/* The dashboard, while its data is collected. */
 	const char *notice;	 /* static: the outcome of the last action; or NULL */

@@ -8,7 +8,6 @@
  * its owner is mailed a link to recover access instead.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -216,18 +215,10 @@ static void on_claimed(void *arg, const struct registry_result *result)
 	buf_done(&fields);
 }
 
-/*
- * The claim names the account's creation too. An address whose account was deleted gets an account
- * with the same ID again, and the key of that one has not been shown.
- */
 static void claim(struct visit *visit, const struct store_account *account)
 {
-	char id[ACCOUNT_ID_SIZE];
-
-	account_format_id(account->id, id);
-	snprintf(visit->session, sizeof(visit->session), "start_%s_%" PRIx64, id,
-		 account->created_ms);
-	registry_key_claim(visit->portal->context->registry, visit->account, visit->session,
+	claim_first_id(account, visit->claim);
+	registry_key_claim(visit->portal->context->registry, visit->account, visit->claim,
 			   "self-service", on_claimed, visit);
 }
 

@@ -69,9 +69,8 @@ struct store_engine_ops {
 		    uint8_t ret_id[STORE_ID_BYTES]);
 	int (*load)(struct store_engine *engine, const struct store_visitor *visitor,
 		    void *visitor_arg, uint32_t day, uint32_t month_day);
-	int (*account_add)(struct store_engine *engine, const struct store_account *account);
-	int (*account_set)(struct store_engine *engine, const struct store_account *before,
-			   const struct store_account *account, uint32_t named);
+	int (*account_add)(struct store_engine *engine, const struct store_account_change *change);
+	int (*account_set)(struct store_engine *engine, const struct store_account_change *change);
 	int (*account_delete)(struct store_engine *engine, uint64_t account, bool drops_usage);
 	int (*keys_add)(struct store_engine *engine, const struct store_key *keys, size_t count);
 	int (*key_rotate)(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,

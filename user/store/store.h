@@ -346,6 +346,23 @@ void store_account_set(struct store *store, const struct store_account *before,
 		       void *arg);
 void store_account_delete(struct store *store, uint64_t account, bool drops_usage, store_done done,
 			  void *arg);
+
+/*
+ * store_account_add() or store_account_set() with tasks that follow from the change. The same
+ * transaction adds them, so they are added if and only if the account is written, also if the
+ * change waits in the journal. A task whose id exists already in its queue is left unchanged.
+ */
+struct store_account_change {
+	const struct store_account *before,
+		*account; /* borrowed during the call, as are the tasks */
+	uint32_t named;
+	bool is_new;
+	const struct store_task *tasks;
+	size_t task_count;
+};
+void store_account_change(struct store *store, const struct store_account_change *change,
+			  store_done done, void *arg);
+
 void store_keys_add(struct store *store, const struct store_key *keys, size_t count,
 		    store_done done, void *arg);
 void store_key_rotate(struct store *store, uint64_t old, uint64_t old_revoked_ms,

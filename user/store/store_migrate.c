@@ -326,7 +326,7 @@ static int write_each(struct store_engine *engine, const struct table *t,
 static int write_account(struct store_engine *engine, const void *rows, size_t count)
 {
 	(void)count;
-	return engine->ops->account_add(engine, rows);
+	return engine->ops->account_add(engine, &(struct store_account_change){ .account = rows });
 }
 
 static int write_keys(struct store_engine *engine, const void *rows, size_t count)

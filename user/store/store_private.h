@@ -105,6 +105,9 @@ struct job *job_new(int (*run)(struct store_engine *, struct job *), const void 
  */
 struct job *job_with_more(struct job *job, const void *records, size_t count, size_t size);
 
+/* The same with copies of @count tasks and of their bodies. */
+struct job *job_with_tasks(struct job *job, const struct store_task *tasks, size_t count);
+
 /* Accepts NULL. */
 void job_free(struct job *job);
 

@@ -10,14 +10,27 @@ static void deliver_keys(struct store *store, struct job *job)
 	job->keys_done(job->arg, job->err, job->records, job->count);
 }
 
+static struct store_account_change change_of(const struct job *job)
+{
+	return (struct store_account_change){ .before = job->more,
+					      .account = job->records,
+					      .named = (uint32_t)job->number,
+					      .tasks = job->tasks,
+					      .task_count = job->task_count };
+}
+
 static int run_account_add(struct store_engine *engine, struct job *job)
 {
-	return engine->ops->account_add(engine, job->records);
+	const struct store_account_change change = change_of(job);
+
+	return engine->ops->account_add(engine, &change);
 }
 
 static int run_account_set(struct store_engine *engine, struct job *job)
 {
-	return engine->ops->account_set(engine, job->more, job->records, (uint32_t)job->number);
+	const struct store_account_change change = change_of(job);
+
+	return engine->ops->account_set(engine, &change);
 }
 
 static int run_account_delete(struct store_engine *engine, struct job *job)
@@ -61,6 +74,7 @@ static int run_keys_list(struct store_engine *engine, struct job *job)
 static void report_account(const struct store_follower *follower, void *arg, const struct job *job)
 {
 	follower->on_account(arg, job->records);
+	job_report_tasks(follower, arg, job);
 }
 
 static void report_account_gone(const struct store_follower *follower, void *arg,
@@ -98,19 +112,31 @@ static void report_keys_end(const struct store_follower *follower, void *arg, co
 void store_account_add(struct store *store, const struct store_account *account, store_done done,
 		       void *arg)
 {
-	job_submit_change(store, job_new(run_account_add, account, 1, sizeof(*account)),
-			  report_account, done, arg);
+	store_account_change(store,
+			     &(struct store_account_change){ .account = account, .is_new = true },
+			     done, arg);
 }
 
 void store_account_set(struct store *store, const struct store_account *before,
 		       const struct store_account *account, uint32_t named, store_done done,
 		       void *arg)
 {
-	struct job *job = job_new(run_account_set, account, 1, sizeof(*account));
+	store_account_change(store,
+			     &(struct store_account_change){
+				     .before = before, .account = account, .named = named },
+			     done, arg);
+}
 
-	job = job_with_more(job, before, before != NULL, sizeof(*before));
+void store_account_change(struct store *store, const struct store_account_change *change,
+			  store_done done, void *arg)
+{
+	struct job *job = job_new(change->is_new ? run_account_add : run_account_set,
+				  change->account, 1, sizeof(*change->account));
+
+	job = job_with_more(job, change->before, change->before != NULL, sizeof(*change->before));
+	job = job_with_tasks(job, change->tasks, change->task_count);
 	if (job)
-		job->number = named;
+		job->number = change->named;
 	job_submit_change(store, job, report_account, done, arg);
 }
 

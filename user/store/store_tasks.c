@@ -88,11 +88,7 @@ static int run_key_claim(struct store_engine *engine, struct job *job)
 	return engine->ops->key_claim(engine, job->tasks, job->records);
 }
 
-/*
- * Add copies of @tasks to @job, which may be NULL. Returns @job; or NULL if memory is short, and
- * frees it.
- */
-static struct job *with_tasks(struct job *job, const struct store_task *tasks, size_t count)
+struct job *job_with_tasks(struct job *job, const struct store_task *tasks, size_t count)
 {
 	if (!job || !count)
 		return job;
@@ -133,7 +129,7 @@ static void report_claim(const struct store_follower *follower, void *arg, const
 void store_tasks_add(struct store *store, const struct store_task *tasks, size_t count,
 		     store_tasks_added done, void *arg)
 {
-	struct job *job = with_tasks(job_new(run_tasks_add, NULL, 0, 0), tasks, count);
+	struct job *job = job_with_tasks(job_new(run_tasks_add, NULL, 0, 0), tasks, count);
 
 	if (job)
 		job->records = calloc(count + 1, sizeof(bool));
@@ -199,8 +195,8 @@ void store_task_find(struct store *store, const char *queue, const char *id, sto
 void store_tasks_set(struct store *store, const struct store_task *tasks, size_t count,
 		     store_done done, void *arg)
 {
-	job_submit_done(store, with_tasks(job_new(run_tasks_set, NULL, 0, 0), tasks, count), done,
-			arg);
+	job_submit_done(store, job_with_tasks(job_new(run_tasks_set, NULL, 0, 0), tasks, count),
+			done, arg);
 }
 
 void store_tasks_prune(struct store *store, const char *queue, uint64_t before_ms, store_done done,
@@ -242,8 +238,8 @@ void store_usage_close(struct store *store, const struct store_usage *rows, size
 		       const struct store_task *tasks, size_t task_count, store_done done,
 		       void *arg)
 {
-	struct job *job = with_tasks(job_new(run_usage_close, rows, row_count, sizeof(*rows)),
-				     tasks, task_count);
+	struct job *job = job_with_tasks(job_new(run_usage_close, rows, row_count, sizeof(*rows)),
+					 tasks, task_count);
 
 	job_submit_change(store, job, job_report_tasks, done, arg);
 }
@@ -251,7 +247,7 @@ void store_usage_close(struct store *store, const struct store_usage *rows, size
 void store_key_claim(struct store *store, const struct store_task *claim,
 		     const struct store_key *key, store_done done, void *arg)
 {
-	struct job *job = with_tasks(job_new(run_key_claim, key, 1, sizeof(*key)), claim, 1);
+	struct job *job = job_with_tasks(job_new(run_key_claim, key, 1, sizeof(*key)), claim, 1);
 
 	job_submit_change(store, job, report_claim, done, arg);
 }

@@ -78,6 +78,28 @@ static void changes_wait_and_are_replayed_in_order(void **state)
 	assert_int_equal(f->entry_count, 1);
 }
 
+static void tasks_of_a_waiting_change_wait_with_it(void **state)
+{
+	struct store_account before = { .id = 7 }, after = { .id = 7, .is_held = true };
+	struct store_task task = make_task("hook", "suspended");
+	struct fixture *f = *state;
+
+	add_account(f, 7);
+	go_away();
+	store_account_change(
+		f->store,
+		&(struct store_account_change){
+			.before = &before, .account = &after, .tasks = &task, .task_count = 1 },
+		fixture_done, f);
+	assert_int_equal(fixture_wait(f), 0);
+	assert_int_equal(waiting(f), 1); /* one call, so nothing can come between */
+	come_back(f);
+	assert_int_equal(task_find(f, "hook", "suspended"), 0);
+	assert_int_equal(f->task_count, 1);
+	fixture_load(f);
+	assert_true(f->accounts[0].is_held);
+}
+
 /*
  * While Redis is unreachable, this host's changes are in force here at once. When Redis is back,
  * its stream reports the same changes again, in their place among those of other hosts. Tasks are
@@ -265,6 +287,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(changes_wait_and_are_replayed_in_order),
+		TEST(tasks_of_a_waiting_change_wait_with_it),
 		TEST(waiting_changes_are_reported_at_once_and_again_in_their_place),
 		TEST(waiting_changes_survive_the_agent),
 		TEST(a_repeated_replay_changes_nothing),

@@ -371,6 +371,72 @@ static void an_unknown_state_is_corruption(void **state)
 	assert_non_null(strstr(store_error(f->store), "task 'evt_1' has an unknown state"));
 }
 
+static int account_change(struct fixture *f, const struct store_account_change *change)
+{
+	store_account_change(f->store, change, fixture_done, f);
+	return fixture_wait(f);
+}
+
+/* Either the account is written and the tasks are added, or neither. */
+static void tasks_are_added_if_and_only_if_their_account_is_written(void **state)
+{
+	struct store_account account = { .id = 7, .tier = "basic" }, later = account;
+	struct store_account other = { .id = 8 };
+	struct store_task created = make_task("hook", "created");
+	struct store_task changed = make_task("hook", "changed"), none = make_task("hook", "none");
+	struct fixture *f = *state;
+	struct store_account_change add = {
+		.account = &account, .is_new = true, .tasks = &created, .task_count = 1
+	};
+	struct store_account_change set = {
+		.before = &account, .account = &later, .tasks = &changed, .task_count = 1
+	};
+
+	created.body = (char *)"first";
+	strcpy(later.tier, "pro");
+	fixture_open(f);
+	assert_int_equal(account_change(f, &add), 0);
+	assert_int_equal(account_change(f, &set), 0);
+	assert_int_equal(tasks_list(f, "hook", STORE_TASK_PENDING, 1000, 0, 9), 0);
+	assert_int_equal(f->task_count, 2);
+	assert_string_equal(f->tasks[0].id, "created");
+	assert_string_equal(f->tasks[0].body, "first");
+	assert_string_equal(f->tasks[1].id, "changed");
+	add.tasks = set.tasks = &none;
+	assert_int_equal(account_change(f, &add), -EEXIST);
+	set.account = &other;
+	assert_int_equal(account_change(f, &set), -ENOENT);
+	assert_int_equal(task_find(f, "hook", "none"), 0);
+	assert_int_equal(f->task_count, 0);
+	fixture_load(f);
+	assert_string_equal(f->accounts[0].tier, "pro");
+}
+
+static void a_task_that_exists_does_not_stop_its_account(void **state)
+{
+	struct store_account account = { .id = 7, .tier = "basic" }, later = account;
+	struct store_task tasks[] = { make_task("hook", "old"), make_task("hook", "new") };
+	struct fixture *f = *state;
+
+	strcpy(later.tier, "pro");
+	fixture_open(f);
+	assert_int_equal(account_add(f, &account), 0);
+	tasks[0].body = (char *)"first";
+	assert_int_equal(tasks_add(f, tasks, 1), 0);
+	tasks[0].body = (char *)"second";
+	assert_int_equal(account_change(f, &(struct store_account_change){ .before = &account,
+									   .account = &later,
+									   .tasks = tasks,
+									   .task_count = 2 }),
+			 0);
+	assert_int_equal(task_find(f, "hook", "old"), 0);
+	assert_string_equal(f->tasks[0].body, "first");
+	assert_int_equal(task_find(f, "hook", "new"), 0);
+	assert_int_equal(f->task_count, 1);
+	fixture_load(f);
+	assert_string_equal(f->accounts[0].tier, "pro");
+}
+
 static void nothing_works_before_the_store_is_open(void **state)
 {
 	struct fixture *f = *state;
@@ -407,6 +473,8 @@ int main(void)
 		TEST(an_id_must_match_completely),
 		TEST(queues_are_counted_by_state),
 		TEST(a_key_is_claimed_once),
+		TEST(tasks_are_added_if_and_only_if_their_account_is_written),
+		TEST(a_task_that_exists_does_not_stop_its_account),
 		TEST(nothing_works_before_the_store_is_open),
 	};
 

@@ -152,29 +152,32 @@ int redis_read_entry(const char *block, size_t block_len, const char *line, size
 
 /* ---- changes ---- */
 
-int redis_account_add(struct store_engine *engine, const struct store_account *account)
+int redis_account_add(struct store_engine *engine, const struct store_account_change *change)
 {
 	struct redis_args args;
 
 	redis_function(&args, "account_add");
-	redis_arg_id(&args, account->id);
-	line_account(&args, account);
+	redis_arg_id(&args, change->account->id);
+	line_account(&args, change->account);
+	for (size_t i = 0; i < change->task_count; i++)
+		redis_arg_task(&args, &change->tasks[i]);
 	return redis_lasting_change((struct redis *)engine, REDIS_RECORDS, &args);
 }
 
-int redis_account_set(struct store_engine *engine, const struct store_account *before,
-		      const struct store_account *account, uint32_t named)
+int redis_account_set(struct store_engine *engine, const struct store_account_change *change)
 {
 	struct redis_args args;
 
 	redis_function(&args, "account_set");
-	redis_arg_id(&args, account->id);
-	if (before)
-		line_account(&args, before);
+	redis_arg_id(&args, change->account->id);
+	if (change->before)
+		line_account(&args, change->before);
 	else
 		redis_arg(&args, "");
-	line_account(&args, account);
-	redis_arg_u64(&args, named);
+	line_account(&args, change->account);
+	redis_arg_u64(&args, change->named);
+	for (size_t i = 0; i < change->task_count; i++)
+		redis_arg_task(&args, &change->tasks[i]);
 	return redis_lasting_change((struct redis *)engine, REDIS_RECORDS, &args);
 }
 

@@ -210,10 +210,9 @@ int redis_read_entry(const char *block, size_t block_len, const char *line, size
 int redis_read_block(const char *text, size_t len, struct cidr *ret_block);
 void redis_line_key(struct redis_args *args, const struct store_key *key);
 
-int redis_account_add(struct store_engine *engine, const struct store_account *account);
+int redis_account_add(struct store_engine *engine, const struct store_account_change *change);
 int redis_account_delete(struct store_engine *engine, uint64_t account, bool drops_usage);
-int redis_account_set(struct store_engine *engine, const struct store_account *before,
-		      const struct store_account *account, uint32_t named);
+int redis_account_set(struct store_engine *engine, const struct store_account_change *change);
 int redis_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count);
 int redis_key_rotate(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
 		     const struct store_key *fresh);

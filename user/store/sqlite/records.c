@@ -93,19 +93,22 @@ static void bind_account(sqlite3_stmt *stmt, const struct store_account *account
 }
 
 static int write_account(struct sqlite *s, enum sqlite_statement which,
-			 const struct store_account *account)
+			 const struct store_account_change *change)
 {
 	int err = sqlite_begin(s);
 
 	if (err)
 		return err;
-	bind_account(sqlite_statement(s, which), account);
-	return sqlite_end(s, sqlite_run_on_one(s, sqlite_statement(s, which)));
+	bind_account(sqlite_statement(s, which), change->account);
+	err = sqlite_run_on_one(s, sqlite_statement(s, which));
+	if (!err)
+		err = sqlite_add_fresh_tasks(s, change->tasks, change->task_count, NULL);
+	return sqlite_end(s, err);
 }
 
-int sqlite_account_add(struct store_engine *engine, const struct store_account *account)
+int sqlite_account_add(struct store_engine *engine, const struct store_account_change *change)
 {
-	return write_account((struct sqlite *)engine, SQLITE_ACCOUNT_ADD_STATEMENT, account);
+	return write_account((struct sqlite *)engine, SQLITE_ACCOUNT_ADD_STATEMENT, change);
 }
 
 /*
@@ -120,13 +123,14 @@ static bool is_only_later(const struct store_account *before, const struct store
 	return !memcmp(&same, account, sizeof(same));
 }
 
-int sqlite_account_set(struct store_engine *engine, const struct store_account *before,
-		       const struct store_account *account, uint32_t named)
+int sqlite_account_set(struct store_engine *engine, const struct store_account_change *change)
 {
-	/* Only this agent writes the file, so the fields outside @named still equal @before's. */
-	if (!named && before && is_only_later(before, account))
+	/* Only this agent writes the file, so fields that are not named still equal those before.
+	 */
+	if (!change->named && !change->task_count && change->before &&
+	    is_only_later(change->before, change->account))
 		return sqlite_check_open((struct sqlite *)engine);
-	return write_account((struct sqlite *)engine, SQLITE_ACCOUNT_SET_STATEMENT, account);
+	return write_account((struct sqlite *)engine, SQLITE_ACCOUNT_SET_STATEMENT, change);
 }
 
 static int delete_rows(struct sqlite *s, enum sqlite_statement which, uint64_t account)

@@ -190,10 +190,9 @@ int sqlite_add_key(struct sqlite *s, const struct store_key *key);
 /* The operations of struct store_engine_ops: in records.c... */
 int sqlite_load(struct store_engine *engine, const struct store_visitor *visitor, void *visitor_arg,
 		uint32_t day, uint32_t month_day);
-int sqlite_account_add(struct store_engine *engine, const struct store_account *account);
+int sqlite_account_add(struct store_engine *engine, const struct store_account_change *change);
 int sqlite_account_delete(struct store_engine *engine, uint64_t account, bool drops_usage);
-int sqlite_account_set(struct store_engine *engine, const struct store_account *before,
-		       const struct store_account *account, uint32_t named);
+int sqlite_account_set(struct store_engine *engine, const struct store_account_change *change);
 int sqlite_keys_add(struct store_engine *engine, const struct store_key *keys, size_t count);
 int sqlite_key_rotate(struct store_engine *engine, uint64_t old, uint64_t old_revoked_ms,
 		      const struct store_key *fresh);
@@ -223,6 +222,12 @@ int sqlite_set_id(struct store_engine *engine, const uint8_t id[STORE_ID_BYTES])
 int sqlite_is_used(struct store_engine *engine, bool *ret_is_used);
 
 /* ...and in tasks.c. */
+/*
+ * Add the tasks that do not exist yet. Runs within a transaction. @ret_fresh says which were added;
+ * it may be NULL.
+ */
+int sqlite_add_fresh_tasks(struct sqlite *s, const struct store_task *tasks, size_t count,
+			   bool *ret_fresh);
 int sqlite_tasks_add(struct store_engine *engine, const struct store_task *tasks, size_t count,
 		     bool *ret_fresh);
 int sqlite_tasks_list(struct store_engine *engine, const struct store_task_query *query,

@@ -66,22 +66,28 @@ static int add_tasks(struct sqlite *s, const struct store_task *tasks, size_t co
 	return err;
 }
 
+int sqlite_add_fresh_tasks(struct sqlite *s, const struct store_task *tasks, size_t count,
+			   bool *ret_fresh)
+{
+	sqlite3_stmt *stmt = STATEMENT(s, TASK_ADD_FRESH);
+	int err = 0;
+
+	for (size_t i = 0; i < count && !err; i++) {
+		bind_task(stmt, &tasks[i]);
+		err = sqlite_run(s, stmt);
+		if (ret_fresh)
+			ret_fresh[i] = !err && sqlite3_changes(s->db);
+	}
+	return err;
+}
+
 int sqlite_tasks_add(struct store_engine *engine, const struct store_task *tasks, size_t count,
 		     bool *ret_fresh)
 {
 	struct sqlite *s = (struct sqlite *)engine;
 	int err = sqlite_begin(s);
 
-	if (err)
-		return err;
-	for (size_t i = 0; i < count && !err; i++) {
-		sqlite3_stmt *stmt = STATEMENT(s, TASK_ADD_FRESH);
-
-		bind_task(stmt, &tasks[i]);
-		err = sqlite_run(s, stmt);
-		ret_fresh[i] = !err && sqlite3_changes(s->db);
-	}
-	return sqlite_end(s, err);
+	return err ? err : sqlite_end(s, sqlite_add_fresh_tasks(s, tasks, count, ret_fresh));
 }
 
 /*

@@ -61,6 +61,20 @@ local function add_task(queue, id, line, body)
   return change('task', id, queue)
 end
 
+-- Add the tasks that a[first] and the following words describe, except those that exist already.
+-- Each is four words: queue, id, line, body. Returns {for each task 1 if it was added, or 0}, n.
+local function add_fresh_tasks(a, first)
+  local fresh, n = {}, 0
+  for i = first, #a, 4 do
+    local is_fresh = redis.call('HEXISTS', P .. 'tasks:' .. a[i], a[i + 1]) == 0
+    if is_fresh then
+      n = add_task(a[i], a[i + 1], a[i + 2], a[i + 3])
+    end
+    fresh[#fresh + 1] = is_fresh and 1 or 0
+  end
+  return fresh, n
+end
+
 -- Store the units that an epoch has charged against a quota. quota:<kind>:<period> maps
 -- '<account>:<epoch>' to the units, and quota_sum:<kind>:<period> maps the account to the sum over
 -- epochs. A total smaller than the stored one changes nothing.

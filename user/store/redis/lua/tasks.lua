@@ -7,15 +7,8 @@ local LOOKS = 2000 -- tasks that one call examines
 
 -- tasks_add(queue, id, line, body, ...) -> {n, and for each task 1 if it was added or 0 if it existed}
 function F.tasks_add(a)
-  local fresh, n = { 0 }, 0
-  for i = 1, #a, 4 do
-    local is_fresh = redis.call('HEXISTS', P .. 'tasks:' .. a[i], a[i + 1]) == 0
-    if is_fresh then
-      n = add_task(a[i], a[i + 1], a[i + 2], a[i + 3])
-    end
-    fresh[#fresh + 1] = is_fresh and 1 or 0
-  end
-  fresh[1] = n
+  local fresh, n = add_fresh_tasks(a, 1)
+  table.insert(fresh, 1, n)
   return fresh
 end
 
