@@ -96,7 +96,7 @@ static void the_first_key_belongs_to_the_subscription(void **state)
 	claim_first_id(&account, first);
 	snprintf(account.subscription, sizeof(account.subscription), "sub_2");
 	claim_first_id(&account, second);
-	assert_string_equal(own, "start_acc_0000000000000012");
+	assert_string_equal(own, "start_acc_0000000000000012_0"); /* created then */
 	assert_string_equal(first, "sub_1");
 	assert_string_equal(second, "sub_2");
 }
