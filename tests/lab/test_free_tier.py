@@ -4,6 +4,7 @@ import json
 import threading
 
 import pytest
+import stripe
 
 from agent import Account
 from lab import wait_until
@@ -117,6 +118,28 @@ def test_signed_in_customers_of_the_tier_see_that_they_have_it(billing, mail):  
 def test_a_page_with_free_tiers_only_does_not_mention_payment(make, mail):  # noqa: F811
     page = Shopper(sell(make, mail, tiers=FREE[3:]).agent).get("/pricing")
     assert "Get free" in page.text and "Stripe" not in page.text and "mail you a link" in page.text
+
+
+def test_after_a_subscription_the_free_tier_can_be_taken_again(billing, mail):  # noqa: F811
+    """Although Stripe knows the customer by another address."""
+    page, browser = take(billing, link(billing, mail))
+    key = page.key()
+    billing.fake.pay(browser.buy("basic"), email="buyer@example.com")
+    bought = wait_until(lambda: (a := billing.accounts()[0])["subscription"] and a, "the subscription")
+    # While it lasts, the owner gets a link to recover the account.
+    ask(billing)
+    wait_until(lambda: [m for m in mail.mails if m["Subject"] == "Get a new API key"
+                        and m.recipients == ["zoe@example.com"]], "the link")
+    stripe.Subscription.delete(bought["subscription"], **billing.auth())
+    wait_until(lambda: works(billing, key) == 403, "the end")
+    count = len(mail.mails)
+    page = ask(billing)
+    message = wait_until(lambda: [m for m in mail.mails[count:] if m["Subject"] == "Confirm your email address"],
+                         "the other link")[0]
+    page, _ = take(billing, links(message)[0])
+    (account,) = billing.accounts()
+    assert (account["id"], account["tier"], account["status"]) == (bought["id"], "free", "active")
+    assert works(billing, key) == 200
 
 
 def test_only_self_service_tiers_are_free(billing):

@@ -169,6 +169,26 @@ def test_without_a_session_or_with_anothers_a_plan_is_bought(billing, shopper):
     assert "/c/pay/" in pick(stranger, "pro").get("Location")
 
 
+def test_a_program_may_send_seats_as_a_number(billing, shopper):
+    page = shopper.ask("POST", "/checkout", '{"tier": "team", "quantity": 3}', Content_Type="application/json",
+                       Accept="application/json")
+    assert page.status == 200, page.text
+    assert billing.fake.calls("POST", "/v1/checkout/sessions")[-1]["params"]["line_items[0][quantity]"] == "3"
+
+
+def test_a_subscription_of_the_other_mode_is_not_changed(make):
+    """The operator goes live: the customer of the test buys."""
+    billing = Billing(make, tiers=TIERS[:1], stripe={"app_url": APP_URL})
+    shopper = Shopper(billing.agent)
+    bought(billing, shopper)
+    billing.agent.configure(stripe={**billing.agent.config["stripe"], "livemode": True})
+    billing.agent.reload()
+    page = shopper.get("/pricing")
+    assert "Your current plan" not in page.text
+    assert shopper.post("/checkout", {"tier": "basic"}).status == 303
+    assert "customer" not in billing.fake.calls("POST", "/v1/checkout/sessions")[-1]["params"]
+
+
 def test_the_api_behind_never_gets_the_session(billing, shopper):
     account = bought(billing, shopper)
     assert {path for name, path in shopper.cookies if name == "tollgate_session"} == {

@@ -202,6 +202,8 @@ void recover_ask(struct visit *visit);
 void recover_open(struct visit *visit);
 void recover_take(struct visit *visit);
 int recover_search(struct portal *portal, const char *email);
+void recover_account(struct portal *portal, uint64_t account,
+		     const char *email); /* this one only */
 void recover_forget(struct portal *portal);
 
 /* Say how to get a new key: "@otherwise, ...", such as "If you have lost it,". */

@@ -66,7 +66,9 @@ static const struct store_account *find_subscriber(struct visit *visit,
 
 	if (!dashboard_enter(visit) ||
 	    !mirror_account(visit->portal->context->mirror, visit->account, ret_account, &slot) ||
-	    !ret_account->subscription[0] || account_status_is_final(ret_account->status))
+	    !ret_account->subscription[0] || account_status_is_final(ret_account->status) ||
+	    ret_account->mode == STORE_MODE_GONE ||
+	    account_is_of_other_mode(ret_account, mirror_mode(visit->portal->context->mirror)))
 		return NULL;
 	return ret_account;
 }

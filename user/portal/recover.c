@@ -159,6 +159,14 @@ static void end_search(struct portal *portal, struct search *search)
 	buf_done(&lines);
 }
 
+void recover_account(struct portal *portal, uint64_t account, const char *email)
+{
+	struct search search = { .found = { account }, .found_count = 1 };
+
+	snprintf(search.email, sizeof(search.email), "%s", email);
+	end_search(portal, &search);
+}
+
 static void on_turn(uv_timer_t *timer)
 {
 	struct portal *portal = timer->data;

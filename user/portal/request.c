@@ -41,6 +41,7 @@ int request_param(const struct request_params *params, const char *name, char *r
 {
 	const json_t *member = json_object_get(params->json, name);
 	const char *text;
+	char number[24];
 
 	if (!params->json)
 		return form_get(params->form, name, ret_value, size);
@@ -48,6 +49,11 @@ int request_param(const struct request_params *params, const char *name, char *r
 	if (!member || json_is_null(member))
 		return -ENOENT;
 	text = json_string_value(member);
+	if (json_is_integer(member)) {
+		snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT,
+			 json_integer_value(member));
+		text = number;
+	}
 	if (!text)
 		return -EINVAL;
 	for (const char *c = text; *c; c++) {

@@ -25,7 +25,8 @@ struct request_params {
 int request_params_read(const struct handoff *e, struct request_params *ret_params);
 void request_params_done(struct request_params *params);
 
-/* As form_get(). A JSON member that is not a string is -EINVAL; null is -ENOENT. */
+/* As form_get(). A JSON member that is neither a string nor an integer is -EINVAL; null is -ENOENT.
+ */
 int request_param(const struct request_params *params, const char *name, char *ret_value,
 		  size_t size);
 

@@ -5,7 +5,8 @@
  *
  * An address gets one account: the account's ID is derived from it, so the store refuses a second
  * one, on whichever host. The answer to the form is the same for an address that has an account;
- * its owner is mailed a link to recover access instead.
+ * its owner is mailed a link to recover access instead. If the owner has bought and the
+ * subscription has ended, the account can have the free tier again.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -70,6 +71,11 @@ static int mail_link(struct visit *visit, const struct tier *tier)
 	return err;
 }
 
+static bool has_bought_and_ended(const struct store_account *account)
+{
+	return account->subscription[0] && account_status_is_final(account->status);
+}
+
 void signup_ask(struct visit *visit)
 {
 	struct portal *portal = visit->portal;
@@ -101,9 +107,11 @@ void signup_ask(struct visit *visit)
 		visit_refuse_busy(visit, wait_ns);
 		return;
 	}
+	err = 0;
 	if (mirror_account(portal->context->mirror, account_of(portal, visit->email), &account,
-			   &slot))
-		err = recover_search(portal, visit->email);
+			   &slot) &&
+	    !has_bought_and_ended(&account))
+		recover_account(portal, account.id, visit->email);
 	else
 		err = mail_link(visit, tier);
 	if (err) {
@@ -222,6 +230,34 @@ static void claim(struct visit *visit, const struct store_account *account)
 			   "self-service", on_claimed, visit);
 }
 
+static void on_freed(void *arg, const struct registry_result *result)
+{
+	struct visit *visit = arg;
+
+	if (result->err) {
+		log_error("sign-up: cannot change an account: %s", strerror(-result->err));
+		visit_refuse(visit, 503, PORTAL_OUR_FAULT);
+	} else {
+		claim(visit, result->account);
+	}
+}
+
+/* Give the account, whose subscription has ended, the free tier again. */
+static void free_again(struct visit *visit, const struct store_account *account)
+{
+	struct registry_change change = REGISTRY_NO_CHANGE;
+	const struct tier *tier = read_link(visit);
+
+	if (!tier)
+		return;
+	change.tier = tier->name;
+	change.subscription = "";
+	change.status = STORE_ACTIVE;
+	change.mode = STORE_MODE_NONE;
+	registry_account_set(visit->portal->context->registry, account->id, &change, on_freed,
+			     visit);
+}
+
 static void on_created(void *arg, const struct registry_result *result)
 {
 	struct visit *visit = arg;
@@ -242,7 +278,10 @@ static void on_created(void *arg, const struct registry_result *result)
 		claim(visit, result->account);
 	} else if (mirror_account(visit->portal->context->mirror, visit->account, &account,
 				  &slot)) {
-		claim(visit, &account);
+		if (has_bought_and_ended(&account))
+			free_again(visit, &account);
+		else
+			claim(visit, &account);
 	} else {
 		/* Another host has just created it, and this one is about to hear of it. */
 		visit_refuse(visit, 503,

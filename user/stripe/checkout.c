@@ -61,6 +61,9 @@ static int add_line(struct buf *form, const struct checkout_order *order, unsign
 	if (err || i || !order->is_quantity_chosen || order->lines[i].is_metered)
 		return err;
 	err = form_add(form, name, "true");
+	snprintf(name, sizeof(name), "line_items[%u][adjustable_quantity][minimum]", i);
+	if (!err)
+		err = form_add(form, name, "1");
 	/* Stripe's own maximum is 99, and it refuses an order of more. */
 	snprintf(name, sizeof(name), "line_items[%u][adjustable_quantity][maximum]", i);
 	return err ? err : form_add_u64(form, name, CHECKOUT_MAX_QUANTITY);
