@@ -37,14 +37,14 @@ def link(billing, **body):
 
 
 def take(billing, path):
-    """What a customer with a fresh browser does. Returns the last page and the browser."""
+    """Takes the key in a fresh browser. Returns the last page and the browser."""
     browser = Shopper(billing.agent)
     page = browser.get(path)
     return (browser.submit(page, "/claim") if "Show my API key" in page.text else page), browser
 
 
 def seal(billing, purpose, text):
-    """What only the agent can compute, because only it has the pepper."""
+    """A seal as only the agent should be able to make it, because only it has the pepper."""
     with open(billing.agent.config["state_dir"] + "/pepper", "rb") as pepper:
         secret = hmac.digest(pepper.read(), b"tollgate portal 1", hashlib.sha256)
     return hmac.digest(secret, purpose.encode() + b"\0" + text.encode(), hashlib.sha256).hex()
@@ -92,7 +92,7 @@ def test_a_subscription_is_fetched_if_its_event_is_late(make):
 
 
 def test_a_paid_checkout_session_leads_to_the_key_that_its_buyer_claims(billing):
-    """Of the operator's own checkout, or of a Payment Link."""
+    """For a session of the operator's own checkout or of a Payment Link."""
     session = stripe.checkout.Session.create(
         mode="subscription", line_items=[{"price": "price_basic", "quantity": 1}], client_reference_id="order-9",
         success_url="https://shop.example.com/thanks?s={CHECKOUT_SESSION_ID}", **billing.auth())
@@ -107,7 +107,7 @@ def test_a_paid_checkout_session_leads_to_the_key_that_its_buyer_claims(billing)
 
 @pytest.mark.parametrize("first", ["page", "checkout_session", "subscription", "customer", "account"])
 def test_an_account_has_one_first_key_wherever_it_is_claimed(billing, first):
-    """On the page of the portal's checkout, or with a link for any of the names that the account has."""
+    """Whether on the page of the portal's checkout, or by a link for any of the account's ids."""
     buyer = Shopper(billing.agent)
     session = buyer.buy()
     billing.fake.pay(session)
@@ -240,7 +240,7 @@ def test_invalid_orders_are_refused(billing):
     assert got == 404 and "no tier has its price" in answer["detail"]
 
 
-def test_stripes_failure_is_told(billing):
+def test_a_failure_of_stripe_is_reported(billing):
     sub = billing.subscribe()
     billing.fake.down()
     got, answer = ask(billing, subscription="sub_unknown")
@@ -264,5 +264,5 @@ def test_the_command_prints_a_link(billing):
     assert works(billing, page.key()) == 200
     assert json.loads(billing.agent.admin("GET", "/api/v1/keys").body)[0]["label"] == "by hand"
     said = billing.agent.cli("claim", "--subscription", sub.id)
-    assert "already claimed; --further" in said.stderr
+    assert "already claimed; use --further" in said.stderr
     assert billing.agent.cli("claim", check=False).returncode == 2

@@ -27,7 +27,7 @@ def ask(billing, email="zoe@example.com", tier="free"):
 
 def link(billing, mail, email="zoe@example.com"):  # noqa: F811
     page = ask(billing, email)
-    assert page.status == 200 and "We have sent you a mail" in page.text, page.text
+    assert page.status == 200 and "We have sent you an email" in page.text, page.text
     message = wait_until(lambda: [m for m in mail.mails if m.recipients == [email]], "the mail")[-1]
     assert message["Subject"] == "Confirm your email address"
     (path,) = links(message)
@@ -69,9 +69,9 @@ def test_an_address_has_one_account(billing, mail):  # noqa: F811
     for path in (first, second):
         page, _ = take(billing, path)
         assert "already shown" in page.text and not page.key()
-    # Who asks again gets the same answer, and a mail with which to recover the account.
+    # Somebody who asks again gets the same answer, and a mail with a link to recover the account.
     page = ask(billing)
-    assert "We have sent you a mail" in page.text
+    assert "We have sent you an email" in page.text
     wait_until(lambda: [m for m in mail.mails if m["Subject"] == "Get a new API key"], "the other mail")
     assert len(billing.accounts()) == 1
 
@@ -117,11 +117,11 @@ def test_signed_in_customers_of_the_tier_see_that_they_have_it(billing, mail):  
 
 def test_a_page_with_free_tiers_only_does_not_mention_payment(make, mail):  # noqa: F811
     page = Shopper(sell(make, mail, tiers=FREE[3:]).agent).get("/pricing")
-    assert "Get free" in page.text and "Stripe" not in page.text and "mail you a link" in page.text
+    assert "Get free" in page.text and "Stripe" not in page.text and "email you a link" in page.text
 
 
 def test_after_a_subscription_the_free_tier_can_be_taken_again(billing, mail):  # noqa: F811
-    """Although Stripe knows the customer by another address."""
+    """Even if Stripe knows the customer by another address."""
     page, browser = take(billing, link(billing, mail))
     key = page.key()
     billing.fake.pay(browser.buy("basic"), email="buyer@example.com")
@@ -151,7 +151,7 @@ def test_only_self_service_tiers_are_free(billing):
         assert browser.post("/checkout/free", {"tier": "free", "email": email}).status == 400, email
 
 
-def test_a_tier_that_is_gone_or_full_is_told(make, mail):  # noqa: F811
+def test_the_page_says_if_the_tier_is_gone_or_no_slot_is_left(make, mail):  # noqa: F811
     billing = sell(make, mail, tiers=FREE, max_accounts=16)
     path = link(billing, mail)
     for _ in range(16):
@@ -173,7 +173,7 @@ def test_a_tier_that_is_gone_or_full_is_told(make, mail):  # noqa: F811
 @pytest.mark.parametrize("change,why", [
     ({"stripe": {"secret_key": "sk_test_x"}}, "self_service of tier 'free' needs the option stripe.app_url"),
     ({"notices": None}, "self_service of tier 'free' needs the option notices.smtp"),
-    ({"tiers": [{"name": "free", "prices": ["p"], "self_service": True}]}, "only a tier without can be taken for free")])
+    ({"tiers": [{"name": "free", "prices": ["p"], "self_service": True}]}, "a tier with prices cannot be free")])
 def test_check_says_what_is_missing(billing, tmp_path, change, why):
     config = {k: v for k, v in {**billing.agent.config, **change}.items() if v is not None}
     path = tmp_path / "tollgate.yaml"

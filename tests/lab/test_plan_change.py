@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A signed-in customer picks another plan: Stripe's portal changes the subscription; nobody pays twice."""
+"""A signed-in customer picks another plan. Stripe's portal changes the subscription, and nobody pays twice."""
 import pytest
 import stripe
 
@@ -58,12 +58,12 @@ def test_another_plan_changes_the_subscription(billing, shopper):
     page = pick(shopper, "pro")
     (call,) = billing.fake.calls("POST", "/v1/billing_portal/sessions")
     assert call["params"]["flow_data[type]"] == "subscription_update_confirm"
-    assert billing.wait_account(before["subscription"], tier="basic")  # nothing has changed yet
+    assert billing.wait_account(before["subscription"], tier="basic")  # nothing has changed so far
     back = at_portal(billing, page)
     assert back == f"{APP_URL}/dashboard?done=plan-changed"
     after = billing.wait_account(before["subscription"], tier="pro")
     assert after["id"] == before["id"] and len(billing.accounts()) == 1
-    assert "Your plan is being changed" in shopper.get("/dashboard?done=plan-changed").text
+    assert "If you changed your plan" in shopper.get("/dashboard?done=plan-changed").text
     assert billing.status(account) == 200
     # The rest of the period is paid, and nothing else: one subscription, of the dearer price.
     paid = stripe.Invoice.list(subscription=before["subscription"], **billing.auth()).data
@@ -85,7 +85,7 @@ def test_seats_are_changed_in_the_same_way(billing, shopper):
 
 
 def test_from_seats_to_a_flat_plan_one_is_paid(billing, shopper):
-    """Not as many as there were seats."""
+    """One unit, not as many as there were seats."""
     allow(billing)
     page = shopper.submit(shopper.get("/pricing"), "/checkout", {"quantity": "5"}, tier="team")
     session = page.get("Location").rsplit("/", 1)[1]
@@ -146,7 +146,7 @@ def test_a_change_that_stripe_does_not_offer_is_explained(billing, shopper):
 
 
 @pytest.mark.parametrize("outcome,status", [("fails", "past_due"), ("fails", "unpaid")])
-def test_who_owes_money_pays_first(billing, shopper, outcome, status):
+def test_a_customer_who_owes_money_pays_first(billing, shopper, outcome, status):
     allow(billing)
     billing.fake.settings(after_retries="unpaid")
     bought(billing, shopper)
@@ -177,7 +177,7 @@ def test_a_program_may_send_seats_as_a_number(billing, shopper):
 
 
 def test_a_subscription_of_the_other_mode_is_not_changed(make):
-    """The operator goes live: the customer of the test buys."""
+    """The operator goes live, and a customer from test mode buys."""
     billing = Billing(make, tiers=TIERS[:1], stripe={"app_url": APP_URL})
     shopper = Shopper(billing.agent)
     bought(billing, shopper)

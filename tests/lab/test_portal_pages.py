@@ -214,7 +214,7 @@ def test_pages_of_those_who_lost_their_key(billing, mail, viewer):
     viewer.see("recover", "Recover your access")
     viewer.type("#email", "ann@example.com")
     viewer.click("main form button")
-    viewer.see("recover-sent", "Check your mail")
+    viewer.see("recover-sent", "Check your email")
     url = mailed(mail, "Get a new API key")
     viewer.open(url)
     viewer.see("recover-link", "Show my new API key")
@@ -225,7 +225,7 @@ def test_pages_of_those_who_lost_their_key(billing, mail, viewer):
     viewer.see("recover-used", "already used")
     viewer.open(url[:-1])
     viewer.see("recover-invalid", "This link is not valid")
-    for words in ("Check your mail", "Check your mail", "Too many attempts"):
+    for words in ("Check your email", "Check your email", "Too many attempts"):
         viewer.open("/dashboard/recover")
         viewer.type("#email", "ann@example.com")
         viewer.click("main form button")
@@ -238,7 +238,7 @@ def test_pages_of_those_who_take_a_free_tier(billing, mail, viewer):
     viewer.open("/pricing")
     viewer.type("input[type=email]", "zoe@example.com")
     viewer.click("form[action$=free] button")
-    viewer.see("free-sent", "Check your mail")
+    viewer.see("free-sent", "Check your email")
     url = mailed(mail, "Confirm your email address")
     viewer.open(url)
     viewer.see("free-link", "Show my API key")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Customers who have lost their key get a new one through their mail address."""
+"""Customers who have lost their key get a new one by mail."""
 import http.client
 import json
 import re
@@ -51,7 +51,7 @@ def recovered(mail):
 
 
 def known(billing, subscription):
-    """The subscription's account with a key, once its mail address is known. An event's copy does not have it."""
+    """The subscription's account with a key, once its mail address is known, which the event does not contain."""
     wait_until(lambda: (a := billing.account_of(subscription.id)) and a["email"], "the address")
     return billing.key_for(subscription.id)
 
@@ -91,7 +91,7 @@ def test_the_other_keys_can_be_revoked(billing, mail):
 
 
 def test_a_link_that_is_used_many_times_at_once_gives_one_valid_key(billing, mail):
-    """Revoking must not end the key that another of the requests has shown."""
+    """Revoking must not revoke a key that another of these requests has shown."""
     account = known(billing, billing.subscribe())
     ask(billing, "ann@example.com")
     (path,) = links(wait_until(lambda: recovered(mail), "the mail")[0])
@@ -236,9 +236,9 @@ def test_the_claim_page_of_another_browser_offers_it(billing):
     session = Shopper(billing.agent).buy()
     billing.fake.pay(session)
     page = Shopper(billing.agent).arrive(session)
-    assert page.status == 403 and "Please use your other browser" in page.text and "Get a key by mail" in page.text
+    assert page.status == 403 and "Please use your other browser" in page.text and "Get a key by email" in page.text
     page = Shopper(billing.agent).arrive("cs_test_" + "a" * 50)
-    assert page.status == 404 and "Order not found" in page.text and "Get a key by mail" in page.text
+    assert page.status == 404 and "Order not found" in page.text and "Get a key by email" in page.text
 
 
 def test_claim_pages_without_a_key_offer_it(billing):
@@ -247,13 +247,13 @@ def test_claim_pages_without_a_key_offer_it(billing):
     billing.fake.pay(session)
     assert browser.claim(session).key()
     again = browser.arrive(session)
-    assert "already shown" in again.text and "Get a key by mail" in again.text
+    assert "already shown" in again.text and "Get a key by email" in again.text
     late = Shopper(billing.agent)
     session = late.buy()
     billing.fake.pay(session)
     billing.fake.advance(hours=25)
     page = late.arrive(session)
-    assert page.status == 410 and "Get a key by mail" in page.text
+    assert page.status == 410 and "Get a key by email" in page.text
 
 
 @pytest.mark.parametrize("name,shown", [("Maps & More", "Maps & More"), (None, "127.0.0.1:1")])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is sold: several prices at once, trials, promotion codes, tax and seats; and customers who come back."""
+"""Selling: several prices at once, trials, promotion codes, taxes and seats; and returning customers."""
 import json
 
 import pytest
@@ -38,7 +38,7 @@ def shopper(billing):
 
 
 def order(billing):
-    """What Stripe was asked for in the last checkout."""
+    """The parameters of the last checkout session."""
     return billing.fake.calls("POST", "/v1/checkout/sessions")[-1]["params"]
 
 
@@ -158,7 +158,7 @@ def test_reference_and_metadata_are_shown(billing, shopper):
                          client_reference_id="order-17")
 
 
-# Customers who come back.
+# Returning customers.
 
 def test_a_customer_who_comes_back_keeps_account_and_keys(billing, shopper):
     account = bought(billing, shopper)
@@ -171,10 +171,10 @@ def test_a_customer_who_comes_back_keeps_account_and_keys(billing, shopper):
     asked = order(billing)
     assert asked["customer"] == before["customer"] and "customer_email" not in asked
     assert asked["subscription_data[metadata][tollgate_account]"] == account.id
-    assert "subscription_data[trial_period_days]" not in asked  # a second trial
+    assert "subscription_data[trial_period_days]" not in asked  # no second trial
     billing.fake.pay(session)
     page = shopper.arrive(session)
-    assert "Welcome back" in page.text and "your API keys work again" in page.text
+    assert "Welcome back" in page.text and "Your API keys stay the same" in page.text
     assert billing.status(account) == 200
     after = one(billing)
     assert after["id"] == before["id"] and after["tier"] == "pro" and after["subscription"] != before["subscription"]

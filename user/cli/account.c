@@ -69,7 +69,7 @@ static const struct table_column show_columns[] = {
 	{ 0 },
 };
 
-/* Replace the account's metadata by a text such as "team=a, plan=b". */
+/* Replace the account's metadata with a text such as "team=a, plan=b". */
 static void flatten_metadata(json_t *account)
 {
 	const json_t *value, *metadata = json_object_get(account, "metadata");
@@ -204,8 +204,8 @@ static int run_on_id(int argc, char **argv, const struct cli_options *options, j
 			"lifts it.\n"
 			"`resume` also ends a suspension by disputed or refunded charges "
 			"(on_dispute:\n"
-			"suspend). A \"+\" among these charges stands for more than the account "
-			"keeps.\n",
+			"suspend). A \"+\" among these charges means that there were too many to "
+			"list.\n",
 		.options = (const struct args_option[]){ { "json", NULL, &json, 0 }, { 0 } },
 		.ret_operands = &id,
 		.operand_min = 1,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* claim: make a link with which a customer gets the first key of an account. */
+/* claim: make a link that shows a customer the first key of an account. */
 #include "cli/cli_private.h"
 
 #define HELP                                                                                   \
-	"Print a link with which a customer gets an API key. It works in any browser, once.\n" \
-	"All links for an account lead to the same key; anybody who has a link gets it.\n"     \
+	"Print a link that shows a customer an API key. It works in any browser, once.\n"      \
+	"All links for an account lead to the same key; anybody who has a link can take it.\n" \
 	"\n"                                                                                   \
 	"  --account ID           an account (acc_...)\n"                                      \
 	"  --customer ID          a Stripe customer with one account\n"                        \
@@ -12,8 +12,8 @@
 	"  --checkout-session ID  a paid checkout session\n"                                   \
 	"  --expires D            how long the link is valid, 1m to 30d; default 24h\n"        \
 	"  --label TEXT           the key's label\n"                                           \
-	"  --further              for another key\n"                                           \
-	"  --json                 print a JSON object with \"url\" and more\n"
+	"  --further              make a link to an additional key\n"                          \
+	"  --json                 print the answer as JSON\n"
 
 int cli_claim(int argc, char **argv, const struct cli_options *options)
 {
@@ -62,7 +62,8 @@ int cli_claim(int argc, char **argv, const struct cli_options *options)
 	else
 		fprintf(output_stdout(), "%s\n", json_string_value(json_object_get(answer, "url")));
 	if (!json && json_is_true(json_object_get(answer, "claimed")))
-		fputs("The key was already claimed; --further makes a link for another one.\n",
+		fputs("The key was already claimed; use --further to make a link to an additional "
+		      "one.\n",
 		      stderr);
 	json_decref(answer);
 	return output_finish(0);

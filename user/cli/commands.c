@@ -10,7 +10,7 @@ const struct cli_command cli_commands[] = {
 	{ "status", "show the state and counters of the running agent", cli_status },
 	{ "account", "create, list, show, set, suspend and resume accounts", cli_account },
 	{ "key", "create, list, revoke, rotate and import API keys", cli_key },
-	{ "claim", "make a link with which a customer gets an API key", cli_claim },
+	{ "claim", "make a link that shows a customer an API key", cli_claim },
 	{ "usage", "show the usage of each account", cli_usage },
 	{ "deny", "refuse connections from addresses", cli_deny },
 	{ "allow", "never penalize connections from addresses", cli_allow },

@@ -332,7 +332,7 @@ static int fill_texts(struct config *config)
 	return ok ? config_stripe_fill(config) : -ENOMEM;
 }
 
-/* A tier that visitors take needs the pages, and a mail server for the links. 0 or -EINVAL. */
+/* A self-service tier needs the pages, and a mail server for the links. 0 or -EINVAL. */
 static int check_self_service(const struct config *config, const char *path, struct buf *messages)
 {
 	const char *missing = !config->stripe.app_url	     ? "stripe.app_url"

@@ -17,7 +17,7 @@ static bool has_only_graphic_ascii(struct text t)
 	return true;
 }
 
-/* Replace the text at @at by @prefix and @t. */
+/* Replace the text at @at with @prefix and @t. */
 static void set_copy(struct conf *conf, const char *prefix, struct text t, char **at)
 {
 	free(*at);
@@ -45,7 +45,8 @@ void config_set_product_name(struct conf *conf, const struct conf_node *node,
 		set_copy(conf, "", t, (char **)((char *)record + option->offset));
 	else
 		conf_error(conf, node,
-			   "a product's name has 1 to %d bytes and no control characters",
+			   "not a valid product name; use 1 to %d bytes without control "
+			   "characters",
 			   MAX_NAME_BYTES);
 }
 
@@ -89,7 +90,7 @@ void config_set_link(struct conf *conf, const struct conf_node *node,
 				      : "https://example.com/terms");
 }
 
-/* Whether @t is ":" and a port as browsers write it, which is not the scheme's own. */
+/* Whether @t is ":" and a port as browsers write it. They leave out @standard, the scheme's own. */
 static bool is_port(struct text t, uint64_t standard)
 {
 	const struct text digits = { t.ptr + 1, t.len - 1 };

@@ -55,15 +55,15 @@ static const char *const built_in[] = {
 		"Subject: Get a new API key\n\n"
 		"Hello,\n\n"
 		"You asked for a new API key for {{product}}.\n"
-		"Open the link of your account within an hour:\n\n"
+		"To get it, open the link for your account within an hour:\n\n"
 		"{{links}}\n"
-		"If you didn't ask for it, you can ignore this mail: nothing has changed.\n",
+		"If you didn't ask for it, you can ignore this email: nothing has changed.\n",
 	[TEMPLATE_CONFIRM] =
 		"Subject: Confirm your email address\n\n"
 		"Hello,\n\n"
 		"Open this link within 24 hours to get your API key for {{product}}:\n\n"
 		"{{links}}\n\n"
-		"If you didn't ask for it, you can ignore this mail: nothing has changed.\n",
+		"If you didn't ask for it, you can ignore this email: nothing has changed.\n",
 };
 
 const char *template_word(enum template_kind kind)

@@ -23,7 +23,7 @@ struct tier {
 	unsigned price_count;
 	char **extra_prices; /* owned: sold together with any of `prices`; they select no tier */
 	unsigned extra_price_count;
-	uint32_t trial_days;  /* of a first subscription; 0: no trial */
+	uint32_t trial_days;  /* for a customer's first subscription; 0: no trial */
 	uint64_t interval_ns; /* time per unit; 0: no rate limit */
 	uint64_t burst;	      /* units at once after idle time; not 0 if there is a rate limit */
 	uint64_t limit_ns;    /* burst * interval_ns */
@@ -50,14 +50,15 @@ struct tiers {
 /* The tier with this name, or NULL. */
 const struct tier *tiers_find(const struct tiers *tiers, const char *name);
 
-/* Price number @i, from 0, of the tier's prices and then its extra prices; NULL: no more. */
+/* The tier's price number @i, from 0: first its prices, then its extra prices. NULL: no more. */
 const char *tier_price(const struct tier *tier, unsigned i);
 
 /*
  * Copy @tier to @ret with the limits of an account that has bought @seats (0 counts as 1). If the
- * tier is sold per seat, its rate, burst, quota and concurrency are multiplied, up to the greatest
- * that the configuration allows. XDP's answers state the limits of one seat, so with more it gets
- * none, and the agent refuses instead. The texts still belong to @tier. Pure.
+ * tier is sold per seat, its rate, burst, quota and concurrency are multiplied, up to the largest
+ * values that the configuration allows. XDP's prepared answers state the limits of one seat, so the
+ * copy has none for more seats, and the agent sends the refusals. The texts still belong to @tier.
+ * Pure.
  */
 void tier_for_seats(const struct tier *tier, uint32_t seats, struct tier *ret);
 

@@ -12,7 +12,7 @@
 #define LEAST_BURST	10 /* of a default */
 #define MAX_CONCURRENCY 1000000
 #define MAX_TRIAL_DAYS	730 /* Stripe accepts no more */
-#define MAX_ITEMS	20  /* the same for the prices of a session */
+#define MAX_ITEMS	20  /* Stripe accepts no more prices in one subscription */
 #define MAX_GRACE_MS	(365 * 86400000ULL)
 #define NO_GRACE	UINT64_MAX /* not set: use the grace of `stripe` */
 
@@ -153,22 +153,25 @@ static void check_extras(struct conf *conf, const struct conf_node *mapping,
 	const struct conf_node *extras = conf_find(conf, mapping, "extra_prices");
 
 	if (extras && !tier->price_count)
-		conf_error(conf, extras, "extra prices need the option 'prices'");
+		conf_error(conf, extras, "'extra_prices' needs the option 'prices'");
 	if (extras && tier->price_count && tier->extra_price_count >= MAX_ITEMS)
-		conf_error(conf, extras, "Stripe sells at most %d prices together", MAX_ITEMS);
+		conf_error(conf, extras,
+			   "too many extra prices; use up to %d, because Stripe sells at most %d "
+			   "prices together",
+			   MAX_ITEMS - 1, MAX_ITEMS);
 	for (const struct tier *t = config->tiers.list; t <= tier; t++) {
 		for (unsigned i = 0; i < tier->extra_price_count; i++) {
 			if (is_among(tier->extra_prices[i], t->prices, t->price_count))
 				conf_error(conf, conf_item(conf, extras, (int)i),
 					   "price '%s' selects tier '%s', so it cannot be an "
-					   "extra price",
+					   "extra price; remove it from one of the two",
 					   tier->extra_prices[i], t->name ? t->name : "");
 		}
 		for (unsigned i = 0; t < tier && i < t->extra_price_count; i++) {
 			if (is_among(t->extra_prices[i], tier->prices, tier->price_count))
 				conf_error(conf, conf_find(conf, mapping, "prices"),
 					   "price '%s' is an extra price of tier '%s', so it "
-					   "cannot select a tier",
+					   "cannot select a tier; remove it from one of the two",
 					   t->extra_prices[i], t->name ? t->name : "");
 		}
 	}
@@ -186,7 +189,7 @@ static void check_sale(struct conf *conf, const struct conf_node *mapping, const
 	}
 	if (tier->is_self_service && tier->price_count)
 		conf_error(conf, conf_find(conf, mapping, "self_service"),
-			   "a tier with prices is sold; only a tier without can be taken for free");
+			   "a tier with prices cannot be free; remove 'self_service' or 'prices'");
 	check_extras(conf, mapping, tier);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* answer: what all answers of the portal have in common: fields, cookies, pages, refusals. */
+/* answer: what the portal's answers have in common: fields, cookies, pages, refusals. */
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>

@@ -62,7 +62,7 @@ static bool is_bound(const struct visit *visit)
 	       session_is_sealed(visit->portal->secret, "checkout", text_of(visit->session), seal);
 }
 
-/* Whether the customer came by a link, not from a checkout. */
+/* Whether the customer opened a claim link, instead of returning from a checkout. */
 static bool has_link(const struct visit *visit)
 {
 	return visit->link[0];
@@ -146,7 +146,7 @@ static void say_claimed(struct visit *visit, const struct store_key *key)
 	page_answer(&page, visit, visit->wants_html ? 200 : 409, TEXT(""));
 }
 
-/* @has_keys: the customer has come back, and the account has keys that are valid again. */
+/* @has_keys: the account has valid keys already, such as that of a returning customer. */
 static void say_ready(struct visit *visit, const struct store_account *account, bool has_keys)
 {
 	char path[256], token[SESSION_SEAL_SIZE];
@@ -165,17 +165,16 @@ static void say_ready(struct visit *visit, const struct store_account *account, 
 			 "<p>Your API key is ready. It is shown <strong>only once</strong>, so be "
 			 "ready to store it safely.</p>");
 	else if (has_keys)
-		html_put(&page,
-			 "<p>Your payment has arrived, and your API keys work again.</p><p><a "
-			 "class=\"button\" href=\"{}\">Open the dashboard</a></p><p>You can also "
-			 "get a new key. It is shown <strong>only once</strong>, so be ready to "
-			 "store "
-			 "it safely.</p>",
-			 path);
+		html_put(
+			&page,
+			"<p>Your order is complete. Your API keys stay the same and work with this "
+			"plan.</p><p><a class=\"button\" href=\"{}\">Open the dashboard</a></p>"
+			"<p>You can also get another key. It is shown <strong>only once</strong>, "
+			"so be ready to store it safely.</p>",
+			path);
 	else
-		html_raw(&page,
-			 "<p>Your payment has arrived and your API key is ready. It is shown "
-			 "<strong>only once</strong>, so be ready to store it safely.</p>");
+		html_raw(&page, "<p>Your order is complete, and your API key is ready. It is shown "
+				"<strong>only once</strong>, so be ready to store it safely.</p>");
 	portal_path(visit->portal, "/dashboard/claim", path, sizeof(path));
 	html_put(&page,
 		 "<form method=\"post\" action=\"{}\"><input "
@@ -185,7 +184,7 @@ static void say_ready(struct visit *visit, const struct store_account *account, 
 		 path, has_link(visit) ? "link" : "session_id",
 		 has_link(visit) ? visit->link : visit->session, token,
 		 has_keys && !has_link(visit) ? "plain" : "",
-		 has_keys && !has_link(visit) ? "Show me a new API key" : "Show my API key");
+		 has_keys && !has_link(visit) ? "Show me another API key" : "Show my API key");
 	page_answer(&page, visit, 200, TEXT(""));
 }
 
@@ -288,7 +287,10 @@ static void on_applied(void *arg, const struct registry_result *result)
 	}
 }
 
-/* Say why the page cannot show a key, and how the customer gets one anyway: "@otherwise, ...". */
+/*
+ * Say why the page cannot show a key and, after the words @otherwise, how the customer can get one
+ * anyway.
+ */
 static void say_no_key(struct visit *visit, unsigned status, const char *title, const char *words,
 		       const char *otherwise)
 {
@@ -374,7 +376,7 @@ static void fetch(struct visit *visit)
 	bool is_own = is_bound(visit);
 	uint64_t wait_ns = limiter_wait_ns(&portal->all, 0, now_ns);
 
-	/* Those who have started no checkout here may not use up the calls of those who have. */
+	/* Visitors without a checkout must not use up the calls that buyers need. */
 	if (!wait_ns && !is_own)
 		wait_ns = limiter_wait_ns(&portal->checkouts, source, now_ns);
 
@@ -414,20 +416,20 @@ static bool read_link(struct visit *visit)
 
 	if (err == -ETIMEDOUT) {
 		say(visit, 410, "This link has expired", "bad",
-		    "Ask the provider of this API for a new link.");
+		    "Please ask the provider of this API for a new link.");
 	} else if (err) {
 		say(visit, 404, "This link is not valid", "bad",
-		    "Please check that you opened the complete link. If that doesn't help, ask "
-		    "the provider of this API for a new one.");
+		    "Please check that you opened the complete link. If that doesn't help, "
+		    "please ask the provider of this API for a new one.");
 	} else if (!mirror_account(portal->context->mirror, link.account, &account, &slot)) {
 		say(visit, 410, "This account has been deleted", "bad",
-		    "The account that this link is for no longer exists.");
+		    "The account that this link is for no longer exists. If you didn't expect "
+		    "this, please contact the provider of this API.");
 	} else {
 		visit->account = account.id;
 		snprintf(visit->label, sizeof(visit->label), "%s",
 			 link.label[0] ? link.label : "claim link");
-		/* An account's first key is the same for all of its links, whenever they were made.
-		 */
+		/* All links for an account share its first claim, whenever they were made. */
 		if (link.claim[0])
 			snprintf(visit->claim, sizeof(visit->claim), "%s", link.claim);
 		else

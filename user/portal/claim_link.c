@@ -2,8 +2,8 @@
 /*
  * claim_link: see claim_link.h. claim.c shows the page that a link leads to.
  *
- * A link is about an account and a claim. The store's list of claims makes a claim happen once
- * (registry_key_claim()).
+ * A link names an account and a claim. The store's list of claims makes sure that each claim
+ * happens only once (registry_key_claim()).
  */
 #include "portal/claim_link.h"
 
@@ -56,7 +56,7 @@ int claim_link_read(const struct crypto_hmac *secret, const char *token, uint64_
 
 	if (err)
 		return err;
-	/* The portal wrote it, so anything else is from another version. */
+	/* The portal wrote it, so a token with other contents is from another version. */
 	*ret_link = (struct claim_link){ 0 };
 	claim = strchr(link.subject, ' ');
 	label = claim ? strchr(claim + 1, ' ') : NULL;
@@ -123,7 +123,7 @@ static void on_claim(void *arg, int err, const struct store_task *tasks, size_t 
 		fail(m, 500, "out of memory");
 }
 
-/* The account is known: choose the claim's ID, and look whether it was made. */
+/* The account is known. Choose the claim's ID, and look whether it was claimed already. */
 static void finish(struct making *m, const struct store_account *account)
 {
 	char first[CLAIM_LINK_ID_SIZE];
@@ -148,7 +148,7 @@ static void on_applied(void *arg, const struct registry_result *result)
 	struct making *m = arg;
 
 	if (result->err)
-		fail(m, 503, "the subscription cannot be applied now; try again");
+		fail(m, 503, "the subscription cannot be stored right now; try again");
 	else if (!result->account)
 		fail(m, 404, "the subscription has ended, or no tier has its price");
 	else
@@ -210,7 +210,7 @@ static void fail_with_accounts(struct making *m, const uint64_t *ids, unsigned c
 {
 	char why[64 + ACCOUNTS_NAMED * (ACCOUNT_ID_SIZE + 1)], id[ACCOUNT_ID_SIZE];
 	size_t len = (size_t)snprintf(why, sizeof(why),
-				      "the customer has %u accounts; name one:", count);
+				      "the customer has %u accounts; name one of them:", count);
 
 	for (unsigned i = 0; i < count && i < ACCOUNTS_NAMED; i++) {
 		account_format_id(ids[i], id);
@@ -291,7 +291,7 @@ void claim_link_make(struct portal *portal, const struct claim_order *order, cla
 	m->expires_s = (clock_wall_ms() + order->lasts_ms) / 1000;
 	text_copy(m->link.label, sizeof(m->link.label), order->label ? order->label : "");
 	if (!portal->context->settings->app_url) {
-		fail(m, 409, "links need the option stripe.app_url");
+		fail(m, 409, "claim links need the option stripe.app_url");
 	} else if (order->account) {
 		/* An ID that is not valid belongs to no account, and neither does 0. */
 		account_parse_id(text_of(order->account), &account);

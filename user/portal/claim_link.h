@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * claim_link: links with which customers get the first key of an account.
+ * claim_link: links that show customers the first key of an account.
  *
- * They serve customers who did not buy on the portal's own pages: through a Payment Link, the
- * operator's checkout, or by hand. Anybody who has the link gets the key, in any browser, but only
- * once.
+ * They serve customers who did not buy on the portal's own pages, but through a Payment Link or the
+ * operator's checkout, or whose subscription was created by hand. Anybody who has the link can take
+ * the key, in any browser, but only once.
  */
 #ifndef PORTAL_CLAIM_LINK_H
 #define PORTAL_CLAIM_LINK_H
@@ -28,33 +28,33 @@ struct claim_order {
 	const char *customer;	  /* Stripe's ID; the customer must have exactly one account */
 	const char *subscription; /* Stripe's ID; fetched from Stripe if it has no account yet */
 	const char *session;	  /* the ID of a paid checkout session */
-	const char *label;	  /* of the key; NULL: the usual one */
+	const char *label;	  /* of the key; NULL: the default */
 	uint64_t lasts_ms;	  /* CLAIM_LINK_MIN_MS to CLAIM_LINK_MAX_MS */
-	bool is_further;	  /* another key, even if one was claimed */
+	bool is_further;	  /* to an additional key, whether or not the first was claimed */
 };
 
 /*
- * Make a link, now or later. @done gets an object that it takes over, with "url", "expires",
- * "account" and "claimed" (whether its key was already collected); or NULL, an HTTP status and the
- * reason. All links for an account lead to the same key (claim_first_id()), unless `is_further` is
- * set.
+ * Make a link. @done may be called before this function returns. It takes over an object with
+ * "url", "expires", "account" and "claimed" (whether the key was already collected); or it gets
+ * NULL, an HTTP status and the reason. All links for an account lead to the same key
+ * (claim_first_id()), unless `is_further` is set.
  */
 typedef void (*claim_link_done)(void *arg, json_t *answer, unsigned status, const char *why);
 void claim_link_make(struct portal *portal, const struct claim_order *order, claim_link_done done,
 		     void *arg);
 
 /*
- * Write the ID of the claim with which the first key of @account is shown. A checkout's page, a
- * sign-up and all claim links use it, so only one of them shows a key. A customer who comes back
- * with a new subscription can claim once more. Pure.
+ * Write the ID of the claim of @account's first key. The checkout's page, the sign-up and all claim
+ * links use the same ID, so only one of them shows a key. The ID depends on the subscription, so a
+ * returning customer with a new one can claim once more. Pure.
  */
 void claim_first_id(const struct store_account *account, char ret_claim[CLAIM_LINK_ID_SIZE]);
 
-/* What the token of a claim link says. */
+/* What the token of a claim link contains. */
 struct claim_link {
 	uint64_t account;
-	char claim[CLAIM_LINK_ID_SIZE]; /* "": that of claim_first_id() */
-	char label[STORE_LABEL_MAX];	/* of the key; "": the usual one */
+	char claim[CLAIM_LINK_ID_SIZE]; /* "": claim_first_id() when the link is used */
+	char label[STORE_LABEL_MAX];	/* of the key; "": the default */
 };
 
 /* Write a token that is valid until @expires_s. 0, or an error of link_write(). */

@@ -234,7 +234,8 @@ static const char *done_words(const struct visit *visit)
 		{ "signed-out", "You are signed out." },
 		{ "same-plan", "You already have this plan." },
 		{ "plan-changed",
-		  "Your plan is being changed. This page shows it as soon as Stripe confirms it." },
+		  "If you changed your plan, this page shows it as soon as Stripe confirms the "
+		  "change." },
 		{ "own",
 		  "You revoked the key that you had signed in with, so you are signed out." },
 	};

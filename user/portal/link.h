@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * link: tokens in links that customers are sent. Only the portal can write one.
+ * link: tokens in the links that customers get. Only the portal can write one.
  *
- * A token says what the link is about and until when it is valid, and has a random number, with
- * which it can be used up. It is valid on every host that has the same pepper.
+ * A token contains the link's subject, the time when it expires and a random ID, by which a caller
+ * can make it work only once. It is valid on every host that has the same pepper.
  */
 #ifndef PORTAL_LINK_H
 #define PORTAL_LINK_H
@@ -11,7 +11,7 @@
 #include "base/crypto.h"
 #include "base/text.h"
 
-#define LINK_SUBJECT_MAX 384 /* bytes of what a link is about, with the NUL */
+#define LINK_SUBJECT_MAX 384 /* bytes of a subject, with its NUL */
 #define LINK_ID_SIZE	 33
 #define LINK_SIZE	 1024 /* bytes of a token, with its NUL */
 

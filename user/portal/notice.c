@@ -189,7 +189,7 @@ static bool is_grace_over(const struct notices *n, const struct store_account *a
 	       now_ms >= account->past_due_ms + grace_of(n, account);
 }
 
-/* Its number is the same at each check and each change, so the webhook is told once. */
+/* Its number is the same at each check and each change, so the webhook gets it once. */
 static struct cause grace_over(const struct store_account *account)
 {
 	return (struct cause){ .type = "account.suspended",
@@ -198,7 +198,7 @@ static struct cause grace_over(const struct store_account *account)
 			       .is_for_operator = true };
 }
 
-/* Of all accounts, also those without a customer. */
+/* For all accounts, even those without a customer at Stripe. */
 static void look_at_grace(struct notices *n, const struct store_account *account)
 {
 	struct cause cause = grace_over(account);
@@ -312,7 +312,7 @@ static const char *reason_of(const struct notices *n, const struct store_account
 
 /* ---- changes of accounts ---- */
 
-/* Write the task that tells the webhook of @cause to @ret_tasks. 0 or -ENOMEM. */
+/* Append the task that reports @cause to the webhook to @ret_tasks. 0 or -ENOMEM. */
 static int add_task(struct notices *n, const struct store_account *account,
 		    const struct cause *cause, struct store_task *ret_tasks, int *count)
 {
@@ -331,8 +331,8 @@ static int add_task(struct notices *n, const struct store_account *account,
 }
 
 /*
- * Write what follows from the change to @causes; returns their number. @number is one that no other
- * change has.
+ * Write the causes that follow from the change to @causes, and return how many there are. @number
+ * identifies the change.
  */
 static int find_causes(const struct notices *n, const struct store_account *before,
 		       const struct store_account *after, uint64_t number,
@@ -349,11 +349,10 @@ static int find_causes(const struct notices *n, const struct store_account *befo
 		causes[count++] = (struct cause){ .type = "account.tier_changed",
 						  .number = number,
 						  .old_tier = before->tier };
-	/* The check of all accounts, which finds grace that is over, may not have come to it yet.
-	 */
+	/* The grace may have ended just now, before the check of all accounts noticed. */
 	if (after->status != STORE_PAST_DUE && is_grace_over(n, before, clock_wall_ms()))
 		causes[count++] = grace_over(before);
-	/* Grace that is over needs no change of the account, so look_at_grace() finds it. */
+	/* The end of the grace period changes no account, so look_at_grace() reports it. */
 	if (had_access(n, before) && !had_access(n, after) &&
 	    !is_grace_over(n, after, clock_wall_ms()))
 		causes[count++] = (struct cause){ .type = "account.suspended",

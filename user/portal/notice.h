@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * notice: notifies customers about payments, grace periods, trials and quotas, by mail and webhook;
- * and the operator's webhook about accounts.
+ * notice: notifies customers about payments, grace periods, trials and quotas, by mail and webhook,
+ * and the operator about changes of accounts, by webhook only.
  *
  * Each cause, such as one failed payment, becomes one task in the store per channel (mail,
  * webhook). The task's ID names the cause, so an event that is repeated does not notify twice. A
@@ -38,9 +38,9 @@ void notices_account_changed(struct notices *notices, const struct store_account
 			     const struct store_account *after);
 
 /*
- * Write the tasks that tell the operator's webhook of a change of an account, which are to be
- * stored together with the change; any host may make it. @before is NULL for a new account. Returns
- * their number, or -ENOMEM; the caller frees their bodies.
+ * Write the tasks that report a change of an account to the operator's webhook. The caller stores
+ * them together with the change, which any host may make, and frees their bodies. @before is NULL
+ * for a new account. Returns their number or a negative errno.
  */
 int notices_make_tasks(struct notices *notices, const struct store_account *before,
 		       const struct store_account *after,
@@ -52,8 +52,8 @@ bool notices_can_mail(const struct notices *notices);
 /*
  * Mail @links, one or more lines of text, to @email. The mail waits in the store's queue like a
  * notice, but is not sent after @expires_s, when the links are no longer valid. 0, -ENOTCONN
- * without a mail server, -EINVAL if the address is not valid, -ENOMEM. A later error of the store
- * is logged.
+ * without a mail server, -EINVAL if the address is not valid, -ENOMEM. If the store fails later,
+ * that is logged and the mail is lost.
  */
 int notices_mail_link(struct notices *notices, enum template_kind kind, const char *email,
 		      const char *links, uint64_t expires_s);

@@ -199,7 +199,7 @@ static int start_mail(struct notice_sending *s, const json_t *body, const struct
 	return transfer_mail(n->transfers, &mail, on_mailed, s, NULL);
 }
 
-/* Whether the mail is about links that are no longer valid. */
+/* Whether the mail has links that are no longer valid. */
 static bool has_expired(const json_t *body)
 {
 	json_int_t expires_s = json_integer_value(json_object_get(body, "expires"));
@@ -288,7 +288,7 @@ static void send_hook(struct notice_sending *s)
 
 /* ---- rounds ---- */
 
-/* Whether the round has a notice of @account: a later one must not overtake it. */
+/* Whether the round has a notice about @account, which a later one must not overtake. */
 static bool has_account(const struct notice_sender *sender, uint64_t account)
 {
 	for (unsigned i = 0; account && i < sender->count; i++) {

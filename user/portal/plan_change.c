@@ -4,8 +4,8 @@
  *
  * Stripe's billing portal makes the change: it shows what the change costs, collects the payment
  * and prorates. Its configuration decides which prices customers may change to. If it does not
- * offer the one that was picked, the customer chooses on Stripe's page. Stripe changes no
- * subscription with several prices or a metered one in this way.
+ * offer the one that was picked, the customer chooses on Stripe's page. The billing portal cannot
+ * change a subscription with several prices or a metered one.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +21,9 @@
 	"Your plan can't be changed online. Please contact the provider of this API, who can " \
 	"change it for you."
 
-/* The ways to ask, the most direct one first. */
+/*
+ * Stripe's two pages: confirm the change to the chosen price, or choose among the offered prices.
+ */
 enum { WAY_CONFIRM, WAY_CHOOSE, WAY_COUNT };
 
 static void ask(struct visit *visit);
@@ -43,7 +45,7 @@ static int add_flow(struct buf *form, const struct order *order)
 	if (!err)
 		err = form_add(form, "flow_data[subscription_update_confirm][items][0][price]",
 			       checkout->lines[0].price);
-	/* Also if it is not sold by seat: the customer may come from a tier that is. */
+	/* Needed even for a flat plan: the customer may come from one with several seats. */
 	if (!err && !checkout->lines[0].is_metered)
 		err = form_add_u64(form,
 				   "flow_data[subscription_update_confirm][items][0][quantity]",

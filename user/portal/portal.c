@@ -60,7 +60,7 @@ static const struct endpoint endpoints[] = {
 	{ "/dashboard/billing", "POST", dashboard_billing },
 };
 
-/* The endpoint for @path and @method or, if none has the method, one for @path; or NULL. */
+/* The endpoint for @path and its method or, if there is none, one for @path; or NULL. */
 static const struct endpoint *find_endpoint(const struct portal *portal, struct text path,
 					    bool is_get)
 {
@@ -116,7 +116,7 @@ static const char *allowed(const char *page)
 			  : "Allow: GET, HEAD\r\n";
 }
 
-/* Whether scripts of other sites may use the page, as far as the configuration lists them. */
+/* Whether scripts of the sites that the configuration lists may use the page. */
 static bool is_shared(const struct endpoint *endpoint)
 {
 	return !strcmp(endpoint->page, "/pricing") || !strcmp(endpoint->page, "/checkout");
@@ -222,7 +222,7 @@ struct portal *portal_new(const struct stripe_context *context, const struct por
 	limiter_init(&portal->checkouts, 2 * NS_PER_SECOND, 30);
 	limiter_init(&portal->mails, 30 * NS_PER_SECOND, 5);
 	limiter_init(&portal->mails_to, 1200 * NS_PER_SECOND, 3);
-	/* Many times what one source may ask for, so that it takes many to keep others waiting. */
+	/* Many times the limit of one source, so that only many sources can keep others waiting. */
 	limiter_init(&portal->mails_all, NS_PER_SECOND, 60);
 	return portal;
 }

@@ -38,7 +38,7 @@ struct portal {
 	LIST_HEAD(, visit) visits;	      /* owned: visits without an answer yet */
 	unsigned visit_count;
 	LIST_HEAD(, making) makings;	/* owned: links that are being made */
-	STAILQ_HEAD(, search) searches; /* owned: addresses that are looked for, one at a time */
+	STAILQ_HEAD(, search) searches; /* owned: by mail address; one runs, others wait */
 	unsigned search_count;
 	uv_timer_t search_timer;
 	bool is_stopped;
@@ -61,7 +61,7 @@ struct order {
 	char names[CHECKOUT_MAX_LINES][SUBSCRIPTION_NAME_MAX]; /* as configured; "" ends the list */
 	struct checkout_order checkout;			       /* line_count: resolved so far */
 	char customer[STORE_NAME_MAX]; /* Stripe's ID, if the buyer is known */
-	/* For plan_change.c: what is changed, and how Stripe is asked to. */
+	/* For plan_change.c: the item to change, and which of Stripe's pages is asked for. */
 	char subscription[STORE_NAME_MAX], item[STORE_NAME_MAX];
 	unsigned way;
 };
@@ -75,16 +75,16 @@ struct visit {
 	bool wants_json, wants_html;
 	bool is_claim;	  /* the URL contains a secret */
 	bool is_indexed;  /* search engines may list the page */
-	bool is_revoking; /* recovery: the other keys end */
+	bool is_revoking; /* recovery: revoke all other keys */
 	struct text
 		origin; /* of another site whose script may read the answer; borrowed; or empty */
 	/* Set once the visitor is signed in. */
 	uint64_t account, key;
 	struct text cookie; /* the session cookie; borrowed from the handoff */
 	/* Checkout and claim. */
-	char session[CHECKOUT_ID_MAX];	/* or the ID of the claim of a mailed link */
+	char session[CHECKOUT_ID_MAX];	/* of the checkout; for a mailed link, its claim's ID */
 	char claim[CLAIM_LINK_ID_SIZE]; /* of the key that claim.c shows */
-	char label[STORE_LABEL_MAX];	/* of that key, if a link chooses it */
+	char label[STORE_LABEL_MAX];	/* of that key, if it was claimed by a link */
 	char link[LINK_SIZE];		/* a link's token; "" if there is none */
 	struct order *order;		/* owned */
 	char email[256], reference[201];
@@ -104,8 +104,8 @@ void visit_answer(struct visit *visit, unsigned status, struct text fields, stru
 void visit_answer_json(struct visit *visit, unsigned status, struct text fields, json_t *owned);
 
 /*
- * Write @words to a page. If there is a link to support, the words PORTAL_PROVIDER in them link to
- * it.
+ * Write @words to a page. If support_url is configured, the words PORTAL_PROVIDER in them become a
+ * link to it.
  */
 void page_say(struct html *page, const struct visit *visit, const char *words);
 
@@ -122,7 +122,7 @@ void visit_refuse_busy(struct visit *visit, uint64_t wait_ns);
 void visit_refuse_with(struct visit *visit, unsigned status, const char *detail,
 		       struct text fields);
 
-/* A browser asks whether a script of another site may make a request. */
+/* Answer a browser that asks whether a script of another site may make a request (CORS). */
 void visit_answer_preflight(struct visit *visit);
 
 /*
@@ -132,7 +132,7 @@ void visit_answer_preflight(struct visit *visit);
 void visit_go(struct visit *visit, const char *page, struct text fields);
 void visit_leave(struct visit *visit, enum portal_place place, const char *url, struct text fields);
 
-/* Append a Set-Cookie field for the dashboard that Stripe's redirect brings back. */
+/* Append a Set-Cookie field whose cookie browsers send when Stripe redirects to the dashboard. */
 int cookie_write_claim(struct buf *fields, const struct visit *visit, const char *name,
 		       const char *value, uint64_t max_age_s);
 
@@ -206,20 +206,20 @@ void recover_account(struct portal *portal, uint64_t account,
 		     const char *email); /* this one only */
 void recover_forget(struct portal *portal);
 
-/* Say how to get a new key: "@otherwise, ...", such as "If you have lost it,". */
+/* Say how to get a new key. @otherwise begins the sentence, for example "If you have lost it,". */
 void page_offer_recovery(struct html *page, const struct visit *visit, const char *otherwise);
 
 /* Read the form's `email` into the visit. False if it is not an address. */
 bool visit_read_email(struct visit *visit);
 
-/* How long the visitor must wait before the next mail to this address; 0: it is charged now. */
+/* How long the visitor must wait for a mail to this address; 0: send it now, it is charged. */
 uint64_t visit_mail_wait_ns(struct visit *visit);
 
 void visit_say_mailed(struct visit *visit, const char *words);
 
 /*
- * Read the link from the form, and whether the form comes from the page of that link. If not, the
- * visit has been answered.
+ * Read the link from the form, and return whether the form comes from the page of that link. If
+ * not, the visit has been answered.
  */
 bool visit_has_token(struct visit *visit, const char *purpose);
 

@@ -39,7 +39,7 @@ static void write_price(struct html *page, const struct catalog_price *price)
 		html_put(page, "<p class=\"soft small\">{}</p>", line);
 }
 
-/* What is sold together with the price, in a line each. */
+/* The extra prices that are sold together with the tier's price, one line each. */
 static void write_extras(struct html *page, const struct portal *portal, const struct tier *tier)
 {
 	char headline[PRICE_TEXT_SIZE], line[PRICE_TEXT_SIZE];
@@ -58,7 +58,7 @@ static void write_extras(struct html *page, const struct portal *portal, const s
 	}
 }
 
-/* The signed-in customer's account, if it has a subscription that goes on; else NULL. */
+/* The signed-in customer's account, if it has a subscription that has not ended; else NULL. */
 static const struct store_account *find_subscriber(struct visit *visit,
 						   struct store_account *ret_account)
 {
@@ -132,7 +132,7 @@ static void write_signup(struct html *page, const struct visit *visit, const str
 		 "<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"tier\" "
 		 "value=\"{}\"><label>Email address <input type=\"email\" name=\"email\" required "
 		 "maxlength=\"127\" autocomplete=\"email\"></label><p class=\"soft small\">We'll "
-		 "mail you a link to your API key.</p><button type=\"submit\">Get {}</button>"
+		 "email you a link to your API key.</p><button type=\"submit\">Get {}</button>"
 		 "</form>",
 		 path, tier->name, tier->name);
 }
@@ -194,7 +194,7 @@ static void write_intro(struct html *page, const struct tiers *tiers,
 			       "same.</p>");
 	else if (has_prices)
 		html_raw(page, "<p class=\"soft\">You pay on Stripe's website and get your API "
-			       "key right after that.</p>");
+			       "key right afterwards.</p>");
 }
 
 static void show_page(struct visit *visit)
@@ -316,7 +316,7 @@ static void on_session(void *arg, const struct stripe_answer *answer)
 	struct checkout_session session;
 	struct buf fields;
 
-	/* Perhaps the customer was deleted at Stripe: then buy as a new one. */
+	/* The customer may have been deleted at Stripe. If so, buy as a new one. */
 	if (answer->err == -EREMOTEIO && visit->order->checkout.customer &&
 	    !strcmp(answer->code, "resource_missing")) {
 		log_warn("checkout: %s; trying again without the customer", answer->why);
@@ -359,9 +359,9 @@ static void start_checkout(struct visit *visit)
 }
 
 /*
- * Begin the order, all of whose prices are resolved. Who is signed in and has a subscription
- * changes it; a second one would be paid in addition. Other signed-in customers keep their account,
- * and their customer at Stripe if they have one; then they have had their trial.
+ * Begin the order, all of whose prices are resolved. A signed-in customer who has a subscription
+ * changes it, because a second one would be paid in addition. Other signed-in customers keep their
+ * account. Those that Stripe knows also stay the same customer there, and get no second trial.
  */
 static void begin_order(struct visit *visit)
 {
@@ -526,9 +526,9 @@ static bool read_order(struct visit *visit)
 }
 
 /*
- * The form needs no token: it can take its visitor no further than to Stripe's page, which asks
- * before anything is paid or changed. Besides, browsers do not send the session to it from another
- * site.
+ * The form needs no token: all that a forged one can do is take the visitor to Stripe's page, which
+ * asks before anything is paid or changed. Besides, browsers do not send the session cookie with a
+ * form from another site.
  */
 void pricing_buy(struct visit *visit)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * recover: customers who have lost their key get a new one through their mail address.
+ * recover: customers who have lost their key get a new one by mail.
  *
  * The address is the one that Stripe has, or that a self-service account was confirmed with. The
- * answer is the same whether an account has it or not, so nobody learns who is a customer. The
- * accounts are searched after the answer, a few slots at a time, because there may be several
+ * answer is the same whether or not an account has it, so nobody learns who is a customer. The
+ * accounts are searched after the answer, some slots at a time, because there may be several
  * hundred thousand. Mail scanners open links, so opening one changes nothing.
  */
 #include <errno.h>
@@ -28,7 +28,7 @@
 #define SLOTS_A_TURN 4096 /* of a search */
 #define TURN_MS	     1
 
-/* One address that is being looked for. */
+/* The search for the accounts of one address. */
 struct search {
 	STAILQ_ENTRY(search) entry;
 	char email[STORE_LABEL_MAX]; /* as asked for, then as an account has it */
@@ -51,7 +51,7 @@ static void show_form(struct visit *visit, unsigned status, const char *why)
 		html_put(&page, "<p class=\"note bad\" role=\"alert\">{}</p>", why);
 	html_put(&page,
 		 "<section class=\"card\"><p>Enter the email address of your account. We'll send "
-		 "you a link with which you get a new API key.</p><form method=\"post\" "
+		 "you a link to a new API key.</p><form method=\"post\" "
 		 "action=\"{}\"><label for=\"email\">Email address</label><input id=\"email\" "
 		 "name=\"email\" type=\"email\" required maxlength=\"127\" "
 		 "autocomplete=\"email\"><p><button type=\"submit\">Send the link</button></p>"
@@ -65,8 +65,8 @@ static bool is_offered(struct visit *visit)
 	if (notices_can_mail(visit->portal->notices))
 		return true;
 	visit_refuse(visit, 404,
-		     "We can't send mail from here. To get a new API key, contact " PORTAL_PROVIDER
-		     ".");
+		     "We can't send email from here. To get a new API key, please "
+		     "contact " PORTAL_PROVIDER ".");
 	return false;
 }
 
@@ -77,13 +77,14 @@ void page_offer_recovery(struct html *page, const struct visit *visit, const cha
 	portal_path(visit->portal, "/dashboard/recover", path, sizeof(path));
 	if (notices_can_mail(visit->portal->notices)) {
 		html_put(page,
-			 "<p>{} we can mail you a link to a new key, at the email address of your "
-			 "account.</p><p><a class=\"button\" href=\"{}\">Get a key by mail</a></p>",
+			 "<p>{} we can email a link to a new key to the address of your "
+			 "account.</p><p><a class=\"button\" href=\"{}\">Get a key by "
+			 "email</a></p>",
 			 otherwise, path);
 		return;
 	}
 	html_put(page, "<p>{} ", otherwise);
-	page_say(page, visit, "contact " PORTAL_PROVIDER ", who can give you a new key.");
+	page_say(page, visit, "please contact " PORTAL_PROVIDER ", who can give you a new key.");
 	html_raw(page, "</p>");
 }
 
@@ -144,8 +145,8 @@ static void end_search(struct portal *portal, struct search *search)
 	for (unsigned i = 0; i < search->found_count && !err; i++)
 		err = write_line(&lines, portal, search->found[i], expires_s);
 	if (!err && search->has_more)
-		err = buf_append_str(&lines, "You have more accounts than we can list here. For "
-					     "the others, contact us.\n\n");
+		err = buf_append_str(&lines, "You have more accounts than we can list here. To "
+					     "recover the others, please contact us.\n\n");
 	if (!err && buf_len(&lines))
 		err = buf_append(&lines, "", 1);
 	if (!err && buf_len(&lines))
@@ -253,7 +254,7 @@ void visit_say_mailed(struct visit *visit, const char *words)
 {
 	struct html page;
 
-	page_begin(&page, visit, "Check your mail");
+	page_begin(&page, visit, "Check your email");
 	html_put(&page, "<p class=\"note good\" role=\"status\">{}</p>", words);
 	page_answer(&page, visit, 200, TEXT(""));
 }
@@ -278,10 +279,11 @@ void recover_ask(struct visit *visit)
 	else if (recover_search(visit->portal, visit->email))
 		visit_refuse(visit, 503, PORTAL_OUR_FAULT);
 	else
-		visit_say_mailed(
-			visit, "If an account has this email address, we have sent a link to it. "
-			       "The link is valid for an hour. If no mail arrives, check your spam "
-			       "folder and the address.");
+		visit_say_mailed(visit,
+				 "If an account has this email address, we have sent a link to it. "
+				 "The link is valid for an hour. If no email arrives, please check "
+				 "your spam folder, and that the address is the one you used when "
+				 "you signed up or paid.");
 }
 
 /* ---- using a link ---- */
@@ -356,7 +358,7 @@ static void on_claimed(void *arg, const struct registry_result *result)
 	struct buf fields;
 
 	if (result->err == -EEXIST) {
-		say(visit, 410, "This link was already used", "Each link works once.");
+		say(visit, 410, "This link was already used", "Each link works only once.");
 		return;
 	}
 	if (result->err) {
@@ -376,16 +378,16 @@ static void on_claimed(void *arg, const struct registry_result *result)
 }
 
 /*
- * To revoke the other keys too, the link is used up first, with a key that nobody sees, so that
- * only one of several simultaneous requests goes on. Revoking all keys then ends that key as well.
- * If the rest fails, the customer asks for another link.
+ * To revoke the other keys too, the link is first claimed with a key that nobody sees, so that only
+ * one of several simultaneous requests continues. Revoking all keys then ends that key as well. If
+ * a later step fails, the customer needs another link.
  */
 static void say_unfinished(struct visit *visit, int err)
 {
 	log_error("recovery: cannot revoke keys and create another: %s", strerror(-err));
 	say(visit, 503, "We couldn't create your key",
-	    "Something went wrong on our side, and this link was used up. Your old keys may be "
-	    "revoked already.");
+	    "Something went wrong on our side, and this link can't be used again. Your old keys "
+	    "may already be revoked. Please get another link.");
 }
 
 static void on_created(void *arg, const struct registry_result *result)

@@ -25,7 +25,9 @@ struct request_params {
 int request_params_read(const struct handoff *e, struct request_params *ret_params);
 void request_params_done(struct request_params *params);
 
-/* As form_get(). A JSON member that is neither a string nor an integer is -EINVAL; null is -ENOENT.
+/*
+ * As form_get(). -EINVAL for a JSON member that is neither a string nor an integer; -ENOENT if it
+ * is null.
  */
 int request_param(const struct request_params *params, const char *name, char *ret_value,
 		  size_t size);

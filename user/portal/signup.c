@@ -3,10 +3,10 @@
  * signup: visitors take a tier with `self_service: true`, without Stripe, by confirming their mail
  * address.
  *
- * An address gets one account: the account's ID is derived from it, so the store refuses a second
- * one, on whichever host. The answer to the form is the same for an address that has an account;
- * its owner is mailed a link to recover access instead. If the owner has bought and the
- * subscription has ended, the account can have the free tier again.
+ * Each address gets one account: the account's ID is derived from the address, so the store refuses
+ * a second one from any host. If the address has an account already, the answer to the form is the
+ * same, but the mail has a link to recover the account. If the owner has bought since and the
+ * subscription has ended, the account can get the free tier again.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -118,9 +118,10 @@ void signup_ask(struct visit *visit)
 		log_error("sign-up: cannot mail a link: %s", strerror(-err));
 		visit_refuse(visit, 503, PORTAL_OUR_FAULT);
 	} else {
-		visit_say_mailed(
-			visit, "We have sent you a mail with a link. Open it to get your API key. "
-			       "If no mail arrives, check your spam folder and the address.");
+		visit_say_mailed(visit,
+				 "We have sent you an email with a link. Open it to get your API "
+				 "key. If no email arrives, please check your spam folder and that "
+				 "you typed the address correctly.");
 	}
 }
 
@@ -162,10 +163,10 @@ static const struct tier *read_link(struct visit *visit)
 		    "Links are valid for 24 hours. Please choose your plan again.");
 	else if (!email)
 		say(visit, 404, "This link is not valid",
-		    "Please check that you opened the complete link.");
+		    "Please check that you opened the complete link, or choose your plan again.");
 	else if (!tier)
 		say(visit, 410, "This plan is no longer offered",
-		    "Please choose another plan from the pricing page.");
+		    "Please choose another plan on the pricing page.");
 	return tier;
 }
 
@@ -206,7 +207,7 @@ static void on_claimed(void *arg, const struct registry_result *result)
 		page_begin(&page, visit, "Your key was already shown");
 		html_put(&page,
 			 "<p class=\"note\">A key is shown only once, and we don't keep a copy of "
-			 "it.</p><p><a class=\"button\" href=\"{}\">Get a new key by mail</a></p>",
+			 "it.</p><p><a class=\"button\" href=\"{}\">Get a new key by email</a></p>",
 			 path);
 		page_answer(&page, visit, 200, TEXT(""));
 		return;
@@ -269,7 +270,7 @@ static void on_created(void *arg, const struct registry_result *result)
 			  result->err == -ENOSPC ? "all slots are taken; raise max_accounts"
 						 : strerror(-result->err));
 		visit_refuse(visit, 503,
-			     "We can't create more accounts right now. Your link stays valid: "
+			     "We can't create more accounts right now. Your link stays valid, so "
 			     "please try again later.");
 		return;
 	}
@@ -283,7 +284,7 @@ static void on_created(void *arg, const struct registry_result *result)
 		else
 			claim(visit, &account);
 	} else {
-		/* Another host has just created it, and this one is about to hear of it. */
+		/* Another host has just created it; the store's feed reports it in a moment. */
 		visit_refuse(visit, 503,
 			     "Your account is being created. Please try again in a few seconds.");
 	}

@@ -239,18 +239,20 @@ static void tiers_are_checked(void **state)
 		  "t.yaml:3:28: price 'p' already belongs to tier 't'\n",
 		  "a price twice in one tier" },
 		{ TIERS "  - { name: t, extra_prices: [p] }\n",
-		  "t.yaml:3:30: extra prices need the option 'prices'\n", "nothing to add to" },
+		  "t.yaml:3:30: 'extra_prices' needs the option 'prices'\n", "nothing to add to" },
 		{ TIERS "  - { name: t, prices: [p], extra_prices: [p] }\n",
-		  "t.yaml:3:44: price 'p' selects tier 't', so it cannot be an extra price\n",
+		  "t.yaml:3:44: price 'p' selects tier 't', so it cannot be an extra price; "
+		  "remove it from one of the two\n",
 		  "an extra price of its own tier" },
 		{ TIERS "  - { name: t, prices: [p] }\n"
 			"  - { name: u, prices: [q], extra_prices: [r, p] }\n",
-		  "t.yaml:4:47: price 'p' selects tier 't', so it cannot be an extra price\n",
+		  "t.yaml:4:47: price 'p' selects tier 't', so it cannot be an extra price; "
+		  "remove it from one of the two\n",
 		  "the price of an earlier tier" },
 		{ TIERS "  - { name: t, prices: [p], extra_prices: [q] }\n"
 			"  - { name: u, prices: [q] }\n",
 		  "t.yaml:4:24: price 'q' is an extra price of tier 't', so it cannot select a "
-		  "tier\n",
+		  "tier; remove it from one of the two\n",
 		  "the price of a later tier" },
 		{ TIERS "  - { name: t, trial_days: 731, prices: [p] }\n",
 		  "t.yaml:3:28: '731' is not valid; use a whole number from 1 to 730\n",

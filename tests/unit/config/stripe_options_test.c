@@ -149,7 +149,8 @@ static void invalid_values_for_the_pages_are_reported(void **state)
 {
 	static const struct wrong rows[] = {
 		{ STRIPE "  product_name: \"\"\n",
-		  "t.yaml:4:17: a product's name has 1 to 80 bytes and no control characters\n",
+		  "t.yaml:4:17: not a valid product name; use 1 to 80 bytes without control "
+		  "characters\n",
 		  "no name" },
 		{ STRIPE "  terms_url: help@example.com\n",
 		  "t.yaml:4:14: 'help@example.com' is not a valid URL; use for example "
