@@ -37,12 +37,12 @@ struct admin_question {
 /* Takes over @answer. NULL: it failed, and @why says why. */
 typedef void (*admin_answered)(void *arg, json_t *answer, const char *why);
 
-/* A link with which a customer gets a key. Exactly one of the first four is set. */
+/* A claim link to be made. Exactly one of the first four is set. */
 struct admin_claim {
 	const char *account, *customer, *subscription, *session; /* borrowed during the call */
-	const char *label; /* of the key; NULL: the usual one; borrowed as well */
+	const char *label; /* of the key; NULL: the default; also borrowed */
 	uint64_t lasts_ms;
-	bool is_further; /* for another key, even if one was claimed */
+	bool is_further; /* to an additional key, whether or not the first was claimed */
 };
 
 /* Takes over @answer. NULL: it failed with the HTTP status @status, and @why says why. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* billing: calls that the agent answers after asking Stripe. */
+/* billing: calls about billing, most of which the agent answers after asking Stripe. */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -27,11 +27,11 @@ struct registry *registry_new(struct store *store, struct mirror *mirror,
 void registry_free(struct registry *registry);
 
 /*
- * The outbox: tasks that follow from a change of an account, such as telling somebody. They are
- * stored in the same transaction as the change, so neither a crash nor another host can come
- * between. The function writes at most REGISTRY_TASKS_MAX tasks to @ret_tasks and returns their
- * number, or a negative errno, which the change then fails with. The registry frees their bodies.
- * @before is NULL for a new account. NULL instead of a function: no outbox.
+ * The outbox: a function that makes the tasks that follow from a change of an account, such as a
+ * notice. They are stored in the same transaction as the change, so neither a crash nor another
+ * host can separate the two. The function writes at most REGISTRY_TASKS_MAX tasks to @ret_tasks and
+ * returns their number, or a negative errno, with which the change fails. The registry frees their
+ * bodies. @before is NULL for a new account. If @outbox is NULL, there are no such tasks.
  */
 #define REGISTRY_TASKS_MAX 4
 typedef int (*registry_outbox)(void *arg, const struct store_account *before,
@@ -107,7 +107,7 @@ struct registry_subscription {
 	const char *reference; /* client_reference_id; NULL: leave unchanged */
 	const char *metadata;  /* as JSON */
 	uint32_t seats;
-	uint64_t account; /* that it is meant for, see below; 0: none is named */
+	uint64_t account; /* the account that it is meant for, see below; 0: none */
 	int status;	  /* enum store_status; -1: unknown to tollgate, leave unchanged */
 	uint64_t past_due_since_ms; /* if it has become past due: since when; 0: now */
 	enum store_mode mode;
@@ -125,15 +125,17 @@ struct registry_subscription {
  * Update the account of a subscription, or create it (with status incomplete if the status is
  * unknown). The operator's hold and label stay as they are.
  *
- * A subscription without an account takes over one that has no subscription or whose subscription
- * has ended, so that a customer who comes back keeps the account and its keys: the account that it
- * is meant for, or else the last of the customer's accounts to end. Either must be of the same mode
- * or of none. Its grace and disputes belonged to the former subscription and end.
+ * A subscription without an account may take over an existing one, so that a returning customer
+ * keeps the account and its keys. That is the account that the subscription is meant for, if it has
+ * no subscription or one that has ended; otherwise the customer's account whose subscription ended
+ * last. It must have the same mode or none. Its grace and disputes end, because they belonged to
+ * the former subscription.
  *
- * Some get no account, neither a former nor a new one, and the result has none: a subscription that
- * has ended or has no tier; a snapshot whose customer has an account, because it may be older than
- * the end of its subscription; and a subscription that gives no access yet, if the account that it
- * is meant for has access without one.
+ * In three cases the subscription gets no account, neither a former nor a new one, and the result
+ * has none:
+ *   ended: the subscription has ended or has no tier
+ *   snapshot: its customer has an account; the snapshot may be older than the subscription's end
+ *   unpaid: it gives no access yet, and would replace access that needs no subscription
  *
  * Outdated states are ignored, with one exception:
  *   fetched: outdated if older than the known state

@@ -99,7 +99,7 @@ static void make_account(struct job *job)
 	registry_store_account(job, 0);
 }
 
-/* Whether the subscription may take over @account: no other one needs it, and the mode fits. */
+/* Whether the subscription may take over @account: no other one still needs it, the mode fits. */
 static bool is_free(const struct store_account *account, const struct registry_subscription *s)
 {
 	return (!account->subscription[0] || account_status_is_final(account->status)) &&
@@ -139,8 +139,8 @@ static int find_former(const struct mirror *mirror, const struct registry_subscr
 }
 
 /*
- * Whether the subscription gives no access yet, and would take away that of @former, which has no
- * subscription, such as a free account.
+ * Whether @former, such as a free account, has access without a subscription, and would lose it
+ * because the new subscription gives none yet.
  */
 static bool waits_for_payment(const struct store_account *former,
 			      const struct registry_subscription *s)

@@ -349,8 +349,8 @@ void store_account_delete(struct store *store, uint64_t account, bool drops_usag
 
 /*
  * store_account_add() or store_account_set() with tasks that follow from the change. The same
- * transaction adds them, so they are added if and only if the account is written, also if the
- * change waits in the journal. A task whose id exists already in its queue is left unchanged.
+ * transaction adds them, so they are added if and only if the account is written, even if the
+ * change waits in the journal first. A task whose id already exists in its queue is left unchanged.
  */
 struct store_account_change {
 	const struct store_account *before,

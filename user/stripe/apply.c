@@ -37,8 +37,8 @@ static void on_applied(void *arg, const struct registry_result *result)
 }
 
 /*
- * Whether the account @id of another subscription keeps the meter of @tier to itself: its tier has
- * the same meter, and it is entitled or has usage that is not billed yet.
+ * Whether the account @id, of another subscription, still needs the meter of @tier for itself: its
+ * tier has the same meter, and it is entitled or has usage that is not billed yet.
  */
 static bool keeps_meter(const struct application *a, uint64_t id, const struct tier *tier,
 			struct store_account *ret_other)
@@ -180,13 +180,13 @@ static void apply(const struct stripe_context *context, const struct subscriptio
 	registry_subscription_apply(context->registry, &wanted, on_applied, a);
 }
 
-/* ---- what must be asked first ---- */
+/* ---- questions to Stripe before a subscription is applied ---- */
 
-/* The state of a subscription until Stripe has answered what must be known to apply it. */
+/* A subscription that waits until Stripe has answered what is needed to apply it. */
 struct first_sight {
 	const struct stripe_context *context; /* borrowed */
 	struct apply_source source;
-	char reference[STORE_REFERENCE_MAX]; /* to which `source` points */
+	char reference[STORE_REFERENCE_MAX]; /* `source` points to it */
 	struct subscription s;
 	registry_done done;
 	void *arg;
@@ -197,8 +197,9 @@ struct first_sight {
 static void apply_now_or_ask(struct first_sight *sight);
 
 /*
- * Whether Stripe did not answer the question. If it refuses to, perhaps because the key lacks the
- * permission, the subscription is applied all the same; any other failure is temporary.
+ * Whether the question failed, so that the subscription cannot be applied now and was freed. If
+ * Stripe refuses to answer, perhaps because the key lacks the permission, the subscription is
+ * applied without the answer; any other failure is temporary.
  */
 static bool has_failed(struct first_sight *sight, const struct stripe_answer *answer,
 		       const char *question)
@@ -218,8 +219,8 @@ static bool has_failed(struct first_sight *sight, const struct stripe_answer *an
 }
 
 /*
- * Whether the subscription is past due, and nothing here says since when. The latest invoice does
- * not tell: a newer one may have been made since the first failure.
+ * Whether the subscription is past due and it is unknown since when. The latest invoice does not
+ * tell, because it may be newer than the first failure.
  */
 static bool is_seen_late(const struct first_sight *sight)
 {
@@ -251,7 +252,7 @@ static void on_invoices(void *arg, const struct stripe_answer *answer)
 	apply_now_or_ask(sight);
 }
 
-/* Whether it has no account, and its customer has one that has not ended as far as is known. */
+/* Whether it has no account yet, while its customer has one that is not known to have ended. */
 static bool is_further(const struct first_sight *sight)
 {
 	const struct stripe_context *context = sight->context;

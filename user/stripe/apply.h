@@ -10,7 +10,7 @@
 
 /* Where a subscription's state comes from. */
 struct apply_source {
-	uint64_t as_of_s;      /* the time, by Stripe's clock, of which this was the state */
+	uint64_t as_of_s;      /* when this was the state, by Stripe's clock */
 	bool is_snapshot;      /* a copy in an event, which may be older than the stored state */
 	uint64_t failed_ms;    /* when payments began to fail; 0 if that is not known */
 	const char *reference; /* its checkout session's client_reference_id; NULL if unknown */
@@ -23,8 +23,8 @@ struct apply_source {
  * has its prices; the result's `account` is then NULL. What tollgate does not understand about the
  * subscription is logged.
  *
- * When a customer's further subscription is seen for the first time, Stripe is first asked which of
- * the others have ended, because this subscription may take over the account of one of them.
+ * Before an additional subscription of a known customer is applied for the first time, Stripe is
+ * asked which of the others have ended, because this one may take over the account of one of them.
  */
 void apply_subscription(const struct stripe_context *context, const json_t *object,
 			const struct apply_source *source, registry_done done, void *arg);

@@ -56,8 +56,8 @@ struct catalog {
 /* ---- reading ---- */
 
 /*
- * https://docs.stripe.com/currencies#zero-decimal. UGX and ISK have no decimals any more, but
- * Stripe still gives their amounts in hundredths (#special-cases there).
+ * https://docs.stripe.com/currencies#zero-decimal. UGX and ISK no longer have decimals, but Stripe
+ * still gives their amounts in hundredths (see #special-cases there).
  */
 static unsigned decimals_of(const char *currency)
 {

@@ -64,12 +64,12 @@ static int add_line(struct buf *form, const struct checkout_order *order, unsign
 	snprintf(name, sizeof(name), "line_items[%u][adjustable_quantity][minimum]", i);
 	if (!err)
 		err = form_add(form, name, "1");
-	/* Stripe's own maximum is 99, and it refuses an order of more. */
+	/* Stripe's default is 99, and it refuses an order of more. */
 	snprintf(name, sizeof(name), "line_items[%u][adjustable_quantity][maximum]", i);
 	return err ? err : form_add_u64(form, name, CHECKOUT_MAX_QUANTITY);
 }
 
-/* Who buys, and for which account. */
+/* Add who buys, and for which account. */
 static int add_customer(struct buf *form, const struct stripe_settings *settings,
 			const struct checkout_order *order)
 {
@@ -80,7 +80,7 @@ static int add_customer(struct buf *form, const struct stripe_settings *settings
 		err = form_add(form, "customer", order->customer);
 	else if (order->email)
 		err = form_add(form, "customer_email", order->email);
-	/* Without an address Stripe cannot compute the tax of a customer who exists. */
+	/* Stripe taxes by the customer's address; "auto" saves the one entered at checkout. */
 	if (!err && order->customer && settings->automatic_tax)
 		err = form_add(form, "customer_update[address]", "auto");
 	if (!err && order->reference)

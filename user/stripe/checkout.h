@@ -23,7 +23,7 @@ struct checkout_line {
 	bool is_metered;		   /* then it has no quantity */
 };
 
-/* The first line is what selects the tier; others, such as a metered price, come with it. */
+/* The first line selects the tier; other lines, such as a metered price, are sold with it. */
 struct checkout_order {
 	struct checkout_line lines[CHECKOUT_MAX_LINES];
 	unsigned line_count;

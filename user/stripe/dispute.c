@@ -61,7 +61,7 @@ static void ask(struct dispute *d, const char *path, stripe_done next)
 }
 
 /*
- * Whether the call succeeded. If not, the object has been left, and is fetched again if that may
+ * Whether the call succeeded. If not, the object is done with, or is fetched again if that may
  * help.
  */
 static bool is_answered(struct dispute *d, const struct stripe_answer *answer)

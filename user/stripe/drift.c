@@ -23,7 +23,7 @@
 #include "stripe/api.h"
 #include "stripe/report_private.h"
 
-#define MAX_ROWS  200000 /* an account has fewer windows in DRIFT_DAYS, even of a minute */
+#define MAX_ROWS  200000 /* more than an account has in DRIFT_DAYS, even if each lasts a minute */
 #define DAY_S	  86400ULL
 #define LONGEST_S DAY_S /* the longest window */
 #define SOON_S	  120	/* Stripe's sum is asked for until this long after now */

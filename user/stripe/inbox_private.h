@@ -31,9 +31,8 @@ struct object {
 	unsigned pending;	   /* unfinished steps of applying the answer */
 	int err;		   /* an error of these steps, or 0 */
 	bool is_queued, is_fetching;
-	bool is_dirty;	 /* again since its fetch began */
-	char *reference; /* owned: client_reference_id of a subscription's checkout; NULL: unknown
-			  */
+	bool is_dirty;	 /* an event came since its fetch began */
+	char *reference; /* owned: its checkout's client_reference_id; NULL: unknown */
 	char id[EVENT_ID_MAX];
 };
 
@@ -61,7 +60,7 @@ struct inbox {
  */
 void inbox_add(struct inbox *inbox, enum event_kind kind, const char *id, const char *event_id);
 
-/* Mark a subscription dirty for @event_id, and keep @reference, its client_reference_id or "". */
+/* As inbox_add() for a subscription; also keep @reference, its client_reference_id or "". */
 void inbox_add_bought(struct inbox *inbox, const char *subscription, const char *reference,
 		      const char *event_id);
 

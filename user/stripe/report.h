@@ -94,8 +94,8 @@ uint64_t report_blocked_units(const struct report *report);
 json_t *report_meter_faults(struct report *report);
 
 /*
- * From the store's feed: a task was added to @queue. Another host may have applied the change of an
- * account whose usage is to be closed early.
+ * The store's feed reports that a task was added to @queue. It may be an early closing, added by
+ * another host that applied the change of an account.
  */
 void report_task_added(struct report *report, const char *queue);
 

@@ -26,7 +26,7 @@
 #define MAX_BODY     2048
 #define AHEAD_S	     300   /* windows that begin later than this were opened by a wrong clock */
 #define FULL_MS	     60000 /* between two passes that begin with the first row */
-#define FULL_PORTION 20	   /* such a pass may take one part in so many of the time */
+#define FULL_PORTION 20	   /* such passes may take 1/FULL_PORTION of the time */
 
 /* Whom to bill for an account's usage. */
 struct payer {

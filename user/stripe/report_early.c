@@ -4,8 +4,8 @@
  * ended or has another meter now.
  *
  * An early closing is stored as a task, whose body is the meter, a newline and the subscription, so
- * that the usage goes to its old meter even if the agent crashes. Without a meter, the usage is
- * closed and not billed: it was included in what the customer had before.
+ * that the usage goes to its old meter even if the agent crashes. If the old tier had no meter, the
+ * usage is closed without being billed, because the old price included it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,7 +68,7 @@ static void push(struct report *report, const struct store_task *task)
 		LIST_INSERT_HEAD(&report->early, early, entry);
 }
 
-/* Whether the account has an earlier one, which must come first: it takes the older windows. */
+/* Whether the account has an earlier closing, which must go first to take the older windows. */
 static bool has_earlier(const struct report *report, const struct early_close *early)
 {
 	const struct early_close *other;
@@ -164,7 +164,7 @@ void report_account_changed(struct report *report, const struct store_account *b
 	const char *old, *new;
 	bool has_ended;
 
-	/* Usage of a tier that is not configured (perhaps it was renamed) waits for a known one. */
+	/* Usage of a tier that is not configured, perhaps because it was renamed, stays open. */
 	if (!before || (before->tier[0] && !tiers_find(report->context->tiers, before->tier)))
 		return;
 	old = meter_of(report, before);

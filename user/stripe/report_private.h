@@ -162,12 +162,12 @@ void report_close_free(struct report *report);
 void report_load_early(struct report *report);
 struct early_close *report_take_early(struct report *report); /* one that is due, or NULL */
 /*
- * Whether the early closing is for @row: its window began before the change, or, because the clock
- * was ahead, in the future.
+ * Whether the early closing covers @row: its window began before the change or, if the clock was
+ * ahead, lies in the future.
  */
 bool report_early_covers(const struct report *report, const struct early_close *early,
 			 const struct store_usage *row);
-/* Whether an early closing waits to close @row, so that only it may. */
+/* Whether an early closing waits to close @row; nothing else may close it then. */
 bool report_is_early(const struct report *report, const struct store_usage *row);
 void report_end_early(struct report *report, struct early_close *early, bool is_done);
 void report_wake_early(struct report *report); /* try again now what could not be closed */

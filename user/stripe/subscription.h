@@ -20,8 +20,8 @@
 #define SUBSCRIPTION_NAME_MAX  256 /* names that operators can choose, with the NUL */
 
 /*
- * The name of the metadata with the ID of the account that the subscription is for. The portal sets
- * it when a customer who has an account buys; operators may set it too.
+ * The key in a subscription's metadata that names the account that the subscription is for. The
+ * portal sets it when a customer who has an account buys; operators may set it too.
  */
 #define SUBSCRIPTION_ACCOUNT "tollgate_account"
 
