@@ -58,7 +58,7 @@ def test_listed_sites_may_read_every_refusal(shopper):
 
 
 def test_sites_that_are_not_listed_can_only_send_forms(shopper):
-    """A form needs no permission: the visitor leaves for Stripe's page. A script learns nothing."""
+    """A form needs no permission, because the visitor goes to Stripe's page. A script learns nothing."""
     other = {"Origin": "https://www.example.org", "Sec_Fetch_Site": "cross-site"}
     page = shopper.ask("POST", "/checkout", "tier=basic", Content_Type="application/x-www-form-urlencoded", **other)
     assert page.status == 303 and permission(page) == (None, None)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A day in the life of a provider: 2,000 customers buy, change, cancel, fail to pay, dispute, come back and use the
-API, while Stripe fails one call in twenty and the agent is killed at random. At the end everybody has paid for what
-they used, and has the access that Stripe says.
+"""A day in the life of a provider: 2,000 customers buy, change, cancel, fail to pay, dispute, return and use the
+API, while Stripe fails one call in twenty and the agent is killed at random. At the end, all have paid for what
+they used and have the access that Stripe says.
 
-The agent and the fake Stripe have the same clock (libfaketime), which the test moves on hour by hour.
-SOAK_SEED, SOAK_CUSTOMERS and SOAK_HOURS choose another day.
+The agent and the fake Stripe have the same clock (libfaketime), which the test advances hour by hour.
+SOAK_SEED, SOAK_CUSTOMERS and SOAK_HOURS set the random seed, the number of customers and the length.
 """
 import collections
 import contextlib
@@ -302,7 +302,7 @@ def test_a_day_of_two_thousand_customers(make, tmp_path):
     for customer in day.customers:
         if customer.fails:
             day.billing.fake.payments(customer.name, None)
-    # Whatever waited is delivered: events that Stripe repeats, usage whose window has ended, refused calls.
+    # Everything that waits is delivered: events that Stripe repeats, usage whose window has ended, refused calls.
     day.billing.fake.settle(60)
     day.clock.advance(2 * 3600)
     day.billing.fake.advance(seconds=0)

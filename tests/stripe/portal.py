@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""portal: configurations and sessions of the billing portal, and the flows into which a session may lead.
+"""portal: configurations and sessions of the billing portal, and the flows that a session may start.
 
 A configuration says what customers may do. A flow is one action that the operator has prepared, such as
 the change to another price: the customer confirms it on the page (pages.py) and returns to the operator.
@@ -48,7 +48,7 @@ ALL_REASONS = ["too_expensive", "missing_features", "switched_service", "unused"
 
 
 def features():
-    """What a configuration allows if its creator does not say."""
+    """The features of a configuration unless its creator sets them."""
     return {
         "customer_update": {"allowed_updates": [], "enabled": False},
         "invoice_history": {"enabled": False},
@@ -75,7 +75,7 @@ def new_configuration(world, is_default=False):
 
 
 def default(world):
-    """The default configuration, as a dashboard saves it: customers may do all but change their plan."""
+    """The default configuration, as the dashboard saves it: customers may do everything except change their plan."""
     if not len(world.portal_configurations):
         allowed = world.portal_configurations.add(new_configuration(world, True))["features"]
         allowed["customer_update"].update(enabled=True, allowed_updates=["email", "address", "tax_id"])
@@ -367,7 +367,7 @@ def subscription_of(world, session):
 
 
 def complete(world, session, fields):
-    """Does what the flow is for. Raises ApiError if it cannot be done any more, or if the card is declined."""
+    """Carries out the flow. Raises ApiError if that is no longer possible, or if the card is declined."""
     flow, kind = session["flow"], session["flow"]["type"]
     allowed = world.portal_configurations.get(session["configuration"])
     customer = customers.living(world, session["customer"])
@@ -472,7 +472,7 @@ def may_pay(world, sub):
 
 
 def allow_plans(world, prices, fields):
-    """Lets customers change between @prices, as an operator sets it in the dashboard."""
+    """Lets customers switch between @prices, as an operator does in the dashboard."""
     found = default(world)
     products = {}
     for name in prices:
