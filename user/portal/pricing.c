@@ -396,7 +396,7 @@ static void on_price(void *arg, const struct catalog_price *price, const struct 
 
 	if (!price) {
 		log_warn("checkout: price '%s': %s", visit->order->names[checkout->line_count],
-			 why ? why->why : "Stripe has no active price of this name");
+			 why ? why->why : "Stripe has no active price with this name");
 		fail_checkout(visit,
 			      why ? checkout_reason(why) : "this price is no longer for sale");
 		return;

@@ -155,7 +155,7 @@ static void end_search(struct portal *portal, struct search *search)
 	if (err)
 		log_error("recovery: cannot write a mail: %s", strerror(-err));
 	else if (search->found_count)
-		log_info("recovery: a link is mailed for %u account%s", search->found_count,
+		log_info("recovery: mailing links for %u account%s", search->found_count,
 			 search->found_count == 1 ? "" : "s");
 	buf_done(&lines);
 }

@@ -275,7 +275,7 @@ static void on_created(void *arg, const struct registry_result *result)
 		return;
 	}
 	if (!result->err) {
-		log_info("sign-up: an account of tier %s", result->account->tier);
+		log_info("sign-up: created an account of tier %s", result->account->tier);
 		claim(visit, result->account);
 	} else if (mirror_account(visit->portal->context->mirror, visit->account, &account,
 				  &slot)) {

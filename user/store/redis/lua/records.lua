@@ -52,7 +52,7 @@ local function subscription_is_taken(id, subscription)
   return owner and owner ~= id
 end
 
--- account_add(id, line, tasks as of add_fresh_tasks()...) -> n
+-- account_add(id, line, tasks as for add_fresh_tasks()...) -> n
 function F.account_add(a)
   local id, line = a[1], a[2]
   local subscription = split(line)[SUBSCRIPTION]
@@ -68,7 +68,7 @@ function F.account_add(a)
   return change('account', id, line)
 end
 
--- account_set(id, line before or '', line, mask of named fields, tasks as of add_fresh_tasks()...) -> n
+-- account_set(id, line before or '', line, mask of named fields, tasks as for add_fresh_tasks()...) -> n
 -- Sets the values that differ between the two lines, and those whose bit is in the mask (bit 0 is
 -- the first value). Other values keep what another host has changed in the meantime. Fails if another
 -- host has stored a later state from Stripe. Calls that an older version left in a journal have no mask.
