@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Changes of subscriptions reach the verdicts."""
+import concurrent.futures
 import http.client
 import json
 import time
@@ -197,6 +198,25 @@ def test_lost_events_are_found_by_sync(billing):
     assert {r["subscription"] for r in report["repairs"]} == {lost.id, never.id}
     assert billing.status(account) == 403
     assert billing.account_of(never.id)["tier"] == "pro"
+    assert billing.agent.json("sync")["repaired"] == 0
+
+
+def test_a_list_answered_late_replaces_no_newer_state(billing):
+    """Stripe's clock counts in seconds, so the list and the event's fetch have the same date."""
+    sub = billing.subscribe()
+    account = billing.key_for(sub.id)
+    billing.quiet()
+    billing.fake.fault(method="GET", path="/v1/subscriptions$", when="after", delay=0.5)
+    wait_until(lambda: time.time() % 1 < 0.1, "the beginning of a second")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        before = len(billing.fake.calls("GET", "/v1/subscriptions$"))
+        report = pool.submit(billing.agent.json, "sync")
+        wait_until(lambda: len(billing.fake.calls("GET", "/v1/subscriptions$")) > before, "the list")
+        billing.fake.control("POST", f"/subscriptions/{sub.id}/status", status="unpaid")
+        takes_effect(billing, account, 403)
+        assert not report.done(), "the list arrives after the event"
+        assert report.result()["failed"] == 0
+    assert billing.status(account) == 403
     assert billing.agent.json("sync")["repaired"] == 0
 
 

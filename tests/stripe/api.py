@@ -85,11 +85,13 @@ class Api:
 
     def carry_out(self, request, pairs, fault, identity, kept):
         """@identity is (key, call). @kept is the answer kept under the key, or None."""
-        if fault and fault.delay_s:
+        if fault and fault.when == "before":
             time.sleep(fault.delay_s)
-        if fault and fault.is_ending and fault.when == "before":
-            return self.spoil(fault, *identity)
+            if fault.is_ending:
+                return self.spoil(fault, *identity)
         answer = self.again(kept) if kept else self.first(request, pairs, *identity)
+        if fault and fault.when == "after":
+            time.sleep(fault.delay_s)
         if fault and fault.is_ending:
             return self.spoil(fault, *identity)
         if fault and fault.cut is not None:

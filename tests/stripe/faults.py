@@ -3,7 +3,8 @@
 
 A fault applies to the next `count` calls that match. It waits `delay` seconds, and then answers
 with `status` (and `headers`, `code`, or a raw `body`) or resets the connection. With `when`
-`before`, the call is not carried out; with `after`, it is, but its answer is lost. With `saved`,
+`before`, the call is not carried out; with `after`, it is, but its answer is lost (a `delay` alone
+then holds back the answer, not the call). With `saved`,
 the answer is kept under the idempotency key and repeated for the same key, as Stripe does with a
 real 500. With `every` n, only each n-th call that matches fails; `agent` must be found in User-Agent.
 """

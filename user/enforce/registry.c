@@ -80,6 +80,7 @@ void registry_end(struct job *job, int err)
 			.key_text = job->key_text[0] ? job->key_text : NULL,
 			.before = job->has_before ? &job->before : NULL,
 			.is_changed = !job->is_unchanged,
+			.is_in_doubt = job->is_in_doubt,
 			.added = job->key_count,
 			.present = job->present,
 			.failed_at = SIZE_MAX,

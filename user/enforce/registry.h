@@ -56,6 +56,11 @@ struct registry_result {
 	size_t failed_at;      /* import: index of the key that failed; SIZE_MAX: unknown */
 	const struct store_account *before; /* `account` before the change; NULL: it is new */
 	bool is_changed;		    /* accounts: whether anything changed */
+	/*
+	 * registry_subscription_apply(): nothing was changed, because the account has another state
+	 * of the same second, and it is unknown which is newer.
+	 */
+	bool is_in_doubt;
 	size_t changed; /* registry_keys_revoke(): keys; registry_account_entitle(): accounts */
 };
 typedef void (*registry_done)(void *arg, const struct registry_result *result);
@@ -118,6 +123,7 @@ struct registry_subscription {
 	uint64_t as_of_s;		     /* Stripe's time of this state */
 	uint64_t now_s;			     /* Stripe's time now; states cannot be later */
 	bool is_snapshot;	       /* copied from an event, not just fetched from Stripe */
+	bool is_listed;		       /* from a list, so of any time in the second `as_of_s` */
 	void (*on_dropped)(void *arg); /* frees @arg if the change is dropped; NULL: not needed */
 };
 
@@ -141,6 +147,8 @@ struct registry_subscription {
  *   fetched: outdated if older than the known state
  *   snapshot: outdated if not newer than the known state, or if the subscription has ended for good
  *	(canceled, incomplete_expired)
+ *   listed: outdated if older than the known state, and in doubt if it differs from one of the same
+ *	second; then nothing changes, and the caller must fetch the subscription
  * Events of test clocks are dated by a simulated time, which may be far in the future. So a known
  * state that claims to be later than now counts as old, and a snapshot's time is at most now.
  * The exception: a snapshot with status canceled ends the subscription even if it is outdated. Then

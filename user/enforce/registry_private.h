@@ -26,7 +26,7 @@ struct job {
 	struct registry_change change;		   /* its strings point into `account` */
 	struct registry_subscription subscription; /* the same */
 	struct store_account account, before;
-	bool has_before, is_unchanged, drops_usage;
+	bool has_before, is_unchanged, is_in_doubt, drops_usage;
 	uint64_t *ids; /* owned: accounts to change, one after another */
 	unsigned id_count, id_at;
 	struct store_key *keys; /* owned */

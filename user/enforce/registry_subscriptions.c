@@ -23,6 +23,7 @@ static uint64_t seconds(uint64_t s)
 enum news {
 	NEWS_NONE,
 	NEWS_CANCELED, /* only the cancellation is news */
+	NEWS_IN_DOUBT, /* of the same second: it is unknown which state is newer */
 	NEWS_ALL,
 };
 
@@ -36,6 +37,8 @@ static enum news news_in(const struct registry_subscription *s, const struct sto
 {
 	uint64_t known_s = known->as_of_s <= s->now_s ? known->as_of_s : 0;
 
+	if (s->is_listed && as_of(s) == known_s)
+		return NEWS_IN_DOUBT;
 	if (!s->is_snapshot)
 		return as_of(s) < known_s ? NEWS_NONE : NEWS_ALL;
 	if (account_status_is_final(known->status))
@@ -212,10 +215,14 @@ static void begin_apply(struct job *job)
 	}
 	account = job->before;
 	news = news_in(s, &account);
-	if (news == NEWS_ALL)
+	if (news == NEWS_ALL || news == NEWS_IN_DOUBT)
 		take_all(&account, s, job->arg);
 	else if (news == NEWS_CANCELED)
 		take_status(&account, s);
+	if (news == NEWS_IN_DOUBT && !account_is_same(&account, &job->before)) {
+		job->is_in_doubt = true;
+		account = job->before;
+	}
 	job->account = account;
 	job->is_unchanged = account_is_same(&account, &job->before);
 	/* Store a later time even if nothing else changed: it makes older states outdated. */

@@ -175,6 +175,7 @@ static void apply(const struct stripe_context *context, const struct subscriptio
 		.as_of_s = source->as_of_s,
 		.now_s = stripe_api_now_s(context->api),
 		.is_snapshot = source->is_snapshot,
+		.is_listed = source->is_listed,
 	};
 	choose_usage_period(context, s, tier, &wanted);
 	registry_subscription_apply(context->registry, &wanted, on_applied, a);

@@ -370,9 +370,42 @@ static void on_applied(void *arg, const struct registry_result *result)
 	page_step_over(r);
 }
 
-static void on_subscriptions(void *arg, const struct stripe_answer *answer)
+static void on_fetched(void *arg, const struct stripe_answer *answer)
 {
 	const struct apply_source source = { .as_of_s = answer->date_s };
+	struct reconcile *r = arg;
+
+	if (answer->err) {
+		log_warn("cannot fetch a subscription that changed during the reconciliation: %s",
+			 answer->why);
+		r->report.failed++;
+		page_step_over(r);
+		return;
+	}
+	apply_subscription(r->context, answer->body, &source, on_applied, r);
+}
+
+/* An event's fetch may have been asked after the page was, but applied before it. */
+static void on_listed_applied(void *arg, const struct registry_result *result)
+{
+	struct reconcile *r = arg;
+	struct stripe_call call = { .method = "GET" };
+	char path[STORE_NAME_MAX + 128];
+
+	if (result->err || !result->is_in_doubt) {
+		on_applied(r, result);
+		return;
+	}
+	snprintf(path, sizeof(path),
+		 "/v1/subscriptions/%s?expand%%5B0%%5D=customer&expand%%5B1%%5D=latest_invoice",
+		 result->account->subscription);
+	call.path = path;
+	stripe_api_call(r->context->api, &call, on_fetched, r);
+}
+
+static void on_subscriptions(void *arg, const struct stripe_answer *answer)
+{
+	const struct apply_source source = { .as_of_s = answer->date_s, .is_listed = true };
 	struct reconcile *r = arg;
 	const json_t *object, *data;
 	size_t i;
@@ -387,7 +420,7 @@ static void on_subscriptions(void *arg, const struct stripe_answer *answer)
 	r->pending = (unsigned)json_array_size(data) + 1;
 	json_array_foreach (data, i, object) {
 		r->report.seen++;
-		apply_subscription(r->context, object, &source, on_applied, r);
+		apply_subscription(r->context, object, &source, on_listed_applied, r);
 	}
 	page_step_over(r);
 }

@@ -22,7 +22,7 @@ struct answer {
 	bool has_account, has_key, has_text;
 	char text[KEY_TEXT_SIZE];
 	size_t added, present, failed_at, changed;
-	bool has_before, is_changed;
+	bool has_before, is_changed, is_in_doubt;
 	struct store_account before;
 };
 
@@ -52,7 +52,8 @@ static inline void on_answer(void *arg, const struct registry_result *result)
 			      .failed_at = result->failed_at,
 			      .changed = result->changed,
 			      .has_before = result->before,
-			      .is_changed = result->is_changed };
+			      .is_changed = result->is_changed,
+			      .is_in_doubt = result->is_in_doubt };
 	if (result->before)
 		a->before = *result->before;
 	if (result->account)

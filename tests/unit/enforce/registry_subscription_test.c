@@ -189,6 +189,42 @@ static void only_newer_states_are_applied(void **state)
 	}
 }
 
+/* A list may have been made before the known state of the same second was fetched, or after it. */
+static void a_list_does_not_replace_a_state_of_the_same_second(void **state)
+{
+	static const struct {
+		int received;
+		int seconds; /* how much later than the known state */
+		bool is_in_doubt, is_taken;
+	} rows[] = {
+		{ STORE_ACTIVE, 0, false, false },
+		{ STORE_PAST_DUE, 0, true, false },
+		{ STORE_PAST_DUE, -1, false, false },
+		{ STORE_PAST_DUE, 1, false, true },
+	};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct registry_subscription s = make_subscription();
+		const struct answer *a;
+		char id[16];
+
+		snprintf(id, sizeof(id), "sub_%zu", i);
+		s.subscription = s.customer = id;
+		assert_int_equal(apply(w, &s)->err, 0);
+		s.status = rows[i].received;
+		s.as_of_s += (uint64_t)rows[i].seconds;
+		s.is_listed = true;
+		a = apply(w, &s);
+		assert_int_equal(a->err, 0);
+		assert_int_equal(a->is_in_doubt, rows[i].is_in_doubt);
+		assert_int_equal(a->is_changed, rows[i].is_taken);
+		assert_int_equal(a->account.status,
+				 rows[i].is_taken ? rows[i].received : STORE_ACTIVE);
+		assert_int_equal(known(w, id).status, a->account.status);
+	}
+}
+
 /* Events of test clocks are dated by simulated time. */
 static void no_state_is_later_than_stripes_own_clock(void **state)
 {
@@ -526,6 +562,7 @@ int main(void)
 		WORLD(stripes_fields_change_and_the_operators_stay),
 		WORLD(without_a_change_nothing_is_written),
 		WORLD(only_newer_states_are_applied),
+		WORLD(a_list_does_not_replace_a_state_of_the_same_second),
 		WORLD(no_state_is_later_than_stripes_own_clock),
 		WORLD(a_known_state_from_the_future_is_replaced),
 		WORLD(the_tier_may_be_withheld_when_the_change_is_made),
