@@ -109,8 +109,6 @@ struct fleet *fleet_new(struct agent *agent); /* NULL when memory is short */
 void fleet_free(struct fleet *fleet);	      /* accepts NULL */
 void fleet_pass_time(struct fleet *fleet);    /* once a second */
 void fleet_leave(struct fleet *fleet);	      /* before the store is freed; accepts NULL */
-unsigned fleet_alive(
-	const struct fleet *fleet); /* hosts seen in the last seconds, with this one: 1 or more */
 json_t *fleet_json(const struct fleet *fleet);
 void fleet_metrics(const struct fleet *fleet, struct metrics *m);
 
@@ -122,6 +120,8 @@ void share_exchange_stop(
 	struct share_exchange *share_exchange); /* gives borrowed units back; accepts NULL */
 void share_exchange_free(
 	struct share_exchange *share_exchange); /* after all workers have ended; accepts NULL */
+/* @hosts were seen alive, with this one: 1 or more. Each may use its part of a limit unasked. */
+void share_exchange_set_hosts(struct share_exchange *share_exchange, unsigned hosts);
 uint64_t share_exchange_lent(const struct share_exchange *share_exchange);
 void share_exchange_metrics(const struct share_exchange *share_exchange, struct metrics *m);
 

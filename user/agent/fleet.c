@@ -83,6 +83,7 @@ static void take_fleet(struct fleet *fleet, const struct store_fleet *news)
 	for (size_t i = 0; i < fleet->host_count; i++)
 		fleet->alive += is_alive(fleet, &hosts[i]);
 	fleet->alive = fleet->alive ? fleet->alive : 1;
+	share_exchange_set_hosts(fleet->agent->share_exchange, fleet->alive);
 }
 
 static void on_beaten(void *arg, int err, const struct store_fleet *news)
@@ -128,11 +129,6 @@ void fleet_leave(struct fleet *fleet)
 {
 	if (fleet && fleet->self.id && fleet->agent->store && !fleet->agent->is_away)
 		store_leave(fleet->agent->store, fleet->self.id, on_left, NULL);
-}
-
-unsigned fleet_alive(const struct fleet *fleet)
-{
-	return fleet->alive;
 }
 
 json_t *fleet_json(const struct fleet *fleet)

@@ -113,7 +113,6 @@ static void on_timer(uv_timer_t *timer)
 {
 	struct share_exchange *s = timer->data;
 
-	shares_set_hosts(&s->shares, fleet_alive(s->agent->fleet));
 	if (!s->is_open)
 		open_store(s);
 	else
@@ -144,6 +143,11 @@ struct share_exchange *share_exchange_new(struct agent *agent)
 		return NULL;
 	s->agent = agent;
 	return s;
+}
+
+void share_exchange_set_hosts(struct share_exchange *s, unsigned hosts)
+{
+	shares_set_hosts(&s->shares, hosts);
 }
 
 int share_exchange_start(struct share_exchange *s)
