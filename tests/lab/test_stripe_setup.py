@@ -17,7 +17,9 @@ HOOK_URL = APP_URL + WEBHOOK_PATH
 
 @pytest.fixture
 def billing(make):
-    return Billing(make, webhook=False, start=False, stripe={"app_url": APP_URL})
+    billing = Billing(make, webhook=False, start=False, stripe={"app_url": APP_URL})
+    billing.fake.plans("price_basic", "price_pro")
+    return billing
 
 
 def stripe_command(billing, *words, check=False):
@@ -54,6 +56,10 @@ def destinations(billing):
 
 def problems(found):
     return [f"{f['where']}: {f['what']}" for f in found["findings"] if f["is_problem"]]
+
+
+def notes(found):
+    return [f"{f['where']}: {f['what']}" for f in found["findings"] if not f["is_problem"]]
 
 
 def changes(billing):
@@ -242,7 +248,42 @@ def test_a_missing_portal_configuration_is_a_problem(billing):
     call(billing, "POST", f"/v1/billing_portal/configurations/{made['id']}", {"active": "false"})
     code, found = answer(billing, "setup")
     assert code == 1 and problems(found) == [
-        "customer portal: has no active configuration, so customers cannot manage their subscription"]
+        "customer portal: has no default configuration, so customers cannot manage their subscription"]
+
+
+def test_plan_changes_that_the_portal_does_not_offer_are_notes(make):
+    tiers = [
+        {"name": "basic", "prices": ["price_basic"]},
+        {"name": "pro", "prices": ["pro_monthly", "prod_yearly"]},
+        {"name": "team", "prices": ["price_seat"], "per_seat": True},
+        {"name": "usage", "prices": ["price_metered"], "meter": "api_requests"},
+        {"name": "both", "prices": ["price_both"], "extra_prices": ["price_calls"], "meter": "api_requests"},
+    ]
+    billing = setup_with(make, tiers=tiers)
+    for price in ("price_seat", "price_both"):
+        billing.fake.price(price, unit_amount=700)
+    billing.fake.price("price_calls", unit_amount=1, meter="api_requests")
+    billing.fake.price("price_yearly", product="prod_yearly", unit_amount=9000)
+    call(billing, "POST", "/v1/products/prod_yearly", {"default_price": "price_yearly"})
+    code, found = answer(billing, "setup")
+    assert (code, problems(found)) == (0, []) and notes(found) == [
+        "customer portal: does not allow customers to switch plans, so the pricing page offers them a change that "
+        "fails"]
+    billing.fake.plans("price_basic", default_allowed_updates=["price"])
+    code, found = answer(billing, "setup")
+    why = "because the customer portal does not"
+    assert (code, problems(found)) == (0, []) and notes(found) == [
+        f"tier pro: customers cannot switch to price 'price_pro', {why} offer it",
+        f"tier pro: customers cannot switch to price 'price_yearly', {why} offer it",
+        f"tier team: customers cannot switch to price 'price_seat', {why} offer it",
+        f"tier team: customers cannot change how many seats they have, {why} let them change the quantity"]
+    billing.fake.plans("price_basic", "price_pro", "price_yearly", "price_seat")
+    assert answer(billing, "setup")[1]["findings"] == []
+
+
+def test_a_single_plan_needs_no_plan_changes(make):
+    billing = setup_with(make, tiers=[{"name": "basic", "prices": ["price_basic"]}, {"name": "free"}])
+    assert answer(billing, "setup")[1]["findings"] == []
 
 
 def test_a_key_that_stripe_refuses_ends_the_checks(make):

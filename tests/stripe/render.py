@@ -34,6 +34,8 @@ EXPANDABLE = {
     "item": (),
     "entitlements.active_entitlement": ("feature",),
 }
+# Left out of a portal's configuration unless it is expanded.
+PORTAL_PRODUCTS = ["features", "subscription_update", "products"]
 # Private members that older versions show.
 ONLY_OLD = ("_price", "_invoice", "_coupon", "_discounts")
 # Those of members without `object`: invoice.parent.subscription_details, discount.source, promotion_code.promotion.
@@ -101,6 +103,10 @@ def old_charge(charge, shown, version):
     shown["invoice"] = charge.get("_invoice")
 
 
+def portal_without_products(portal, shown, version):
+    del shown["features"]["subscription_update"]["products"]
+
+
 def item_with_plan(item, shown, version):
     shown["plan"] = shape(plan_of(item["price"]), version)
 
@@ -147,7 +153,7 @@ def old_line(line, shown, version):
 
 # What is different in versions before a date.
 CHANGES = (
-    ("9999", {"subscription_item": item_with_plan}),
+    ("9999", {"subscription_item": item_with_plan, "billing_portal.configuration": portal_without_products}),
     (ENDIVE, {"checkout.session": old_session, "discount": old_discount, "promotion_code": old_discount}),
     (BASIL, {"subscription": old_subscription, "invoice": old_invoice,
              "line_item": old_line, "invoiceitem": old_invoice_item, "charge": old_charge}))
@@ -210,6 +216,10 @@ def fill(world, node, steps, version, path):
                                     version))
     elif name == "tiers" and node.get("object") == "price":
         node.setdefault(name, shape(world.prices.get(node["id"])["_tiers"], version))
+        return
+    elif steps == PORTAL_PRODUCTS and node.get("object") == "billing_portal.configuration":
+        stored = world.portal_configurations.get(node["id"])["features"]["subscription_update"]["products"]
+        node["features"]["subscription_update"]["products"] = shape(stored, version)
         return
     elif name not in node:
         raise cannot_expand(path)

@@ -225,6 +225,12 @@ def test_configurations_are_checked(customer):
                                                              "payment_method_update": {"enabled": False}})
     made = stripe.billing_portal.Configuration.create(features=features, business_profile={"headline": "Hi"})
     assert not made.is_default and made.features.subscription_update.proration_behavior == "none"
+    # Stripe leaves the products out unless they are expanded.
+    assert "products" not in made.features.subscription_update
+    path = "features.subscription_update.products"
+    for shown in (stripe.billing_portal.Configuration.retrieve(made.id, expand=[path]),
+                  stripe.billing_portal.Configuration.list(is_default=False, expand=[f"data.{path}"]).data[0]):
+        assert [row.prices for row in shown.features.subscription_update.products] == [["price_pro"]]
     sub = subscribe(customer, "price_max")
     other = session(customer, confirm(sub, "price_pro"), configuration=made.id)
     assert other.configuration == made.id

@@ -255,23 +255,134 @@ void stripe_check_tiers(struct stripe_session *s)
 
 /* ---- the customer portal ---- */
 
+#define PORTAL	"customer portal"
+#define CHANGES "features.subscription_update"
+
+static const char *portal_remedy(const struct stripe_session *s)
+{
+	if (stripe_settings_mode(&s->config->stripe) == STORE_MODE_LIVE)
+		return "save its settings at https://dashboard.stripe.com/settings/billing/portal";
+	return "save its settings at https://dashboard.stripe.com/test/settings/billing/portal";
+}
+
+/* A price of a tier whose subscribers the portal can let switch. */
+struct plan {
+	char where[WHERE_MAX];
+	char price[STORE_NAME_MAX]; /* its ID at Stripe */
+	bool is_per_seat;
+};
+
+/*
+ * Find what the pricing page sells as @name. Returns false if there is no such price, or if it is
+ * metered: the portal cannot change such subscriptions.
+ */
+static bool find_plan(struct stripe_session *s, const struct tier *tier, const char *name,
+		      struct plan *ret_plan)
+{
+	json_t *found = find_named(s, name), *price = found;
+	const char *type = field_text(found, "object"), *usage, *id;
+
+	if (type && !strcmp(type, "product")) {
+		id = field_id(found, "default_price");
+		price = id ? get_named(s, "/v1/prices/", id) : NULL;
+		json_decref(found);
+	}
+	usage = field_text(price, "recurring.usage_type");
+	id = field_text(price, "id");
+	*ret_plan = (struct plan){ .is_per_seat = tier->is_per_seat };
+	snprintf(ret_plan->where, sizeof(ret_plan->where), "tier %s", tier->name);
+	if (id && usage && !strcmp(usage, "licensed") && field_bool(price, "active"))
+		snprintf(ret_plan->price, sizeof(ret_plan->price), "%s", id);
+	json_decref(price);
+	return ret_plan->price[0];
+}
+
+static bool has_text(const json_t *list, const char *text)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach (list, i, item) {
+		if (json_is_string(item) && !strcmp(json_string_value(item), text))
+			return true;
+	}
+	return false;
+}
+
+/* Whether one of @products, in the portal's configuration, has this price. */
+static bool offers(const json_t *products, const char *price)
+{
+	const json_t *product;
+	size_t i;
+
+	json_array_foreach (products, i, product) {
+		if (has_text(json_object_get(product, "prices"), price))
+			return true;
+	}
+	return false;
+}
+
+static void check_plan(struct stripe_session *s, const struct plan *plan, const json_t *portal)
+{
+	const json_t *allowed = field_at(portal, CHANGES ".default_allowed_updates");
+
+	if (!offers(field_at(portal, CHANGES ".products"), plan->price))
+		session_note(s, "portal", plan->where, portal_remedy(s),
+			     "customers cannot switch to price '%s', because the customer portal "
+			     "does not offer it",
+			     plan->price);
+	if (plan->is_per_seat && !has_text(allowed, "quantity"))
+		session_note(s, "portal", plan->where, portal_remedy(s),
+			     "customers cannot change how many seats they have, because the "
+			     "customer portal does not let them change the quantity");
+}
+
+/* Operators may want to change plans themselves, so these findings are only notes. */
+static void check_plan_changes(struct stripe_session *s, const json_t *portal)
+{
+	const struct tiers *tiers = &s->config->tiers;
+	bool is_on = field_bool(portal, CHANGES ".enabled") &&
+		     has_text(field_at(portal, CHANGES ".default_allowed_updates"), "price");
+	unsigned count = 0;
+	struct plan plan;
+
+	for (unsigned i = 0; i < tiers->count; i++) {
+		const struct tier *tier = &tiers->list[i];
+
+		for (unsigned k = 0; k < tier->price_count && !tier->extra_price_count; k++) {
+			if (s->is_lost || !find_plan(s, tier, tier->prices[k], &plan))
+				continue;
+			count++;
+			if (is_on)
+				check_plan(s, &plan, portal);
+		}
+	}
+	if (!is_on && count > 1 && !s->is_lost)
+		session_note(s, "portal", PORTAL, portal_remedy(s),
+			     "does not allow customers to switch plans, so the pricing page offers "
+			     "them a change that fails");
+}
+
 void stripe_check_portal(struct stripe_session *s)
 {
-	bool is_live = stripe_settings_mode(&s->config->stripe) == STORE_MODE_LIVE;
-	json_t *list;
+	json_t *list, *portal;
 
-	/* Only the dashboard leads to the portal. */
+	/* Only the dashboard and the pricing page lead to the portal. */
 	if (!s->config->stripe.app_url || s->is_lost)
 		return;
-	list = session_get(s, "/v1/billing_portal/configurations?active=true&limit=1",
+	/* Stripe leaves out the products unless they are expanded. */
+	list = session_get(s,
+			   "/v1/billing_portal/configurations?active=true&is_default=true&limit=1"
+			   "&expand[0]=data." CHANGES ".products",
 			   "customer portal configurations");
-	if (list && !json_array_size(json_object_get(list, "data")))
-		session_problem(s, "portal", "customer portal",
-				is_live ? "save its settings at https://dashboard.stripe.com/"
-					  "settings/billing/portal"
-					: "save its settings at https://dashboard.stripe.com/test/"
-					  "settings/billing/portal",
-				"has no active configuration, so customers cannot manage their "
+	if (!list)
+		return;
+	portal = first_of(list);
+	if (portal)
+		check_plan_changes(s, portal);
+	else
+		session_problem(s, "portal", PORTAL, portal_remedy(s),
+				"has no default configuration, so customers cannot manage their "
 				"subscription");
-	json_decref(list);
+	json_decref(portal);
 }

@@ -231,15 +231,37 @@ void session_add(struct stripe_session *s, const struct finding *f)
 						     "what", f->what, "remedy", f->remedy));
 }
 
+/* Add @finding, whose `what` is formatted here. */
+static void add_formatted(struct stripe_session *s, struct finding finding, const char *format,
+			  va_list args)
+{
+	char what[4096];
+
+	vsnprintf(what, sizeof(what), format, args);
+	finding.what = what;
+	session_add(s, &finding);
+}
+
 void session_problem(struct stripe_session *s, const char *check, const char *where,
 		     const char *remedy, const char *format, ...)
 {
-	char what[4096];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(what, sizeof(what), format, args);
+	add_formatted(s, (struct finding){ .check = check, .where = where, .remedy = remedy },
+		      format, args);
 	va_end(args);
-	session_add(s, &(struct finding){
-			       .check = check, .where = where, .what = what, .remedy = remedy });
+}
+
+void session_note(struct stripe_session *s, const char *check, const char *where,
+		  const char *remedy, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	add_formatted(s,
+		      (struct finding){
+			      .check = check, .where = where, .remedy = remedy, .is_note = true },
+		      format, args);
+	va_end(args);
 }

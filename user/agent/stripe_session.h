@@ -68,9 +68,12 @@ struct finding {
 
 void session_add(struct stripe_session *s, const struct finding *finding);
 
-/* Add a problem whose @what is formatted. */
+/* Add a problem, or a note, whose @what is formatted. */
 void session_problem(struct stripe_session *s, const char *check, const char *where,
 		     const char *remedy, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+void session_note(struct stripe_session *s, const char *check, const char *where,
+		  const char *remedy, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 
 #endif
