@@ -59,11 +59,12 @@ def test_another_plan_changes_the_subscription(billing, shopper):
     (call,) = billing.fake.calls("POST", "/v1/billing_portal/sessions")
     assert call["params"]["flow_data[type]"] == "subscription_update_confirm"
     assert billing.wait_account(before["subscription"], tier="basic")  # nothing has changed so far
+    assert call["params"]["return_url"] == f"{APP_URL}/dashboard"  # if the customer changes nothing
     back = at_portal(billing, page)
     assert back == f"{APP_URL}/dashboard?done=plan-changed"
     after = billing.wait_account(before["subscription"], tier="pro")
     assert after["id"] == before["id"] and len(billing.accounts()) == 1
-    assert "If you changed your plan" in shopper.get("/dashboard?done=plan-changed").text
+    assert "Your plan is being changed" in shopper.get("/dashboard?done=plan-changed").text
     assert billing.status(account) == 200
     # The rest of the period is paid, and nothing else: one subscription, of the dearer price.
     paid = stripe.Invoice.list(subscription=before["subscription"], **billing.auth()).data

@@ -158,7 +158,7 @@ static void say_ready(struct visit *visit, const struct store_account *account, 
 		   : has_keys	   ? "Welcome back"
 				   : "Thank you");
 	html_put(&page, "<section class=\"card\"><h2>Your plan: {}</h2>",
-		 account->tier[0] ? account->tier : "(none)");
+		 account->tier[0] ? account->tier : "none");
 	portal_path(visit->portal, "/dashboard", path, sizeof(path));
 	if (has_link(visit))
 		html_raw(&page,

@@ -234,8 +234,8 @@ static const char *done_words(const struct visit *visit)
 		{ "signed-out", "You are signed out." },
 		{ "same-plan", "You already have this plan." },
 		{ "plan-changed",
-		  "If you changed your plan, this page shows it as soon as Stripe confirms the "
-		  "change." },
+		  "Your plan is being changed. This page shows the new one as soon as Stripe has "
+		  "confirmed it." },
 		{ "own",
 		  "You revoked the key that you had signed in with, so you are signed out." },
 	};

@@ -53,28 +53,37 @@ static int add_flow(struct buf *form, const struct order *order)
 	return err;
 }
 
+static int add_dashboard(struct buf *form, const char *name, const struct stripe_settings *settings,
+			 const char *query)
+{
+	struct buf url;
+	int err;
+
+	buf_init(&url, 8192);
+	err = buf_printf(&url, "%s%s/dashboard%s%c", settings->app_url, settings->portal_path,
+			 query, '\0');
+	if (!err)
+		err = form_add(form, name, buf_head(&url));
+	buf_done(&url);
+	return err;
+}
+
 static int write_form(struct buf *form, const struct visit *visit)
 {
 	const struct stripe_settings *settings = visit->portal->context->settings;
 	const struct order *order = visit->order;
-	struct buf back;
-	int err;
+	int err = form_add(form, "customer", order->customer);
 
-	buf_init(&back, 8192);
-	err = buf_printf(&back, "%s%s/dashboard?done=plan-changed%c", settings->app_url,
-			 settings->portal_path, '\0');
+	/* Where customers return to without a change, and with one. */
 	if (!err)
-		err = form_add(form, "customer", order->customer);
-	if (!err)
-		err = form_add(form, "return_url", buf_head(&back));
+		err = add_dashboard(form, "return_url", settings, "");
 	if (!err)
 		err = add_flow(form, order);
 	if (!err)
 		err = form_add(form, "flow_data[after_completion][type]", "redirect");
 	if (!err)
-		err = form_add(form, "flow_data[after_completion][redirect][return_url]",
-			       buf_head(&back));
-	buf_done(&back);
+		err = add_dashboard(form, "flow_data[after_completion][redirect][return_url]",
+				    settings, "?done=plan-changed");
 	return err;
 }
 

@@ -347,7 +347,7 @@ void recover_open(struct visit *visit)
 		 "type=\"checkbox\" name=\"revoke\" value=\"yes\"> Revoke all other keys of this "
 		 "account now. Do this if somebody else may have them.</label></p><button "
 		 "type=\"submit\">Show my new API key</button></form></section>",
-		 account.tier[0] ? account.tier : "(none)", path, visit->link, token);
+		 account.tier[0] ? account.tier : "none", path, visit->link, token);
 	page_answer(&page, visit, 200, TEXT(""));
 }
 
